@@ -1,0 +1,14 @@
+/** A bug in this program, never the fault of a client, an operator or a disk. */
+export class BugError extends Error {
+  override readonly name = 'BugError';
+}
+
+/** Throws BugError unless `condition` holds. Not for data that a peer or an operator chose. */
+export function assert(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new BugError(what);
+}
+
+/** Ends an exhaustive switch: the compiler refuses the call while a case is missing. */
+export function assertNever(value: never): never {
+  throw new BugError(`unhandled case: ${String(value)}`);
+}

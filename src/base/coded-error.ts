@@ -1,0 +1,41 @@
+/**
+ * Every refusal that an operator, an agent or a script may meet outside the NBD data path, with the HTTP status it
+ * has there. The code is stable: callers branch on it. The text of an instance says what happened to what.
+ */
+export const errorCatalogue = {
+  BAD_REQUEST: { status: 400, title: 'The request is not well formed' },
+  UNAUTHORIZED: { status: 401, title: 'A valid token is required' },
+  NOT_FOUND: { status: 404, title: 'There is no such resource' },
+  EXPORT_NOT_FOUND: { status: 404, title: 'There is no export of that name' },
+  EXPORT_EXISTS: { status: 409, title: 'An export of that name is already served' },
+  EXPORT_INVALID: { status: 400, title: 'The export cannot be described like that' },
+  IMAGE_UNUSABLE: { status: 400, title: 'The image cannot be opened or served' },
+  IMAGE_LOCKED: { status: 409, title: 'Another process uses the image' },
+  BITMAP_NOT_FOUND: { status: 404, title: 'There is no bitmap of that name' },
+  BITMAP_EXISTS: { status: 409, title: 'A bitmap of that name exists already' },
+  BITMAP_INVALID: { status: 400, title: 'A bitmap cannot be made like that' },
+  BITMAP_BUSY: { status: 409, title: 'The bitmap is in use by another operation' },
+  BITMAP_READ_ONLY: { status: 409, title: 'The bitmap is read-only' },
+  BITMAP_INCONSISTENT: { status: 409, title: 'The bitmap is inconsistent' },
+  BITMAP_INCOMPATIBLE: { status: 409, title: 'The bitmaps do not describe the same disk' },
+  BITMAP_HAS_SUCCESSOR: { status: 409, title: 'The bitmap already has a successor' },
+  BITMAP_NO_SUCCESSOR: { status: 409, title: 'The bitmap has no successor' },
+  SHUTTING_DOWN: { status: 503, title: 'The server is stopping' },
+  INTERNAL: { status: 500, title: 'A bug in tidemark' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** A refusal that a caller can branch on. `message` says what happened, `hint` how to mend it. */
+export class CodedError extends Error {
+  override readonly name = 'CodedError';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly hint = '',
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}

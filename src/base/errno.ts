@@ -1,0 +1,41 @@
+import { constants } from 'node:os';
+
+/**
+ * A Linux error number; 0 means success. On the data path an expected failure is this value, not an exception:
+ * a full disk must not cost a stack trace per request.
+ */
+export type Errno = number;
+
+export const OK: Errno = 0;
+export const EPERM: Errno = constants.errno.EPERM;
+export const EIO: Errno = constants.errno.EIO;
+export const EAGAIN: Errno = constants.errno.EAGAIN;
+export const ENOMEM: Errno = constants.errno.ENOMEM;
+export const EINVAL: Errno = constants.errno.EINVAL;
+export const EFBIG: Errno = constants.errno.EFBIG;
+export const ENOSPC: Errno = constants.errno.ENOSPC;
+export const EROFS: Errno = constants.errno.EROFS;
+export const EOVERFLOW: Errno = constants.errno.EOVERFLOW;
+export const EOPNOTSUPP: Errno = constants.errno.EOPNOTSUPP;
+export const EDQUOT: Errno = constants.errno.EDQUOT;
+/** Linux; Node's table has no such name. */
+export const ESHUTDOWN: Errno = 108;
+
+/** Answer of a `…Now` call that would have had to wait: call its promise-returning twin. */
+export const WOULD_BLOCK = -1;
+
+const nameByNumber = new Map<number, string>(
+  Object.entries(constants.errno).map(([name, number]) => [number, name]),
+);
+nameByNumber.set(ESHUTDOWN, 'ESHUTDOWN');
+
+/** `ENOSPC` for 28, and so on; for logs. */
+export function errnoName(errno: Errno): string {
+  return nameByNumber.get(errno) ?? `errno ${errno}`;
+}
+
+/** The error number that a failed Node file system call carries (`error.errno` is negative there); EIO if none. */
+export function errnoOf(error: unknown): Errno {
+  const errno = (error as { errno?: unknown } | null)?.errno;
+  return typeof errno === 'number' && errno !== 0 ? Math.abs(errno) : EIO;
+}

@@ -1,0 +1,37 @@
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+export const GIB = 1024 * MIB;
+export const TIB = 1024 * GIB;
+
+/** The sector of the field: exports are whole numbers of these, and the advertised minimum block. */
+export const SECTOR_BYTES = 512;
+
+const bytesPerSuffix: Record<string, number> = { '': 1, K: KIB, M: MIB, G: GIB, T: TIB };
+
+/**
+ * Bytes in a size as a user writes it: a whole number with an optional binary suffix K, M, G or T (either case),
+ * with or without a trailing B or iB. Undefined when it is not one, or above 2^53-1.
+ */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d+)([kmgt]?)(?:i?b)?$/i.exec(text.trim());
+  if (!match) return undefined;
+  const bytes = Number(match[1]) * bytesPerSuffix[match[2]!.toUpperCase()]!;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/** Bytes as a person reads them: `64 KiB`, `1.5 GiB`, `512 B`. */
+export function formatSize(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const digits = Number.isInteger(value) || value >= 100 ? 0 : 1;
+  return `${value.toFixed(digits)} ${units[unit]}`;
+}
+
+export function isPowerOfTwo(value: number): boolean {
+  return value > 0 && Number.isInteger(Math.log2(value));
+}
