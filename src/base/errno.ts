@@ -24,9 +24,7 @@ export const ESHUTDOWN: Errno = 108;
 /** Answer of a `…Now` call that would have had to wait: call its promise-returning twin. */
 export const WOULD_BLOCK = -1;
 
-const nameByNumber = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, number]) => [number, name]),
-);
+const nameByNumber = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 nameByNumber.set(ESHUTDOWN, 'ESHUTDOWN');
 
 /** `ENOSPC` for 28, and so on; for logs. */
