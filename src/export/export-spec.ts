@@ -1,0 +1,70 @@
+import { CodedError } from '../base/coded-error.js';
+import { parseSize } from '../base/units.js';
+
+export interface BitmapSpec {
+  readonly name: string;
+  readonly granularityBytes?: number;
+}
+
+/** What an operator says of an export to be served. */
+export interface ExportSpec {
+  readonly name: string;
+  /** A raw image or a block device. */
+  readonly path: string;
+  readonly description?: string;
+  /** Makes a missing file of that size, sparse; never changes an existing one. */
+  readonly sizeBytes?: number;
+  readonly readOnly?: boolean;
+  readonly bitmaps?: readonly BitmapSpec[];
+}
+
+const GRAMMAR = 'NAME=PATH[,size=SIZE][,readonly][,bitmap=BITMAP[:GRANULARITY]]...';
+
+function refuse(what: string): never {
+  throw new CodedError('EXPORT_INVALID', what, `an export is written ${GRAMMAR}`);
+}
+
+function parseSizeOption(value: string, option: string): number {
+  return parseSize(value) ?? refuse(`"${value}" in ${option} is not a size such as 512M or 10G`);
+}
+
+function parseBitmap(value: string): BitmapSpec {
+  const colon = value.lastIndexOf(':');
+  if (colon < 0) return { name: value };
+  return { name: value.slice(0, colon), granularityBytes: parseSizeOption(value.slice(colon + 1), `bitmap=${value}`) };
+}
+
+/**
+ * Reads an export as it stands on the command line. A comma in PATH is written twice, as in QEMU's options.
+ * @throws CodedError EXPORT_INVALID
+ */
+export function parseExportSpec(text: string): ExportSpec {
+  const equals = text.indexOf('=');
+  if (equals <= 0) refuse(`"${text}" names no path`);
+  const name = text.slice(0, equals);
+  const [path = '', ...options] = splitAtSingleCommas(text.slice(equals + 1));
+  if (path === '') refuse(`"${text}" names no path`);
+
+  let sizeBytes: number | undefined;
+  let readOnly = false;
+  const bitmaps: BitmapSpec[] = [];
+  for (const option of options) {
+    if (option === 'readonly') readOnly = true;
+    else if (option.startsWith('size=')) sizeBytes = parseSizeOption(option.slice('size='.length), option);
+    else if (option.startsWith('bitmap=')) bitmaps.push(parseBitmap(option.slice('bitmap='.length)));
+    else refuse(`"${option}" is not an option of an export`);
+  }
+  return { name, path, readOnly, bitmaps, ...(sizeBytes === undefined ? {} : { sizeBytes }) };
+}
+
+function splitAtSingleCommas(text: string): string[] {
+  const parts: string[] = [''];
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] !== ',') parts[parts.length - 1] += text[i];
+    else if (text[i + 1] === ',') {
+      parts[parts.length - 1] += ',';
+      i++;
+    } else parts.push('');
+  }
+  return parts;
+}

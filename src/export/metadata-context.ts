@@ -1,0 +1,51 @@
+import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
+import type { ExtentList } from '../base/extents.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { BlockDevice } from '../storage/block-device.js';
+
+/** What a block-status request reports on, by its name on the wire. */
+export interface MetadataContext {
+  /** `base:allocation`, `qemu:dirty-bitmap:NAME`. */
+  readonly name: string;
+
+  /**
+   * Appends the status of the range to `list`: at least one extent when it answers OK, no more than the range. It may
+   * stop early, where the list is full.
+   */
+  status(offset: number, length: number, list: ExtentList): Promise<Errno>;
+}
+
+export const BASE_ALLOCATION = 'base:allocation';
+export const DIRTY_BITMAP_PREFIX = 'qemu:dirty-bitmap:';
+
+/** `base:allocation`: holes and zeroes as the device knows them. */
+export class AllocationContext implements MetadataContext {
+  readonly name = BASE_ALLOCATION;
+
+  constructor(private readonly device: BlockDevice) {}
+
+  async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    const errno = await this.device.extents(offset, length, list);
+    if (errno !== EOPNOTSUPP) return errno;
+    list.add(length, 0);
+    return OK;
+  }
+}
+
+/**
+ * `qemu:dirty-bitmap:NAME`: what was written since the bitmap's base. Bound to one bitmap, not to a name: once that
+ * bitmap is removed or inconsistent the answer is an error, for "clean" would make a backup miss a change.
+ */
+export class DirtyBitmapContext implements MetadataContext {
+  readonly name: string;
+
+  constructor(private readonly bitmap: DirtyBitmap) {
+    this.name = DIRTY_BITMAP_PREFIX + bitmap.name;
+  }
+
+  async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    if (this.bitmap.removed || this.bitmap.inconsistent !== undefined) return EIO;
+    this.bitmap.extents(offset, length, list);
+    return OK;
+  }
+}

@@ -1,0 +1,68 @@
+import { CodedError } from '../base/coded-error.js';
+import type { Export } from './export.js';
+import type { ExportSpec } from './export-spec.js';
+
+/** Makes an export from its description, the device stack included. */
+export type OpenExport = (spec: ExportSpec) => Promise<Export>;
+
+/** The exports that are served, by name, in the order they were added. */
+export class ExportRegistry {
+  private readonly exports = new Map<string, Export>();
+  /** Names being opened or closed: taken, but not to be found. */
+  private readonly reserved = new Set<string>();
+
+  constructor(private readonly openExport: OpenExport) {}
+
+  list(): Export[] {
+    return [...this.exports.values()];
+  }
+
+  /** As a client names it: the empty name is the default export, which is the only one there is. */
+  find(name: string): Export | undefined {
+    if (name === '' && this.exports.size === 1) return this.list()[0];
+    return this.exports.get(name);
+  }
+
+  /** @throws CodedError EXPORT_NOT_FOUND */
+  get(name: string): Export {
+    const found = this.exports.get(name);
+    if (found) return found;
+    throw new CodedError('EXPORT_NOT_FOUND', `there is no export "${name}"`, 'tidemark export list shows what is served');
+  }
+
+  /** Opens and serves an export. @throws CodedError EXPORT_EXISTS, IMAGE_UNUSABLE, IMAGE_LOCKED, BITMAP_INVALID */
+  async add(spec: ExportSpec): Promise<Export> {
+    this.reserve(spec.name);
+    try {
+      const opened = await this.openExport(spec);
+      this.exports.set(spec.name, opened);
+      return opened;
+    } finally {
+      this.reserved.delete(spec.name);
+    }
+  }
+
+  /** Takes the export from new clients at once, drains the present ones, then closes it. @throws EXPORT_NOT_FOUND */
+  async remove(name: string): Promise<void> {
+    const leaving = this.get(name);
+    this.exports.delete(name);
+    this.reserved.add(name);
+    try {
+      await leaving.close();
+    } finally {
+      this.reserved.delete(name);
+    }
+  }
+
+  /** Closes every export, side by side. */
+  async close(): Promise<void> {
+    await Promise.all([...this.exports.keys()].map((name) => this.remove(name)));
+  }
+
+  private reserve(name: string): void {
+    if (this.exports.has(name) || this.reserved.has(name)) {
+      throw new CodedError('EXPORT_EXISTS', `there is already an export "${name}"`, 'choose another name, or remove it first');
+    }
+    this.reserved.add(name);
+  }
+}
