@@ -57,14 +57,11 @@ export function parseExportSpec(text: string): ExportSpec {
   return { name, path, readOnly, bitmaps, ...(sizeBytes === undefined ? {} : { sizeBytes }) };
 }
 
+/** A doubled comma stands for itself; a single one separates. */
 function splitAtSingleCommas(text: string): string[] {
-  const parts: string[] = [''];
-  for (let i = 0; i < text.length; i++) {
-    if (text[i] !== ',') parts[parts.length - 1] += text[i];
-    else if (text[i + 1] === ',') {
-      parts[parts.length - 1] += ',';
-      i++;
-    } else parts.push('');
-  }
-  return parts;
+  const doubled = '\0';
+  return text
+    .replaceAll(',,', doubled)
+    .split(',')
+    .map((part) => part.replaceAll(doubled, ','));
 }

@@ -1,7 +1,7 @@
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
-import { AllocationContext, BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, DirtyBitmapContext } from './metadata-context.js';
 import type { MetadataContext } from './metadata-context.js';
+import { AllocationContext, BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, DirtyBitmapContext } from './metadata-context.js';
 
 /** A client's hold on an export, as the export sees it. */
 export interface ExportConnection {
@@ -17,6 +17,7 @@ export interface ConnectionSummary {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly requests: number;
+  readonly failedRequests: number;
 }
 
 export interface ExportParts {

@@ -27,7 +27,11 @@ export class ExportRegistry {
   get(name: string): Export {
     const found = this.exports.get(name);
     if (found) return found;
-    throw new CodedError('EXPORT_NOT_FOUND', `there is no export "${name}"`, 'tidemark export list shows what is served');
+    throw new CodedError(
+      'EXPORT_NOT_FOUND',
+      `there is no export "${name}"`,
+      'tidemark export list shows what is served',
+    );
   }
 
   /** Opens and serves an export. @throws CodedError EXPORT_EXISTS, IMAGE_UNUSABLE, IMAGE_LOCKED, BITMAP_INVALID */
@@ -61,7 +65,11 @@ export class ExportRegistry {
 
   private reserve(name: string): void {
     if (this.exports.has(name) || this.reserved.has(name)) {
-      throw new CodedError('EXPORT_EXISTS', `there is already an export "${name}"`, 'choose another name, or remove it first');
+      throw new CodedError(
+        'EXPORT_EXISTS',
+        `there is already an export "${name}"`,
+        'choose another name, or remove it first',
+      );
     }
     this.reserved.add(name);
   }

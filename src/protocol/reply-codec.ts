@@ -1,0 +1,124 @@
+import { assert } from '../base/assert.js';
+import type { ExtentList } from '../base/extents.js';
+import { REPLY_FLAG_DONE, ReplyChunk, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './constants.js';
+import {
+  blockStatusLayout,
+  chunkLayout,
+  errorChunkLayout,
+  extentLayout,
+  fieldOffset,
+  offsetDataLayout,
+  offsetHoleLayout,
+  simpleReplyLayout,
+} from './layouts.js';
+
+export const SIMPLE_REPLY_BYTES = simpleReplyLayout.span;
+export const CHUNK_BYTES = chunkLayout.span;
+/** All that stands before the data of an OFFSET_DATA chunk. */
+export const DATA_CHUNK_BYTES = chunkLayout.span + offsetDataLayout.span;
+export const HOLE_CHUNK_BYTES = chunkLayout.span + offsetHoleLayout.span;
+
+const SIMPLE_ERROR_AT = fieldOffset(simpleReplyLayout, 'error');
+const SIMPLE_COOKIE_AT = fieldOffset(simpleReplyLayout, 'cookie');
+const CHUNK_FLAGS_AT = fieldOffset(chunkLayout, 'flags');
+const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
+const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
+const CHUNK_LENGTH_AT = fieldOffset(chunkLayout, 'length');
+
+/** The 8 bytes by which a client knows its request again: wherever they lie, never decoded. */
+export interface Cookie {
+  readonly buffer: Buffer;
+  readonly at: number;
+}
+
+// Two loads and stores: a call to Buffer.copy costs more than the eight bytes do.
+function copyCookie(target: Buffer, at: number, source: Buffer, sourceAt: number): void {
+  target.writeUInt32BE(source.readUInt32BE(sourceAt), at);
+  target.writeUInt32BE(source.readUInt32BE(sourceAt + 4), at + 4);
+}
+
+export function putSimpleReply(target: Buffer, at: number, error: number, cookie: Buffer, cookieAt: number): void {
+  target.writeUInt32BE(SIMPLE_REPLY_MAGIC, at);
+  target.writeUInt32BE(error, at + SIMPLE_ERROR_AT);
+  copyCookie(target, at + SIMPLE_COOKIE_AT, cookie, cookieAt);
+}
+
+/** `length` counts the payload bytes that follow the chunk's header. */
+export function putChunk(
+  target: Buffer,
+  at: number,
+  flags: number,
+  type: number,
+  cookie: Buffer,
+  cookieAt: number,
+  length: number,
+): void {
+  target.writeUInt32BE(STRUCTURED_REPLY_MAGIC, at);
+  target.writeUInt16BE(flags, at + CHUNK_FLAGS_AT);
+  target.writeUInt16BE(type, at + CHUNK_TYPE_AT);
+  copyCookie(target, at + CHUNK_COOKIE_AT, cookie, cookieAt);
+  target.writeUInt32BE(length, at + CHUNK_LENGTH_AT);
+}
+
+function putUInt64(target: Buffer, at: number, value: number): void {
+  target.writeUInt32BE(Math.floor(value / 2 ** 32), at);
+  target.writeUInt32BE(value >>> 0, at + 4);
+}
+
+/** The header of a chunk that carries the `length` bytes at disk offset `offset`, which follow it. */
+export function putDataChunk(
+  target: Buffer,
+  at: number,
+  flags: number,
+  cookie: Buffer,
+  cookieAt: number,
+  offset: number,
+  length: number,
+): void {
+  assert(length > 0, 'a data chunk is never empty');
+  putChunk(target, at, flags, ReplyChunk.OFFSET_DATA, cookie, cookieAt, offsetDataLayout.span + length);
+  putUInt64(target, at + CHUNK_BYTES, offset);
+}
+
+/** A whole OFFSET_HOLE chunk. */
+export function putHoleChunk(
+  target: Buffer,
+  at: number,
+  flags: number,
+  cookie: Buffer,
+  cookieAt: number,
+  offset: number,
+  length: number,
+): void {
+  assert(length > 0, 'a hole chunk is never empty');
+  putChunk(target, at, flags, ReplyChunk.OFFSET_HOLE, cookie, cookieAt, offsetHoleLayout.span);
+  putUInt64(target, at + CHUNK_BYTES, offset);
+  target.writeUInt32BE(length, at + CHUNK_BYTES + offsetDataLayout.span);
+}
+
+/** A whole ERROR chunk, the last of its reply. `message` is for people. */
+export function encodeErrorChunk(error: number, message: string, cookie: Cookie): Buffer {
+  const text = Buffer.from(message);
+  const fixedBytes = CHUNK_BYTES + errorChunkLayout.span;
+  const chunk = Buffer.allocUnsafe(fixedBytes + text.length);
+  putChunk(chunk, 0, REPLY_FLAG_DONE, ReplyChunk.ERROR, cookie.buffer, cookie.at, errorChunkLayout.span + text.length);
+  errorChunkLayout.encode({ error, messageLength: text.length }, chunk, CHUNK_BYTES);
+  text.copy(chunk, fixedBytes);
+  return chunk;
+}
+
+/** A whole BLOCK_STATUS chunk for one context. */
+export function encodeBlockStatusChunk(flags: number, contextId: number, extents: ExtentList, cookie: Cookie): Buffer {
+  const fixedBytes = CHUNK_BYTES + blockStatusLayout.span;
+  const descriptorBytes = extents.count * extentLayout.span;
+  const chunk = Buffer.allocUnsafe(fixedBytes + descriptorBytes);
+  const payloadBytes = blockStatusLayout.span + descriptorBytes;
+  putChunk(chunk, 0, flags, ReplyChunk.BLOCK_STATUS, cookie.buffer, cookie.at, payloadBytes);
+  blockStatusLayout.encode({ contextId }, chunk, CHUNK_BYTES);
+  const statusAt = fieldOffset(extentLayout, 'status');
+  for (let i = 0, at = fixedBytes; i < extents.count; i++, at += extentLayout.span) {
+    chunk.writeUInt32BE(extents.lengths[i]!, at);
+    chunk.writeUInt32BE(extents.statuses[i]!, at + statusAt);
+  }
+  return chunk;
+}

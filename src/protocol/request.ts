@@ -1,0 +1,72 @@
+import { SECTOR_BYTES } from '../base/units.js';
+import { Command, CommandFlag, MAX_PAYLOAD_BYTES, NbdError } from './constants.js';
+import { fieldOffset, requestLayout } from './layouts.js';
+
+/** Where the fields of a request lie, for the loop that reads them in place. */
+export const REQUEST_BYTES = requestLayout.span;
+export const REQUEST_FLAGS_AT = fieldOffset(requestLayout, 'flags');
+export const REQUEST_COMMAND_AT = fieldOffset(requestLayout, 'command');
+export const REQUEST_COOKIE_AT = fieldOffset(requestLayout, 'cookie');
+export const REQUEST_OFFSET_AT = fieldOffset(requestLayout, 'offset');
+export const REQUEST_LENGTH_AT = fieldOffset(requestLayout, 'length');
+
+/**
+ * The unsigned 64-bit number at `at`. Above 2^53 it is not exact, but it stays above every disk's size, so the
+ * range check refuses it.
+ */
+export function readUInt64(buffer: Buffer, at: number): number {
+  return buffer.readUInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
+}
+
+/** What was agreed for a connection, as far as the validity of its requests depends on it. */
+export interface RequestRules {
+  readonly readOnly: boolean;
+  readonly structuredReplies: boolean;
+  /** The client asked for block sizes, and so has to keep to them. */
+  readonly enforceBlockSize: boolean;
+  readonly hasContexts: boolean;
+}
+
+const allowedFlags: Record<number, number> = {
+  [Command.READ]: CommandFlag.FUA | CommandFlag.DF,
+  [Command.WRITE]: CommandFlag.FUA,
+  [Command.DISC]: CommandFlag.FUA,
+  [Command.FLUSH]: CommandFlag.FUA,
+  [Command.TRIM]: CommandFlag.FUA,
+  [Command.CACHE]: CommandFlag.FUA,
+  [Command.WRITE_ZEROES]: CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO,
+  [Command.BLOCK_STATUS]: CommandFlag.FUA | CommandFlag.REQ_ONE,
+};
+
+/**
+ * Judges a request once, before anything acts on it: the error to answer, or NONE. Whoever executes the request
+ * afterwards does not check again.
+ */
+export function validateRequest(
+  command: number,
+  flags: number,
+  offset: number,
+  length: number,
+  sizeBytes: number,
+  rules: RequestRules,
+): NbdError {
+  const allowed = allowedFlags[command];
+  if (allowed === undefined || (flags & ~allowed) !== 0) return NbdError.EINVAL;
+  if (command === Command.FLUSH || command === Command.DISC) return NbdError.NONE;
+
+  const changes = command === Command.WRITE || command === Command.WRITE_ZEROES;
+  if (rules.readOnly && (changes || command === Command.TRIM)) return NbdError.EPERM;
+  if (offset > sizeBytes || length > sizeBytes - offset) return changes ? NbdError.ENOSPC : NbdError.EINVAL;
+  // `|` keeps the low 32 bits of both numbers, and those are all that alignment is about.
+  if (rules.enforceBlockSize && ((offset | length) & (SECTOR_BYTES - 1)) !== 0) return NbdError.EINVAL;
+
+  if (command === Command.READ) {
+    if (length > MAX_PAYLOAD_BYTES) return NbdError.EOVERFLOW;
+    if ((flags & CommandFlag.DF) !== 0 && !rules.structuredReplies) return NbdError.EINVAL;
+  } else if (command === Command.WRITE) {
+    if (length > MAX_PAYLOAD_BYTES) return NbdError.EINVAL;
+  } else if (command === Command.BLOCK_STATUS) {
+    if (!rules.hasContexts || length === 0) return NbdError.EINVAL;
+  }
+  return NbdError.NONE;
+}

@@ -1,0 +1,92 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { assert } from '../base/assert.js';
+import type { Log } from '../base/log.js';
+import type { ExportRegistry } from '../export/registry.js';
+import { BusyPoller } from '../session/busy-poller.js';
+import { Connection, type ConnectionHost } from '../session/connection.js';
+import { PiecePool } from '../session/piece-pool.js';
+
+export interface NbdLimits {
+  /** Clients at a time, over all exports; one more is turned away. */
+  readonly maxConnections: number;
+  readonly handshakeTimeoutSeconds: number;
+  /** How long to wait awake for the next request while a client is busy; 0: not at all. */
+  readonly busyPollMicroseconds: number;
+}
+
+export interface NbdListenerOptions {
+  readonly exports: ExportRegistry;
+  readonly log: Log;
+  readonly limits: NbdLimits;
+}
+
+/** Accepts NBD clients, on any number of addresses, until it is drained. */
+export class NbdListener {
+  private readonly servers: Server[] = [];
+  private readonly connections = new Set<Connection>();
+  private readonly host: ConnectionHost;
+  private readonly log: Log;
+  private readonly maxConnections: number;
+
+  constructor({ exports, log, limits }: NbdListenerOptions) {
+    this.log = log;
+    this.maxConnections = limits.maxConnections;
+    this.host = {
+      exports,
+      log,
+      pool: new PiecePool(),
+      busyPoller: new BusyPoller(limits.busyPollMicroseconds),
+      handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,
+    };
+  }
+
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  /** Port 0 takes a free one. Rejects as net.Server does, when the address cannot be had. */
+  async listenTcp(host: string, port: number): Promise<AddressInfo> {
+    const server = await this.listen({ host, port });
+    const address = server.address();
+    assert(address !== null && typeof address === 'object', 'a TCP server has an address');
+    return address;
+  }
+
+  async listenUnix(path: string): Promise<void> {
+    await this.listen({ path });
+  }
+
+  /** Serves a client that is already connected, and whose socket is paused. */
+  adopt(socket: Socket): void {
+    const client = socket.remoteAddress ? `${socket.remoteAddress}:${socket.remotePort}` : 'unix';
+    if (this.connections.size >= this.maxConnections) {
+      this.log.warn({ client, maxConnections: this.maxConnections }, 'a client was turned away: too many connections');
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, client, this.host);
+    this.connections.add(connection);
+    void connection.closed.then(() => this.connections.delete(connection));
+  }
+
+  /** Accepts nobody any more, lets every connection finish what it has begun, and closes it. */
+  async drain(): Promise<void> {
+    const stopped = this.servers.map((server) => new Promise((resolve) => server.close(resolve)));
+    await Promise.all([...this.connections].map((connection) => connection.drain()));
+    await Promise.all(stopped);
+  }
+
+  private async listen(options: { host: string; port: number } | { path: string }): Promise<Server> {
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => this.adopt(socket));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ ...options, backlog: 511 }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+    server.on('error', (error) => this.log.error({ err: error }, 'a listener failed'));
+    this.servers.push(server);
+    return server;
+  }
+}

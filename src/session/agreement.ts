@@ -1,0 +1,32 @@
+import type { Export } from '../export/export.js';
+import type { MetadataContext } from '../export/metadata-context.js';
+import { MAX_PAYLOAD_BYTES, PREFERRED_BLOCK_BYTES, TransmissionFlag } from '../protocol/constants.js';
+
+/** A context that the client chose, with the id it has on this connection. */
+export interface SelectedContext {
+  readonly id: number;
+  readonly context: MetadataContext;
+}
+
+/** What the handshake settles for the transmission phase. */
+export interface Agreement {
+  readonly export: Export;
+  readonly structuredReplies: boolean;
+  /** The client asked for the block sizes, so it has to keep to them. */
+  readonly enforceBlockSize: boolean;
+  readonly contexts: readonly SelectedContext[];
+}
+
+export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES } as const;
+
+/** What an export can do, as the protocol document's transmission flags, for a client that agreed as it did. */
+export function transmissionFlags(served: Export, structuredReplies: boolean): number {
+  const { trim, rotational } = served.capabilities;
+  const flag = TransmissionFlag;
+  let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE | flag.CAN_MULTI_CONN;
+  if (structuredReplies) flags |= flag.SEND_DF;
+  if (rotational) flags |= flag.ROTATIONAL;
+  if (served.readOnly) return flags | flag.READ_ONLY;
+  if (trim) flags |= flag.SEND_TRIM;
+  return flags | flag.SEND_WRITE_ZEROES | flag.SEND_FAST_ZERO;
+}

@@ -1,0 +1,203 @@
+import type { Socket } from 'node:net';
+import type { Log } from '../base/log.js';
+import type { ConnectionSummary, ExportConnection } from '../export/export.js';
+import type { ExportRegistry } from '../export/registry.js';
+import type { Agreement } from './agreement.js';
+import type { BusyPoller } from './busy-poller.js';
+import { attachReader, type StreamReader } from './byte-stream.js';
+import { encodeGreeting, Handshake } from './handshake.js';
+import type { PiecePool } from './piece-pool.js';
+import { ReceiveBuffer } from './receive-buffer.js';
+import { ReplyWriter } from './reply-writer.js';
+import { Transmission } from './transmission.js';
+
+/** How long a client may take to accept the last replies before the connection is cut. */
+const CLOSE_PATIENCE_MILLISECONDS = 5_000;
+/** How long a client that is still in the handshake may go on once the server is stopping. */
+const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
+
+/** What the connections of a server share. */
+export interface ConnectionHost {
+  readonly exports: ExportRegistry;
+  readonly pool: PiecePool;
+  readonly busyPoller: BusyPoller;
+  readonly log: Log;
+  readonly handshakeTimeoutMilliseconds: number;
+}
+
+let lastId = 0;
+
+/**
+ * One client: handshake, then transmission, then the end. Events only put bytes or facts here; `advance` makes all the
+ * progress that is possible, whatever it was that happened.
+ */
+export class Connection implements StreamReader, ExportConnection {
+  readonly id = ++lastId;
+  /** Settles when the connection is closed and nothing of it is in flight. */
+  readonly closed: Promise<void>;
+  private readonly connectedAt = new Date();
+  private readonly input = new ReceiveBuffer();
+  private readonly output: ReplyWriter;
+  private readonly socket: Socket;
+  private readonly handshake: Handshake;
+  private readonly handshakeTimer: NodeJS.Timeout;
+  private transmission: Transmission | undefined;
+  private agreement: Agreement | undefined;
+  private closeReason: string | undefined;
+  private finished = false;
+  private paused = false;
+  private advancing = false;
+  private resolveClosed!: () => void;
+
+  constructor(
+    accepted: Socket,
+    /** Who the client is, for people. */
+    readonly client: string,
+    private readonly host: ConnectionHost,
+  ) {
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
+    this.socket = attachReader(accepted, this);
+    this.socket.setNoDelay(true);
+    this.socket.setKeepAlive(true);
+    this.socket.on('drain', () => this.advance());
+    this.socket.once('close', () => this.advance());
+    this.output = new ReplyWriter(this.socket, host.pool);
+    this.handshake = new Handshake(host.exports, (bytes) => this.output.send(bytes));
+    this.handshakeTimer = setTimeout(
+      () => this.stop('did not finish the handshake in time'),
+      host.handshakeTimeoutMilliseconds,
+    );
+    this.output.send(encodeGreeting());
+  }
+
+  room(): Buffer {
+    return this.input.room();
+  }
+
+  received(count: number): boolean {
+    this.input.appended(count);
+    if (this.finished) {
+      // Read on only to see the client's end: closing with bytes unread would cut off our last replies.
+      this.input.consumed(this.input.end, 0);
+      return true;
+    }
+    this.advance();
+    this.host.busyPoller.active();
+    this.paused = !this.finished && this.transmission !== undefined && !this.transmission.canBegin;
+    return !this.paused;
+  }
+
+  ended(error?: Error): void {
+    this.stop(error ? `the connection broke: ${error.message}` : 'the client closed the connection');
+  }
+
+  describe(): ConnectionSummary {
+    return {
+      id: this.id,
+      client: this.client,
+      connectedAt: this.connectedAt.toISOString(),
+      requests: this.transmission?.requests ?? 0,
+      failedRequests: this.transmission?.failedRequests ?? 0,
+      bytesRead: this.transmission?.bytesRead ?? 0,
+      bytesWritten: this.transmission?.bytesWritten ?? 0,
+    };
+  }
+
+  drain(): Promise<void> {
+    if (this.transmission) this.stop('the server closed the export');
+    else {
+      this.handshake.shuttingDown = true;
+      setTimeout(() => this.stop('the server is stopping'), HANDSHAKE_GRACE_MILLISECONDS).unref();
+    }
+    return this.closed;
+  }
+
+  /** Begins nothing more; the first reason counts. */
+  private stop(reason: string): void {
+    this.closeReason ??= reason;
+    this.advance();
+  }
+
+  private advance(): void {
+    // What is answered here may call back at once.
+    if (this.advancing || this.finished) return;
+    this.advancing = true;
+    try {
+      this.consume();
+    } catch (bug) {
+      this.host.log.error({ err: bug, connection: this.id }, 'a bug ended a connection');
+      this.closeReason ??= 'a bug in the server';
+    }
+    this.advancing = false;
+    if (this.closeReason !== undefined) this.finishWhenIdle();
+    else if (this.paused && this.transmission?.canBegin) {
+      this.paused = false;
+      this.socket.resume();
+    }
+  }
+
+  private consume(): void {
+    const { input } = this;
+    if (!this.transmission && this.closeReason === undefined) {
+      const next = this.handshake.consume(input.buffer, input.start, input.end);
+      input.consumed(next, this.handshake.neededBytes);
+      this.takeOutcome();
+    }
+    if (this.transmission && this.closeReason === undefined) {
+      const next = this.transmission.consume(input.buffer, input.start, input.end);
+      input.consumed(next, this.transmission.neededBytes);
+      this.closeReason = this.transmission.closeReason;
+    }
+  }
+
+  private takeOutcome(): void {
+    const { outcome } = this.handshake;
+    if (!outcome) return;
+    clearTimeout(this.handshakeTimer);
+    if ('closeReason' in outcome) this.closeReason = outcome.closeReason;
+    else if (!outcome.agreement.export.attach(this)) this.closeReason = 'asked for an export that is being closed';
+    else {
+      this.agreement = outcome.agreement;
+      this.transmission = new Transmission(outcome.agreement, this.output, () => this.advance());
+      const { structuredReplies, contexts } = outcome.agreement;
+      this.host.log.debug(
+        { connection: this.id, client: this.client, export: this.agreement.export.name, structuredReplies, contexts },
+        'transmission begins',
+      );
+    }
+  }
+
+  /** Ends the connection once all that was begun is answered. */
+  private finishWhenIdle(): void {
+    if (this.transmission && !this.transmission.idle) return;
+    this.finished = true;
+    clearTimeout(this.handshakeTimer);
+    this.output.flush();
+    this.socket.end();
+    const cut = setTimeout(() => this.socket.destroy(), CLOSE_PATIENCE_MILLISECONDS);
+    const gone = () => {
+      clearTimeout(cut);
+      this.output.close();
+      this.agreement?.export.detach(this);
+      this.logEnd();
+      this.resolveClosed();
+    };
+    if (this.socket.destroyed) gone();
+    else this.socket.once('close', gone).resume();
+  }
+
+  private logEnd(): void {
+    const { client, ...counters } = this.describe();
+    const fields = {
+      client,
+      export: this.agreement?.export.name,
+      structuredReplies: this.agreement?.structuredReplies,
+      contexts: this.agreement?.contexts.map(({ context }) => context.name),
+      ...counters,
+      reason: this.closeReason,
+    };
+    this.host.log.info(fields, 'connection closed');
+  }
+}

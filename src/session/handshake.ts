@@ -1,0 +1,148 @@
+import { MIB } from '../base/units.js';
+import type { ExportRegistry } from '../export/registry.js';
+import { HandshakeFlag, NBD_MAGIC, OPTION_MAGIC, Option, OptionError } from '../protocol/constants.js';
+import { clientFlagsLayout, greetingLayout, optionLayout } from '../protocol/layouts.js';
+import { handleAbort } from './options/abort.js';
+import { handleExportName } from './options/export-name.js';
+import { handleGo, handleInfo } from './options/info.js';
+import { handleList } from './options/list.js';
+import { handleListMetaContext, handleSetMetaContext } from './options/meta-context.js';
+import { Negotiation, type OptionHandler, type OptionOutcome, OptionRequest } from './options/option-handler.js';
+import { handleStructuredReply } from './options/structured-reply.js';
+
+/** More than any client needs; a client that lists may follow up on each export listed. */
+const MAX_OPTIONS = 32;
+/** Enough for a name and hundreds of queries of the longest kind; what is longer is passed over, never held. */
+const MAX_OPTION_DATA_BYTES = 1 * MIB;
+/** Passing over more than that is not worth the patience. */
+const MAX_SKIPPED_BYTES = 32 * MIB;
+
+const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
+const optionMagic = Buffer.from(OPTION_MAGIC);
+
+const handlers = new Map<number, OptionHandler>([
+  [Option.LIST, handleList],
+  [Option.INFO, handleInfo],
+  [Option.GO, handleGo],
+  [Option.STRUCTURED_REPLY, handleStructuredReply],
+  [Option.LIST_META_CONTEXT, handleListMetaContext],
+  [Option.SET_META_CONTEXT, handleSetMetaContext],
+]);
+
+/** The first bytes of a connection, from the server. */
+export function encodeGreeting(): Buffer {
+  const greeting = Buffer.allocUnsafe(greetingLayout.span);
+  greetingLayout.encode(
+    { magic: Buffer.from(NBD_MAGIC), optionMagic: Buffer.from(OPTION_MAGIC), flags: OFFERED_FLAGS },
+    greeting,
+  );
+  return greeting;
+}
+
+/**
+ * The handshake and option haggling of one connection. It consumes what was received, answers through `send`, and has
+ * an `outcome` once it is over; bytes behind the last option are left for the transmission phase.
+ */
+export class Handshake {
+  outcome: OptionOutcome;
+  /** Bytes that the next message has at least. */
+  neededBytes = clientFlagsLayout.span;
+  /** When set, every option but ABORT is refused: the server is going away. */
+  shuttingDown = false;
+  private readonly negotiation = new Negotiation();
+  private flagsSeen = false;
+  private fixedNewstyle = false;
+  private optionsLeft = MAX_OPTIONS;
+  /** Data of an option that was answered already and still has to pass by. */
+  private skipBytes = 0;
+
+  constructor(
+    private readonly exports: ExportRegistry,
+    private readonly send: (bytes: Buffer) => void,
+  ) {}
+
+  /** Consumes whole messages from `buffer`, from `start` to `end`. Returns where it stopped. */
+  consume(buffer: Buffer, start: number, end: number): number {
+    let at = start;
+    while (this.outcome === undefined) {
+      if (this.skipBytes > 0) {
+        const skipped = Math.min(this.skipBytes, end - at);
+        at += skipped;
+        this.skipBytes -= skipped;
+      }
+      const next = this.step(buffer, at, end);
+      if (next === at) break;
+      at = next;
+    }
+    return at;
+  }
+
+  /** Consumes one message, or none when it is not there as a whole. */
+  private step(buffer: Buffer, at: number, end: number): number {
+    const headerBytes = this.flagsSeen ? optionLayout.span : clientFlagsLayout.span;
+    this.neededBytes = headerBytes;
+    if (end - at < headerBytes) return at;
+    if (!this.flagsSeen) {
+      this.takeClientFlags(clientFlagsLayout.decode(buffer, at).flags);
+      return at + headerBytes;
+    }
+    const { magic, option, length } = optionLayout.decode(buffer, at);
+    if (!magic.equals(optionMagic)) return this.close(at, 'sent something that is no option');
+    if (length > MAX_SKIPPED_BYTES) return this.close(at, `sent an option of ${length} bytes`);
+    const handler = this.handlerFor(option, length);
+    if (!handler) {
+      this.skipBytes = length;
+      return at + headerBytes;
+    }
+    this.neededBytes = headerBytes + length;
+    if (end - at < this.neededBytes) return at;
+    const dataAt = at + headerBytes;
+    this.outcome = handler(this.request(option, buffer.subarray(dataAt, dataAt + length)));
+    if (option === Option.LIST) this.optionsLeft += MAX_OPTIONS * this.exports.list().length;
+    if (this.outcome === undefined && --this.optionsLeft === 0) return this.close(at, 'sent too many options');
+    return dataAt + length;
+  }
+
+  private takeClientFlags(flags: number): void {
+    this.flagsSeen = true;
+    this.fixedNewstyle = (flags & HandshakeFlag.FIXED_NEWSTYLE) !== 0;
+    this.negotiation.noZeroes = (flags & HandshakeFlag.NO_ZEROES) !== 0;
+    if ((flags & ~OFFERED_FLAGS) !== 0) this.outcome = { closeReason: `sent unknown client flags ${flags}` };
+  }
+
+  /** Who deals with an option once its data is there; undefined when it was refused without looking at the data. */
+  private handlerFor(option: number, length: number): OptionHandler | undefined {
+    const refuse = (error: OptionError, message: string): undefined => {
+      this.request(option, Buffer.alloc(0)).refuse(error, message);
+      if (--this.optionsLeft === 0) this.outcome = { closeReason: 'sent too many options' };
+    };
+    if (option === Option.EXPORT_NAME) {
+      // It has no way to refuse, so what cannot be served ends the connection.
+      const servable = !this.shuttingDown && length <= MAX_OPTION_DATA_BYTES;
+      if (servable) return handleExportName;
+      this.outcome = { closeReason: 'asked for an export that cannot be served' };
+      return undefined;
+    }
+    if (!this.fixedNewstyle) {
+      return refuse(OptionError.INVALID, 'only EXPORT_NAME is open to a client without fixed newstyle');
+    }
+    if (option === Option.ABORT) return handleAbort;
+    if (this.shuttingDown) return refuse(OptionError.SHUTDOWN, 'the server is stopping');
+    const handler = handlers.get(option);
+    if (!handler) {
+      const what = option === Option.STARTTLS ? 'TLS is not configured' : `option ${option} is not known`;
+      return refuse(OptionError.UNSUP, what);
+    }
+    if (length <= MAX_OPTION_DATA_BYTES) return handler;
+    return refuse(OptionError.TOO_BIG, `an option has at most ${MAX_OPTION_DATA_BYTES} bytes here`);
+  }
+
+  private request(option: number, data: Buffer): OptionRequest {
+    return new OptionRequest(option, data, this.exports, this.negotiation, this.send);
+  }
+
+  private close(at: number, closeReason: string): number {
+    this.outcome = { closeReason };
+    return at;
+  }
+}

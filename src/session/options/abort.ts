@@ -1,0 +1,7 @@
+import type { OptionOutcome, OptionRequest } from './option-handler.js';
+
+/** NBD_OPT_ABORT: the client's polite end; any data is ignored. */
+export function handleAbort(request: OptionRequest): OptionOutcome {
+  request.ack();
+  return { closeReason: 'the client ended the handshake' };
+}

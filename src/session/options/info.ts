@@ -1,0 +1,62 @@
+import { SECTOR_BYTES } from '../../base/units.js';
+import type { Export } from '../../export/export.js';
+import { InfoType, OptionError, OptionReply } from '../../protocol/constants.js';
+import {
+  decodeInfoRequest,
+  encodeInfoBlockSize,
+  encodeInfoExport,
+  encodeInfoText,
+  type InfoRequest,
+  InvalidOption,
+} from '../../protocol/option-codec.js';
+import { type Agreement, BLOCK_SIZES, transmissionFlags } from '../agreement.js';
+import type { OptionOutcome, OptionRequest } from './option-handler.js';
+
+/** NBD_OPT_INFO: tells what GO would agree to, and stays in the handshake. */
+export function handleInfo(request: OptionRequest): OptionOutcome {
+  describe(request);
+  return undefined;
+}
+
+/** NBD_OPT_GO: the same, and on to transmission. */
+export function handleGo(request: OptionRequest): OptionOutcome {
+  const agreement = describe(request);
+  return agreement && { agreement };
+}
+
+/** Answers INFO and GO alike; the agreement that follows from it, or undefined when it was refused. */
+function describe(request: OptionRequest): Agreement | undefined {
+  const wanted = decodeInfoRequest(request.data);
+  if (wanted instanceof InvalidOption) {
+    request.refuse(OptionError.INVALID, wanted.message);
+    return undefined;
+  }
+  const served = request.exports.find(wanted.exportName);
+  if (!served) {
+    request.refuseUnknownExport(wanted.exportName);
+    return undefined;
+  }
+  const { structuredReplies } = request.negotiation;
+  sendInformation(request, wanted, served, structuredReplies);
+  request.ack();
+  return {
+    export: served,
+    structuredReplies,
+    enforceBlockSize: wanted.infoTypes.includes(InfoType.BLOCK_SIZE),
+    contexts: request.negotiation.contextsFor(wanted.exportName),
+  };
+}
+
+/** EXPORT always; the others when asked for. Types that nobody knows are passed over. */
+function sendInformation(request: OptionRequest, wanted: InfoRequest, served: Export, structured: boolean): void {
+  const asked = new Set(wanted.infoTypes);
+  const info = (data: Buffer) => request.reply(OptionReply.INFO, data);
+  if (asked.has(InfoType.NAME)) info(encodeInfoText(InfoType.NAME, served.name));
+  if (asked.has(InfoType.DESCRIPTION) && served.description !== '') {
+    info(encodeInfoText(InfoType.DESCRIPTION, served.description));
+  }
+  if (asked.has(InfoType.BLOCK_SIZE)) {
+    info(encodeInfoBlockSize(SECTOR_BYTES, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
+  }
+  info(encodeInfoExport(served.sizeBytes, transmissionFlags(served, structured)));
+}

@@ -1,0 +1,16 @@
+import { OptionError, OptionReply } from '../../protocol/constants.js';
+import { encodeServerEntry } from '../../protocol/option-codec.js';
+import type { OptionOutcome, OptionRequest } from './option-handler.js';
+
+/** NBD_OPT_LIST: one SERVER reply an export, then the ACK. */
+export function handleList(request: OptionRequest): OptionOutcome {
+  if (request.data.length > 0) {
+    request.refuse(OptionError.INVALID, 'LIST carries no data');
+    return undefined;
+  }
+  for (const served of request.exports.list()) {
+    request.reply(OptionReply.SERVER, encodeServerEntry(served.name, served.description));
+  }
+  request.ack();
+  return undefined;
+}

@@ -1,0 +1,73 @@
+import type { Export } from '../../export/export.js';
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, type MetadataContext } from '../../export/metadata-context.js';
+import { OptionError, OptionReply } from '../../protocol/constants.js';
+import {
+  decodeMetaContextRequest,
+  encodeMetaContext,
+  InvalidOption,
+  type MetaContextRequest,
+} from '../../protocol/option-codec.js';
+import type { OptionOutcome, OptionRequest } from './option-handler.js';
+
+/** A query that ends like this matches every context that begins with it, in LIST only. */
+const wildcards = new Set([namespaceOf(BASE_ALLOCATION), namespaceOf(DIRTY_BITMAP_PREFIX), DIRTY_BITMAP_PREFIX]);
+
+function namespaceOf(name: string): string {
+  return name.slice(0, name.indexOf(':') + 1);
+}
+
+/** NBD_OPT_LIST_META_CONTEXT: which contexts match; nothing is selected, so ids are 0. */
+export function handleListMetaContext(request: OptionRequest): OptionOutcome {
+  const wanted = decode(request);
+  if (!wanted) return undefined;
+  const matching = wanted.served
+    .contexts()
+    .filter((context) => wanted.queryCount === 0 || wanted.queries.some((query) => matches(query, context.name)));
+  for (const context of matching) request.reply(OptionReply.META_CONTEXT, encodeMetaContext(0, context.name));
+  request.ack();
+  return undefined;
+}
+
+function matches(query: string, name: string): boolean {
+  return query === name || (wildcards.has(query) && name.startsWith(query));
+}
+
+/** NBD_OPT_SET_META_CONTEXT: selects contexts by their exact names, in place of any selected before. */
+export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
+  const { negotiation } = request;
+  // Whatever comes of it, the earlier selection is gone ("NBD_OPT_SET_META_CONTEXT").
+  negotiation.selection = undefined;
+  if (!negotiation.structuredReplies) {
+    request.refuse(OptionError.INVALID, 'metadata contexts need structured replies: negotiate those first');
+    return undefined;
+  }
+  const wanted = decode(request);
+  if (!wanted) return undefined;
+  const found = new Map<string, MetadataContext>();
+  for (const query of wanted.queries) {
+    const context = wanted.served.context(query);
+    if (context) found.set(query, context);
+  }
+  const contexts = [...found.values()].map((context, index) => ({ id: index + 1, context }));
+  negotiation.selection = { exportName: wanted.exportName, contexts };
+  for (const { id, context } of contexts) {
+    request.reply(OptionReply.META_CONTEXT, encodeMetaContext(id, context.name));
+  }
+  request.ack();
+  return undefined;
+}
+
+/** The request and the export it names; undefined when it was refused. */
+function decode(request: OptionRequest): (MetaContextRequest & { served: Export }) | undefined {
+  const wanted = decodeMetaContextRequest(request.data);
+  if (wanted instanceof InvalidOption) {
+    request.refuse(OptionError.INVALID, wanted.message);
+    return undefined;
+  }
+  const served = request.exports.find(wanted.exportName);
+  if (!served) {
+    request.refuseUnknownExport(wanted.exportName);
+    return undefined;
+  }
+  return { ...wanted, served };
+}
