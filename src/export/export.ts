@@ -3,6 +3,8 @@ import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js
 import type { MetadataContext } from './metadata-context.js';
 import { AllocationContext, BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, DirtyBitmapContext } from './metadata-context.js';
 
+export type { BlockDevice };
+
 /** A client's hold on an export, as the export sees it. */
 export interface ExportConnection {
   /** Finishes what is in flight, then closes the connection. Resolves when it is closed. */

@@ -1,5 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
+import type { BlockDevice } from '../export/export.js';
 import { CommandFlag, REPLY_FLAG_DONE, ReplyChunk } from '../protocol/constants.js';
 import {
   CHUNK_BYTES,
@@ -11,7 +12,6 @@ import {
   putSimpleReply,
   SIMPLE_REPLY_BYTES,
 } from '../protocol/reply-codec.js';
-import type { BlockDevice } from '../storage/block-device.js';
 import type { ReplyWriter } from './reply-writer.js';
 
 /** A longer read is not worth stopping the other connections for; it goes to the thread pool. */

@@ -1,5 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { MIB } from '../base/units.js';
+import type { BlockDevice } from '../export/export.js';
 import { Command, CommandFlag, NbdError, REQUEST_MAGIC } from '../protocol/constants.js';
 import type { Cookie } from '../protocol/reply-codec.js';
 import {
@@ -14,7 +15,6 @@ import {
   validateRequest,
 } from '../protocol/request.js';
 import { toNbdError } from '../protocol/wire-error.js';
-import type { BlockDevice } from '../storage/block-device.js';
 import type { Agreement } from './agreement.js';
 import { replyBlockStatus } from './block-status.js';
 import { readNow, readWaiting } from './read.js';

@@ -1,0 +1,55 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const source = resolve(import.meta.dirname, '../src');
+
+/** Which layers each layer may import, besides itself; `main.ts` is the entry of the CLI. */
+const mayImport: Record<string, readonly string[]> = {
+  base: [],
+  protocol: ['base'],
+  storage: ['base'],
+  bitmap: ['storage', 'base'],
+  export: ['bitmap', 'storage', 'base'],
+  session: ['protocol', 'export', 'base'],
+  control: ['export', 'bitmap', 'base'],
+  client: ['protocol', 'base'],
+  server: ['control', 'session', 'export', 'bitmap', 'storage', 'base'],
+  cli: ['server', 'control', 'client', 'export', 'base'],
+  'main.ts': ['cli'],
+};
+
+function layerOf(file: string): string {
+  return relative(source, file).split('/')[0]!;
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8');
+  const specifiers = [...text.matchAll(/(?:from|import)\s*\(?'(\.[^']+)'/g)].map((match) => match[1]!);
+  return specifiers.map((specifier) => resolve(dirname(file), specifier));
+}
+
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => join(source, file));
+
+test('every layer of src has its rule', () => {
+  expect(readdirSync(source).sort()).toEqual(Object.keys(mayImport).sort());
+});
+
+test('imports go one way only', () => {
+  const violations = files.flatMap((file) =>
+    importsOf(file)
+      .map(layerOf)
+      .filter((imported) => imported !== layerOf(file) && !mayImport[layerOf(file)]?.includes(imported))
+      .map((imported) => `${relative(source, file)} imports ${imported}`),
+  );
+  expect(violations).toEqual([]);
+});
+
+test('only storage/posix.ts calls into C', () => {
+  const callers = files.filter((file) =>
+    /from 'koffi'|require\('koffi'\)|import\('koffi'\)/.test(readFileSync(file, 'utf8')),
+  );
+  expect(callers.map((file) => relative(source, file))).toEqual(['storage/posix.ts']);
+});
