@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { formatSize, GIB, isPowerOfTwo, KIB, MIB, parseSize, TIB } from '../../src/base/units.js';
+
+test.each([
+  ['512', 512],
+  ['64K', 64 * KIB],
+  ['64k', 64 * KIB],
+  ['64KiB', 64 * KIB],
+  ['10M', 10 * MIB],
+  ['1g', GIB],
+  ['16T', 16 * TIB],
+  ['0', 0],
+])('"%s" is %d bytes', (text, bytes) => {
+  expect(parseSize(text)).toBe(bytes);
+});
+
+test.each(['', 'K', '1.5G', '-1', '1P', '64 K B', '9999999999999T'])('"%s" is no size', (text) => {
+  expect(parseSize(text)).toBeUndefined();
+});
+
+test('sizes are written for people', () => {
+  expect([0, 512, 64 * KIB, 1.5 * GIB, 16 * TIB].map(formatSize)).toEqual([
+    '0 B',
+    '512 B',
+    '64 KiB',
+    '1.5 GiB',
+    '16 TiB',
+  ]);
+});
+
+test('powers of two', () => {
+  expect([1, 512, 2 ** 31, 2 ** 40].every(isPowerOfTwo)).toBe(true);
+  expect([0, -2, 3, 513, 2 ** 31 + 1].some(isPowerOfTwo)).toBe(false);
+});

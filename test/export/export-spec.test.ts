@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { GIB, KIB } from '../../src/base/units.js';
+import { parseExportSpec } from '../../src/export/export-spec.js';
+
+test('a name and a path are enough', () => {
+  expect(parseExportSpec('disk0=/images/disk0.img')).toEqual({
+    name: 'disk0',
+    path: '/images/disk0.img',
+    readOnly: false,
+    bitmaps: [],
+  });
+});
+
+test('options say size, read-only and any number of bitmaps', () => {
+  expect(parseExportSpec('d=a.img,size=10G,readonly,bitmap=nightly,bitmap=hourly:64K')).toEqual({
+    name: 'd',
+    path: 'a.img',
+    sizeBytes: 10 * GIB,
+    readOnly: true,
+    bitmaps: [{ name: 'nightly' }, { name: 'hourly', granularityBytes: 64 * KIB }],
+  });
+});
+
+test('a doubled comma stands for one in the path, and a path may hold an equals sign', () => {
+  expect(parseExportSpec('d=/a,,b/c=d.img,readonly')).toMatchObject({ path: '/a,b/c=d.img', readOnly: true });
+});
+
+test.each([
+  ['', 'names no path'],
+  ['disk', 'names no path'],
+  ['=/a.img', 'names no path'],
+  ['d=', 'names no path'],
+  ['d=,readonly', 'names no path'],
+  ['d=a.img,size=ten', '"ten" in size=ten is not a size'],
+  ['d=a.img,bitmap=n:big', '"big" in bitmap=n:big is not a size'],
+  ['d=a.img,colour=red', '"colour=red" is not an option of an export'],
+  ['d=a.img,', '"" is not an option of an export'],
+])('"%s" is refused: %s', (text, message) => {
+  expect(() => parseExportSpec(text)).toThrow(message);
+});

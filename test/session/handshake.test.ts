@@ -1,0 +1,263 @@
+import { expect, test } from 'vitest';
+import * as nbd from '../../src/protocol/constants.js';
+import { DISK_BYTES, startMemoryServer } from '../support/memory-server.js';
+import { counted, encodeOption, infoData, u32 } from '../support/raw-client.js';
+
+const { Option, OptionError, OptionReply, InfoType } = nbd;
+const FIXED = nbd.HandshakeFlag.FIXED_NEWSTYLE;
+
+async function haggling(...served: Parameters<typeof startMemoryServer>) {
+  const server = await startMemoryServer(...served);
+  const client = await server.connect();
+  await client.greet();
+  return client;
+}
+
+test('1.2 the greeting offers fixed newstyle and no zeroes', async () => {
+  const server = await startMemoryServer();
+  const greeting = await (await server.connect()).read(18);
+  expect(greeting.subarray(0, 16).toString()).toBe('NBDMAGICIHAVEOPT');
+  expect(greeting.readUInt16BE(16)).toBe(3);
+});
+
+test('1.2 an unknown client flag drops the connection', async () => {
+  const client = await (await startMemoryServer()).connect();
+  await client.greet(FIXED | 4);
+  client.option(Option.LIST);
+  expect(await client.rest()).toHaveLength(0);
+});
+
+test('1.2 without fixed newstyle only EXPORT_NAME is valid, and the handshake goes on', async () => {
+  const client = await (await startMemoryServer()).connect();
+  await client.greet(0);
+  client.option(Option.LIST);
+  expect((await client.reply()).type).toBe(OptionError.INVALID);
+  client.option(Option.EXPORT_NAME, Buffer.from('disk'));
+  expect(await client.read(134)).toHaveLength(134);
+});
+
+test('1.2 an unknown option is refused, and its data consumed, so that the next one parses', async () => {
+  const client = await haggling();
+  client.option(77, Buffer.alloc(3000, 0x49));
+  expect((await client.reply()).type).toBe(OptionError.UNSUP);
+  client.option(Option.LIST);
+  expect((await client.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test('1.2 the withdrawn PEEK_EXPORT is an unknown option', async () => {
+  const client = await haggling();
+  client.option(Option.PEEK_EXPORT);
+  expect((await client.reply()).type).toBe(OptionError.UNSUP);
+});
+
+test('1.2 an option header that is none drops the connection', async () => {
+  const client = await haggling();
+  client.send(Buffer.alloc(16, 7));
+  expect(await client.rest()).toHaveLength(0);
+});
+
+test('1.2 EXPORT_NAME answers size, flags and 124 zero bytes to a client that did not waive them', async () => {
+  const client = await (await startMemoryServer()).connect();
+  await client.greet(FIXED);
+  client.option(Option.EXPORT_NAME, Buffer.from('disk'));
+  const reply = await client.read(134);
+  expect(Number(reply.readBigUInt64BE(0))).toBe(DISK_BYTES);
+  expect(reply.readUInt16BE(8) & nbd.TransmissionFlag.HAS_FLAGS).toBe(1);
+  expect(reply.subarray(10).every((byte) => byte === 0)).toBe(true);
+});
+
+test('1.2 EXPORT_NAME has no zero bytes when both sides waived them', async () => {
+  const client = await haggling();
+  client.option(Option.EXPORT_NAME, Buffer.from('disk'));
+  await client.read(10);
+  client.request({ command: nbd.Command.READ, length: 1 });
+  expect((await client.simpleReply(1)).error).toBe(0);
+});
+
+test.each([
+  ['an unknown name', Buffer.from('nowhere')],
+  ['a name that is no text', Buffer.from([0xff, 0xfe])],
+  ['a name over 4096 bytes', Buffer.alloc(5000, 0x61)],
+])('1.2 EXPORT_NAME with %s ends the session', async (_what, name) => {
+  const client = await haggling();
+  client.option(Option.EXPORT_NAME, name);
+  expect(await client.rest()).toHaveLength(0);
+});
+
+test('1.2 ABORT is acknowledged, with data ignored, and ends the session', async () => {
+  const client = await haggling();
+  client.option(Option.ABORT, Buffer.from('bye'));
+  expect((await client.reply()).type).toBe(OptionReply.ACK);
+  expect(await client.rest()).toHaveLength(0);
+});
+
+test('1.2 a client that aborts and closes at once does no harm', async () => {
+  const server = await startMemoryServer();
+  const rude = await server.connect();
+  await rude.greet();
+  rude.option(Option.ABORT);
+  rude.close();
+  const next = await server.connect();
+  await next.go('disk');
+});
+
+test('1.2 LIST names every export with its description', async () => {
+  const client = await haggling([{ name: 'a', description: 'first' }, { name: 'b' }]);
+  client.option(Option.LIST);
+  const replies = await client.replies();
+  expect(replies.map(({ type }) => type)).toEqual([OptionReply.SERVER, OptionReply.SERVER, OptionReply.ACK]);
+  expect(replies[0]!.data).toEqual(Buffer.concat([counted('a'), Buffer.from('first')]));
+  expect(replies[1]!.data).toEqual(counted('b'));
+});
+
+test.each([
+  ['LIST', Option.LIST, OptionError.INVALID],
+  ['STRUCTURED_REPLY', Option.STRUCTURED_REPLY, OptionError.INVALID],
+  ['EXTENDED_HEADERS', Option.EXTENDED_HEADERS, OptionError.UNSUP],
+  ['STARTTLS', Option.STARTTLS, OptionError.UNSUP],
+])('1.2 %s with data is refused and haggling goes on', async (_name, option, error) => {
+  const client = await haggling();
+  client.option(option, Buffer.from('data'));
+  expect((await client.reply()).type).toBe(error);
+  client.option(Option.LIST);
+  expect((await client.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test('1.3 STARTTLS without TLS is unsupported, and nothing ever requires TLS', async () => {
+  const client = await haggling();
+  client.option(Option.STARTTLS);
+  const reply = await client.reply();
+  expect(reply.type).toBe(OptionError.UNSUP);
+  expect(reply.data.toString()).toBe('TLS is not configured');
+});
+
+test('1.2 a second STRUCTURED_REPLY is invalid', async () => {
+  const client = await haggling();
+  client.option(Option.STRUCTURED_REPLY);
+  client.option(Option.STRUCTURED_REPLY);
+  expect((await client.reply()).type).toBe(OptionReply.ACK);
+  expect((await client.reply()).type).toBe(OptionError.INVALID);
+});
+
+test.each([
+  ['no data', Buffer.alloc(0)],
+  ['a name longer than the option', Buffer.concat([u32(100), Buffer.from('disk')])],
+  ['a name length that leaves no count', counted('disk')],
+  ['a count beyond the data', Buffer.concat([infoData('disk', []).subarray(0, 8), Buffer.from([0, 3, 0, 0])])],
+  ['data behind the last type', Buffer.concat([infoData('disk', [0]), Buffer.from([0])])],
+  ['a name with a NUL', infoData('di\0sk')],
+  ['a name over 4096 bytes', infoData('x'.repeat(4097))],
+])('1.2 GO with %s is invalid, and haggling goes on', async (_what, data) => {
+  const client = await haggling();
+  client.option(Option.GO, data);
+  expect((await client.reply()).type).toBe(OptionError.INVALID);
+  client.option(Option.GO, infoData('disk'));
+  expect((await client.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test.each([
+  ['INFO', Option.INFO],
+  ['GO', Option.GO],
+])('1.2 %s of an unknown export is ERR_UNKNOWN, with no INFO before', async (_name, option) => {
+  const client = await haggling();
+  client.option(option, infoData('nowhere'));
+  expect((await client.replies()).map(({ type }) => type)).toEqual([OptionError.UNKNOWN]);
+});
+
+test('1.2 GO sends INFO_EXPORT of 12 bytes before the ACK, also when nothing is asked (nbd-client)', async () => {
+  const client = await haggling();
+  client.option(Option.GO, infoData('disk'));
+  const [info, ack] = await client.replies();
+  expect(info!.data).toHaveLength(12);
+  expect(Number(info!.data.readBigUInt64BE(2))).toBe(DISK_BYTES);
+  expect(ack!.type).toBe(OptionReply.ACK);
+});
+
+test('1.4 BLOCK_SIZE tells 512, 4096 and 32 MiB in 14 bytes', async () => {
+  const client = await haggling();
+  client.option(Option.INFO, infoData('disk', [InfoType.BLOCK_SIZE]));
+  const info = (await client.replies()).find(({ data }) => data.length === 14)!;
+  expect([2, 6, 10].map((at) => info.data.readUInt32BE(at))).toEqual([512, 4096, 2 ** 25]);
+});
+
+test('1.2 unknown information types are passed over; NAME and DESCRIPTION are answered', async () => {
+  const client = await haggling([{ name: 'disk', description: 'of mine' }]);
+  client.option(Option.INFO, infoData('', [99, InfoType.NAME, InfoType.DESCRIPTION]));
+  const replies = await client.replies();
+  expect(replies.map(({ type }) => type)).toEqual([3, 3, 3, 1]);
+  expect(replies[0]!.data.subarray(2).toString()).toBe('disk');
+  expect(replies[1]!.data.subarray(2).toString()).toBe('of mine');
+});
+
+test('1.2 INFO and the GO after it give the same information', async () => {
+  const client = await haggling();
+  client.option(Option.STRUCTURED_REPLY);
+  await client.reply();
+  client.option(Option.INFO, infoData('disk', [InfoType.BLOCK_SIZE]));
+  const info = await client.replies();
+  client.option(Option.GO, infoData('disk', [InfoType.BLOCK_SIZE]));
+  expect((await client.replies()).map(({ data }) => data)).toEqual(info.map(({ data }) => data));
+});
+
+test('the empty name is the only export there is, and none when there are two', async () => {
+  const one = await haggling();
+  one.option(Option.GO, infoData(''));
+  expect((await one.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+  const two = await haggling([{ name: 'a' }, { name: 'b' }]);
+  two.option(Option.GO, infoData(''));
+  expect((await two.replies()).at(-1)!.type).toBe(OptionError.UNKNOWN);
+});
+
+test('1.2 an option with more data than is held is passed over with TOO_BIG', async () => {
+  const client = await haggling();
+  client.send(encodeOption(Option.SET_META_CONTEXT, Buffer.alloc(2 * 2 ** 20)));
+  expect((await client.reply()).type).toBe(OptionError.TOO_BIG);
+  client.option(Option.LIST);
+  expect((await client.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test('1.2 an option that claims more than 32 MiB drops the connection', async () => {
+  const client = await haggling();
+  client.send(encodeOption(Option.LIST, Buffer.alloc(0), 2 ** 25 + 1));
+  expect(await client.rest()).toHaveLength(0);
+});
+
+test('1.2 a client that only sends options is dropped after 32; each LIST allows 32 more an export', async () => {
+  const endless = await haggling();
+  for (let i = 0; i < 40; i++) endless.option(Option.STARTTLS);
+  expect((await endless.rest()).toString('latin1').match(/TLS is not configured/g)).toHaveLength(32);
+  const listing = await haggling();
+  listing.option(Option.LIST);
+  for (let i = 0; i < 40; i++) listing.option(Option.INFO, infoData('disk'));
+  await listing.replies();
+  for (let i = 0; i < 40; i++) expect((await listing.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test('1.6 a client that never finishes its handshake is cut off', async () => {
+  const client = await haggling([{ name: 'disk' }], { handshakeTimeoutSeconds: 0.05 });
+  expect(await client.rest()).toHaveLength(0);
+});
+
+test('1.6 connections above the limit are turned away', async () => {
+  const server = await startMemoryServer([{ name: 'disk' }], { maxConnections: 1 });
+  const first = await server.connect();
+  await first.greet();
+  const second = await server.connect();
+  expect(await second.rest()).toHaveLength(0);
+  first.option(Option.GO, infoData('disk'));
+  expect((await first.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT its ACK', async () => {
+  const server = await startMemoryServer();
+  const client = await server.connect();
+  await client.greet();
+  client.option(Option.LIST);
+  await client.replies();
+  const drained = server.listener.drain();
+  client.option(Option.GO, infoData('disk'));
+  expect((await client.reply()).type).toBe(OptionError.SHUTDOWN);
+  client.option(Option.ABORT);
+  expect((await client.reply()).type).toBe(OptionReply.ACK);
+  await drained;
+});

@@ -1,0 +1,125 @@
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { expect, test } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { KIB } from '../../src/base/units.js';
+import * as nbd from '../../src/protocol/constants.js';
+import { BusyPoller } from '../../src/session/busy-poller.js';
+import { Connection } from '../../src/session/connection.js';
+import { PiecePool } from '../../src/session/piece-pool.js';
+import { memoryRegistry } from '../support/memory-server.js';
+import { encodeOption, encodeRequest, infoData, metaData, u32 } from '../support/raw-client.js';
+
+/** A socket without a handle: what is fed to it arrives as one 'data' event, what is written to it is kept. */
+class FakeSocket extends Duplex {
+  readonly output: Buffer[] = [];
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.output.push(Buffer.from(chunk));
+    done();
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  setKeepAlive(): this {
+    return this;
+  }
+}
+
+/** What the server sends when these pieces arrive one after the other, each in a turn of its own. */
+async function converse(pieces: Buffer[]): Promise<Buffer> {
+  const socket = new FakeSocket();
+  const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
+  const connection = new Connection(socket as unknown as Socket, 'fake', {
+    exports,
+    pool: new PiecePool(),
+    busyPoller: new BusyPoller(0),
+    log: silentLog,
+    handshakeTimeoutMilliseconds: 60_000,
+  });
+  for (const piece of pieces) {
+    socket.push(piece);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  socket.push(null);
+  await connection.closed;
+  return Buffer.concat(socket.output);
+}
+
+/** The replies by cookie, each with its chunks in order: replies may overtake one another, chunks may not. */
+function repliesByCookie(stream: Buffer, structured: boolean, readLengths: Map<bigint, number>): object {
+  const replies = new Map<bigint, string[]>();
+  for (let at = 0; at < stream.length; ) {
+    const cookie = stream.readBigUInt64BE(at + 8);
+    const end = structured ? at + 20 + stream.readUInt32BE(at + 16) : at + 16 + (readLengths.get(cookie) ?? 0);
+    replies.set(cookie, [...(replies.get(cookie) ?? []), stream.toString('hex', at, end)]);
+    at = end;
+  }
+  return Object.fromEntries([...replies].sort(([a], [b]) => Number(a - b)));
+}
+
+const { Command, CommandFlag, Option } = nbd;
+
+const requests = [
+  { command: Command.WRITE, offset: 1000, payload: Buffer.alloc(700, 0xab) },
+  { command: Command.READ, offset: 900, length: 900 },
+  { command: Command.WRITE, offset: 2 ** 40, payload: Buffer.alloc(50) },
+  { command: 42 },
+  { command: Command.FLUSH },
+  { command: Command.WRITE_ZEROES, offset: 64 * KIB, length: 64 * KIB },
+  { command: Command.TRIM, offset: 128 * KIB, length: 4 * KIB },
+  { command: Command.READ, offset: 0, length: 100 },
+].map((request, index) => ({ ...request, cookie: BigInt(index + 1) }));
+const readLengths = new Map([
+  [2n, 900],
+  [8n, 100],
+]);
+
+const disconnect = encodeRequest({ command: Command.DISC, cookie: 99n });
+
+const structuredHandshake = Buffer.concat([
+  u32(3),
+  encodeOption(77, Buffer.from('unknown')),
+  encodeOption(Option.STRUCTURED_REPLY),
+  encodeOption(Option.LIST_META_CONTEXT, metaData('disk', [])),
+  encodeOption(Option.SET_META_CONTEXT, metaData('disk', ['base:allocation', 'qemu:dirty-bitmap:nightly'])),
+  encodeOption(Option.GO, infoData('disk', [0, 3])),
+]);
+const blockStatus = { command: Command.BLOCK_STATUS, flags: CommandFlag.REQ_ONE, length: 512, cookie: 50n };
+
+const conversations = [
+  {
+    name: 'structured replies by GO',
+    structured: true,
+    handshake: structuredHandshake,
+    transmission: Buffer.concat([...requests, blockStatus].map(encodeRequest)),
+  },
+  {
+    name: 'simple replies by EXPORT_NAME',
+    structured: false,
+    handshake: Buffer.concat([u32(1), encodeOption(Option.EXPORT_NAME, Buffer.from('disk'))]),
+    transmission: Buffer.concat(requests.map(encodeRequest)),
+  },
+];
+
+test.each(conversations)('$name: the same answers wherever the stream is split', async (conversation) => {
+  const { structured, handshake, transmission } = conversation;
+  const haggled = await converse([handshake, disconnect]);
+  const digest = (output: Buffer) => {
+    expect(output.subarray(0, haggled.length).equals(haggled)).toBe(true);
+    return repliesByCookie(output.subarray(haggled.length), structured, readLengths);
+  };
+  const whole = Buffer.concat([handshake, transmission, disconnect]);
+  const expected = digest(await converse([whole]));
+  expect(Object.keys(expected)).toHaveLength(requests.length + (structured ? 1 : 0));
+  for (let at = 1; at < whole.length; at++) {
+    const split = digest(await converse([whole.subarray(0, at), whole.subarray(at)]));
+    expect(split, `split at byte ${at}`).toEqual(expected);
+  }
+  const bytewise = Array.from(whole, (_, at) => whole.subarray(at, at + 1));
+  expect(digest(await converse(bytewise))).toEqual(expected);
+});

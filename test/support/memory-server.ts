@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { MIB } from '../../src/base/units.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
+import { Export } from '../../src/export/export.js';
+import { ExportRegistry } from '../../src/export/registry.js';
+import { type NbdLimits, NbdListener } from '../../src/server/nbd-listener.js';
+import type { BlockDevice } from '../../src/storage/block-device.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { RawClient } from './raw-client.js';
+
+export interface MemoryExport {
+  readonly name: string;
+  readonly device?: BlockDevice;
+  readonly description?: string;
+  readonly readOnly?: boolean;
+  /** Names of bitmaps, at a granularity of 64 KiB. */
+  readonly bitmaps?: readonly string[];
+}
+
+export interface MemoryServer {
+  readonly exports: ExportRegistry;
+  readonly listener: NbdListener;
+  readonly path: string;
+  connect(): Promise<RawClient>;
+}
+
+export const DISK_BYTES = 4 * MIB;
+
+const defaultLimits: NbdLimits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0 };
+
+/** The exports as a server would serve them, on disks in memory unless a device is given. */
+export async function memoryRegistry(served: readonly MemoryExport[]): Promise<ExportRegistry> {
+  const byName = new Map(served.map((one) => [one.name, one]));
+  const registry = new ExportRegistry(async ({ name }) => {
+    const { device, description = '', readOnly = false, bitmaps = [] } = byName.get(name)!;
+    const disk = device ?? new MemoryDevice(DISK_BYTES);
+    const set = new BitmapSet(disk.sizeBytes);
+    for (const bitmap of bitmaps) set.add({ name: bitmap });
+    const top = new TrackingDevice(disk, set);
+    return new Export({ name, description, path: 'memory', readOnly, device: top, bitmaps: set });
+  });
+  for (const { name } of served) await registry.add({ name, path: 'memory' });
+  return registry;
+}
+
+/** A listening server of those exports, gone when the test is over. */
+export async function startMemoryServer(
+  served: readonly MemoryExport[] = [{ name: 'disk', bitmaps: ['nightly'] }],
+  limits: Partial<NbdLimits> = {},
+): Promise<MemoryServer> {
+  const directory = mkdtempSync(join(tmpdir(), 'tidemark-'));
+  const path = join(directory, 'nbd.sock');
+  const exports = await memoryRegistry(served);
+  const listener = new NbdListener({ exports, log: silentLog, limits: { ...defaultLimits, ...limits } });
+  await listener.listenUnix(path);
+  const clients: RawClient[] = [];
+  onTestFinished(async () => {
+    for (const client of clients) client.close();
+    await listener.drain();
+    await exports.close();
+    rmSync(directory, { recursive: true });
+  });
+  const connect = async () => {
+    const client = await RawClient.connect(path);
+    clients.push(client);
+    return client;
+  };
+  return { exports, listener, path, connect };
+}

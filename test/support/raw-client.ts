@@ -1,0 +1,219 @@
+import { connect, type Socket } from 'node:net';
+import * as nbd from '../../src/protocol/constants.js';
+
+/** A reply of the option haggling phase. */
+export interface OptionReply {
+  readonly option: number;
+  readonly type: number;
+  readonly data: Buffer;
+}
+
+export interface Chunk {
+  readonly cookie: bigint;
+  readonly flags: number;
+  readonly type: number;
+  readonly payload: Buffer;
+}
+
+export interface SimpleReply {
+  readonly cookie: bigint;
+  readonly error: number;
+  readonly data: Buffer;
+}
+
+export interface Request {
+  readonly command: number;
+  readonly cookie?: bigint;
+  readonly flags?: number;
+  readonly offset?: bigint | number;
+  readonly length?: number;
+  readonly payload?: Buffer;
+  readonly magic?: number;
+}
+
+export const u16 = (value: number) => bytes(2, (buffer) => buffer.writeUInt16BE(value));
+export const u32 = (value: number) => bytes(4, (buffer) => buffer.writeUInt32BE(value));
+export const u64 = (value: bigint | number) => bytes(8, (buffer) => buffer.writeBigUInt64BE(BigInt(value)));
+
+function bytes(length: number, fill: (buffer: Buffer) => void): Buffer {
+  const buffer = Buffer.alloc(length);
+  fill(buffer);
+  return buffer;
+}
+
+/** A string behind its 32-bit length. */
+export const counted = (text: string | Buffer) => Buffer.concat([u32(Buffer.byteLength(text)), Buffer.from(text)]);
+
+export const encodeOption = (option: number, data = Buffer.alloc(0), length = data.length) =>
+  Buffer.concat([Buffer.from('IHAVEOPT'), u32(option), u32(length), data]);
+
+/** The data of INFO and GO. */
+export const infoData = (name: string, types: number[] = []) =>
+  Buffer.concat([counted(name), u16(types.length), ...types.map(u16)]);
+
+/** The data of LIST_META_CONTEXT and SET_META_CONTEXT. */
+export const metaData = (name: string, queries: string[]) =>
+  Buffer.concat([counted(name), u32(queries.length), ...queries.map(counted)]);
+
+export function encodeRequest(request: Request): Buffer {
+  const payload = request.payload ?? Buffer.alloc(0);
+  return Buffer.concat([
+    u32(request.magic ?? 0x25609513),
+    u16(request.flags ?? 0),
+    u16(request.command),
+    u64(request.cookie ?? 1n),
+    u64(request.offset ?? 0),
+    u32(request.length ?? payload.length),
+    payload,
+  ]);
+}
+
+/**
+ * An NBD client that does exactly what a test tells it, right or wrong. It builds and takes apart bytes by itself, from
+ * the protocol document, so that it cannot share a mistake with the server.
+ */
+export class RawClient {
+  private received = Buffer.alloc(0);
+  private over = false;
+  private wake: () => void = () => {};
+
+  private constructor(private readonly socket: Socket) {
+    socket.on('data', (data: Buffer) => {
+      this.received = Buffer.concat([this.received, data]);
+      this.wake();
+    });
+    const ended = () => {
+      this.over = true;
+      this.wake();
+    };
+    socket.on('end', ended).on('close', ended).on('error', ended);
+  }
+
+  static async connect(path: string): Promise<RawClient> {
+    const socket = connect({ path });
+    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+    return new RawClient(socket);
+  }
+
+  /** Reads the greeting and answers with client flags. */
+  async greet(flags: number = nbd.HandshakeFlag.FIXED_NEWSTYLE | nbd.HandshakeFlag.NO_ZEROES): Promise<Buffer> {
+    const greeting = await this.read(18);
+    this.send(u32(flags));
+    return greeting;
+  }
+
+  /** Greets, agrees on structured replies and contexts as asked, and goes to transmission. Returns GO's flags. */
+  async go(
+    name: string,
+    { structured = true, contexts = [] as string[], infoTypes = [] as number[] } = {},
+  ): Promise<number> {
+    await this.greet();
+    if (structured) {
+      this.option(nbd.Option.STRUCTURED_REPLY);
+      await this.replies();
+    }
+    if (contexts.length > 0) {
+      this.option(nbd.Option.SET_META_CONTEXT, metaData(name, contexts));
+      await this.replies();
+    }
+    this.option(nbd.Option.GO, infoData(name, infoTypes));
+    const info = (await this.replies()).find(({ type, data }) => type === 3 && data.readUInt16BE(0) === 0);
+    if (!info) throw new Error('GO was refused');
+    return info.data.readUInt16BE(10);
+  }
+
+  send(data: Buffer): void {
+    this.socket.write(data);
+  }
+
+  option(option: number, data?: Buffer): void {
+    this.send(encodeOption(option, data));
+  }
+
+  request(request: Request): void {
+    this.send(encodeRequest(request));
+  }
+
+  async read(length: number): Promise<Buffer> {
+    while (this.received.length < length) {
+      if (this.over) throw new Error(`the server closed the connection; ${this.received.length} of ${length} bytes`);
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+    const data = this.received.subarray(0, length);
+    this.received = this.received.subarray(length);
+    return data;
+  }
+
+  async reply(): Promise<OptionReply> {
+    const header = await this.read(20);
+    if (header.readBigUInt64BE(0) !== 0x0003e889045565a9n) throw new Error('not an option reply');
+    const data = await this.read(header.readUInt32BE(16));
+    return { option: header.readUInt32BE(8), type: header.readUInt32BE(12), data };
+  }
+
+  /** All replies to one option: those before the last, then an ACK or an error. */
+  async replies(): Promise<OptionReply[]> {
+    const replies: OptionReply[] = [];
+    for (;;) {
+      const reply = await this.reply();
+      replies.push(reply);
+      if (reply.type === nbd.OptionReply.ACK || reply.type >= 2 ** 31) return replies;
+    }
+  }
+
+  async simpleReply(dataBytes = 0): Promise<SimpleReply> {
+    const header = await this.read(16);
+    if (header.readUInt32BE(0) !== 0x67446698) throw new Error('not a simple reply');
+    const error = header.readUInt32BE(4);
+    return { error, cookie: header.readBigUInt64BE(8), data: await this.read(error === 0 ? dataBytes : 0) };
+  }
+
+  async chunk(): Promise<Chunk> {
+    const header = await this.read(20);
+    if (header.readUInt32BE(0) !== 0x668e33ef) throw new Error('not a structured reply');
+    const payload = await this.read(header.readUInt32BE(16));
+    return {
+      flags: header.readUInt16BE(4),
+      type: header.readUInt16BE(6),
+      cookie: header.readBigUInt64BE(8),
+      payload,
+    };
+  }
+
+  /** The chunks of one reply, when no other reply can come between them. */
+  async chunks(): Promise<Chunk[]> {
+    const chunks: Chunk[] = [];
+    for (;;) {
+      const chunk = await this.chunk();
+      chunks.push(chunk);
+      if (chunk.flags & nbd.REPLY_FLAG_DONE) return chunks;
+    }
+  }
+
+  /** The error of a structured reply that has just one chunk; 0 when it has none. */
+  async structuredError(): Promise<number> {
+    const [chunk] = await this.chunks();
+    return chunk!.type === nbd.ReplyChunk.ERROR ? chunk!.payload.readUInt32BE(0) : 0;
+  }
+
+  /** Everything the server still sends, up to its end of the connection. */
+  async rest(): Promise<Buffer> {
+    while (!this.over) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+    return this.received;
+  }
+
+  /** Sends no more, and goes on reading. */
+  end(): void {
+    this.socket.end();
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
