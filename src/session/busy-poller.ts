@@ -17,7 +17,7 @@ const monotonicClock: Clock = () => performance.now() * 1e6;
 export class BusyPoller {
   private readonly windowNanoseconds: number;
   private meanGapNanoseconds: number;
-  private lastActiveAt = 0;
+  private servedAt = 0;
   private spinUntil = 0;
   private spinning = false;
   private readonly turn = () => this.spin();
@@ -32,15 +32,19 @@ export class BusyPoller {
     this.meanGapNanoseconds = this.windowNanoseconds * LONGEST_GAP_WINDOWS;
   }
 
-  /** A request was served just now. */
-  active(): void {
+  /** Bytes of a client have arrived. */
+  arrived(): void {
     if (this.windowNanoseconds === 0) return;
-    const now = this.now();
-    const gap = Math.min(now - this.lastActiveAt, this.windowNanoseconds * LONGEST_GAP_WINDOWS);
-    this.lastActiveAt = now;
+    const gap = Math.min(this.now() - this.servedAt, this.windowNanoseconds * LONGEST_GAP_WINDOWS);
     this.meanGapNanoseconds += (gap - this.meanGapNanoseconds) / 2 ** MEAN_SHIFT;
+  }
+
+  /** What arrived has been dealt with. */
+  served(): void {
+    if (this.windowNanoseconds === 0) return;
+    this.servedAt = this.now();
     if (this.meanGapNanoseconds > this.windowNanoseconds) return;
-    this.spinUntil = now + this.windowNanoseconds;
+    this.spinUntil = this.servedAt + this.windowNanoseconds;
     if (this.spinning) return;
     this.spinning = true;
     this.schedule(this.turn);

@@ -83,8 +83,9 @@ export class Connection implements StreamReader, ExportConnection {
       this.input.consumed(this.input.end, 0);
       return true;
     }
+    this.host.busyPoller.arrived();
     this.advance();
-    this.host.busyPoller.active();
+    this.host.busyPoller.served();
     this.paused = !this.finished && this.transmission !== undefined && !this.transmission.canBegin;
     return !this.paused;
   }

@@ -127,7 +127,11 @@ export class Transmission {
   private read(buffer: Buffer, cookieAt: number, flags: number, offset: number, length: number): void {
     this.bytesRead += length;
     const errno = readNow(this.writer, this.device, this.structured, flags, buffer, cookieAt, offset, length);
-    if (errno === OK) return;
+    if (errno === OK) {
+      // A full piece is worth a write of its own, while it is in the CPU's cache.
+      if (this.writer.filledCount > 0) this.writer.flush();
+      return;
+    }
     if (errno !== WOULD_BLOCK) {
       this.fail({ buffer, at: cookieAt }, errno);
       return;
