@@ -8,7 +8,9 @@ export type Errno = number;
 
 export const OK: Errno = 0;
 export const EPERM: Errno = constants.errno.EPERM;
+export const EINTR: Errno = constants.errno.EINTR;
 export const EIO: Errno = constants.errno.EIO;
+export const ENXIO: Errno = constants.errno.ENXIO;
 export const EAGAIN: Errno = constants.errno.EAGAIN;
 export const ENOMEM: Errno = constants.errno.ENOMEM;
 export const EINVAL: Errno = constants.errno.EINVAL;

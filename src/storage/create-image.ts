@@ -1,0 +1,43 @@
+import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CodedError } from '../base/coded-error.js';
+import { errnoName, errnoOf } from '../base/errno.js';
+import { checkImageSize } from './image-size.js';
+
+/** Disks hold whatever their users keep private, so only the server's user may read one until somebody decides more. */
+const IMAGE_MODE = 0o600;
+
+/** Makes a sparse file of that size, which must not exist, and its name durable. */
+export async function createImage(path: string, sizeBytes: number): Promise<void> {
+  checkImageSize(path, sizeBytes);
+  try {
+    const handle = await open(path, 'wx', IMAGE_MODE);
+    try {
+      await handle.truncate(sizeBytes);
+      await handle.sync();
+    } catch (error) {
+      await unlink(path);
+      throw error;
+    } finally {
+      await handle.close();
+    }
+    await syncFolder(dirname(path));
+  } catch (error) {
+    throw new CodedError(
+      'IMAGE_UNUSABLE',
+      `the image ${path} cannot be made with ${sizeBytes} bytes: ${errnoName(errnoOf(error))}`,
+      'check that its folder exists and may be written to, and that its file system holds files of that size',
+      { cause: error },
+    );
+  }
+}
+
+/** Without it a crash may lose the name of a file whose content is durable. */
+async function syncFolder(path: string): Promise<void> {
+  const folder: FileHandle = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

@@ -1,0 +1,161 @@
+import type { FileHandle } from 'node:fs/promises';
+import { assert } from '../base/assert.js';
+import { EIO, EOPNOTSUPP, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
+import type { ExtentList } from '../base/extents.js';
+import type { BlockDevice, DeviceCapabilities, ZeroOptions } from './block-device.js';
+import { FileExtents } from './file-extents.js';
+import { FileFlusher } from './file-flusher.js';
+import { FileReader } from './file-reader.js';
+import { FileWriter } from './file-writer.js';
+import { FileZeroer, type ZeroingFacts } from './file-zeroer.js';
+import { growImage } from './image-size.js';
+import type { OpenFile } from './open-file.js';
+import { assertInside } from './range.js';
+
+export interface FileDeviceParts {
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly file: OpenFile;
+  readonly sizeBytes: number;
+  readonly capabilities: DeviceCapabilities;
+  readonly zeroing: ZeroingFacts;
+}
+
+/**
+ * A disk that lies in a file or on a block device; made by `openFileDevice`. Every change goes to the page cache of the
+ * kernel, where each reader of the image sees it at once; `flush` makes it durable.
+ */
+export class FileDevice implements BlockDevice {
+  readonly capabilities: DeviceCapabilities;
+  readonly #reader: FileReader;
+  readonly #writer: FileWriter;
+  readonly #zeroer: FileZeroer;
+  readonly #flusher: FileFlusher;
+  readonly #extents: FileExtents;
+  #sizeBytes: number;
+  #open = true;
+  #callsInFlight = 0;
+  #whenIdle: (() => void) | undefined;
+
+  constructor(private readonly parts: FileDeviceParts) {
+    const { file } = parts;
+    this.capabilities = parts.capabilities;
+    this.#sizeBytes = parts.sizeBytes;
+    this.#reader = new FileReader(file);
+    this.#writer = new FileWriter(file);
+    this.#zeroer = new FileZeroer(file, this.#writer, parts.zeroing);
+    this.#flusher = new FileFlusher(file);
+    this.#extents = new FileExtents(file);
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    this.#assertReadable(offset, length);
+    return this.#reader.readNow(target, start, length, offset);
+  }
+
+  read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    this.#assertReadable(offset, length);
+    return this.#inFlight(this.#reader.read(target, start, length, offset));
+  }
+
+  holeNow(offset: number, length: number): number {
+    this.#assertReadable(offset, length);
+    return this.#extents.holeNow(offset, length);
+  }
+
+  writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    return this.#writer.writeNow(source, start, length, offset);
+  }
+
+  async write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    return this.#inFlight(this.#writer.write(source, start, length, offset));
+  }
+
+  async zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    if (options.fastOnly && !this.capabilities.fastZero) return EOPNOTSUPP;
+    const result = await this.#inFlight(this.#zeroer.zero(offset, length, options));
+    this.#extents.forget();
+    return result;
+  }
+
+  async trim(offset: number, length: number): Promise<Errno> {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    const result = await this.#inFlight(this.#zeroer.trim(offset, length));
+    this.#extents.forget();
+    return result;
+  }
+
+  async flush(): Promise<Errno> {
+    assert(this.#open, 'the device is open');
+    if (this.capabilities.readOnly) return OK;
+    return this.#inFlight(this.#flusher.flush());
+  }
+
+  async cache(offset: number, length: number): Promise<Errno> {
+    this.#assertReadable(offset, length);
+    const { fd, posix } = this.parts.file;
+    await this.#inFlight(posix.willNeed(fd, offset, length));
+    return OK;
+  }
+
+  async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    this.#assertReadable(offset, length);
+    await this.#inFlight(this.#extents.append(offset, length, list));
+    return OK;
+  }
+
+  /**
+   * Serves `sizeBytes` from now on. A file that is shorter grows, by a hole; one that is longer keeps what it has
+   * behind the end of the disk. A block device has to be that large already. The caller sees to it that nothing is in
+   * flight behind the new end. Throws IMAGE_UNUSABLE when the image cannot have that size.
+   */
+  async resize(sizeBytes: number): Promise<void> {
+    assert(this.#open, 'the device is open');
+    const { handle, path } = this.parts;
+    await this.#inFlight(growImage({ handle, path, readOnly: this.capabilities.readOnly, sizeBytes }));
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** Waits for what is in flight, then closes the image, which also drops its locks. Does not flush. */
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.#callsInFlight > 0)
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    await this.parts.handle.close();
+  }
+
+  /** Keeps the image open until `call` has ended: a descriptor closed too early may by then be another file's. */
+  async #inFlight<T>(call: Promise<T>): Promise<T> {
+    this.#callsInFlight++;
+    try {
+      return await call;
+    } finally {
+      this.#callsInFlight--;
+      if (this.#callsInFlight === 0) this.#whenIdle?.();
+    }
+  }
+
+  #assertReadable(offset: number, length: number): void {
+    assert(this.#open, 'the device is open');
+    assertInside(this.#sizeBytes, offset, length);
+  }
+
+  #assertWritable(offset: number, length: number): void {
+    assert(!this.capabilities.readOnly, 'a read-only device is not changed');
+    this.#assertReadable(offset, length);
+  }
+}

@@ -1,0 +1,71 @@
+import type { BigIntStats } from 'node:fs';
+import { type FileHandle, readFile, statfs } from 'node:fs/promises';
+import { SECTOR_BYTES } from '../base/units.js';
+import type { ZeroingFacts } from './file-zeroer.js';
+
+const TMPFS_MAGIC = 0x01021994;
+const RAMFS_MAGIC = 0x858458f6;
+
+/** What an open image is, and what lies under it. */
+export interface ImageFacts extends ZeroingFacts {
+  readonly kind: 'file' | 'block device';
+  readonly sizeBytes: number;
+  /** The image is memory (tmpfs, ramfs). */
+  readonly inMemory: boolean;
+  readonly rotational: boolean;
+}
+
+/** Undefined when it is neither a regular file nor a block device, or a block device of which /sys knows nothing. */
+export async function factsOf(handle: FileHandle, path: string): Promise<ImageFacts | undefined> {
+  const stats = await handle.stat({ bigint: true });
+  if (stats.isFile()) return factsOfFile(stats, path);
+  if (stats.isBlockDevice()) return factsOfBlockDevice(stats);
+  return undefined;
+}
+
+async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts> {
+  const fileSystem = await statfs(path);
+  return {
+    kind: 'file',
+    sizeBytes: Number(stats.size),
+    inMemory: fileSystem.type === TMPFS_MAGIC || fileSystem.type === RAMFS_MAGIC,
+    rotational: (await queueNumber(stats.dev, 'rotational')) === 1,
+    alignmentBytes: 1,
+    // Only a try tells what the file system does, and a try changes the file's times; so it waits for the first use.
+    mayPunch: true,
+  };
+}
+
+async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | undefined> {
+  const sectors = await readNumber(`${sysfsFolder(stats.rdev)}/size`);
+  if (sectors === undefined) return undefined;
+  return {
+    kind: 'block device',
+    sizeBytes: sectors * SECTOR_BYTES,
+    inMemory: false,
+    rotational: (await queueNumber(stats.rdev, 'rotational')) === 1,
+    alignmentBytes: (await queueNumber(stats.rdev, 'logical_block_size')) ?? SECTOR_BYTES,
+    mayPunch: ((await queueNumber(stats.rdev, 'write_zeroes_max_bytes')) ?? 0) > 0,
+  };
+}
+
+/** A property of the queue that serves the device. A partition has the queue of its disk, one folder up. */
+async function queueNumber(device: bigint, name: string): Promise<number | undefined> {
+  const folder = sysfsFolder(device);
+  return (await readNumber(`${folder}/queue/${name}`)) ?? (await readNumber(`${folder}/../queue/${name}`));
+}
+
+/** Device numbers are packed as glibc's makedev does it. */
+function sysfsFolder(device: bigint): string {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
+  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+  return `/sys/dev/block/${major}:${minor}`;
+}
+
+async function readNumber(path: string): Promise<number | undefined> {
+  try {
+    return Number(await readFile(path, 'ascii'));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,61 @@
+import type { FileHandle } from 'node:fs/promises';
+import { CodedError } from '../base/coded-error.js';
+import type { Log } from '../base/log.js';
+import { FaultLog } from './fault-log.js';
+import { FileDevice } from './file-device.js';
+import { factsOf, type ImageFacts } from './image-facts.js';
+import { lockImage } from './image-lock.js';
+import { checkImageSize } from './image-size.js';
+import { nodePosix } from './node-posix.js';
+import { OpenFile } from './open-file.js';
+import { type ImageToOpen, openImage } from './open-image.js';
+import type { Posix } from './posix-calls.js';
+
+export interface FileDeviceOptions extends ImageToOpen {
+  /** From `loadPosix`. Undefined: the image is served without locks and holes, by what Node offers. */
+  readonly posix: Posix | undefined;
+  readonly log: Log;
+}
+
+/**
+ * Opens a file or block device as a disk, locked against others. Throws IMAGE_UNUSABLE or IMAGE_LOCKED with how to mend
+ * it: missing, a folder, empty, not whole sectors, not permitted, in use.
+ */
+export async function openFileDevice(options: FileDeviceOptions): Promise<FileDevice> {
+  const handle = await openImage(options);
+  try {
+    return await deviceOver(handle, options);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function deviceOver(handle: FileHandle, options: FileDeviceOptions): Promise<FileDevice> {
+  const { path, readOnly, log } = options;
+  const posix = options.posix ?? nodePosix;
+  const facts = await factsOf(handle, path);
+  if (facts === undefined) {
+    throw new CodedError('IMAGE_UNUSABLE', `the size of ${path} is not known`, 'mount sysfs at /sys');
+  }
+  lockImage({ fd: handle.fd, path, readOnly, posix, log });
+  checkImageSize(path, facts.sizeBytes);
+  warnOfOtherSize(facts, options);
+  const mayPunch = facts.mayPunch && posix.fallocate !== nodePosix.fallocate;
+  return new FileDevice({
+    path,
+    handle,
+    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path)),
+    sizeBytes: facts.sizeBytes,
+    capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
+    zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },
+  });
+}
+
+function warnOfOtherSize(facts: ImageFacts, { path, createSizeBytes, log }: FileDeviceOptions): void {
+  if (createSizeBytes === undefined || createSizeBytes === facts.sizeBytes) return;
+  log.warn(
+    { image: path, sizeBytes: facts.sizeBytes, givenBytes: createSizeBytes },
+    'the image exists already and keeps its size; size= is for images that are still to be made',
+  );
+}

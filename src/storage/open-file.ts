@@ -1,0 +1,29 @@
+import type { FaultLog } from './fault-log.js';
+import type { Posix } from './posix-calls.js';
+
+/** The image behind a file device, as the parts of the device share it. */
+export class OpenFile {
+  /**
+   * Calls in the thread pool that hold the lock which the kernel takes on the file for each change. Meanwhile a write
+   * on the event loop might wait for them.
+   */
+  exclusiveCalls = 0;
+
+  constructor(
+    readonly fd: number,
+    /** The file is memory (tmpfs, ramfs): transfers never wait for a disk. */
+    readonly inMemory: boolean,
+    readonly posix: Posix,
+    readonly faults: FaultLog,
+  ) {}
+
+  /** Runs a call of which other changes of the file have to wait for the end. */
+  async exclusively<T>(call: () => Promise<T>): Promise<T> {
+    this.exclusiveCalls++;
+    try {
+      return await call();
+    } finally {
+      this.exclusiveCalls--;
+    }
+  }
+}

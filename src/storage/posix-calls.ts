@@ -1,0 +1,46 @@
+/** What a call gives: 0 or a count or an offset, or a negative errno, as the kernel itself answers. */
+export type CallResult = number;
+
+export const SEEK_END = 2;
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
+/** Modes of `fallocate`; none of them changes the size of the file. */
+export const ALLOCATE = 0x01;
+export const PUNCH_HOLE = 0x01 | 0x02;
+export const ZERO_RANGE = 0x01 | 0x10;
+
+/**
+ * The system calls that file devices make, on an open file descriptor. Calls named `…Now` run on the event loop; the
+ * others in the thread pool. A call that is not to be had on this machine answers -EOPNOTSUPP.
+ *
+ * Made by `loadPosix` with native calls, by `nodePosix` with Node's own, and by tests with calls that fail.
+ */
+export interface Posix {
+  /** Reads what the page cache holds without waiting: -EAGAIN for nothing, a short count for the first part. */
+  readonly readCachedNow: ReadCall<CallResult>;
+  readonly readNow: ReadCall<CallResult>;
+  readonly read: ReadCall<Promise<CallResult>>;
+  readonly writeNow: WriteCall<CallResult>;
+  readonly write: WriteCall<Promise<CallResult>>;
+  /** fdatasync(2) */
+  readonly sync: (fd: number) => Promise<CallResult>;
+  readonly fallocate: (fd: number, mode: number, offset: number, length: number) => Promise<CallResult>;
+  /**
+   * lseek(2): the next data or hole at or after `offset`, -ENXIO when there is none before the end of the file; or the
+   * end of the file (`offset` 0, SEEK_END).
+   */
+  readonly seekNow: SeekCall<CallResult>;
+  readonly seek: SeekCall<Promise<CallResult>>;
+  /** posix_fadvise(2), POSIX_FADV_WILLNEED */
+  readonly willNeed: (fd: number, offset: number, length: number) => Promise<CallResult>;
+  /** Takes a shared lock on one byte, owned by the open file description; the byte need not exist. */
+  readonly lockByteNow: (fd: number, offset: number) => CallResult;
+  /** 1 when somebody else holds a lock on that byte, else 0. */
+  readonly byteLockedNow: (fd: number, offset: number) => CallResult;
+}
+
+export type ReadCall<Result> = (fd: number, target: Buffer, start: number, length: number, offset: number) => Result;
+export type WriteCall<Result> = (fd: number, source: Buffer, start: number, length: number, offset: number) => Result;
+export type SeekCall<Result> = (fd: number, offset: number, whence: SeekWhence) => Result;
+export type SeekWhence = typeof SEEK_END | typeof SEEK_DATA | typeof SEEK_HOLE;

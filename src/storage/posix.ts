@@ -1,0 +1,174 @@
+import { createRequire } from 'node:module';
+import { assert } from '../base/assert.js';
+import { EINTR } from '../base/errno.js';
+import { nodePosix } from './node-posix.js';
+import type { CallResult, Posix } from './posix-calls.js';
+import { Turnstile } from './turnstile.js';
+
+/*
+ * The system calls that Node lacks, through koffi; the only file with foreign calls. The declarations and the layouts
+ * of structures are those of little-endian 64-bit Linux, where off_t, long and size_t all have 64 bits.
+ */
+
+const SUPPORTED_ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64'];
+
+/** Far below the 256 calls at which koffi throws; the thread pool runs fewer at a time anyway. */
+const MAX_CALLS_IN_FLIGHT = 64;
+
+const RWF_NOWAIT = 8;
+const POSIX_FADV_WILLNEED = 3;
+const F_OFD_GETLK = 36;
+const F_OFD_SETLK = 37;
+const F_RDLCK = 0;
+const F_WRLCK = 1;
+const F_UNLCK = 2;
+
+type Koffi = typeof import('koffi');
+type Native = ReturnType<ReturnType<Koffi['load']>['func']>;
+type Declare = (name: string, result: string, parameters: string[]) => Native | undefined;
+
+/** The calls with the native ones where they are to be had; undefined when there is no way to make any. */
+export function loadPosix(): Posix | undefined {
+  if (process.platform !== 'linux' || !SUPPORTED_ARCHITECTURES.includes(process.arch)) return undefined;
+  try {
+    const koffi: Koffi = createRequire(import.meta.url)('koffi');
+    // The process itself: whichever C library Node was linked with.
+    const library = koffi.load(null);
+    return bindPosix(koffi, (name, result, parameters) => {
+      try {
+        return library.func(name, result, parameters);
+      } catch {
+        return undefined;
+      }
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Makes the calls of the functions that `declare` finds, and leaves the others to Node. */
+export function bindPosix(koffi: Koffi, declare: Declare): Posix {
+  const preadv2 = declare('preadv2', 'int64', ['int', 'uintptr', 'int', 'int64', 'int']);
+  const pread = declare('pread', 'int64', ['int', 'uintptr', 'size_t', 'int64']);
+  const pwrite = declare('pwrite', 'int64', ['int', 'uintptr', 'size_t', 'int64']);
+  const lseek = declare('lseek', 'int64', ['int', 'int64', 'int']);
+  const fallocate = declare('fallocate', 'int', ['int', 'int', 'int64', 'int64']);
+  const fadvise = declare('posix_fadvise', 'int', ['int', 'int64', 'int64', 'int']);
+  const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
+  return {
+    ...nodePosix,
+    ...(preadv2 && { readCachedNow: bindReadCached(koffi, preadv2) }),
+    ...(pread && { readNow: bindTransfer(koffi, pread) }),
+    ...(pwrite && { writeNow: bindTransfer(koffi, pwrite) }),
+    ...(lseek && bindSeek(koffi, lseek)),
+    ...(fallocate && { fallocate: bindLater(koffi, fallocate) }),
+    ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
+    ...(fcntl && bindLocks(koffi, fcntl)),
+  };
+}
+
+/** preadv2 with RWF_NOWAIT. Nothing is allocated in a call: the iovec is one for all, and filled as two halves. */
+function bindReadCached(koffi: Koffi, preadv2: Native): Posix['readCachedNow'] {
+  const addressOf = rememberAddresses(koffi);
+  const iovec = new Uint32Array(new ArrayBuffer(16));
+  const iovecAddress = Number(koffi.address(iovec));
+  return (fd, target, start, length, offset) => {
+    assert(start >= 0 && length >= 0 && start + length <= target.length, 'the transfer lies inside the buffer');
+    const address = addressOf(target) + start;
+    iovec[0] = address;
+    iovec[1] = address / 2 ** 32;
+    iovec[2] = length;
+    const count: number = preadv2(fd, iovecAddress, 1, offset, RWF_NOWAIT);
+    return count === -1 ? -koffi.errno() : count;
+  };
+}
+
+/** pread or pwrite: as fs.readSync and fs.writeSync, but a failure is a number and costs no exception. */
+function bindTransfer(koffi: Koffi, call: Native): Posix['readNow'] {
+  const addressOf = rememberAddresses(koffi);
+  return (fd, buffer, start, length, offset) => {
+    assert(start >= 0 && length >= 0 && start + length <= buffer.length, 'the transfer lies inside the buffer');
+    const count: number = call(fd, addressOf(buffer) + start, length, offset);
+    return count === -1 ? -koffi.errno() : count;
+  };
+}
+
+/**
+ * Asking for the address of a buffer costs a tenth of a read, so it is remembered. It stays true for as long as the
+ * buffer has its memory: one whose memory was given away has length 0, which the assertions on the range refuse.
+ */
+function rememberAddresses(koffi: Koffi): (buffer: Buffer) => number {
+  const addresses = new WeakMap<Buffer, number>();
+  let lastBuffer: Buffer | undefined;
+  let lastAddress = 0;
+  return (buffer) => {
+    if (buffer === lastBuffer) return lastAddress;
+    let address = addresses.get(buffer);
+    if (address === undefined) {
+      address = Number(koffi.address(buffer));
+      addresses.set(buffer, address);
+    }
+    lastBuffer = buffer;
+    lastAddress = address;
+    return address;
+  };
+}
+
+function bindSeek(koffi: Koffi, lseek: Native): Pick<Posix, 'seekNow' | 'seek'> {
+  return {
+    seekNow: (fd, offset, whence) => {
+      const position = Number(lseek(fd, offset, whence));
+      return position === -1 ? -koffi.errno() : position;
+    },
+    seek: bindLater(koffi, lseek),
+  };
+}
+
+/** posix_fadvise gives its error number as its result. */
+function bindWillNeed(koffi: Koffi, fadvise: Native): Posix['willNeed'] {
+  const call = bindLater(koffi, fadvise);
+  return async (fd, offset, length) => 0 - (await call(fd, offset, length, POSIX_FADV_WILLNEED));
+}
+
+const inFlight = new Turnstile(MAX_CALLS_IN_FLIGHT);
+
+/** The call in the thread pool, made again when a signal interrupts it. */
+function bindLater(koffi: Koffi, call: Native): (...parameters: number[]) => Promise<CallResult> {
+  const once = (parameters: number[]) =>
+    new Promise<CallResult>((resolve, reject) => {
+      call.async(...parameters, (error: Error | null, result: number | bigint) => {
+        if (error) reject(error);
+        else resolve(Number(result) === -1 ? -koffi.errno() : Number(result));
+      });
+    });
+  return (...parameters) =>
+    inFlight.pass(async () => {
+      let result: CallResult;
+      do result = await once(parameters);
+      while (result === -EINTR);
+      return result;
+    });
+}
+
+/** Locks of the open file description: unlike those of the process, another descriptor's close does not drop them. */
+function bindLocks(koffi: Koffi, fcntl: Native): Pick<Posix, 'lockByteNow' | 'byteLockedNow'> {
+  const call = (fd: number, command: number, lock: Buffer): CallResult =>
+    fcntl(fd, command, 'void *', lock) === -1 ? -koffi.errno() : 0;
+  return {
+    lockByteNow: (fd, offset) => call(fd, F_OFD_SETLK, flock(F_RDLCK, offset)),
+    byteLockedNow: (fd, offset) => {
+      const lock = flock(F_WRLCK, offset);
+      const result = call(fd, F_OFD_GETLK, lock);
+      return result === 0 ? Number(lock.readInt16LE(0) !== F_UNLCK) : result;
+    },
+  };
+}
+
+/** struct flock: type and whence (SEEK_SET) as int16, then from 8 on start and length as int64, then the pid (0). */
+function flock(type: number, offset: number): Buffer {
+  const lock = Buffer.alloc(32);
+  lock.writeInt16LE(type, 0);
+  lock.writeBigInt64LE(BigInt(offset), 8);
+  lock.writeBigInt64LE(1n, 16);
+  return lock;
+}

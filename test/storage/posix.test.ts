@@ -1,0 +1,138 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, ftruncateSync, openSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import koffi from 'koffi';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { BugError } from '../../src/base/assert.js';
+import { EAGAIN, EINVAL, ENXIO, EOPNOTSUPP } from '../../src/base/errno.js';
+import { GIB, MIB } from '../../src/base/units.js';
+import { nodePosix } from '../../src/storage/node-posix.js';
+import { bindPosix, loadPosix } from '../../src/storage/posix.js';
+import { PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE, ZERO_RANGE } from '../../src/storage/posix-calls.js';
+import { type places, scratchFolder } from '../support/scratch-folder.js';
+
+const { EBADF } = constants.errno;
+const posix = loadPosix()!;
+
+function openScratch(place: keyof typeof places, content: Buffer | string, flags = 'r+'): { fd: number; path: string } {
+  const path = join(scratchFolder(place), 'image');
+  writeFileSync(path, content);
+  const fd = openSync(path, flags);
+  onTestFinished(() => closeSync(fd));
+  return { fd, path };
+}
+
+describe('reads of the page cache', () => {
+  it('bring cached data to its place in a slice of a larger buffer', () => {
+    const { fd } = openScratch('disk', 'abcdefgh');
+    const pool = Buffer.alloc(64, '.');
+    const slice = pool.subarray(16, 32);
+    expect(posix.readCachedNow(fd, slice, 2, 3, 4)).toBe(3);
+    expect(pool.toString()).toBe(`${'.'.repeat(18)}efg${'.'.repeat(43)}`);
+  });
+
+  it('tell two slices of one buffer apart', () => {
+    const { fd } = openScratch('disk', 'abcdefgh');
+    const pool = Buffer.alloc(8, '.');
+    const left = pool.subarray(0, 4);
+    const right = pool.subarray(4);
+    posix.readCachedNow(fd, left, 0, 1, 0);
+    posix.readCachedNow(fd, right, 0, 1, 1);
+    posix.readCachedNow(fd, left, 1, 1, 2);
+    expect(pool.toString()).toBe('ac..b...');
+  });
+
+  it('answer EAGAIN where the data is on the disk only', () => {
+    const { fd, path } = openScratch('disk', Buffer.alloc(MIB, 'x'));
+    execFileSync('dd', [`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
+    expect(posix.readCachedNow(fd, Buffer.alloc(4096), 0, 4096, 0)).toBe(-EAGAIN);
+  });
+
+  it('answer EOPNOTSUPP on tmpfs', () => {
+    const { fd } = openScratch('tmpfs', 'abc');
+    expect(posix.readCachedNow(fd, Buffer.alloc(3), 0, 3, 0)).toBe(-EOPNOTSUPP);
+  });
+});
+
+describe.each(['readCachedNow', 'readNow', 'writeNow'] as const)('%s', (call) => {
+  it('never touches memory outside the buffer', () => {
+    const { fd } = openScratch('disk', Buffer.alloc(4096));
+    const buffer = Buffer.alloc(512);
+    expect(() => posix[call](fd, buffer, 1, 512, 0)).toThrow(BugError);
+    expect(() => posix[call](fd, buffer, -1, 10, 0)).toThrow(BugError);
+    expect(() => posix[call](fd, buffer, 0, -1, 0)).toThrow(BugError);
+  });
+
+  it('refuses a buffer whose memory was given away', () => {
+    const { fd } = openScratch('disk', Buffer.alloc(4096));
+    const memory = new ArrayBuffer(4096);
+    const buffer = Buffer.from(memory);
+    expect(posix[call](fd, buffer, 0, 512, 0)).toBe(512);
+    structuredClone(memory, { transfer: [memory] });
+    expect(() => posix[call](fd, buffer, 0, 512, 0)).toThrow(BugError);
+  });
+
+  it('gives the error number of a failure', () => {
+    expect(posix[call](-1, Buffer.alloc(1), 0, 1, 0)).toBe(-EBADF);
+  });
+});
+
+describe('transfers on the event loop', () => {
+  it('write and read back far behind 4 GiB', () => {
+    const { fd } = openScratch('disk', '');
+    ftruncateSync(fd, 6 * GIB);
+    expect(posix.writeNow(fd, Buffer.from('there'), 0, 5, 5 * GIB)).toBe(5);
+    const target = Buffer.alloc(7);
+    expect(posix.readNow(fd, target, 0, 7, 5 * GIB - 1)).toBe(7);
+    expect(target.toString()).toBe('\0there\0');
+    expect(posix.seekNow(fd, 0, SEEK_DATA)).toBe(5 * GIB);
+  });
+});
+
+describe('calls in the thread pool', () => {
+  it('each give their own error number, also when hundreds run at once', async () => {
+    const writable = openScratch('disk', Buffer.alloc(MIB, 'x'));
+    const readable = openScratch('disk', Buffer.alloc(MIB), 'r');
+    const memory = openScratch('tmpfs', Buffer.alloc(MIB));
+    const kinds = [
+      { call: () => posix.fallocate(writable.fd, PUNCH_HOLE, 0, 4096), result: 0 },
+      { call: () => posix.fallocate(readable.fd, PUNCH_HOLE, 0, 4096), result: -EBADF },
+      { call: () => posix.fallocate(memory.fd, ZERO_RANGE, 0, 4096), result: -EOPNOTSUPP },
+      { call: () => posix.fallocate(writable.fd, PUNCH_HOLE, 0, 0), result: -EINVAL },
+      { call: () => posix.seek(writable.fd, 8192, SEEK_DATA), result: 8192 },
+      { call: () => posix.seek(writable.fd, MIB, SEEK_HOLE), result: -ENXIO },
+      { call: () => posix.willNeed(writable.fd, 0, MIB), result: 0 },
+      { call: () => posix.willNeed(-1, 0, MIB), result: -EBADF },
+    ];
+    const many = Array.from({ length: 800 }, (_, index) => kinds[index % kinds.length]!);
+    const results = await Promise.all(many.map(({ call }) => call()));
+    expect(results).toEqual(many.map(({ result }) => result));
+  });
+});
+
+describe('locks of a byte', () => {
+  it('are seen by another descriptor of the same process, and gone when theirs is closed', () => {
+    const { fd, path } = openScratch('disk', 'abc');
+    const other = openSync(path, 'r');
+    expect(posix.lockByteNow(other, 100)).toBe(0);
+    expect(posix.byteLockedNow(fd, 100)).toBe(1);
+    expect(posix.byteLockedNow(fd, 101)).toBe(0);
+    expect(posix.byteLockedNow(other, 100)).toBe(0);
+    closeSync(other);
+    expect(posix.byteLockedNow(fd, 100)).toBe(0);
+  });
+});
+
+describe('a C library that lacks a function', () => {
+  it('leaves that call to Node and has the others', () => {
+    const library = koffi.load(null);
+    const partial = bindPosix(koffi, (name, result, parameters) =>
+      ['preadv2', 'fallocate'].includes(name) ? undefined : library.func(name, result, parameters),
+    );
+    expect(partial.readCachedNow).toBe(nodePosix.readCachedNow);
+    expect(partial.fallocate).toBe(nodePosix.fallocate);
+    const { fd } = openScratch('disk', 'abc');
+    expect(partial.seekNow(fd, 0, SEEK_END)).toBe(3);
+  });
+});
