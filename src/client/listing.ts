@@ -1,0 +1,69 @@
+import {
+  decodeMetaContext,
+  decodeServerEntry,
+  encodeMetaContextRequest,
+  type ServerEntry,
+} from '../protocol/client-codec.js';
+import { Option, OptionError, OptionReply } from '../protocol/constants.js';
+import type { Dialogue } from './dialogue.js';
+import { NbdProtocolError, NbdUnsupportedError, printable } from './errors.js';
+import { type NbdAddress, type NbdTarget, resolveTarget } from './nbd-uri.js';
+import { leaveHandshake, type NbdTimeouts, negotiate } from './negotiate.js';
+import { agreeOnStructuredReplies } from './open-export.js';
+import { askOption, greet, type Send } from './option-exchange.js';
+
+/** What the server exports, as far as it tells. @throws NbdClientError */
+export function listExports(target: NbdTarget | string, timeouts: NbdTimeouts = {}): Promise<ServerEntry[]> {
+  return askAndLeave(resolveTarget(target).address, timeouts, askForExports);
+}
+
+/**
+ * The names of the metadata contexts that an export has, of those that the queries match; no query matches all. None
+ * from a server that knows no metadata contexts. @throws NbdClientError
+ */
+export function listContexts(
+  target: NbdTarget | string,
+  queries: readonly string[] = [],
+  timeouts: NbdTimeouts = {},
+): Promise<string[]> {
+  const { address, exportName } = resolveTarget(target);
+  return askAndLeave(address, timeouts, (send) => askForContexts(send, exportName, queries));
+}
+
+async function askAndLeave<Result>(
+  address: NbdAddress,
+  timeouts: NbdTimeouts,
+  dialogue: (send: Send) => Dialogue<Result>,
+): Promise<Result> {
+  const { stream, outcome } = await negotiate(address, timeouts, dialogue);
+  await leaveHandshake(stream);
+  return outcome;
+}
+
+function* askForExports(send: Send): Dialogue<ServerEntry[]> {
+  const { fixedNewstyle } = yield* greet(send);
+  if (!fixedNewstyle) throw new NbdUnsupportedError('the server is too old to be asked for its exports');
+  const { replies, refusal } = yield* askOption(send, Option.LIST, 'a list of exports');
+  if (refusal) throw refusal;
+  return replies.map(({ type, data }) => {
+    const entry = type === OptionReply.SERVER ? decodeServerEntry(data) : undefined;
+    if (!entry) throw new NbdProtocolError('sent something that is no export in its list of exports');
+    return entry;
+  });
+}
+
+function* askForContexts(send: Send, exportName: string, queries: readonly string[]): Dialogue<string[]> {
+  const { fixedNewstyle } = yield* greet(send);
+  // Some servers want structured replies agreed on before they tell.
+  if (!fixedNewstyle || !(yield* agreeOnStructuredReplies(send))) return [];
+  const what = `the metadata contexts of "${printable(exportName)}"`;
+  const request = encodeMetaContextRequest(exportName, queries);
+  const { replies, refusal } = yield* askOption(send, Option.LIST_META_CONTEXT, what, request);
+  if (refusal?.error === OptionError.UNSUP) return [];
+  if (refusal) throw refusal;
+  return replies.map(({ type, data }) => {
+    const context = type === OptionReply.META_CONTEXT ? decodeMetaContext(data) : undefined;
+    if (!context) throw new NbdProtocolError('sent something that is no metadata context');
+    return context.name;
+  });
+}

@@ -1,0 +1,194 @@
+import { assert } from '../base/assert.js';
+import { type BlockSizes, encodeRequest } from '../protocol/client-codec.js';
+import { Command, CommandFlag } from '../protocol/constants.js';
+import { type StatusWindow, walkBlockStatus } from './block-status-walk.js';
+import { NbdConnectionError, NbdUnsupportedError } from './errors.js';
+import { type ExportFeatures, readFeatures } from './export-features.js';
+import type { NbdStream } from './nbd-stream.js';
+import { type NbdTarget, resolveTarget } from './nbd-uri.js';
+import { type NbdTimeouts, negotiate } from './negotiate.js';
+import { type OpenedExport, openExport } from './open-export.js';
+import { type PendingRequest, PlainRequest } from './pending-request.js';
+import { ReadRequest } from './read-request.js';
+import { takeReplies } from './reply-dialogue.js';
+import { RequestTable } from './request-table.js';
+import { type BlockStatus, StatusRequest } from './status-request.js';
+
+export interface NbdConnectOptions extends NbdTimeouts {
+  /** Metadata contexts to select, by exact name; `contexts` of the client tells which of them the server has. */
+  readonly contexts?: readonly string[];
+}
+
+export interface ChangeOptions {
+  /** Answer only when the change is durable. */
+  readonly fua?: boolean;
+}
+
+export interface ZeroOptions extends ChangeOptions {
+  /** Keep the range allocated. */
+  readonly noHole?: boolean;
+  /** Fail, with ENOTSUP, when it would be no faster than a write. */
+  readonly fast?: boolean;
+}
+
+export interface BlockStatusOptions {
+  /** One extent a context is enough. */
+  readonly reqOne?: boolean;
+}
+
+/**
+ * One connection to one export. Any number of requests may be under way at a time. What is given or taken is not copied:
+ * a buffer belongs to the client until the request it was given to has settled.
+ *
+ * A request rejects with NbdRemoteError when the server answers with an error, and the connection goes on; with
+ * NbdConnectionError or NbdProtocolError when the connection is lost, and then every request does. A range outside the
+ * export, or a payload above `blockSizes.maximum`, is the caller's mistake (BugError).
+ */
+export class NbdClient {
+  readonly sizeBytes: number;
+  readonly features: ExportFeatures;
+  readonly blockSizes: BlockSizes;
+  /** Names of the contexts that `blockStatus` reports on. */
+  readonly contexts: readonly string[];
+  private readonly requests: RequestTable;
+  private disconnecting = false;
+
+  private constructor(
+    private readonly stream: NbdStream,
+    private readonly opened: OpenedExport,
+  ) {
+    this.sizeBytes = opened.sizeBytes;
+    this.features = readFeatures(opened.flags);
+    this.blockSizes = opened.blockSizes;
+    this.contexts = [...opened.contexts.values()];
+    this.requests = new RequestTable((owed) => stream.expectAnswer(owed));
+    stream.expectAnswer(false);
+    stream
+      .converse(takeReplies(this.requests, opened.structuredReplies))
+      .catch((error: Error) => this.requests.abandonAll(error));
+  }
+
+  /** `target` may be an NBD URI. @throws NbdClientError */
+  static async connect(target: NbdTarget | string, options: NbdConnectOptions = {}): Promise<NbdClient> {
+    const { address, exportName } = resolveTarget(target);
+    const { stream, outcome } = await negotiate(address, options, (send) =>
+      openExport(send, exportName, options.contexts ?? []),
+    );
+    return new NbdClient(stream, outcome);
+  }
+
+  /** Reads into the beginning of `into`, or else into a buffer of its own. Resolves to exactly the bytes read. */
+  async read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
+    this.checkPayload(offset, length);
+    const target = into ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
+    assert(target.length === length, 'the buffer has room for what is read');
+    return this.request(Command.READ, 0, offset, length, new ReadRequest(offset, target));
+  }
+
+  async write(offset: number, data: Buffer, { fua = false }: ChangeOptions = {}): Promise<void> {
+    this.checkPayload(offset, data.length);
+    const request = new PlainRequest(`to write ${data.length} bytes at ${offset}`);
+    await this.request(Command.WRITE, this.fuaFlag(fua), offset, data.length, request, data);
+  }
+
+  /** Makes the range read as zeroes. */
+  async zero(
+    offset: number,
+    length: number,
+    { fua = false, noHole = false, fast = false }: ZeroOptions = {},
+  ): Promise<void> {
+    this.checkRange(offset, length);
+    this.need('zero', this.features.zero);
+    this.need('zero fast', this.features.fastZero || !fast);
+    const flags = this.fuaFlag(fua) | (noHole ? CommandFlag.NO_HOLE : 0) | (fast ? CommandFlag.FAST_ZERO : 0);
+    const request = new PlainRequest(`to zero ${length} bytes at ${offset}`);
+    await this.request(Command.WRITE_ZEROES, flags, offset, length, request);
+  }
+
+  /** Says that the range is not needed any more. */
+  async trim(offset: number, length: number, { fua = false }: ChangeOptions = {}): Promise<void> {
+    this.checkRange(offset, length);
+    this.need('trim', this.features.trim);
+    const request = new PlainRequest(`to trim ${length} bytes at ${offset}`);
+    await this.request(Command.TRIM, this.fuaFlag(fua), offset, length, request);
+  }
+
+  /** Makes durable every change that was answered before. */
+  async flush(): Promise<void> {
+    this.need('flush', this.features.flush);
+    await this.request(Command.FLUSH, 0, 0, 0, new PlainRequest('to flush'));
+  }
+
+  /** Says that the range will be read soon. */
+  async cache(offset: number, length: number): Promise<void> {
+    this.checkRange(offset, length);
+    this.need('cache', this.features.cache);
+    await this.request(Command.CACHE, 0, offset, length, new PlainRequest(`to cache ${length} bytes at ${offset}`));
+  }
+
+  /**
+   * The extents of every selected context from `offset` on. The server may tell less than was asked for, or more, and a
+   * different length for each context. `length` is below 2^32.
+   */
+  async blockStatus(offset: number, length: number, { reqOne = false }: BlockStatusOptions = {}): Promise<BlockStatus> {
+    this.checkRange(offset, length);
+    assert(this.contexts.length > 0, 'a context was selected');
+    const range = { offset, length, requestOne: reqOne, sizeBytes: this.sizeBytes };
+    const request = new StatusRequest(range, this.opened.contexts);
+    return this.request(Command.BLOCK_STATUS, reqOne ? CommandFlag.REQ_ONE : 0, offset, length, request);
+  }
+
+  /** The status of a range of any size, by windows in which all contexts have told the same length. */
+  extents(offset = 0, length = this.sizeBytes - offset): AsyncGenerator<StatusWindow> {
+    return walkBlockStatus(this, offset, length);
+  }
+
+  /** Lets what is under way finish, takes leave of the server, and closes. */
+  async disconnect(): Promise<void> {
+    this.disconnecting = true;
+    await this.requests.settled();
+    if (!this.stream.failure) {
+      this.stream.send(encodeRequest({ command: Command.DISC, flags: 0, cookie: 0, offset: 0, length: 0 }));
+    }
+    await this.stream.end();
+  }
+
+  /** Closes at once; what is under way rejects. */
+  abort(): void {
+    this.stream.fail(new NbdConnectionError('the connection to the NBD server was given up'));
+  }
+
+  private request<Result>(
+    command: number,
+    flags: number,
+    offset: number,
+    length: number,
+    request: PendingRequest<Result>,
+    payload?: Buffer,
+  ): Promise<Result> {
+    if (this.stream.failure) throw this.stream.failure;
+    if (this.disconnecting) throw new NbdConnectionError('the connection to the NBD server is being closed');
+    const cookie = this.requests.add(request);
+    this.stream.send(encodeRequest({ command, flags, cookie, offset, length }), ...(payload ? [payload] : []));
+    return request.settled;
+  }
+
+  private checkRange(offset: number, length: number): void {
+    const inside = offset >= 0 && length > 0 && length <= this.sizeBytes - offset;
+    assert(inside && length < 2 ** 32, `${length} bytes at ${offset} lie inside the export and fit one request`);
+  }
+
+  private checkPayload(offset: number, length: number): void {
+    this.checkRange(offset, length);
+    assert(length <= this.blockSizes.maximum, `${length} bytes are no more than the server takes at a time`);
+  }
+
+  private fuaFlag(fua: boolean): number {
+    if (fua) this.need('write through', this.features.fua);
+    return fua ? CommandFlag.FUA : 0;
+  }
+
+  private need(what: string, offered: boolean): void {
+    if (!offered) throw new NbdUnsupportedError(`the server does not offer to ${what}`);
+  }
+}

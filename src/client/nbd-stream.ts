@@ -1,0 +1,115 @@
+import { connect, type Socket } from 'node:net';
+import { type Dialogue, DialogueRunner } from './dialogue.js';
+import { NbdConnectionError, NbdOptionError, NbdProtocolError } from './errors.js';
+import { formatAddress, type NbdAddress } from './nbd-uri.js';
+
+/** How long a server may take to close a connection that is being ended. */
+const CLOSE_PATIENCE_MILLISECONDS = 5_000;
+
+/**
+ * A connection to a server as bytes: out by `send`, in by dialogues. The first failure ends it and everything that
+ * still waits on it.
+ */
+export class NbdStream {
+  /** Why nothing more can be asked; undefined while all is well. */
+  failure: Error | undefined;
+  private readonly runner = new DialogueRunner();
+  private readonly socket: Socket;
+  private readonly closed: Promise<void>;
+  private corked = false;
+
+  private constructor(
+    private readonly address: NbdAddress,
+    private readonly timeoutSeconds: number,
+  ) {
+    this.socket = connect({
+      ...('socketPath' in address ? { path: address.socketPath } : address),
+      noDelay: true,
+      keepAlive: true,
+      onread: { buffer: () => this.runner.room(), callback: (count) => this.received(count) },
+    });
+    this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
+  }
+
+  /**
+   * Connects. `timeoutSeconds`: how long the server may send nothing while it owes an answer, here and later.
+   * @throws NbdConnectionError
+   */
+  static async open(address: NbdAddress, timeoutSeconds: number): Promise<NbdStream> {
+    const stream = new NbdStream(address, timeoutSeconds);
+    await stream.connected();
+    return stream;
+  }
+
+  /** Sends what is given in this turn of the event loop with one system call. The buffers are not copied. */
+  send(...parts: readonly Buffer[]): void {
+    if (!this.corked) {
+      this.corked = true;
+      this.socket.cork();
+      process.nextTick(() => {
+        this.corked = false;
+        this.socket.uncork();
+      });
+    }
+    for (const part of parts) this.socket.write(part);
+  }
+
+  /** Holds a conversation, one at a time. What goes wrong in it ends the connection, unless the server just says no. */
+  async converse<Result>(dialogue: Dialogue<Result>): Promise<Result> {
+    if (this.failure) throw this.failure;
+    try {
+      return await this.runner.run(dialogue);
+    } catch (error) {
+      if (!(error instanceof NbdOptionError)) this.fail(error as Error);
+      throw error;
+    }
+  }
+
+  /** Says whether the server owes an answer, so that its silence counts. */
+  expectAnswer(owed: boolean): void {
+    this.socket.setTimeout(owed ? this.timeoutSeconds * 1000 : 0);
+  }
+
+  /** Ends the connection at once. */
+  fail(error: Error): void {
+    if (this.failure) return;
+    this.failure = error;
+    this.socket.destroy();
+    this.runner.abandon(error);
+  }
+
+  /** Sends what is on its way, then closes. Resolves when the connection is gone. */
+  async end(): Promise<void> {
+    this.failure ??= new NbdConnectionError('the connection to the NBD server is closed');
+    this.socket.end();
+    const cut = setTimeout(() => this.socket.destroy(), CLOSE_PATIENCE_MILLISECONDS);
+    await this.closed;
+    clearTimeout(cut);
+  }
+
+  private connected(): Promise<void> {
+    const { socket } = this;
+    const place = formatAddress(this.address);
+    const failed = (what: string, cause?: Error) => this.fail(new NbdConnectionError(what, '', { cause }));
+    this.expectAnswer(true);
+    socket.on('timeout', () => failed(`the NBD server at ${place} was silent for ${this.timeoutSeconds} s`));
+    socket.on('end', () => failed(`the NBD server at ${place} closed the connection`));
+    let doing = 'connect';
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      failed(`cannot ${doing} to the NBD server at ${place}: ${error.code ?? error.message}`, error),
+    );
+    return new Promise((resolve, reject) => {
+      socket.once('connect', () => {
+        doing = 'talk';
+        resolve();
+      });
+      void this.closed.then(() => reject(this.failure));
+    });
+  }
+
+  private received(count: number): boolean {
+    if (this.runner.running) this.runner.received(count);
+    else if (!this.failure) this.fail(new NbdProtocolError('sent something that nobody asked for'));
+    return true;
+  }
+}

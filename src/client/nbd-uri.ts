@@ -1,0 +1,85 @@
+import { NbdUriError } from './errors.js';
+
+export type NbdAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string };
+
+/** An export of a server. */
+export interface NbdTarget {
+  readonly address: NbdAddress;
+  /** '' is the server's default export. */
+  readonly exportName: string;
+}
+
+const DEFAULT_PORT = 10809;
+const SCHEMES = ['nbd', 'nbd+unix', 'nbds', 'nbds+unix'];
+
+/** RFC 3986, appendix B: scheme, authority, path, query, fragment. */
+const uriParts = /^([^:/?#]+):(?:\/\/([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?$/;
+/** User (which only TLS has a use for), host in brackets or not, port. */
+const authorityParts = /^(?:[^@]*@)?(?:\[([^\]]+)\]|([^:[\]]*))(?::(\d*))?$/;
+
+/** Whether the text means to be an NBD URI, and not the name of an export. */
+export function looksLikeNbdUri(text: string): boolean {
+  const scheme = /^([^:/?#]+):/.exec(text)?.[1];
+  return scheme !== undefined && SCHEMES.includes(scheme.toLowerCase());
+}
+
+/**
+ * Reads an NBD URI as doc/uri.md of the NBD project defines it: `nbd://HOST[:PORT]/EXPORT` or
+ * `nbd+unix:///EXPORT?socket=PATH`. @throws NbdUriError
+ */
+export function parseNbdUri(uri: string): NbdTarget {
+  const refuse = (why: string, hint = 'an NBD URI is nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH') => {
+    throw new NbdUriError(`"${uri}" ${why}`, hint);
+  };
+  const [, rawScheme = '', authority = '', path = '', query = '', fragment = ''] =
+    uriParts.exec(uri) ?? refuse('is no URI');
+  const scheme = rawScheme.toLowerCase();
+  if (!SCHEMES.includes(scheme)) refuse('is no NBD URI');
+  if (scheme.startsWith('nbds')) refuse('asks for TLS, which this client does not speak', 'use nbd:// or nbd+unix://');
+  if (fragment !== '') refuse('has a fragment', 'a # in the name of an export is written %23');
+
+  const decode = (text: string): string => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return refuse('has a % that no two hexadecimal digits of UTF-8 text follow');
+    }
+  };
+  const exportName = decode(path.replace(/^\//, ''));
+  const parameters = readQuery(query, decode);
+  const unknown = [...parameters.keys()].find((name) => name !== 'socket' || scheme === 'nbd');
+  if (unknown !== undefined) refuse(`has the parameter "${unknown}", which means nothing here`);
+
+  if (scheme === 'nbd+unix') {
+    const socketPath = parameters.get('socket') ?? '';
+    if (socketPath === '') refuse('names no socket');
+    if (authority !== '')
+      refuse('names a host besides a socket', 'write three slashes: nbd+unix:///EXPORT?socket=PATH');
+    return { address: { socketPath }, exportName };
+  }
+  const [, bracketed, name, port = ''] = authorityParts.exec(authority) ?? refuse('has no valid host and port');
+  const portNumber = port === '' ? DEFAULT_PORT : Number(port);
+  if (portNumber < 1 || portNumber > 65535) refuse(`has no valid port`);
+  return { address: { host: decode(bracketed ?? name ?? '') || 'localhost', port: portNumber }, exportName };
+}
+
+/** A plus sign is a plus sign here: that it means a space is a rule of web forms only. */
+function readQuery(query: string, decode: (text: string) => string): Map<string, string> {
+  const parameters = new Map<string, string>();
+  for (const part of query.split('&').filter((part) => part !== '')) {
+    const [name, ...value] = part.split('=');
+    parameters.set(decode(name!), decode(value.join('=')));
+  }
+  return parameters;
+}
+
+/** The address for people. */
+export function formatAddress(address: NbdAddress): string {
+  if ('socketPath' in address) return address.socketPath;
+  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+/** @throws NbdUriError */
+export function resolveTarget(target: NbdTarget | string): NbdTarget {
+  return typeof target === 'string' ? parseNbdUri(target) : target;
+}

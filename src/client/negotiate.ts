@@ -1,0 +1,41 @@
+import { encodeOption } from '../protocol/client-codec.js';
+import { Option } from '../protocol/constants.js';
+import type { Dialogue } from './dialogue.js';
+import { NbdStream } from './nbd-stream.js';
+import type { NbdAddress } from './nbd-uri.js';
+import type { Send } from './option-exchange.js';
+
+/** Long enough for a disk that is waking up. */
+const DEFAULT_TIMEOUT_SECONDS = 60;
+
+export interface NbdTimeouts {
+  /** How long the server may send nothing while it owes an answer. */
+  readonly timeoutSeconds?: number;
+}
+
+export interface Negotiated<Result> {
+  readonly stream: NbdStream;
+  readonly outcome: Result;
+}
+
+/** Connects and holds a conversation in the handshake phase; takes leave properly when the server says no. */
+export async function negotiate<Result>(
+  address: NbdAddress,
+  { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS }: NbdTimeouts,
+  dialogue: (send: Send) => Dialogue<Result>,
+): Promise<Negotiated<Result>> {
+  const stream = await NbdStream.open(address, timeoutSeconds);
+  try {
+    const outcome = await stream.converse(dialogue((...parts) => stream.send(...parts)));
+    return { stream, outcome };
+  } catch (error) {
+    await leaveHandshake(stream);
+    throw error;
+  }
+}
+
+/** Ends a connection that is still in the handshake. */
+export async function leaveHandshake(stream: NbdStream): Promise<void> {
+  if (!stream.failure) stream.send(encodeOption(Option.ABORT));
+  await stream.end();
+}

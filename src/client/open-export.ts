@@ -1,0 +1,125 @@
+import { isPowerOfTwo, KIB, SECTOR_BYTES } from '../base/units.js';
+import {
+  type BlockSizes,
+  decodeInfoBlockSize,
+  decodeInfoExport,
+  decodeInfoType,
+  decodeMetaContext,
+  encodeInfoRequest,
+  encodeMetaContextRequest,
+  encodeOption,
+} from '../protocol/client-codec.js';
+import {
+  EXPORT_NAME_PADDING_BYTES,
+  InfoType,
+  MAX_PAYLOAD_BYTES,
+  Option,
+  OptionError,
+  OptionReply,
+  PREFERRED_BLOCK_BYTES,
+} from '../protocol/constants.js';
+import { exportNameReplyLayout } from '../protocol/layouts.js';
+import type { Dialogue } from './dialogue.js';
+import { NbdProtocolError, printable } from './errors.js';
+import { askOption, type Greeting, greet, type OptionAnswer, type Send } from './option-exchange.js';
+
+interface ExportInformation {
+  readonly sizeBytes: number;
+  /** TransmissionFlag bits. */
+  readonly flags: number;
+  readonly blockSizes: BlockSizes;
+}
+
+/** What a client and a server have agreed on when the transmission phase begins. */
+export interface OpenedExport extends ExportInformation {
+  readonly structuredReplies: boolean;
+  /** Selected metadata contexts: name by id. */
+  readonly contexts: ReadonlyMap<number, string>;
+}
+
+/** What holds where a server says nothing ("Block size constraints"). */
+const defaultBlockSizes: BlockSizes = { minimum: 1, preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES };
+const MAX_MINIMUM_BLOCK_BYTES = 64 * KIB;
+
+/**
+ * The handshake up to transmission: structured replies where there are some, of the wanted contexts those that the
+ * server has, then GO, or EXPORT_NAME with servers that do not know GO.
+ */
+export function* openExport(send: Send, exportName: string, contexts: readonly string[]): Dialogue<OpenedExport> {
+  const greeting = yield* greet(send);
+  if (!greeting.fixedNewstyle) {
+    return { ...(yield* openByName(send, greeting, exportName)), structuredReplies: false, contexts: new Map() };
+  }
+  const structuredReplies = yield* agreeOnStructuredReplies(send);
+  const selected = structuredReplies ? yield* selectContexts(send, exportName, contexts) : new Map<number, string>();
+
+  const request = encodeInfoRequest(exportName, [InfoType.BLOCK_SIZE]);
+  const answer = yield* askOption(send, Option.GO, `the export "${printable(exportName)}"`, request);
+  const { refusal } = answer;
+  if (refusal && refusal.error !== OptionError.UNSUP) throw refusal;
+  const opened = refusal ? yield* openByName(send, greeting, exportName) : readInformation(answer);
+  return { ...opened, structuredReplies, contexts: selected };
+}
+
+export function* agreeOnStructuredReplies(send: Send): Dialogue<boolean> {
+  const { refusal } = yield* askOption(send, Option.STRUCTURED_REPLY, 'structured replies');
+  return refusal === undefined;
+}
+
+/** Where the server refuses to select anything, nothing is selected; when the export is at fault GO will say so. */
+function* selectContexts(send: Send, exportName: string, wanted: readonly string[]): Dialogue<Map<number, string>> {
+  const selected = new Map<number, string>();
+  if (wanted.length === 0) return selected;
+  const request = encodeMetaContextRequest(exportName, wanted);
+  const { replies, refusal } = yield* askOption(send, Option.SET_META_CONTEXT, 'metadata contexts', request);
+  if (refusal) return selected;
+  for (const { type, data } of replies) {
+    const context = type === OptionReply.META_CONTEXT ? decodeMetaContext(data) : undefined;
+    if (!context) throw new NbdProtocolError('sent something that is no metadata context');
+    const { contextId, name } = context;
+    if (!wanted.includes(name)) throw new NbdProtocolError(`selected the context "${printable(name)}" unasked`);
+    if (selected.has(contextId)) throw new NbdProtocolError(`gave two contexts the id ${contextId}`);
+    selected.set(contextId, name);
+  }
+  return selected;
+}
+
+function readInformation({ replies }: OptionAnswer): ExportInformation {
+  let blockSizes = defaultBlockSizes;
+  let described: { size: number; flags: number } | undefined;
+  for (const { type, data } of replies) {
+    if (type !== OptionReply.INFO) throw new NbdProtocolError(`answered GO with a reply of type ${type}`);
+    const infoType = decodeInfoType(data);
+    if (infoType === InfoType.EXPORT) described = decodeInfoExport(data);
+    if (infoType === InfoType.BLOCK_SIZE) blockSizes = checkBlockSizes(decodeInfoBlockSize(data));
+  }
+  if (!described) throw new NbdProtocolError('agreed to GO without saying how large the export is');
+  return { sizeBytes: checkSize(described.size), flags: described.flags, blockSizes };
+}
+
+function checkSize(sizeBytes: number): number {
+  if (Number.isSafeInteger(sizeBytes)) return sizeBytes;
+  throw new NbdProtocolError(`has an export of ${sizeBytes} bytes, which is more than this client can count`);
+}
+
+/** The longest payload is never more than 32 MiB here, whatever the server would take. */
+function checkBlockSizes(sizes: BlockSizes | undefined): BlockSizes {
+  const sound =
+    sizes !== undefined &&
+    isPowerOfTwo(sizes.minimum) &&
+    sizes.minimum <= MAX_MINIMUM_BLOCK_BYTES &&
+    isPowerOfTwo(sizes.preferred) &&
+    sizes.preferred >= Math.max(sizes.minimum, SECTOR_BYTES) &&
+    sizes.maximum >= sizes.preferred;
+  if (!sound) throw new NbdProtocolError('sent block sizes that break the rules');
+  const { minimum, preferred, maximum } = sizes;
+  return { minimum, preferred, maximum: Math.min(maximum, MAX_PAYLOAD_BYTES) };
+}
+
+/** The old way. A server that has no such export can only close the connection. */
+function* openByName(send: Send, { noZeroes }: Greeting, exportName: string): Dialogue<ExportInformation> {
+  send(encodeOption(Option.EXPORT_NAME, Buffer.from(exportName)));
+  const { size, flags } = exportNameReplyLayout.decode(yield exportNameReplyLayout.span);
+  if (!noZeroes) yield EXPORT_NAME_PADDING_BYTES;
+  return { sizeBytes: checkSize(size), flags, blockSizes: defaultBlockSizes };
+}

@@ -1,0 +1,35 @@
+import { Coverage } from './coverage.js';
+import { PendingRequest } from './pending-request.js';
+
+/** A read, whose data goes straight into `target`: exactly as long as what was asked for. */
+export class ReadRequest extends PendingRequest<Buffer> {
+  private readonly coverage = new Coverage();
+
+  constructor(
+    private readonly offset: number,
+    private readonly target: Buffer,
+  ) {
+    super(`to read ${target.length} bytes at ${offset}`);
+  }
+
+  /** Where the data of that part of the export goes. @throws NbdProtocolError if it was not asked for, or came before */
+  place(offset: number, length: number): Buffer {
+    const start = offset - this.offset;
+    if (start < 0 || length === 0 || length > this.target.length - start) {
+      throw this.violation(`sent ${length} bytes at ${offset}`);
+    }
+    const problem = this.coverage.add(start, start + length);
+    if (problem) throw this.violation(`sent data that ${problem === 'overlaps' ? 'overlaps' : 'is too scattered'}`);
+    return this.target.subarray(start, start + length);
+  }
+
+  /** Where all of the data goes. */
+  placeAll(): Buffer {
+    return this.place(this.offset, this.target.length);
+  }
+
+  protected result(): Buffer {
+    if (!this.coverage.isComplete(this.target.length)) throw this.violation('sent too little data');
+    return this.target;
+  }
+}

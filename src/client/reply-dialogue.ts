@@ -1,0 +1,123 @@
+import { KIB } from '../base/units.js';
+import { REPLY_FLAG_DONE, ReplyChunk, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from '../protocol/constants.js';
+import {
+  blockStatusLayout,
+  chunkLayout,
+  errorChunkLayout,
+  extentLayout,
+  fieldOffset,
+  offsetDataLayout,
+  offsetHoleLayout,
+  simpleReplyLayout,
+} from '../protocol/layouts.js';
+import { readUInt64 } from '../protocol/request.js';
+import type { Dialogue } from './dialogue.js';
+import { NbdProtocolError } from './errors.js';
+import { ReadRequest } from './read-request.js';
+import type { RequestTable } from './request-table.js';
+import { MAX_DESCRIPTORS, StatusRequest } from './status-request.js';
+
+/** A whole simple reply, or a chunk's header up to its length: the same number of bytes. */
+const HEAD_BYTES = simpleReplyLayout.span;
+const SIMPLE_ERROR_AT = fieldOffset(simpleReplyLayout, 'error');
+const SIMPLE_COOKIE_AT = fieldOffset(simpleReplyLayout, 'cookie');
+const CHUNK_FLAGS_AT = fieldOffset(chunkLayout, 'flags');
+const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
+const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
+const CHUNK_LENGTH_BYTES = chunkLayout.span - HEAD_BYTES;
+
+/** All chunk types that report an error, known or not, have this bit. */
+const ERROR_CHUNK_BIT = 2 ** 15;
+/** The longest message, its header, and whatever an unknown type of error may add. */
+const MAX_ERROR_CHUNK_BYTES = 8 * KIB;
+/** How many descriptors are taken at a time. */
+const DESCRIPTOR_BATCH = 2 * KIB;
+
+/** Takes replies for as long as the connection lasts, in whatever order they come, and settles the requests. */
+export function* takeReplies(requests: RequestTable, structured: boolean): Dialogue<never> {
+  for (;;) {
+    const head = yield HEAD_BYTES;
+    const magic = head.readUInt32BE(0);
+    if (magic === SIMPLE_REPLY_MAGIC) yield* takeSimpleReply(requests, structured, head);
+    else if (magic === STRUCTURED_REPLY_MAGIC && structured) yield* takeChunk(requests, head);
+    else throw new NbdProtocolError(`sent 0x${magic.toString(16)} where a reply begins`);
+  }
+}
+
+function* takeSimpleReply(requests: RequestTable, structured: boolean, head: Buffer): Dialogue<void> {
+  const error = head.readUInt32BE(SIMPLE_ERROR_AT);
+  const cookie = readUInt64(head, SIMPLE_COOKIE_AT);
+  const request = requests.find(cookie);
+  if (structured && request instanceof ReadRequest) {
+    throw new NbdProtocolError('answered a read by a simple reply, structured replies being agreed');
+  }
+  if (error !== 0) request.fail(error, '');
+  else if (request instanceof ReadRequest) yield request.placeAll();
+  requests.finish(cookie);
+}
+
+function* takeChunk(requests: RequestTable, head: Buffer): Dialogue<void> {
+  const flags = head.readUInt16BE(CHUNK_FLAGS_AT);
+  const type = head.readUInt16BE(CHUNK_TYPE_AT);
+  const cookie = readUInt64(head, CHUNK_COOKIE_AT);
+  const request = requests.find(cookie);
+  const length = (yield CHUNK_LENGTH_BYTES).readUInt32BE(0);
+  const done = (flags & REPLY_FLAG_DONE) !== 0;
+  if (type === ReplyChunk.NONE) {
+    if (length !== 0 || !done) throw invalidChunk(type, length);
+  } else if (type === ReplyChunk.OFFSET_DATA && request instanceof ReadRequest) {
+    yield* takeData(request, length);
+  } else if (type === ReplyChunk.OFFSET_HOLE && request instanceof ReadRequest) {
+    yield* takeHole(request, length);
+  } else if (type === ReplyChunk.BLOCK_STATUS && request instanceof StatusRequest) {
+    yield* takeBlockStatus(request, length);
+  } else if ((type & ERROR_CHUNK_BIT) !== 0) {
+    const { error, message } = yield* takeError(type, length);
+    request.fail(error, message);
+  } else {
+    throw invalidChunk(type, length);
+  }
+  if (done) requests.finish(cookie);
+}
+
+function* takeData(request: ReadRequest, length: number): Dialogue<void> {
+  if (length <= offsetDataLayout.span) throw invalidChunk(ReplyChunk.OFFSET_DATA, length);
+  const offset = readUInt64(yield offsetDataLayout.span, 0);
+  yield request.place(offset, length - offsetDataLayout.span);
+}
+
+function* takeHole(request: ReadRequest, length: number): Dialogue<void> {
+  if (length !== offsetHoleLayout.span) throw invalidChunk(ReplyChunk.OFFSET_HOLE, length);
+  const hole = offsetHoleLayout.decode(yield offsetHoleLayout.span);
+  request.place(hole.offset, hole.length).fill(0);
+}
+
+function* takeBlockStatus(request: StatusRequest, length: number): Dialogue<void> {
+  const count = (length - blockStatusLayout.span) / extentLayout.span;
+  if (!Number.isInteger(count) || count < 1 || count > MAX_DESCRIPTORS) {
+    throw invalidChunk(ReplyChunk.BLOCK_STATUS, length);
+  }
+  const { contextId } = blockStatusLayout.decode(yield blockStatusLayout.span);
+  const list = request.begin(contextId, count);
+  for (let left = count; left > 0; left -= DESCRIPTOR_BATCH) {
+    const batch = yield Math.min(left, DESCRIPTOR_BATCH) * extentLayout.span;
+    for (let at = 0; at < batch.length; at += extentLayout.span) {
+      const extent = extentLayout.decode(batch, at);
+      request.add(list, extent.length, extent.status);
+    }
+  }
+}
+
+/** What an error chunk says, of whatever type: all begin alike. The offset that some go on with is not needed here. */
+function* takeError(type: number, length: number): Dialogue<{ error: number; message: string }> {
+  if (length < errorChunkLayout.span || length > MAX_ERROR_CHUNK_BYTES) throw invalidChunk(type, length);
+  const chunk = yield length;
+  const { error, messageLength } = errorChunkLayout.decode(chunk);
+  const messageEnd = errorChunkLayout.span + messageLength;
+  if (messageEnd > length) throw invalidChunk(type, length);
+  return { error, message: chunk.toString('utf8', errorChunkLayout.span, messageEnd) };
+}
+
+function invalidChunk(type: number, length: number): NbdProtocolError {
+  return new NbdProtocolError(`sent a chunk of type ${type} and ${length} bytes where none such belongs`);
+}

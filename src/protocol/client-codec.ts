@@ -1,0 +1,116 @@
+import { OPTION_MAGIC, REQUEST_MAGIC } from './constants.js';
+import { clientFlagsLayout, infoBlockSizeLayout, infoExportLayout, optionLayout, requestLayout } from './layouts.js';
+import { decodeString } from './option-codec.js';
+
+/** What a client says and hears: the other direction of option-codec.ts and reply-codec.ts. Decoders answer undefined
+ * to data that breaks the rules of its message. */
+
+const optionMagic = Buffer.from(OPTION_MAGIC);
+
+export function encodeClientFlags(flags: number): Buffer {
+  const bytes = Buffer.allocUnsafe(clientFlagsLayout.span);
+  clientFlagsLayout.encode({ flags }, bytes);
+  return bytes;
+}
+
+export function encodeOption(option: number, data: Buffer = Buffer.alloc(0)): Buffer {
+  const bytes = Buffer.allocUnsafe(optionLayout.span + data.length);
+  optionLayout.encode({ magic: optionMagic, option, length: data.length }, bytes);
+  data.copy(bytes, optionLayout.span);
+  return bytes;
+}
+
+function uint16(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(2);
+  bytes.writeUInt16BE(value);
+  return bytes;
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** A string behind its length. */
+function counted(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+/** The data of INFO and GO. */
+export function encodeInfoRequest(exportName: string, infoTypes: readonly number[]): Buffer {
+  return Buffer.concat([counted(exportName), uint16(infoTypes.length), ...infoTypes.map(uint16)]);
+}
+
+/** The data of LIST_META_CONTEXT and SET_META_CONTEXT. */
+export function encodeMetaContextRequest(exportName: string, queries: readonly string[]): Buffer {
+  return Buffer.concat([counted(exportName), uint32(queries.length), ...queries.map(counted)]);
+}
+
+export interface RequestHeader {
+  readonly command: number;
+  readonly flags: number;
+  /** A whole number of at most 2^53-1; what it means is the client's own affair. */
+  readonly cookie: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+const cookieScratch = Buffer.alloc(8);
+
+/** A request without its payload. */
+export function encodeRequest({ command, flags, cookie, offset, length }: RequestHeader): Buffer {
+  const bytes = Buffer.allocUnsafe(requestLayout.span);
+  cookieScratch.writeUInt32BE(Math.floor(cookie / 2 ** 32), 0);
+  cookieScratch.writeUInt32BE(cookie >>> 0, 4);
+  requestLayout.encode({ magic: REQUEST_MAGIC, flags, command, cookie: cookieScratch, offset, length }, bytes);
+  return bytes;
+}
+
+export interface ServerEntry {
+  readonly exportName: string;
+  readonly description: string;
+}
+
+/** One export of a LIST reply. */
+export function decodeServerEntry(data: Buffer): ServerEntry | undefined {
+  if (data.length < 4) return undefined;
+  const nameEnd = 4 + data.readUInt32BE(0);
+  if (nameEnd > data.length) return undefined;
+  const exportName = decodeString(data.subarray(4, nameEnd));
+  const description = decodeString(data.subarray(nameEnd));
+  return exportName === undefined || description === undefined ? undefined : { exportName, description };
+}
+
+export interface MetaContext {
+  readonly contextId: number;
+  readonly name: string;
+}
+
+export function decodeMetaContext(data: Buffer): MetaContext | undefined {
+  if (data.length < 4) return undefined;
+  const name = decodeString(data.subarray(4));
+  return name === undefined ? undefined : { contextId: data.readUInt32BE(0), name };
+}
+
+/** What kind of information an INFO reply brings. */
+export function decodeInfoType(data: Buffer): number | undefined {
+  return data.length < 2 ? undefined : data.readUInt16BE(0);
+}
+
+/** `size` above 2^53 is not exact. */
+export function decodeInfoExport(data: Buffer): { size: number; flags: number } | undefined {
+  return data.length === infoExportLayout.span ? infoExportLayout.decode(data) : undefined;
+}
+
+export interface BlockSizes {
+  readonly minimum: number;
+  readonly preferred: number;
+  /** Longest payload. */
+  readonly maximum: number;
+}
+
+export function decodeInfoBlockSize(data: Buffer): BlockSizes | undefined {
+  return data.length === infoBlockSizeLayout.span ? infoBlockSizeLayout.decode(data) : undefined;
+}
