@@ -39,7 +39,7 @@ export function readNow(
   let dataAt = offset;
   if (structured) {
     dataAt = putLeadingHole(writer, device, flags, cookie, cookieAt, offset, length);
-    if (dataAt === offset + length) return OK;
+    if (dataAt > offset && dataAt === offset + length) return OK;
   }
   putReadHeader(writer, structured, cookie, cookieAt, dataAt, offset + length - dataAt);
   for (let at = dataAt; at < offset + length; ) {

@@ -73,13 +73,15 @@ export function encodeRequest(request: Request): Buffer {
  * the protocol document, so that it cannot share a mistake with the server.
  */
 export class RawClient {
-  private received = Buffer.alloc(0);
+  private readonly received: Buffer[] = [];
+  private receivedBytes = 0;
   private over = false;
   private wake: () => void = () => {};
 
   private constructor(private readonly socket: Socket) {
     socket.on('data', (data: Buffer) => {
-      this.received = Buffer.concat([this.received, data]);
+      this.received.push(data);
+      this.receivedBytes += data.length;
       this.wake();
     });
     const ended = () => {
@@ -135,15 +137,16 @@ export class RawClient {
   }
 
   async read(length: number): Promise<Buffer> {
-    while (this.received.length < length) {
-      if (this.over) throw new Error(`the server closed the connection; ${this.received.length} of ${length} bytes`);
+    while (this.receivedBytes < length) {
+      if (this.over) throw new Error(`the server closed the connection; ${this.receivedBytes} of ${length} bytes`);
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
     }
-    const data = this.received.subarray(0, length);
-    this.received = this.received.subarray(length);
-    return data;
+    const all = Buffer.concat(this.received.splice(0));
+    this.received.push(all.subarray(length));
+    this.receivedBytes = all.length - length;
+    return all.subarray(0, length);
   }
 
   async reply(): Promise<OptionReply> {
@@ -205,7 +208,7 @@ export class RawClient {
         this.wake = resolve;
       });
     }
-    return this.received;
+    return this.read(this.receivedBytes);
   }
 
   /** Sends no more, and goes on reading. */
