@@ -1,0 +1,52 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort } from './free-port.js';
+import { startPeer } from './peer.js';
+import { scratchFolder } from './scratch-folder.js';
+
+/** Serves a plugin of nbdkit on a unix socket. Returns the URI. */
+export async function startNbdkit(...args: string[]): Promise<string> {
+  const path = join(scratchFolder(), 'nbdkit.sock');
+  await startPeer('nbdkit', ['--foreground', '--unix', path, ...args], { path });
+  return `nbd+unix:///?socket=${path}`;
+}
+
+/** Serves an image, to any number of clients, by qemu-nbd on a unix socket. Returns the URI. */
+export async function startQemuNbd(image: string, ...args: string[]): Promise<string> {
+  const path = join(scratchFolder(), 'qemu-nbd.sock');
+  await startPeer('qemu-nbd', ['--persistent', '--shared=0', '--socket', path, ...args, image], { path });
+  return `nbd+unix:///?socket=${path}`;
+}
+
+/** Serves a file as the export `disk` by nbd-server on a TCP port. Returns the URI. */
+export async function startNbdServer(image: string): Promise<string> {
+  const port = await freePort();
+  const configuration = join(scratchFolder(), 'nbd-server.conf');
+  writeFileSync(
+    configuration,
+    `[generic]\nlistenaddr = 127.0.0.1\nport = ${port}\nallowlist = true\n[disk]\nexportname = ${image}\nflush = true\nfua = true\n`,
+  );
+  await startPeer('nbd-server', ['-d', '-C', configuration], { host: '127.0.0.1', port });
+  return `nbd://127.0.0.1:${port}/disk`;
+}
+
+export interface DirtyImage {
+  readonly path: string;
+  readonly bitmap: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * A qcow2 image with a persistent bitmap, recording since before the given ranges were written, each with its pattern
+ * byte.
+ */
+export function makeDirtyImage(writes: readonly { offset: number; length: number; pattern: number }[]): DirtyImage {
+  const image = { path: join(scratchFolder(), 'disk.qcow2'), bitmap: 'nightly', sizeBytes: 16 * 1024 * 1024 };
+  const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'pipe' });
+  run('qemu-img', 'create', '-q', '-f', 'qcow2', image.path, String(image.sizeBytes));
+  run('qemu-img', 'bitmap', '--add', image.path, image.bitmap);
+  const commands = writes.flatMap(({ offset, length, pattern }) => ['-c', `write -P ${pattern} ${offset} ${length}`]);
+  run('qemu-io', '-f', 'qcow2', ...commands, image.path);
+  return image;
+}

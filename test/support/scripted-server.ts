@@ -1,0 +1,151 @@
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import type { NbdTarget } from '../../src/client/nbd-uri.js';
+import { u16, u32, u64 } from './raw-client.js';
+import { scratchFolder } from './scratch-folder.js';
+
+export interface ReceivedOption {
+  readonly option: number;
+  readonly data: Buffer;
+}
+
+export interface ReceivedRequest {
+  readonly flags: number;
+  readonly command: number;
+  readonly cookie: bigint;
+  readonly offset: bigint;
+  readonly length: number;
+}
+
+export interface ScriptedExport {
+  readonly structured?: boolean;
+  readonly sizeBytes?: number | bigint;
+  /** Transmission flags. */
+  readonly flags?: number;
+  /** Contexts that may be selected: id by name. */
+  readonly contexts?: Readonly<Record<string, number>>;
+}
+
+const ACK = 1;
+const UNSUPPORTED = 2 ** 31 + 1;
+
+export const optionReply = (option: number, type: number, data: Buffer = Buffer.alloc(0)) =>
+  Buffer.concat([u64(0x0003e889045565a9n), u32(option), u32(type), u32(data.length), data]);
+
+/** The data of an INFO reply that describes an export. */
+export const infoExport = (sizeBytes: number | bigint, flags: number) =>
+  Buffer.concat([u16(0), u64(sizeBytes), u16(flags)]);
+
+export const simpleReply = (cookie: bigint, error = 0, data: Buffer = Buffer.alloc(0)) =>
+  Buffer.concat([u32(0x67446698), u32(error), u64(cookie), data]);
+
+export const DONE = 1;
+/** `length` is that of the payload, unless the test lies about it. */
+export const chunk = (
+  cookie: bigint,
+  flags: number,
+  type: number,
+  payload: Buffer = Buffer.alloc(0),
+  length = payload.length,
+) => Buffer.concat([u32(0x668e33ef), u16(flags), u16(type), u64(cookie), u32(length), payload]);
+
+export const dataChunk = (cookie: bigint, flags: number, offset: number, data: Buffer) =>
+  chunk(cookie, flags, 1, Buffer.concat([u64(offset), data]));
+
+export const holeChunk = (cookie: bigint, flags: number, offset: number, length: number) =>
+  chunk(cookie, flags, 2, Buffer.concat([u64(offset), u32(length)]));
+
+/** `extents`: pairs of length and status. */
+export const statusChunk = (cookie: bigint, flags: number, contextId: number, extents: readonly [number, number][]) =>
+  chunk(cookie, flags, 5, Buffer.concat([u32(contextId), ...extents.flat().map(u32)]));
+
+/**
+ * The server's end of a connection, for a script that does what it likes there. It builds and takes apart bytes by
+ * itself, so that it cannot share a mistake with the client.
+ */
+export class ScriptedPeer {
+  constructor(private readonly socket: Socket) {}
+
+  send(...parts: Buffer[]): void {
+    this.socket.write(Buffer.concat(parts));
+  }
+
+  close(): void {
+    this.socket.end();
+  }
+
+  async read(length: number): Promise<Buffer> {
+    if (length === 0) return Buffer.alloc(0);
+    for (;;) {
+      const data = this.socket.read(length) as Buffer | null;
+      if (data?.length === length) return data;
+      if (this.socket.readableEnded || this.socket.destroyed) throw new ClientLeft();
+      await Promise.race([once(this.socket, 'readable'), once(this.socket, 'close')]);
+    }
+  }
+
+  /** Greets and returns the client's flags. */
+  async greet(flags = 3): Promise<number> {
+    this.send(Buffer.from('NBDMAGICIHAVEOPT'), u16(flags));
+    return (await this.read(4)).readUInt32BE(0);
+  }
+
+  async option(): Promise<ReceivedOption> {
+    const header = await this.read(16);
+    return { option: header.readUInt32BE(8), data: await this.read(header.readUInt32BE(12)) };
+  }
+
+  /** Goes through the handshake as a sound server does, up to transmission. */
+  async open({ structured = true, sizeBytes = 2 ** 20, flags = 1, contexts = {} }: ScriptedExport = {}): Promise<void> {
+    await this.greet();
+    for (;;) {
+      const { option, data } = await this.option();
+      if (option === 8) this.send(optionReply(option, structured ? ACK : UNSUPPORTED));
+      else if (option === 10) {
+        const asked = Object.entries(contexts).filter(([name]) => data.includes(name));
+        this.send(...asked.map(([name, id]) => optionReply(option, 4, Buffer.concat([u32(id), Buffer.from(name)]))));
+        this.send(optionReply(option, ACK));
+      } else if (option === 7) {
+        this.send(optionReply(option, 3, infoExport(sizeBytes, flags)), optionReply(option, ACK));
+        return;
+      }
+    }
+  }
+
+  async request(): Promise<ReceivedRequest> {
+    const header = await this.read(28);
+    return {
+      flags: header.readUInt16BE(4),
+      command: header.readUInt16BE(6),
+      cookie: header.readBigUInt64BE(8),
+      offset: header.readBigUInt64BE(16),
+      length: header.readUInt32BE(24),
+    };
+  }
+}
+
+/** How a script ends when the client has gone: most tests want just that. */
+class ClientLeft extends Error {}
+
+/** Plays the script to each client that connects. The test fails with what a script throws. */
+export async function startScriptedServer(script: (peer: ScriptedPeer) => Promise<void>): Promise<NbdTarget> {
+  const socketPath = join(scratchFolder(), 'scripted.sock');
+  const sockets = new Set<Socket>();
+  const failures: Promise<unknown>[] = [];
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    const failure = (error: unknown) => (error instanceof ClientLeft ? undefined : error);
+    failures.push(script(new ScriptedPeer(socket)).then(() => undefined, failure));
+  });
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    const failure = (await Promise.all(failures)).find((error) => error !== undefined);
+    if (failure !== undefined) throw failure;
+  });
+  return { address: { socketPath }, exportName: 'disk' };
+}
