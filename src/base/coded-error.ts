@@ -15,7 +15,6 @@ export const errorCatalogue = {
   BITMAP_EXISTS: { status: 409, title: 'A bitmap of that name exists already' },
   BITMAP_INVALID: { status: 400, title: 'A bitmap cannot be made like that' },
   BITMAP_BUSY: { status: 409, title: 'The bitmap is in use by another operation' },
-  BITMAP_READ_ONLY: { status: 409, title: 'The bitmap is read-only' },
   BITMAP_INCONSISTENT: { status: 409, title: 'The bitmap is inconsistent' },
   BITMAP_INCOMPATIBLE: { status: 409, title: 'The bitmaps do not describe the same disk' },
   BITMAP_HAS_SUCCESSOR: { status: 409, title: 'The bitmap already has a successor' },

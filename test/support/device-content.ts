@@ -4,7 +4,7 @@ import { ExtentList } from '../../src/base/extents.js';
 import type { BlockDevice } from '../../src/storage/block-device.js';
 
 /** What the device reads, by whichever call it answers. */
-export async function contentOf(device: BlockDevice, offset = 0, length = device.sizeBytes): Promise<Buffer> {
+export async function contentOf(device: BlockDevice, offset = 0, length = device.sizeBytes - offset): Promise<Buffer> {
   const target = Buffer.alloc(length, 0xee);
   const errno = device.readNow(target, 0, length, offset);
   expect(errno === WOULD_BLOCK ? await device.read(target, 0, length, offset) : errno).toBe(OK);

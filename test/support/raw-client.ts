@@ -44,7 +44,7 @@ function bytes(length: number, fill: (buffer: Buffer) => void): Buffer {
 /** A string behind its 32-bit length. */
 export const counted = (text: string | Buffer) => Buffer.concat([u32(Buffer.byteLength(text)), Buffer.from(text)]);
 
-export const encodeOption = (option: number, data = Buffer.alloc(0), length = data.length) =>
+export const encodeOption = (option: number, data: Buffer = Buffer.alloc(0), length = data.length) =>
   Buffer.concat([Buffer.from('IHAVEOPT'), u32(option), u32(length), data]);
 
 /** The data of INFO and GO. */
@@ -128,7 +128,7 @@ export class RawClient {
     this.socket.write(data);
   }
 
-  option(option: number, data?: Buffer): void {
+  option(option: number, data: Buffer = Buffer.alloc(0)): void {
     this.send(encodeOption(option, data));
   }
 

@@ -1,0 +1,102 @@
+import { assert } from '../base/assert.js';
+import { IndexSet, lowestBit } from './index-set.js';
+
+const WORD_BITS = 32;
+const ALL_ONES = 0xffffffff;
+
+/** Enough for 512 MiB of bits, which is more than any bitmap may have. */
+const MAX_BITS = 2 ** 32;
+
+/**
+ * A row of bits that knows how many are set, and finds the next set and the next clear bit in a few steps: two index
+ * sets say which words have a set bit, and which a clear one. All ranges are half-open, [from, end).
+ */
+export class BitArray {
+  private readonly words: Uint32Array;
+  private readonly wordsWithSet: IndexSet;
+  private readonly wordsWithClear: IndexSet;
+  private setBits = 0;
+
+  constructor(readonly length: number) {
+    assert(length > 0 && length <= MAX_BITS, 'a bit array has a length that it can hold');
+    this.words = new Uint32Array(Math.ceil(length / WORD_BITS));
+    this.wordsWithSet = new IndexSet(this.words.length);
+    this.wordsWithClear = new IndexSet(this.words.length);
+    this.wordsWithClear.addAll();
+  }
+
+  /** How many bits are set. */
+  get count(): number {
+    return this.setBits;
+  }
+
+  /** Sets the range; true when any bit of it was clear. Costs next to nothing when it lies in one word and is set. */
+  setRange(from: number, end: number): boolean {
+    assert(from >= 0 && from < end && end <= this.length, 'the range lies inside the bits');
+    const first = Math.floor(from / WORD_BITS);
+    const last = Math.floor((end - 1) / WORD_BITS);
+    const head = (ALL_ONES << (from & 31)) >>> 0;
+    const tail = ALL_ONES >>> (31 - ((end - 1) & 31));
+    if (first === last) return this.setInWord(first, head & tail);
+    let changed = this.setInWord(first, head);
+    for (let word = first + 1; word < last; word++) changed = this.setInWord(word, ALL_ONES) || changed;
+    return this.setInWord(last, tail) || changed;
+  }
+
+  /** The first set bit in the range, or -1. */
+  nextSet(from: number, end: number): number {
+    if (from >= end) return -1;
+    const start = Math.floor(from / WORD_BITS);
+    const rest = this.words[start]! & (ALL_ONES << (from & 31));
+    if (rest !== 0) return inside(start * WORD_BITS + lowestBit(rest), end);
+    const word = this.wordsWithSet.next(start + 1);
+    return word < 0 ? -1 : inside(word * WORD_BITS + lowestBit(this.words[word]!), end);
+  }
+
+  /** The first clear bit in the range, or -1. */
+  nextClear(from: number, end: number): number {
+    if (from >= end) return -1;
+    const start = Math.floor(from / WORD_BITS);
+    const rest = ~this.words[start]! & (ALL_ONES << (from & 31));
+    if (rest !== 0) return inside(start * WORD_BITS + lowestBit(rest), end);
+    const word = this.wordsWithClear.next(start + 1);
+    return word < 0 ? -1 : inside(word * WORD_BITS + lowestBit(~this.words[word]!), end);
+  }
+
+  /** Calls `visit` with each run of set bits in the range, in order. */
+  eachRun(from: number, end: number, visit: (from: number, end: number) => void): void {
+    for (let start = this.nextSet(from, end); start >= 0; ) {
+      const stop = this.nextClear(start, end);
+      visit(start, stop < 0 ? end : stop);
+      start = stop < 0 ? -1 : this.nextSet(stop, end);
+    }
+  }
+
+  /** The same bits in an array of another length: longer, the rest clear; shorter, the rest cut off. */
+  resized(length: number): BitArray {
+    const copy = new BitArray(length);
+    this.eachRun(0, Math.min(length, this.length), (from, end) => copy.setRange(from, end));
+    return copy;
+  }
+
+  private setInWord(word: number, mask: number): boolean {
+    const before = this.words[word]!;
+    const after = (before | mask) >>> 0;
+    if (after === before) return false;
+    this.words[word] = after;
+    this.setBits += countOnes(after ^ before);
+    if (before === 0) this.wordsWithSet.add(word);
+    if (after === ALL_ONES) this.wordsWithClear.remove(word);
+    return true;
+  }
+}
+
+function inside(bit: number, end: number): number {
+  return bit < end ? bit : -1;
+}
+
+function countOnes(word: number): number {
+  let pairs = word - ((word >>> 1) & 0x55555555);
+  pairs = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((pairs + (pairs >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}

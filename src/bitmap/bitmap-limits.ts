@@ -1,0 +1,39 @@
+import { CodedError } from '../base/coded-error.js';
+import { formatSize, GIB, isPowerOfTwo, KIB, MIB } from '../base/units.js';
+
+/** The limits, and where QEMU has the same ones its words for their refusal (block/monitor/bitmap-qmp-cmds.c). */
+export const DEFAULT_GRANULARITY_BYTES = 64 * KIB;
+export const MIN_GRANULARITY_BYTES = 512;
+export const MAX_GRANULARITY_BYTES = 2 * GIB;
+export const MAX_NAME_BYTES = 1023;
+const MAX_BITMAP_BYTES = 512 * MIB;
+
+function refuse(message: string, hint: string): never {
+  throw new CodedError('BITMAP_INVALID', message, hint);
+}
+
+/** @throws CodedError BITMAP_INVALID */
+export function checkName(name: string): void {
+  if (name === '') refuse('Bitmap name cannot be empty', 'give it a name');
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    refuse(`Bitmap name too long: ${name.slice(0, 40)}…`, `a name has at most ${MAX_NAME_BYTES} bytes`);
+  }
+  // A name stands in metadata contexts, logs and terminals.
+  if (/\p{Cc}/u.test(name)) refuse('A bitmap name has no control characters', 'choose a printable name');
+}
+
+/** @throws CodedError BITMAP_INVALID */
+export function checkGranularity(granularityBytes: number, diskBytes: number): void {
+  if (!isPowerOfTwo(granularityBytes) || granularityBytes < MIN_GRANULARITY_BYTES) {
+    refuse('Granularity must be power of 2 and at least 512', 'choose one such as 64K');
+  }
+  if (granularityBytes > MAX_GRANULARITY_BYTES) {
+    refuse(`Granularity exceeds maximum (${MAX_GRANULARITY_BYTES} bytes)`, 'choose a smaller one, such as 64K');
+  }
+  if (diskBytes / granularityBytes / 8 > MAX_BITMAP_BYTES) {
+    refuse(
+      'Too much space will be occupied by the bitmap. Use larger granularity',
+      `for this disk at least ${formatSize(2 ** Math.ceil(Math.log2(diskBytes / MAX_BITMAP_BYTES / 8)))}`,
+    );
+  }
+}

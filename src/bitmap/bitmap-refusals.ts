@@ -1,0 +1,75 @@
+import { CodedError, type ErrorCode } from '../base/coded-error.js';
+
+/** What can stand in the way of an operation on a bitmap. */
+export type Obstacle = 'busy' | 'inconsistent' | 'successor' | 'no-successor';
+
+/** What can be done with a bitmap. */
+export type BitmapOperation =
+  | 'remove'
+  | 'clear'
+  | 'enable'
+  | 'disable'
+  | 'merge-into'
+  | 'merge-from'
+  | 'create-successor'
+  | 'abdicate'
+  | 'reclaim'
+  | 'shrink';
+
+/**
+ * Which obstacle refuses which operation, first match first. As QEMU has it (bdrv_dirty_bitmap_check and its callers),
+ * but for QEMU's read-only bitmaps, which tidemark does not have: its bitmaps do not live inside the image.
+ */
+export const refusedBy: Record<BitmapOperation, readonly Obstacle[]> = {
+  remove: ['busy'],
+  clear: ['busy', 'inconsistent'],
+  enable: ['busy', 'inconsistent'],
+  disable: ['busy', 'inconsistent'],
+  'merge-into': ['busy', 'inconsistent'],
+  'merge-from': ['busy', 'inconsistent'],
+  'create-successor': ['successor', 'busy', 'inconsistent'],
+  abdicate: ['no-successor'],
+  reclaim: ['no-successor'],
+  shrink: ['busy'],
+};
+
+interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: (name: string, operation: BitmapOperation) => string;
+  readonly hint: string;
+}
+
+const refusals: Record<Obstacle, Refusal> = {
+  busy: {
+    code: 'BITMAP_BUSY',
+    message: (name, operation) =>
+      operation === 'create-successor'
+        ? 'Cannot create a successor for a bitmap that is in-use by an operation'
+        : `Bitmap '${name}' is currently in use by another operation and cannot be used`,
+    hint: 'wait until that operation has ended',
+  },
+  inconsistent: {
+    code: 'BITMAP_INCONSISTENT',
+    message: (name) => `Bitmap '${name}' is inconsistent and cannot be used`,
+    hint: 'remove it and add it anew; the next backup is a full one',
+  },
+  successor: {
+    code: 'BITMAP_HAS_SUCCESSOR',
+    message: () => 'Cannot create a successor for a bitmap that already has one',
+    hint: 'wait until the operation that froze it has ended',
+  },
+  'no-successor': {
+    code: 'BITMAP_NO_SUCCESSOR',
+    message: (_name, operation) =>
+      operation === 'abdicate'
+        ? "Cannot relinquish control if there's no successor present"
+        : 'Cannot reclaim a successor when none is present',
+    hint: 'the bitmap is not frozen',
+  },
+};
+
+/** The refusal of an operation on a bitmap, in QEMU's words and with a stable code. */
+export function refusalFor(name: string, operation: BitmapOperation, obstacle: Obstacle): CodedError {
+  const { code, message, hint } = refusals[obstacle];
+  return new CodedError(code, message(name, operation), hint);
+}

@@ -1,0 +1,168 @@
+import { CodedError } from '../base/coded-error.js';
+import type { BitArray } from './bit-array.js';
+import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
+import { DirtyBitmap } from './dirty-bitmap.js';
+
+export interface NewBitmap {
+  readonly name: string;
+  /** A power of two from 512 to 2^31; 64 KiB when it is not said. */
+  readonly granularityBytes?: number;
+  /** Made without recording. */
+  readonly disabled?: boolean;
+  readonly persistent?: boolean;
+}
+
+/** Takes back one change, as long as nothing else has changed since. */
+export type Undo = () => void;
+
+/** The bitmaps of one disk, in the order in which they were added. */
+export class BitmapSet {
+  private readonly bitmaps = new Map<string, DirtyBitmap>();
+  /** The bits that take writes now, and the granularity of each: what `markDirty` goes through. */
+  private recordingBits: BitArray[] = [];
+  private recordingGranularities: number[] = [];
+
+  constructor(private diskBytes: number) {}
+
+  list(): DirtyBitmap[] {
+    return [...this.bitmaps.values()];
+  }
+
+  find(name: string): DirtyBitmap | undefined {
+    return this.bitmaps.get(name);
+  }
+
+  /** @throws CodedError BITMAP_NOT_FOUND */
+  get(name: string): DirtyBitmap {
+    const bitmap = this.bitmaps.get(name);
+    if (bitmap) return bitmap;
+    throw new CodedError('BITMAP_NOT_FOUND', `Dirty bitmap '${name}' not found`, 'tidemark bitmap list shows them');
+  }
+
+  /**
+   * Marks the range dirty in every recording bitmap. To be called before the data is handed to storage; it is on the
+   * path of every write, so it allocates nothing.
+   */
+  markDirty(offset: number, length: number): void {
+    const last = offset + length - 1;
+    for (let i = 0; i < this.recordingBits.length; i++) {
+      const granularityBytes = this.recordingGranularities[i]!;
+      this.recordingBits[i]!.setRange(Math.floor(offset / granularityBytes), Math.floor(last / granularityBytes) + 1);
+    }
+  }
+
+  /** @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
+  add({ name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false }: NewBitmap): Undo {
+    checkName(name);
+    if (this.bitmaps.has(name)) {
+      throw new CodedError(
+        'BITMAP_EXISTS',
+        `Bitmap already exists: ${name}`,
+        'choose another name, or remove it first',
+      );
+    }
+    checkGranularity(granularityBytes, this.diskBytes);
+    const { diskBytes } = this;
+    const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: !disabled, persistent });
+    this.bitmaps.set(name, bitmap);
+    return this.changed(() => this.drop(bitmap));
+  }
+
+  remove(name: string): Undo {
+    const bitmap = this.get(name);
+    bitmap.check('remove');
+    const before = this.list();
+    this.drop(bitmap);
+    return this.changed(() => {
+      bitmap.removed = false;
+      this.bitmaps.clear();
+      for (const one of before) this.bitmaps.set(one.name, one);
+    });
+  }
+
+  clear(name: string): Undo {
+    return this.changed(this.get(name).clear());
+  }
+
+  enable(name: string): Undo {
+    return this.switchTo(name, true);
+  }
+
+  disable(name: string): Undo {
+    return this.switchTo(name, false);
+  }
+
+  /** Marks in `target` whatever the sources, of this disk or another of the same size, have dirty. */
+  merge(target: string, sources: readonly DirtyBitmap[]): Undo {
+    const bitmap = this.get(target);
+    const stranger = sources.find((source) => source.sizeBytes !== this.diskBytes);
+    if (stranger) {
+      throw new CodedError(
+        'BITMAP_INCOMPATIBLE',
+        "Bitmaps are incompatible and can't be merged",
+        `'${target}' is of a disk of ${this.diskBytes} bytes, '${stranger.name}' of one of ${stranger.sizeBytes}`,
+      );
+    }
+    return this.changed(bitmap.merge(sources));
+  }
+
+  createSuccessor(name: string): void {
+    this.get(name).createSuccessor();
+    this.refresh();
+  }
+
+  abdicate(name: string): void {
+    this.get(name).abdicate();
+    this.refresh();
+  }
+
+  reclaim(name: string): void {
+    this.get(name).reclaim();
+    this.refresh();
+  }
+
+  markInconsistent(name: string, reason: string): void {
+    this.get(name).markInconsistent(reason);
+    this.refresh();
+  }
+
+  /** Follows the disk to another size: a new tail is dirty everywhere. @throws CodedError BITMAP_BUSY on shrinking */
+  resize(diskBytes: number): void {
+    if (diskBytes < this.diskBytes) for (const bitmap of this.list()) bitmap.check('shrink');
+    for (const bitmap of this.list()) checkGranularity(bitmap.granularityBytes, diskBytes);
+    for (const bitmap of this.list()) bitmap.resize(diskBytes);
+    this.diskBytes = diskBytes;
+    this.refresh();
+  }
+
+  private switchTo(name: string, enabled: boolean): Undo {
+    const bitmap = this.get(name);
+    const was = bitmap.recording;
+    const set = (on: boolean) => (on ? bitmap.enable() : bitmap.disable());
+    set(enabled);
+    return this.changed(() => set(was));
+  }
+
+  private drop(bitmap: DirtyBitmap): void {
+    bitmap.removed = true;
+    this.bitmaps.delete(bitmap.name);
+  }
+
+  /** After a change: who records is worked out anew, now and when the change is taken back. */
+  private changed(undo: Undo): Undo {
+    this.refresh();
+    return () => {
+      undo();
+      this.refresh();
+    };
+  }
+
+  private refresh(): void {
+    const recording = this.list().flatMap((bitmap) => {
+      const bits = bitmap.recordingBits();
+      return bits ? [{ bits, granularityBytes: bitmap.granularityBytes }] : [];
+    });
+    this.recordingBits = recording.map(({ bits }) => bits);
+    this.recordingGranularities = recording.map(({ granularityBytes }) => granularityBytes);
+  }
+}

@@ -1,0 +1,249 @@
+import { assert } from '../base/assert.js';
+import type { ExtentList } from '../base/extents.js';
+import { BitArray } from './bit-array.js';
+import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from './bitmap-refusals.js';
+
+/** Status of an extent that was written since the bitmap's base. */
+export const DIRTY = 1;
+
+export interface DirtyBitmapOptions {
+  readonly name: string;
+  readonly diskBytes: number;
+  readonly granularityBytes: number;
+  readonly enabled: boolean;
+  readonly persistent: boolean;
+}
+
+/** Bits, and whether writes are recorded in them: what a bitmap and its successor each have. */
+interface BitRecord {
+  bits: BitArray;
+  enabled: boolean;
+}
+
+/**
+ * One bit per granule of a disk, set when the granule was written since the bitmap's base.
+ *
+ * Before a sensitive operation the bitmap is frozen: it gets a successor, an anonymous record that takes the writes
+ * from then on. On success the bitmap abdicates, and the successor's bits are its own; on failure they are reclaimed
+ * into it. While it is frozen `extents` shows both together, all writes since the base, and `frozenExtents` what
+ * was frozen.
+ */
+export class DirtyBitmap {
+  readonly name: string;
+  readonly granularityBytes: number;
+  readonly persistent: boolean;
+  /** Set once the bitmap is removed from its disk: what it says is of no use any more. */
+  removed = false;
+  private disk: number;
+  private own: BitRecord;
+  private successor: BitRecord | undefined;
+  private inconsistency: string | undefined;
+
+  constructor({ name, diskBytes, granularityBytes, enabled, persistent }: DirtyBitmapOptions) {
+    this.name = name;
+    this.granularityBytes = granularityBytes;
+    this.persistent = persistent;
+    this.disk = diskBytes;
+    this.own = { bits: this.emptyBits(), enabled };
+  }
+
+  /** Bytes of the disk that it describes. */
+  get sizeBytes(): number {
+    return this.disk;
+  }
+
+  /** Writes are recorded, here or in the successor. */
+  get recording(): boolean {
+    return this.recordingBits() !== undefined;
+  }
+
+  /** In use by an operation, which holds it frozen. */
+  get busy(): boolean {
+    return this.successor !== undefined;
+  }
+
+  /** Why it cannot be trusted; undefined when it can. */
+  get inconsistent(): string | undefined {
+    return this.inconsistency;
+  }
+
+  /** Bytes that it calls dirty; the last granule counts as far as the disk goes. */
+  get dirtyBytes(): number {
+    const bits = this.successor ? union(this.own.bits, this.successor.bits) : this.own.bits;
+    const last = bits.length - 1;
+    const missing = bits.nextSet(last, bits.length) < 0 ? 0 : bits.length * this.granularityBytes - this.disk;
+    return bits.count * this.granularityBytes - missing;
+  }
+
+  /** The bits that take writes now; undefined when none do. */
+  recordingBits(): BitArray | undefined {
+    if (this.successor) return this.successor.enabled ? this.successor.bits : undefined;
+    return this.own.enabled ? this.own.bits : undefined;
+  }
+
+  /** @throws CodedError when the bitmap's state refuses that operation */
+  check(operation: BitmapOperation): void {
+    const obstacle = refusedBy[operation].find((candidate) => this.has(candidate));
+    if (obstacle) throw refusalFor(this.name, operation, obstacle);
+  }
+
+  /** Appends DIRTY and clean extents of the range, as far as `list` takes them: all writes since the base. */
+  extents(offset: number, length: number, list: ExtentList): void {
+    const parts = this.successor ? [this.own.bits, this.successor.bits] : [this.own.bits];
+    this.describe(parts, offset, length, list);
+  }
+
+  /** The same of what was frozen. */
+  frozenExtents(offset: number, length: number, list: ExtentList): void {
+    assert(this.successor !== undefined, 'only a frozen bitmap has frozen content');
+    this.describe([this.own.bits], offset, length, list);
+  }
+
+  /** Calls `visit` with each dirty range, in bytes, cut at the disk's end. */
+  eachDirtyRange(visit: (offset: number, length: number) => void): void {
+    this.own.bits.eachRun(0, this.own.bits.length, (from, end) => {
+      const offset = from * this.granularityBytes;
+      visit(offset, Math.min(end * this.granularityBytes, this.disk) - offset);
+    });
+  }
+
+  /** Marks every granule that the range touches, in the bitmap itself. */
+  mark(offset: number, length: number): void {
+    markRange(this.own.bits, this.granularityBytes, offset, length);
+  }
+
+  enable(): void {
+    this.check('enable');
+    this.own.enabled = true;
+  }
+
+  disable(): void {
+    this.check('disable');
+    this.own.enabled = false;
+  }
+
+  /** Makes every granule clean. Returns what brings the bits back. */
+  clear(): () => void {
+    this.check('clear');
+    return this.replaceBits(this.emptyBits());
+  }
+
+  /** Marks whatever the sources have dirty, all or nothing. Returns what brings the bits back. */
+  merge(sources: readonly DirtyBitmap[]): () => void {
+    this.check('merge-into');
+    for (const source of sources) source.check('merge-from');
+    const merged = this.own.bits.resized(this.own.bits.length);
+    for (const source of sources) {
+      source.eachDirtyRange((offset, length) => markRange(merged, this.granularityBytes, offset, length));
+    }
+    return this.replaceBits(merged);
+  }
+
+  /** Freezes the bitmap; its successor records from now on, if the bitmap did. */
+  createSuccessor(): void {
+    this.check('create-successor');
+    this.successor = { bits: this.emptyBits(), enabled: this.own.enabled };
+  }
+
+  /** The operation succeeded: what the successor has recorded is all that is dirty. */
+  abdicate(): void {
+    this.check('abdicate');
+    this.own = this.successor!;
+    this.successor = undefined;
+  }
+
+  /** The operation failed: everything recorded before and since is dirty. */
+  reclaim(): void {
+    this.check('reclaim');
+    const { bits, enabled } = this.successor!;
+    bits.eachRun(0, bits.length, (from, end) => this.own.bits.setRange(from, end));
+    this.own.enabled = enabled;
+    this.successor = undefined;
+  }
+
+  /** Nothing it says can be trusted any more; `reason` is for people. It records no further. */
+  markInconsistent(reason: string): void {
+    this.inconsistency ??= reason;
+    this.own.enabled = false;
+    this.successor = undefined;
+  }
+
+  /** Follows the disk to another size. A new tail is dirty, for no base has it. */
+  resize(diskBytes: number): void {
+    const before = this.disk;
+    this.disk = diskBytes;
+    for (const record of this.successor ? [this.own, this.successor] : [this.own]) {
+      record.bits = record.bits.resized(this.granules());
+    }
+    const tail = this.successor?.bits ?? this.own.bits;
+    if (diskBytes > before) markRange(tail, this.granularityBytes, before, diskBytes - before);
+  }
+
+  private has(obstacle: Obstacle): boolean {
+    switch (obstacle) {
+      case 'busy':
+      case 'successor':
+        return this.successor !== undefined;
+      case 'no-successor':
+        return this.successor === undefined;
+      case 'inconsistent':
+        return this.inconsistency !== undefined;
+    }
+  }
+
+  private granules(): number {
+    return Math.ceil(this.disk / this.granularityBytes);
+  }
+
+  private emptyBits(): BitArray {
+    return new BitArray(this.granules());
+  }
+
+  private replaceBits(bits: BitArray): () => void {
+    const before = this.own.bits;
+    this.own.bits = bits;
+    return () => {
+      this.own.bits = before;
+    };
+  }
+
+  /** Appends the extents of the union of `parts`. */
+  private describe(parts: readonly BitArray[], offset: number, length: number, list: ExtentList): void {
+    const end = offset + length;
+    const granules = Math.ceil(end / this.granularityBytes);
+    let at = offset;
+    let granule = Math.floor(offset / this.granularityBytes);
+    while (at < end) {
+      const dirtyFrom = Math.min(...parts.map((bits) => orEnd(bits.nextSet(granule, granules), granules)));
+      const dirtyAt = Math.min(Math.max(dirtyFrom * this.granularityBytes, at), end);
+      if (dirtyAt > at && !list.add(dirtyAt - at, 0)) return;
+      at = dirtyAt;
+      granule = dirtyFrom;
+      // One part after the other, as far as each reaches: equal neighbours are one extent in the list.
+      const cleanFrom = Math.max(...parts.map((bits) => runEnd(bits, granule, granules)));
+      const cleanAt = Math.min(cleanFrom * this.granularityBytes, end);
+      if (cleanAt > at && !list.add(cleanAt - at, DIRTY)) return;
+      at = cleanAt;
+      granule = cleanFrom;
+    }
+  }
+}
+
+/** Where the run of set bits at `from` ends; `from` itself when that bit is clear. */
+function runEnd(bits: BitArray, from: number, end: number): number {
+  return orEnd(bits.nextClear(from, end), end);
+}
+
+function orEnd(bit: number, end: number): number {
+  return bit < 0 ? end : bit;
+}
+
+function markRange(bits: BitArray, granularityBytes: number, offset: number, length: number): void {
+  bits.setRange(Math.floor(offset / granularityBytes), Math.floor((offset + length - 1) / granularityBytes) + 1);
+}
+
+function union(one: BitArray, other: BitArray): BitArray {
+  const both = one.resized(one.length);
+  other.eachRun(0, other.length, (from, end) => both.setRange(from, end));
+  return both;
+}
