@@ -26,8 +26,7 @@ export async function* walkBlockStatus(
   offset: number,
   length: number,
 ): AsyncGenerator<StatusWindow> {
-  const { minimum } = client.blockSizes;
-  const maxRequestBytes = MAX_REQUEST_BYTES - (MAX_REQUEST_BYTES % minimum);
+  const maxRequestBytes = MAX_REQUEST_BYTES - (MAX_REQUEST_BYTES % client.blockSizes.preferred);
   const end = offset + length;
   for (let at = offset; at < end; ) {
     const asked = Math.min(end - at, maxRequestBytes);

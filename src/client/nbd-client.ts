@@ -87,6 +87,7 @@ export class NbdClient {
 
   async write(offset: number, data: Buffer, { fua = false }: ChangeOptions = {}): Promise<void> {
     this.checkPayload(offset, data.length);
+    this.need('change the export', !this.features.readOnly);
     const request = new PlainRequest(`to write ${data.length} bytes at ${offset}`);
     await this.request(Command.WRITE, this.fuaFlag(fua), offset, data.length, request, data);
   }
@@ -98,6 +99,7 @@ export class NbdClient {
     { fua = false, noHole = false, fast = false }: ZeroOptions = {},
   ): Promise<void> {
     this.checkRange(offset, length);
+    this.need('change the export', !this.features.readOnly);
     this.need('zero', this.features.zero);
     this.need('zero fast', this.features.fastZero || !fast);
     const flags = this.fuaFlag(fua) | (noHole ? CommandFlag.NO_HOLE : 0) | (fast ? CommandFlag.FAST_ZERO : 0);
@@ -108,6 +110,7 @@ export class NbdClient {
   /** Says that the range is not needed any more. */
   async trim(offset: number, length: number, { fua = false }: ChangeOptions = {}): Promise<void> {
     this.checkRange(offset, length);
+    this.need('change the export', !this.features.readOnly);
     this.need('trim', this.features.trim);
     const request = new PlainRequest(`to trim ${length} bytes at ${offset}`);
     await this.request(Command.TRIM, this.fuaFlag(fua), offset, length, request);

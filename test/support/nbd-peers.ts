@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
 import { freePort } from './free-port.js';
-import { startPeer } from './peer.js';
+import { startPeer, untilListening } from './peer.js';
 import { scratchFolder } from './scratch-folder.js';
 
 /** Serves a plugin of nbdkit on a unix socket. Returns the URI. */
@@ -22,12 +23,16 @@ export async function startQemuNbd(image: string, ...args: string[]): Promise<st
 /** Serves a file as the export `disk` by nbd-server on a TCP port. Returns the URI. */
 export async function startNbdServer(image: string): Promise<string> {
   const port = await freePort();
-  const configuration = join(scratchFolder(), 'nbd-server.conf');
-  writeFileSync(
-    configuration,
-    `[generic]\nlistenaddr = 127.0.0.1\nport = ${port}\nallowlist = true\n[disk]\nexportname = ${image}\nflush = true\nfua = true\n`,
-  );
-  await startPeer('nbd-server', ['-d', '-C', configuration], { host: '127.0.0.1', port });
+  const folder = scratchFolder();
+  const [configuration, pidFile] = [join(folder, 'nbd-server.conf'), join(folder, 'nbd-server.pid')];
+  const general = ['[generic]', 'listenaddr = 127.0.0.1', `port = ${port}`, 'allowlist = true'];
+  const disk = ['[disk]', `exportname = ${image}`, 'flush = true', 'fua = true'];
+  writeFileSync(configuration, [...general, ...disk, ''].join('\n'));
+  // In the foreground it would serve one client only; in the background it tells its process id by a file.
+  execFileSync('nbd-server', ['-C', configuration, '-p', pidFile], { stdio: 'ignore' });
+  await untilListening({ host: '127.0.0.1', port });
+  const pid = Number(readFileSync(pidFile, 'utf8'));
+  onTestFinished(() => void process.kill(pid));
   return `nbd://127.0.0.1:${port}/disk`;
 }
 

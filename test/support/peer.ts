@@ -24,12 +24,20 @@ export async function startPeer(command: string, args: readonly string[], listen
   const peer: Peer = { output: () => output, stop: (signal = 'SIGTERM') => stop(child, exited, signal) };
   onTestFinished(async () => void (await peer.stop()));
 
+  const endedEarly = exited.then(() => {
+    throw new Error(`${command} ended before it listened:\n${output}`);
+  });
+  await Promise.race([untilListening(listensOn), endedEarly]);
+  endedEarly.catch(() => {});
+  return peer;
+}
+
+/** Resolves once somebody accepts connections there. */
+export async function untilListening(address: ListenAddress): Promise<void> {
   for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(10)) {
-    if (await accepts(listensOn)) return peer;
-    const over = await Promise.race([exited.then(() => true), false]);
-    if (over) throw new Error(`${command} ended before it listened:\n${output}`);
+    if (await accepts(address)) return;
   }
-  throw new Error(`${command} does not listen after ${START_SECONDS} s:\n${output}`);
+  throw new Error(`nobody listens on ${JSON.stringify(address)} after ${START_SECONDS} s`);
 }
 
 async function stop(
