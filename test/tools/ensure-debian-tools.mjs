@@ -1,0 +1,57 @@
+// Installs the Debian packages whose programs the tests talk to, or says which to install and fails: a test with
+// a missing program must never pass. Plain Node, because it runs before there are any packages.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Which package has which programs. */
+const programsByPackage = {
+  'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
+  'qemu-system-common': ['qemu-storage-daemon'],
+  'libnbd-bin': ['nbdinfo', 'nbdcopy'],
+  'nbd-client': ['nbd-client'],
+  'nbd-server': ['nbd-server'],
+  nbdkit: ['nbdkit'],
+  fio: ['fio'],
+};
+
+/** Debian leaves the sbin folders out of an ordinary user's PATH. */
+const searchPath = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+
+/** @param {string} program */
+const isInstalled = (program) => searchPath.some((folder) => existsSync(join(folder, program)));
+
+const missingPackages = () =>
+  Object.entries(programsByPackage)
+    .filter(([, programs]) => !programs.every(isInstalled))
+    .map(([name]) => name);
+
+/** @param {string} command @param {string[]} args */
+function run(command, ...args) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const { status } = spawnSync(command, args, { env, stdio: ['ignore', 'inherit', 'inherit'] });
+  return status === 0;
+}
+
+/** @param {string[]} packages */
+function install(packages) {
+  run('apt-get', 'update');
+  run('apt-get', 'install', '--yes', '--no-install-recommends', ...packages);
+  // Its package starts a daemon, now and at every boot, which would take the port that the demo listens on.
+  if (packages.includes('nbd-server')) {
+    run('/etc/init.d/nbd-server', 'stop');
+    run('update-rc.d', 'nbd-server', 'disable');
+  }
+}
+
+let missing = missingPackages();
+if (missing.length > 0 && process.getuid?.() === 0 && isInstalled('apt-get')) {
+  console.log(`Installing the tools that the tests use: ${missing.join(' ')}`);
+  install(missing);
+  missing = missingPackages();
+}
+if (missing.length > 0) {
+  console.error(`The tests need programs that are not here. As root: apt-get install ${missing.join(' ')}`);
+  process.exitCode = 1;
+}

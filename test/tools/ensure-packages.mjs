@@ -1,0 +1,33 @@
+// Installs the npm packages when node_modules is missing or does not hold what package-lock.json says. Plain Node,
+// because it runs before there are any packages.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** @param {string} file */
+const packagesOf = (file) => JSON.parse(readFileSync(join(root, file), 'utf8')).packages;
+
+/** npm keeps in node_modules a second lock file, of what is really installed. */
+function isUpToDate() {
+  const installedFile = 'node_modules/.package-lock.json';
+  if (!existsSync(join(root, installedFile))) return false;
+  const installed = packagesOf(installedFile);
+  return Object.entries(packagesOf('package-lock.json')).every(([path, wanted]) => {
+    if (path === '') return true;
+    const found = installed[path];
+    // Packages for other processors and systems are listed, and are not installed.
+    return found ? found.version === wanted.version : wanted.optional === true;
+  });
+}
+
+if (!isUpToDate()) {
+  console.log('Installing the npm packages');
+  // No package needs its install script: those with binaries ship them. The tests need the development packages
+  // whatever NODE_ENV says.
+  const options = ['--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
+  const { status } = spawnSync('npm', ['ci', ...options], { cwd: root, stdio: 'inherit' });
+  process.exitCode = status ?? 1;
+}
