@@ -16,7 +16,7 @@ const causes = new Map<Errno, string>([
   [ESTALE, 'the file server no longer knows the image'],
 ]);
 
-export type Operation = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'cache';
+export type Operation = 'read' | 'write' | 'zero' | 'trim' | 'flush';
 
 interface Fault {
   loggedAtMs: number;

@@ -22,11 +22,9 @@ export class FileExtents {
   #dataFrom = 0;
   #dataTo = 0;
   #punches = 0;
+  readonly #pace = new Pace();
 
-  constructor(
-    private readonly file: OpenFile,
-    private readonly pace: Pace = new Pace(),
-  ) {}
+  constructor(private readonly file: OpenFile) {}
 
   /** To be called when a hole was made. */
   forget(): void {
@@ -38,12 +36,12 @@ export class FileExtents {
   /** Bytes at the start of the range that are a hole, as far as one quick call can tell; 0 for none or not known. */
   holeNow(offset: number, length: number): number {
     if (this.#rememberedDataEnd(offset) > offset || this.file.exclusiveCalls > 0) return 0;
-    const startMs = this.pace.nowMs();
-    if (!this.pace.allowsNow(startMs)) return 0;
+    const startMs = this.#pace.nowMs();
+    if (!this.#pace.allowsNow(startMs)) return 0;
     const { fd, posix } = this.file;
     let data = posix.seekNow(fd, offset, SEEK_DATA);
     if (data === -ENXIO) data = posix.seekNow(fd, 0, SEEK_END);
-    this.pace.tookNow(startMs, 0);
+    this.#pace.tookNow(startMs, 0);
     return data <= offset ? 0 : Math.min(data - offset, length);
   }
 
@@ -90,12 +88,12 @@ export class FileExtents {
   #seek(offset: number, whence: SeekWhence): CallResult | Promise<CallResult> {
     const { fd, posix, inMemory, exclusiveCalls } = this.file;
     const walksPages = inMemory && whence === SEEK_HOLE;
-    const startMs = this.pace.nowMs();
-    if (walksPages || exclusiveCalls > 0 || !this.pace.allowsNow(startMs)) {
+    const startMs = this.#pace.nowMs();
+    if (walksPages || exclusiveCalls > 0 || !this.#pace.allowsNow(startMs)) {
       return this.file.exclusively(() => posix.seek(fd, offset, whence));
     }
     const result = posix.seekNow(fd, offset, whence);
-    this.pace.tookNow(startMs, 0);
+    this.#pace.tookNow(startMs, 0);
     return result;
   }
 }

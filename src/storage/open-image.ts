@@ -50,8 +50,8 @@ function unservable(path: string, stats: Stats): CodedError {
 function openError(image: ImageToOpen, error: unknown): CodedError {
   const errno = errnoOf(error);
   if (errno === EBUSY) {
-    const hint = 'unmount it, or take it out of the volume it is part of; or serve it readonly';
-    return new CodedError('IMAGE_LOCKED', `the kernel uses the block device ${image.path}`, hint, { cause: error });
+    const hint = 'unmount it, take it out of the volume it is part of, or stop the server that has it open';
+    return new CodedError('IMAGE_LOCKED', `the block device ${image.path} is in use`, hint, { cause: error });
   }
   const reason = errnoName(errno);
   const message =

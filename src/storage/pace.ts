@@ -2,17 +2,18 @@
 const SLOW_MS = 5;
 /** Copying data costs time without any waiting; this is below what memory gives on any machine of today. */
 const COPY_BYTES_PER_MS = 1024 * 1024;
-const SHORTEST_PAUSE_MS = 20;
+const SHORTEST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1280;
+/** Slow calls are too frequent when they take more than this part of the time. */
+const TOLERABLE_PART = 1 / 20;
 
 /**
  * Decides whether a kind of system call is quick enough to be made on the event loop, where a slow one stops everybody.
  *
  * They are, until one is slow. Then there is a pause, in which the calls belong in the thread pool; each slow one there
- * prolongs it. After the pause one is tried again: if it is slow, the next pause is twice as long.
+ * prolongs it. Afterwards they are tried again: if one is slow too soon, the next pause is twice as long.
  *
- * The threshold is well above the time for which a busy machine takes a quick call off the processor, and a pause that
- * had no good reason costs little.
+ * A busy machine that takes the processor away makes a quick call look slow. So the first pause is short.
  */
 export class Pace {
   #pausedUntilMs = Number.NEGATIVE_INFINITY;
@@ -31,16 +32,17 @@ export class Pace {
   /** Reports a call on the event loop. */
   tookNow(startMs: number, bytes: number): void {
     const endMs = this.nowMs();
-    if (!isSlow(endMs - startMs, bytes)) return;
-    const calmMs = startMs - this.#pausedUntilMs;
-    this.#pauseMs = calmMs < 2 * this.#pauseMs ? Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS) : SHORTEST_PAUSE_MS;
+    const tookMs = endMs - startMs;
+    if (!isSlow(tookMs, bytes)) return;
+    const tooSoon = tookMs > TOLERABLE_PART * (endMs - this.#pausedUntilMs);
+    this.#pauseMs = tooSoon ? Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS) : SHORTEST_PAUSE_MS;
     this.#pausedUntilMs = endMs + this.#pauseMs;
   }
 
   /** Reports a call in the thread pool. */
   tookLater(startMs: number, bytes: number): void {
     const endMs = this.nowMs();
-    if (this.#pauseMs > 0 && !this.allowsNow(endMs) && isSlow(endMs - startMs, bytes)) {
+    if (!this.allowsNow(startMs) && isSlow(endMs - startMs, bytes)) {
       this.#pausedUntilMs = endMs + this.#pauseMs;
     }
   }

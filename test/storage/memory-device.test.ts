@@ -5,6 +5,7 @@ import { ExtentList } from '../../src/base/extents.js';
 import { KIB, MIB, TIB } from '../../src/base/units.js';
 import { ALLOCATION_HOLE, ALLOCATION_ZERO } from '../../src/storage/block-device.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { allocationOf, expectSame } from '../support/device-content.js';
 
 const HOLE = ALLOCATION_HOLE | ALLOCATION_ZERO;
 
@@ -12,12 +13,6 @@ function readAll(device: MemoryDevice, offset: number, length: number): Buffer {
   const target = Buffer.alloc(length, 0xee);
   expect(device.readNow(target, 0, length, offset)).toBe(OK);
   return target;
-}
-
-async function extentsOf(device: MemoryDevice, offset: number, length: number): Promise<[number, number][]> {
-  const list = new ExtentList(100);
-  expect(await device.extents(offset, length, list)).toBe(OK);
-  return list.lengths.map((bytes, index) => [bytes, list.statuses[index]!]);
 }
 
 describe('a memory device', () => {
@@ -29,14 +24,14 @@ describe('a memory device', () => {
     const device = new MemoryDevice(MIB);
     const source = Buffer.from(Array.from({ length: 200 * KIB }, (_, index) => index % 251));
     expect(device.writeNow(source, 0, source.length, 60 * KIB + 1)).toBe(OK);
-    expect(readAll(device, 60 * KIB + 1, source.length)).toEqual(source);
+    expectSame(readAll(device, 60 * KIB + 1, source.length), source);
     expect(readAll(device, 60 * KIB, 1)).toEqual(Buffer.alloc(1));
   });
 
   it('reports unwritten chunks as holes and written ones as data', async () => {
     const device = new MemoryDevice(MIB);
     device.writeNow(Buffer.from('x'), 0, 1, 130 * KIB);
-    expect(await extentsOf(device, 0, MIB)).toEqual([
+    expect(await allocationOf(device, 0, MIB)).toEqual([
       [128 * KIB, HOLE],
       [64 * KIB, 0],
       [832 * KIB, HOLE],
@@ -58,8 +53,8 @@ describe('a memory device', () => {
     device.writeNow(Buffer.alloc(MIB, 7), 0, MIB, 0);
     expect(await device.zero(0, 100 * KIB, { keepAllocated: true, fastOnly: false })).toBe(OK);
     expect(await device.zero(512 * KIB, 64 * KIB, { keepAllocated: false, fastOnly: false })).toBe(OK);
-    expect(readAll(device, 0, 101 * KIB)).toEqual(Buffer.concat([Buffer.alloc(100 * KIB), Buffer.alloc(KIB, 7)]));
-    expect(await extentsOf(device, 0, MIB)).toEqual([
+    expectSame(readAll(device, 0, 101 * KIB), Buffer.concat([Buffer.alloc(100 * KIB), Buffer.alloc(KIB, 7)]));
+    expect(await allocationOf(device, 0, MIB)).toEqual([
       [64 * KIB, ALLOCATION_ZERO],
       [448 * KIB, 0],
       [64 * KIB, HOLE],
@@ -85,7 +80,7 @@ describe('a memory device', () => {
     const device = new MemoryDevice(16 * TIB);
     device.writeNow(Buffer.from('end'), 0, 3, 16 * TIB - 3);
     expect(readAll(device, 16 * TIB - 4, 4)).toEqual(Buffer.from('\0end'));
-    expect((await extentsOf(device, 0, 16 * TIB))[0]).toEqual([16 * TIB - 64 * KIB, HOLE]);
+    expect((await allocationOf(device, 0, 16 * TIB))[0]).toEqual([16 * TIB - 64 * KIB, HOLE]);
   });
 
   it('shows zeroes where a shrunk disk grows again', () => {

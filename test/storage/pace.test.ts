@@ -46,7 +46,7 @@ describe('the pace of calls', () => {
     const hand = new PaceAtHand();
     hand.now(50);
     expect(hand.allowsNow).toBe(false);
-    expect(hand.pauseMs()).toBe(20);
+    expect(hand.pauseMs()).toBe(5);
   });
 
   it('excuses the time that copying takes', () => {
@@ -57,11 +57,11 @@ describe('the pace of calls', () => {
 
   it('doubles the pause while each attempt is slow, up to a limit', () => {
     const hand = new PaceAtHand();
-    const pauses = Array.from({ length: 9 }, () => {
+    const pauses = Array.from({ length: 10 }, () => {
       hand.now(50);
       return hand.pauseMs();
     });
-    expect(pauses).toEqual([20, 40, 80, 160, 320, 640, 1280, 1280, 1280]);
+    expect(pauses).toEqual([5, 10, 20, 40, 80, 160, 320, 640, 1280, 1280]);
   });
 
   it('starts again with a short pause after a quiet time', () => {
@@ -72,7 +72,7 @@ describe('the pace of calls', () => {
     }
     hand.pass(1000);
     hand.now(50);
-    expect(hand.pauseMs()).toBe(20);
+    expect(hand.pauseMs()).toBe(5);
   });
 
   it('stays paused for as long as the calls in the thread pool are slow', () => {
@@ -83,7 +83,7 @@ describe('the pace of calls', () => {
       expect(hand.allowsNow).toBe(false);
     }
     hand.later(1);
-    expect(hand.pauseMs()).toBe(19);
+    expect(hand.pauseMs()).toBe(4);
   });
 
   it('does not begin a pause because of a call in the thread pool', () => {

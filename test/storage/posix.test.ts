@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, openSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import koffi from 'koffi';
+import * as koffi from 'koffi';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { BugError } from '../../src/base/assert.js';
 import { EAGAIN, EINVAL, ENXIO, EOPNOTSUPP } from '../../src/base/errno.js';

@@ -1,0 +1,48 @@
+import { truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { onTestFinished, vi } from 'vitest';
+import type { FileDevice } from '../../src/storage/file-device.js';
+import { openFileDevice } from '../../src/storage/open-file-device.js';
+import { loadPosix } from '../../src/storage/posix.js';
+import type { Posix } from '../../src/storage/posix-calls.js';
+import { keepLog, type LoggedLine } from './log-lines.js';
+import { type places, scratchFolder } from './scratch-folder.js';
+
+/** The system calls as the server has them. */
+export const native: Posix = loadPosix()!;
+
+export interface ScratchImage {
+  readonly place?: keyof typeof places;
+  /** What the image holds, or how many bytes of hole. */
+  readonly content: Buffer | number;
+  readonly readOnly?: boolean;
+  readonly posix?: Posix | undefined;
+}
+
+export interface ScratchDevice {
+  readonly device: FileDevice;
+  readonly path: string;
+  readonly lines: LoggedLine[];
+}
+
+export function writeImage({ place, content }: Pick<ScratchImage, 'place' | 'content'>): string {
+  const path = join(scratchFolder(place), 'image');
+  writeFileSync(path, typeof content === 'number' ? '' : content);
+  if (typeof content === 'number') truncateSync(path, content);
+  return path;
+}
+
+/**
+ * A device over a new image; both are gone when the test is over. The clock stands still, or a busy machine would make
+ * calls look slow, and the device would move them to the thread pool.
+ */
+export async function openScratch(image: ScratchImage): Promise<ScratchDevice> {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const path = writeImage(image);
+  const { log, lines } = keepLog();
+  const posix = 'posix' in image ? image.posix : native;
+  const device = await openFileDevice({ path, readOnly: image.readOnly ?? false, posix, log });
+  onTestFinished(() => device.close());
+  return { device, path, lines };
+}
