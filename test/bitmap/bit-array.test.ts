@@ -1,0 +1,86 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { BitArray } from '../../src/bitmap/bit-array.js';
+import { propertyRuns } from '../support/property.js';
+
+/** Runs of a length with no regard for speed: what the array must agree with. */
+function nextOf(model: boolean[], wanted: boolean, from: number, end: number): number {
+  const found = model.slice(0, end).indexOf(wanted, from);
+  return from < end ? found : -1;
+}
+
+const rangeIn = (length: number) =>
+  fc
+    .tuple(fc.nat(length - 1), fc.nat(length - 1))
+    .map(([a, b]): [number, number] => [Math.min(a, b), Math.max(a, b) + 1]);
+
+const cases = fc.integer({ min: 1, max: 5000 }).chain((length) =>
+  fc.record({
+    length: fc.constant(length),
+    sets: fc.array(rangeIn(length), { maxLength: 12 }),
+    looks: fc.array(rangeIn(length), { minLength: 1, maxLength: 12 }),
+  }),
+);
+
+test('it agrees with a row of booleans', () => {
+  fc.assert(
+    fc.property(cases, ({ length, sets, looks }) => {
+      const bits = new BitArray(length);
+      const model = new Array<boolean>(length).fill(false);
+      for (const [from, end] of sets) {
+        expect(bits.setRange(from, end)).toBe(model.slice(from, end).includes(false));
+        model.fill(true, from, end);
+      }
+      expect(bits.count).toBe(model.filter(Boolean).length);
+      for (const [from, end] of looks) {
+        expect(bits.nextSet(from, end)).toBe(nextOf(model, true, from, end));
+        expect(bits.nextClear(from, end)).toBe(nextOf(model, false, from, end));
+      }
+    }),
+    propertyRuns(1500),
+  );
+});
+
+test('its runs cover just what is set, and survive another length', () => {
+  fc.assert(
+    fc.property(cases, fc.integer({ min: 1, max: 6000 }), ({ length, sets }, newLength) => {
+      const bits = new BitArray(length);
+      for (const [from, end] of sets) bits.setRange(from, end);
+      const copy = bits.resized(newLength);
+      const kept = Math.min(length, newLength);
+      const runs: number[][] = [];
+      bits.eachRun(0, kept, (from, end) => runs.push([from, end]));
+      const copied: number[][] = [];
+      copy.eachRun(0, newLength, (from, end) => copied.push([from, end]));
+      expect(copied).toEqual(runs);
+      expect(copy.count).toBe(runs.reduce((sum, [from, end]) => sum + end! - from!, 0));
+    }),
+    propertyRuns(300),
+  );
+});
+
+test('one set bit among 2^28, and one clear one, are found', () => {
+  const length = 2 ** 28;
+  const lonely = 200_000_123;
+  const sparse = new BitArray(length);
+  sparse.setRange(lonely, lonely + 1);
+  expect(sparse.nextSet(0, length)).toBe(lonely);
+  expect(sparse.nextSet(lonely + 1, length)).toBe(-1);
+  expect(sparse.nextClear(lonely, length)).toBe(lonely + 1);
+
+  const dense = new BitArray(length);
+  dense.setRange(0, lonely);
+  dense.setRange(lonely + 1, length);
+  expect(dense.nextClear(0, length)).toBe(lonely);
+  expect(dense.nextClear(lonely + 1, length)).toBe(-1);
+  expect(dense.count).toBe(length - 1);
+});
+
+test('bits above 2^31 are themselves', () => {
+  const bits = new BitArray(2 ** 32);
+  const high = 2 ** 32 - 3;
+  bits.setRange(high, high + 2);
+  expect(bits.nextSet(0, 2 ** 32)).toBe(high);
+  expect(bits.nextClear(high, 2 ** 32)).toBe(2 ** 32 - 1);
+  expect(bits.nextSet(0, high)).toBe(-1);
+});

@@ -1,0 +1,166 @@
+import { expect, test } from 'vitest';
+import { ExtentList } from '../../src/base/extents.js';
+import { GIB, KIB, MIB, TIB } from '../../src/base/units.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+
+const DISK = 1 * MIB;
+
+function setWith(...names: string[]): BitmapSet {
+  const set = new BitmapSet(DISK);
+  for (const name of names) set.add({ name });
+  return set;
+}
+
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+test('a new bitmap records at 64 KiB, and is clean', () => {
+  const bitmap = setWith('a').get('a');
+  expect(bitmap).toMatchObject({ granularityBytes: 64 * KIB, recording: true, busy: false, inconsistent: undefined });
+  expect(bitmap.dirtyBytes).toBe(0);
+});
+
+test('a write marks every recording bitmap, each at its granularity', () => {
+  const set = setWith('coarse');
+  set.add({ name: 'fine', granularityBytes: 512 });
+  set.add({ name: 'off', disabled: true });
+  set.markDirty(1000, 100);
+  expect(set.list().map((bitmap) => bitmap.dirtyBytes)).toEqual([64 * KIB, 1024, 0]);
+});
+
+test('the last granule counts as far as the disk goes', () => {
+  const set = new BitmapSet(100 * KIB);
+  set.add({ name: 'a' });
+  set.markDirty(100 * KIB - 512, 512);
+  expect(set.get('a').dirtyBytes).toBe(36 * KIB);
+});
+
+test.each([
+  [{ name: '' }, 'BITMAP_INVALID', 'Bitmap name cannot be empty'],
+  [{ name: 'x'.repeat(1024) }, 'BITMAP_INVALID', 'Bitmap name too long'],
+  [{ name: 'a\nb' }, 'BITMAP_INVALID', 'no control characters'],
+  [{ name: 'a' }, 'BITMAP_EXISTS', 'Bitmap already exists: a'],
+  [{ name: 'b', granularityBytes: 256 }, 'BITMAP_INVALID', 'Granularity must be power of 2 and at least 512'],
+  [{ name: 'b', granularityBytes: 65_000 }, 'BITMAP_INVALID', 'Granularity must be power of 2 and at least 512'],
+  [{ name: 'b', granularityBytes: 4 * GIB }, 'BITMAP_INVALID', 'Granularity exceeds maximum (2147483648 bytes)'],
+])('adding %j is refused: %s %s', (bitmap, expected, message) => {
+  const set = setWith('a');
+  expect(() => set.add(bitmap)).toThrow(message);
+  expect(() => set.add(bitmap)).toThrow(code(expected));
+});
+
+test('a bitmap of more than 512 MiB is refused, with the granularity that fits', () => {
+  const set = new BitmapSet(16 * TIB);
+  expect(() => set.add({ name: 'a', granularityBytes: 512 })).toThrow('Too much space will be occupied');
+  expect(() => set.add({ name: 'a', granularityBytes: 512 })).toThrow(
+    expect.objectContaining({ hint: 'for this disk at least 4 KiB' }),
+  );
+  set.add({ name: 'a', granularityBytes: 4 * KIB });
+});
+
+test('an unknown bitmap is refused by name', () => {
+  expect(() => setWith().get('nightly')).toThrow("Dirty bitmap 'nightly' not found");
+});
+
+test('a removed bitmap says so to whoever still holds it', () => {
+  const set = setWith('a');
+  const bitmap = set.get('a');
+  const undo = set.remove('a');
+  expect(bitmap.removed).toBe(true);
+  undo();
+  expect(bitmap.removed).toBe(false);
+  expect(set.get('a')).toBe(bitmap);
+});
+
+test('undoing a removal restores the order', () => {
+  const set = setWith('a', 'b', 'c');
+  set.remove('b')();
+  expect(set.list().map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+});
+
+test('a coarser source marks every finer granule that it touches', () => {
+  const set = setWith('coarse');
+  set.add({ name: 'fine', granularityBytes: 4 * KIB, disabled: true });
+  set.markDirty(70 * KIB, 1);
+  set.merge('fine', [set.get('coarse')]);
+  const list = new ExtentList(10);
+  set.get('fine').extents(0, DISK, list);
+  expect(list.lengths).toEqual([64 * KIB, 64 * KIB, DISK - 128 * KIB]);
+});
+
+test('a merge from a disk of another size is refused', () => {
+  const other = new BitmapSet(2 * MIB);
+  other.add({ name: 'b' });
+  expect(() => setWith('a').merge('a', [other.get('b')])).toThrow("Bitmaps are incompatible and can't be merged");
+});
+
+test('a merge with one source that is refused changes nothing', () => {
+  const set = setWith('target', 'good', 'busy');
+  set.disable('target');
+  set.markDirty(0, 1);
+  set.createSuccessor('busy');
+  expect(() => set.merge('target', [set.get('good'), set.get('busy')])).toThrow(code('BITMAP_BUSY'));
+  expect(set.get('target').dirtyBytes).toBe(0);
+});
+
+test('while frozen, writes reach the successor alone', () => {
+  const set = setWith('a');
+  set.markDirty(0, 1);
+  set.createSuccessor('a');
+  set.markDirty(512 * KIB, 1);
+  const frozen = new ExtentList(10);
+  set.get('a').frozenExtents(0, DISK, frozen);
+  expect(frozen.lengths).toEqual([64 * KIB, DISK - 64 * KIB]);
+  expect(set.get('a').dirtyBytes).toBe(128 * KIB);
+});
+
+test('abdicating keeps only what was written since, reclaiming keeps all', () => {
+  const after = (end: 'abdicate' | 'reclaim') => {
+    const set = setWith('a');
+    set.markDirty(0, 1);
+    set.createSuccessor('a');
+    set.markDirty(512 * KIB, 1);
+    set[end]('a');
+    set.markDirty(960 * KIB, 1);
+    return set.get('a');
+  };
+  expect(after('abdicate')).toMatchObject({ busy: false, recording: true, dirtyBytes: 128 * KIB });
+  expect(after('reclaim')).toMatchObject({ busy: false, recording: true, dirtyBytes: 192 * KIB });
+});
+
+test('a disabled bitmap has a disabled successor, and is disabled again afterwards', () => {
+  const set = setWith('a');
+  set.disable('a');
+  set.createSuccessor('a');
+  set.markDirty(0, 1);
+  expect(set.get('a').recording).toBe(false);
+  set.reclaim('a');
+  expect(set.get('a')).toMatchObject({ recording: false, dirtyBytes: 0 });
+});
+
+test('a grown disk is dirty at its new end in every bitmap, disabled and frozen ones too', () => {
+  const set = setWith('on', 'off', 'frozen');
+  set.disable('off');
+  set.createSuccessor('frozen');
+  set.resize(2 * MIB);
+  expect(set.list().map((bitmap) => bitmap.dirtyBytes)).toEqual([MIB, MIB, MIB]);
+  set.abdicate('frozen');
+  expect(set.get('frozen').dirtyBytes).toBe(MIB);
+});
+
+test('shrinking is refused while a bitmap is busy', () => {
+  const set = setWith('a');
+  set.createSuccessor('a');
+  expect(() => set.resize(512 * KIB)).toThrow(code('BITMAP_BUSY'));
+  set.reclaim('a');
+  set.resize(512 * KIB);
+  expect(set.get('a').sizeBytes).toBe(512 * KIB);
+});
+
+test('an inconsistent bitmap records nothing, and can only be removed', () => {
+  const set = setWith('a');
+  set.markInconsistent('a', 'the disk was changed elsewhere');
+  set.markDirty(0, 1);
+  expect(set.get('a')).toMatchObject({ recording: false, inconsistent: 'the disk was changed elsewhere' });
+  expect(() => set.clear('a')).toThrow(code('BITMAP_INCONSISTENT'));
+  set.remove('a');
+});

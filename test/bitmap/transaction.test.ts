@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { applySteps, FailedStep } from '../../src/bitmap/transaction.js';
+
+function twoDisks() {
+  const [one, two] = [new BitmapSet(MIB), new BitmapSet(MIB)];
+  for (const set of [one, two]) {
+    set.add({ name: 'a' });
+    set.add({ name: 'off', disabled: true });
+    set.markDirty(0, 1);
+  }
+  return { one, two };
+}
+
+const facts = (...sets: BitmapSet[]) =>
+  sets.map((set) => set.list().map(({ name, recording, dirtyBytes }) => ({ name, recording, dirtyBytes })));
+
+test('steps over several disks are all taken', () => {
+  const { one, two } = twoDisks();
+  applySteps([
+    { bitmaps: one, action: { type: 'clear', name: 'a' } },
+    { bitmaps: two, action: { type: 'enable', name: 'off' } },
+    { bitmaps: two, action: { type: 'remove', name: 'a' } },
+    { bitmaps: one, action: { type: 'add', bitmap: { name: 'new' } } },
+  ]);
+  expect(facts(one, two)).toEqual([
+    [
+      { name: 'a', recording: true, dirtyBytes: 0 },
+      { name: 'off', recording: false, dirtyBytes: 0 },
+      { name: 'new', recording: true, dirtyBytes: 0 },
+    ],
+    [{ name: 'off', recording: true, dirtyBytes: 0 }],
+  ]);
+});
+
+test('the first step that is refused takes back those before it, and is named with its reason', () => {
+  const { one, two } = twoDisks();
+  const before = facts(one, two);
+  let failure: unknown;
+  try {
+    applySteps([
+      { bitmaps: one, action: { type: 'clear', name: 'a' } },
+      { bitmaps: one, action: { type: 'disable', name: 'a' } },
+      { bitmaps: two, action: { type: 'remove', name: 'a' } },
+      { bitmaps: two, action: { type: 'add', bitmap: { name: 'x' } } },
+      { bitmaps: one, action: { type: 'merge', target: 'off', sources: [{ bitmaps: two, name: 'off' }] } },
+      { bitmaps: one, action: { type: 'enable', name: 'missing' } },
+    ]);
+  } catch (error) {
+    failure = error;
+  }
+  expect(failure).toBeInstanceOf(FailedStep);
+  expect(failure).toMatchObject({ index: 5, cause: { code: 'BITMAP_NOT_FOUND' } });
+  expect(facts(one, two)).toEqual(before);
+});
+
+test('what was taken back records writes again', () => {
+  const { one } = twoDisks();
+  const steps = [{ bitmaps: one, action: { type: 'clear', name: 'a' } as const }];
+  applySteps(steps)();
+  one.markDirty(512 * KIB, 1);
+  expect(one.get('a').dirtyBytes).toBe(128 * KIB);
+});
+
+test('a merge may take its sources from another disk', () => {
+  const { one, two } = twoDisks();
+  two.markDirty(512 * KIB, 1);
+  applySteps([{ bitmaps: one, action: { type: 'merge', target: 'off', sources: [{ bitmaps: two, name: 'a' }] } }]);
+  expect(one.get('off').dirtyBytes).toBe(128 * KIB);
+});
