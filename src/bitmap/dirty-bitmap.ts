@@ -14,12 +14,6 @@ export interface DirtyBitmapOptions {
   readonly persistent: boolean;
 }
 
-/** Bits, and whether writes are recorded in them: what a bitmap and its successor each have. */
-interface BitRecord {
-  bits: BitArray;
-  enabled: boolean;
-}
-
 /**
  * One bit per granule of a disk, set when the granule was written since the bitmap's base.
  *
@@ -35,8 +29,11 @@ export class DirtyBitmap {
   /** Set once the bitmap is removed from its disk: what it says is of no use any more. */
   removed = false;
   private disk: number;
-  private own: BitRecord;
-  private successor: BitRecord | undefined;
+  private bits: BitArray;
+  /** Records in place of `bits` while the bitmap is frozen. */
+  private successor: BitArray | undefined;
+  /** Holds for the bitmap and its successor alike, for it cannot be changed while there are both. */
+  private enabled: boolean;
   private inconsistency: string | undefined;
 
   constructor({ name, diskBytes, granularityBytes, enabled, persistent }: DirtyBitmapOptions) {
@@ -44,7 +41,8 @@ export class DirtyBitmap {
     this.granularityBytes = granularityBytes;
     this.persistent = persistent;
     this.disk = diskBytes;
-    this.own = { bits: this.emptyBits(), enabled };
+    this.enabled = enabled;
+    this.bits = this.emptyBits();
   }
 
   /** Bytes of the disk that it describes. */
@@ -54,7 +52,7 @@ export class DirtyBitmap {
 
   /** Writes are recorded, here or in the successor. */
   get recording(): boolean {
-    return this.recordingBits() !== undefined;
+    return this.enabled;
   }
 
   /** In use by an operation, which holds it frozen. */
@@ -69,7 +67,7 @@ export class DirtyBitmap {
 
   /** Bytes that it calls dirty; the last granule counts as far as the disk goes. */
   get dirtyBytes(): number {
-    const bits = this.successor ? union(this.own.bits, this.successor.bits) : this.own.bits;
+    const bits = this.successor ? union(this.bits, this.successor) : this.bits;
     const last = bits.length - 1;
     const missing = bits.nextSet(last, bits.length) < 0 ? 0 : bits.length * this.granularityBytes - this.disk;
     return bits.count * this.granularityBytes - missing;
@@ -77,8 +75,7 @@ export class DirtyBitmap {
 
   /** The bits that take writes now; undefined when none do. */
   recordingBits(): BitArray | undefined {
-    if (this.successor) return this.successor.enabled ? this.successor.bits : undefined;
-    return this.own.enabled ? this.own.bits : undefined;
+    return this.enabled ? (this.successor ?? this.bits) : undefined;
   }
 
   /** @throws CodedError when the bitmap's state refuses that operation */
@@ -89,19 +86,19 @@ export class DirtyBitmap {
 
   /** Appends DIRTY and clean extents of the range, as far as `list` takes them: all writes since the base. */
   extents(offset: number, length: number, list: ExtentList): void {
-    const parts = this.successor ? [this.own.bits, this.successor.bits] : [this.own.bits];
+    const parts = this.successor ? [this.bits, this.successor] : [this.bits];
     this.describe(parts, offset, length, list);
   }
 
   /** The same of what was frozen. */
   frozenExtents(offset: number, length: number, list: ExtentList): void {
     assert(this.successor !== undefined, 'only a frozen bitmap has frozen content');
-    this.describe([this.own.bits], offset, length, list);
+    this.describe([this.bits], offset, length, list);
   }
 
   /** Calls `visit` with each dirty range, in bytes, cut at the disk's end. */
   eachDirtyRange(visit: (offset: number, length: number) => void): void {
-    this.own.bits.eachRun(0, this.own.bits.length, (from, end) => {
+    this.bits.eachRun(0, this.bits.length, (from, end) => {
       const offset = from * this.granularityBytes;
       visit(offset, Math.min(end * this.granularityBytes, this.disk) - offset);
     });
@@ -109,17 +106,17 @@ export class DirtyBitmap {
 
   /** Marks every granule that the range touches, in the bitmap itself. */
   mark(offset: number, length: number): void {
-    markRange(this.own.bits, this.granularityBytes, offset, length);
+    markRange(this.bits, this.granularityBytes, offset, length);
   }
 
   enable(): void {
     this.check('enable');
-    this.own.enabled = true;
+    this.enabled = true;
   }
 
   disable(): void {
     this.check('disable');
-    this.own.enabled = false;
+    this.enabled = false;
   }
 
   /** Makes every granule clean. Returns what brings the bits back. */
@@ -132,7 +129,7 @@ export class DirtyBitmap {
   merge(sources: readonly DirtyBitmap[]): () => void {
     this.check('merge-into');
     for (const source of sources) source.check('merge-from');
-    const merged = this.own.bits.resized(this.own.bits.length);
+    const merged = this.bits.resized(this.bits.length);
     for (const source of sources) {
       source.eachDirtyRange((offset, length) => markRange(merged, this.granularityBytes, offset, length));
     }
@@ -142,29 +139,27 @@ export class DirtyBitmap {
   /** Freezes the bitmap; its successor records from now on, if the bitmap did. */
   createSuccessor(): void {
     this.check('create-successor');
-    this.successor = { bits: this.emptyBits(), enabled: this.own.enabled };
+    this.successor = this.emptyBits();
   }
 
   /** The operation succeeded: what the successor has recorded is all that is dirty. */
   abdicate(): void {
     this.check('abdicate');
-    this.own = this.successor!;
+    this.bits = this.successor!;
     this.successor = undefined;
   }
 
   /** The operation failed: everything recorded before and since is dirty. */
   reclaim(): void {
     this.check('reclaim');
-    const { bits, enabled } = this.successor!;
-    bits.eachRun(0, bits.length, (from, end) => this.own.bits.setRange(from, end));
-    this.own.enabled = enabled;
+    this.bits = union(this.bits, this.successor!);
     this.successor = undefined;
   }
 
   /** Nothing it says can be trusted any more; `reason` is for people. It records no further. */
   markInconsistent(reason: string): void {
     this.inconsistency ??= reason;
-    this.own.enabled = false;
+    this.enabled = false;
     this.successor = undefined;
   }
 
@@ -172,11 +167,10 @@ export class DirtyBitmap {
   resize(diskBytes: number): void {
     const before = this.disk;
     this.disk = diskBytes;
-    for (const record of this.successor ? [this.own, this.successor] : [this.own]) {
-      record.bits = record.bits.resized(this.granules());
-    }
-    const tail = this.successor?.bits ?? this.own.bits;
-    if (diskBytes > before) markRange(tail, this.granularityBytes, before, diskBytes - before);
+    this.bits = this.bits.resized(this.granules());
+    this.successor = this.successor?.resized(this.granules());
+    const newest = this.successor ?? this.bits;
+    if (diskBytes > before) markRange(newest, this.granularityBytes, before, diskBytes - before);
   }
 
   private has(obstacle: Obstacle): boolean {
@@ -200,10 +194,10 @@ export class DirtyBitmap {
   }
 
   private replaceBits(bits: BitArray): () => void {
-    const before = this.own.bits;
-    this.own.bits = bits;
+    const before = this.bits;
+    this.bits = bits;
     return () => {
-      this.own.bits = before;
+      this.bits = before;
     };
   }
 
