@@ -25,9 +25,9 @@ function isUpToDate() {
 
 if (!isUpToDate()) {
   console.log('Installing the npm packages');
-  // No package needs its install script: those with binaries ship them. The tests need the development packages
-  // whatever NODE_ENV says.
-  const options = ['--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
-  const { status } = spawnSync('npm', ['ci', ...options], { cwd: root, stdio: 'inherit' });
+  // Not `npm ci`: it refuses the lock file where the registry lacks the binaries of some other platform. No package
+  // needs its install script, and the tests need the development packages whatever NODE_ENV says.
+  const options = ['--no-save', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'];
+  const { status } = spawnSync('npm', ['install', ...options], { cwd: root, stdio: 'inherit' });
   process.exitCode = status ?? 1;
 }
