@@ -19,17 +19,29 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
+const unitNames = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
 /** Bytes as a person reads them: `64 KiB`, `1.5 GiB`, `512 B`. */
 export function formatSize(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let value = bytes;
   let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
+  while (value >= 1024 && unit < unitNames.length - 1) {
     value /= 1024;
     unit++;
   }
   const digits = Number.isInteger(value) || value >= 100 ? 0 : 1;
-  return `${value.toFixed(digits)} ${units[unit]}`;
+  return `${value.toFixed(digits)} ${unitNames[unit]}`;
+}
+
+/** Bytes in the largest unit that needs no fraction: `1536 MiB`. */
+export function formatExactSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value > 0 && value % 1024 === 0 && unit < unitNames.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value} ${unitNames[unit]}`;
 }
 
 export function isPowerOfTwo(value: number): boolean {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatSize, GIB, isPowerOfTwo, KIB, MIB, parseSize, TIB } from '../../src/base/units.js';
+import { formatExactSize, formatSize, GIB, isPowerOfTwo, KIB, MIB, parseSize, TIB } from '../../src/base/units.js';
 
 test.each([
   ['512', 512],
@@ -24,6 +24,17 @@ test('sizes are written for people', () => {
     '512 B',
     '64 KiB',
     '1.5 GiB',
+    '16 TiB',
+  ]);
+});
+
+test('sizes are written exactly where it counts', () => {
+  expect([0, 512, 1000, 64 * KIB, 1.5 * GIB, 16 * TIB].map(formatExactSize)).toEqual([
+    '0 B',
+    '512 B',
+    '1000 B',
+    '64 KiB',
+    '1536 MiB',
     '16 TiB',
   ]);
 });
