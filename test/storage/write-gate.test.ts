@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest';
+import { BugError } from '../../src/base/assert.js';
+import { OK, WOULD_BLOCK } from '../../src/base/errno.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { WriteGate } from '../../src/storage/write-gate.js';
+import { FaultyDevice } from '../support/faulty-device.js';
+
+const data = Buffer.alloc(512, 7);
+
+function gated() {
+  const disk = new FaultyDevice(new MemoryDevice(65_536));
+  const waits: number[] = [];
+  return { disk, waits, gate: new WriteGate(disk, (milliseconds) => waits.push(milliseconds)) };
+}
+
+/** Lets everything run that can run without a timer. */
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+test('open, it lets every change through', async () => {
+  const { gate, waits } = gated();
+  expect(gate.writeNow(data, 0, 512, 0)).toBe(OK);
+  expect(await gate.write(data, 0, 512, 0)).toBe(OK);
+  expect(await gate.zero(0, 512, { keepAllocated: false, fastOnly: false })).toBe(OK);
+  expect(await gate.trim(0, 512)).toBe(OK);
+  expect(waits).toEqual([]);
+});
+
+test('closed, it holds back every change, and lets reads and flushes pass', async () => {
+  const { gate, waits } = gated();
+  await gate.quiesce();
+  expect(gate.writeNow(data, 0, 512, 0)).toBe(WOULD_BLOCK);
+  let changed = 0;
+  const changes = [
+    gate.write(data, 0, 512, 0),
+    gate.zero(512, 512, { keepAllocated: false, fastOnly: false }),
+    gate.trim(1024, 512),
+  ].map((change) => change.then(() => changed++));
+  const target = Buffer.alloc(512);
+  expect(gate.readNow(target, 0, 512, 0)).toBe(OK);
+  expect(await gate.flush()).toBe(OK);
+  await settle();
+  expect(changed).toBe(0);
+  expect(target.every((byte) => byte === 0)).toBe(true);
+  gate.resume();
+  await Promise.all(changes);
+  expect(changed).toBe(3);
+  expect(waits).toHaveLength(3);
+});
+
+test('quiescing waits for the changes in flight', async () => {
+  const { gate, disk } = gated();
+  disk.hold();
+  const write = gate.write(data, 0, 512, 0);
+  let quiet = false;
+  const quiesced = gate.quiesce().then(() => {
+    quiet = true;
+  });
+  await settle();
+  expect(quiet).toBe(false);
+  disk.release();
+  await write;
+  await quiesced;
+  gate.resume();
+});
+
+test('a gate that is closed again at once holds back what waited', async () => {
+  const { gate, disk } = gated();
+  await gate.quiesce();
+  let written = false;
+  const write = gate.write(data, 0, 512, 0).then(() => {
+    written = true;
+  });
+  gate.resume();
+  disk.hold();
+  const quiesced = gate.quiesce();
+  await settle();
+  disk.release();
+  await quiesced;
+  const writtenBeforeTheCut = written;
+  await settle();
+  expect(written).toBe(writtenBeforeTheCut);
+  gate.resume();
+  await write;
+});
+
+test('closing it twice, or opening it twice, is a bug', async () => {
+  const { gate } = gated();
+  expect(() => gate.resume()).toThrow(BugError);
+  await gate.quiesce();
+  expect(() => gate.quiesce()).toThrow(BugError);
+  gate.resume();
+});
