@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
-import { extentsOf } from '../../src/client/block-status-walk.js';
+import { collectExtents } from '../../src/cli/map-survey.js';
 import { listContexts, listExports } from '../../src/client/listing.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeDirtyImage, startNbdkit, startNbdServer, startQemuNbd } from '../support/nbd-peers.js';
@@ -12,17 +12,10 @@ import { scratchFolder } from '../support/scratch-folder.js';
 const DIRTY = 'qemu:dirty-bitmap:nightly';
 const BASE = 'base:allocation';
 
-/** All extents of one context, equal neighbours merged, as [offset, length, status]. */
+/** All extents of one context as [offset, length, status]. */
 async function extents(client: NbdClient, context: string): Promise<[number, number, number][]> {
-  const all: [number, number, number][] = [];
-  for await (const window of client.extents()) {
-    for (const { offset, length, status } of extentsOf(window, context)) {
-      const last = all.at(-1);
-      if (last?.[2] === status) last[1] += length;
-      else all.push([offset, length, status]);
-    }
-  }
-  return all;
+  const found = (await collectExtents(client)).find(({ name }) => name === context);
+  return found!.extents.map(({ offset, length, status }) => [offset, length, status]);
 }
 
 const nbdinfo = (...args: string[]) => JSON.parse(execFileSync('nbdinfo', ['--json', ...args], { encoding: 'utf8' }));

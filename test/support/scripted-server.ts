@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -82,7 +81,7 @@ export class ScriptedPeer {
       const data = this.socket.read(length) as Buffer | null;
       if (data?.length === length) return data;
       if (this.socket.readableEnded || this.socket.destroyed) throw new ClientLeft();
-      await Promise.race([once(this.socket, 'readable'), once(this.socket, 'close')]);
+      await nextNews(this.socket);
     }
   }
 
@@ -124,6 +123,18 @@ export class ScriptedPeer {
       length: header.readUInt32BE(24),
     };
   }
+}
+
+/** Resolves when the socket has something to read, or has come to its end. */
+function nextNews(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ['readable', 'close'];
+    const settle = () => {
+      for (const event of events) socket.off(event, settle);
+      resolve();
+    };
+    for (const event of events) socket.on(event, settle);
+  });
 }
 
 /** How a script ends when the client has gone: most tests want just that. */
