@@ -29,7 +29,8 @@ describe('reads of the page cache', () => {
     const pool = Buffer.alloc(64, '.');
     const slice = pool.subarray(16, 32);
     expect(posix.readCachedNow(fd, slice, 2, 3, 4)).toBe(3);
-    expect(pool.toString()).toBe(`${'.'.repeat(18)}efg${'.'.repeat(43)}`);
+    expect(posix.readCachedNow(fd, slice, 6, 2, 0)).toBe(2);
+    expect(pool.toString()).toBe(`${'.'.repeat(18)}efg.ab${'.'.repeat(40)}`);
   });
 
   it('tell two slices of one buffer apart', () => {
