@@ -1,0 +1,41 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { measureColdReads } from './cold-reads.js';
+import { parseOptions } from './options.js';
+import { formatReport } from './report.js';
+import { type BenchRun, measureThroughput } from './throughput.js';
+
+const TMPFS = '/dev/shm';
+
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('interrupted')));
+
+async function inScratchFolder<T>(parent: string, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(parent, 'tidemark-bench-'));
+  try {
+    return await work(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function bench(): Promise<void> {
+  const options = parseOptions(process.argv);
+  const run: BenchRun = { options, signal: interrupted.signal, log: (line) => console.log(line) };
+  const startedAt = new Date();
+  const throughput =
+    options.cases.length > 0 ? await inScratchFolder(TMPFS, (folder) => measureThroughput(run, folder)) : [];
+  const coldReads = options.coldReads ? await inScratchFolder(tmpdir(), (folder) => measureColdReads(run, folder)) : [];
+  const minutes = (Date.now() - startedAt.getTime()) / 60_000;
+  const report = formatReport({ throughput, coldReads, startedAt, minutes }, options);
+  console.log(`\n${report}`);
+  if (options.output) await writeFile(options.output, report);
+}
+
+try {
+  await bench();
+} catch (error) {
+  console.error(interrupted.signal.aborted ? 'interrupted' : error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+
+const STOP_SECONDS = 10;
+
+export type CommandLine = readonly [program: string, ...args: string[]];
+
+/** The same program, on one processor core only. */
+export function onCore(core: number, commandLine: CommandLine): CommandLine {
+  return ['taskset', '--cpu-list', String(core), ...commandLine];
+}
+
+/** A program that runs beside the bench. Whoever starts one disposes of it; an aborted `signal` ends it as well. */
+export class Program implements AsyncDisposable {
+  /** What it wrote so far, on both outputs. */
+  output = '';
+  private readonly command: string;
+  private readonly child: ChildProcess;
+  private readonly exited: Promise<number | null>;
+
+  constructor([command, ...args]: CommandLine, signal: AbortSignal) {
+    this.command = command;
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+    }
+    this.child = child;
+    this.exited = new Promise((resolve, reject) => child.once('error', reject).once('exit', resolve));
+    this.exited.catch(() => {});
+  }
+
+  get hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null || this.child.pid === undefined;
+  }
+
+  /** Waits for its end and resolves to what it wrote. Rejects when it failed. */
+  async finished(): Promise<string> {
+    const code = await this.exited;
+    if (code !== 0) throw new Error(`${this.command} failed (exit code ${code}):\n${this.output}`);
+    return this.output;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill('SIGTERM');
+    const kill = setTimeout(() => this.child.kill('SIGKILL'), STOP_SECONDS * 1000);
+    await this.exited.catch(() => {});
+    clearTimeout(kill);
+  }
+}

@@ -1,0 +1,101 @@
+import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Daemon } from './daemon.js';
+import { type CommandLine, onCore, Program } from './program.js';
+
+export const serverNames = ['tidemark', 'qemu-nbd', 'nbdkit', 'nbd-server'] as const;
+export type ServerName = (typeof serverNames)[number];
+
+export interface Image {
+  readonly path: string;
+  readonly exportName: string;
+}
+
+export interface ServeOptions {
+  readonly images: readonly [Image, ...Image[]];
+  /** An empty folder for its socket and its state. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly pin: boolean;
+}
+
+/** Begins to serve the images on `socket`. Peers serve the first image only. */
+type Start = (socket: string, options: ServeOptions) => AsyncDisposable | Promise<AsyncDisposable>;
+
+const START_SECONDS = 30;
+const tidemark = resolve(import.meta.dirname, '../../../../dist/main.js');
+
+const starts: Readonly<Record<ServerName, Start>> = {
+  tidemark(socket, options) {
+    const specs = options.images.map(({ path, exportName }) => `${exportName}=${path},bitmap=nightly,bitmap=weekly`);
+    const exports = specs.flatMap((spec) => ['--export', spec]);
+    const state = join(options.folder, 'state');
+    return run([process.execPath, tidemark, 'serve', ...exports, '--unix', socket, '--state', state], options);
+  },
+
+  'qemu-nbd'(socket, options) {
+    const { path, exportName } = options.images[0];
+    const manner = ['--format=raw', '--cache=writeback', '--aio=io_uring', '--persistent', '--shared=0'];
+    return run(['qemu-nbd', ...manner, '-x', exportName, '-k', socket, path], options);
+  },
+
+  nbdkit(socket, options) {
+    return run(['nbdkit', '--foreground', '--unix', socket, 'file', options.images[0].path], options);
+  },
+
+  async 'nbd-server'(socket, { images: [{ path, exportName }], folder, signal, pin }) {
+    const configuration = join(folder, 'nbd-server.conf');
+    const pidFile = join(folder, 'nbd-server.pid');
+    await writeFile(configuration, `[generic]\nunixsock = ${socket}\n[${exportName}]\nexportname = ${path}\n`);
+    // In the foreground it would serve one client and end.
+    const commandLine: CommandLine = ['nbd-server', '-C', configuration, '-p', pidFile];
+    return await Daemon.start(pin ? onCore(0, commandLine) : commandLine, pidFile, signal);
+  },
+};
+
+function run(commandLine: CommandLine, { pin, signal }: ServeOptions): Program {
+  return new Program(pin ? onCore(0, commandLine) : commandLine, signal);
+}
+
+export interface RunningServer extends AsyncDisposable {
+  readonly name: ServerName;
+  uri(image: Image): string;
+}
+
+export async function startServer(name: ServerName, options: ServeOptions): Promise<RunningServer> {
+  const socket = join(options.folder, 'nbd.sock');
+  const program = await starts[name](socket, options);
+  const dispose = () => program[Symbol.asyncDispose]();
+  try {
+    await waitUntilItListens(name, program, socket);
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return {
+    name,
+    uri: ({ exportName }) => `nbd+unix:///${exportName}?socket=${socket}`,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+async function waitUntilItListens(name: ServerName, program: AsyncDisposable, socket: string): Promise<void> {
+  for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(20)) {
+    if (await accepts(socket)) return;
+    if (program instanceof Program && program.hasEnded) throw new Error(`${name} ended at once:\n${program.output}`);
+  }
+  throw new Error(`${name} does not listen after ${START_SECONDS} s`);
+}
+
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
+}
