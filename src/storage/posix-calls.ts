@@ -6,7 +6,6 @@ export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
 /** Modes of `fallocate`; none of them changes the size of the file. */
-export const ALLOCATE = 0x01;
 export const PUNCH_HOLE = 0x01 | 0x02;
 export const ZERO_RANGE = 0x01 | 0x10;
 
@@ -40,7 +39,7 @@ export interface Posix {
   readonly byteLockedNow: (fd: number, offset: number) => CallResult;
 }
 
-export type ReadCall<Result> = (fd: number, target: Buffer, start: number, length: number, offset: number) => Result;
-export type WriteCall<Result> = (fd: number, source: Buffer, start: number, length: number, offset: number) => Result;
-export type SeekCall<Result> = (fd: number, offset: number, whence: SeekWhence) => Result;
+type ReadCall<Result> = (fd: number, target: Buffer, start: number, length: number, offset: number) => Result;
+type WriteCall<Result> = (fd: number, source: Buffer, start: number, length: number, offset: number) => Result;
+type SeekCall<Result> = (fd: number, offset: number, whence: SeekWhence) => Result;
 export type SeekWhence = typeof SEEK_END | typeof SEEK_DATA | typeof SEEK_HOLE;
