@@ -19,6 +19,7 @@ export const errorCatalogue = {
   BITMAP_INCOMPATIBLE: { status: 409, title: 'The bitmaps do not describe the same disk' },
   BITMAP_HAS_SUCCESSOR: { status: 409, title: 'The bitmap already has a successor' },
   BITMAP_NO_SUCCESSOR: { status: 409, title: 'The bitmap has no successor' },
+  STORE_UNUSABLE: { status: 503, title: 'The store of bitmaps cannot be used' },
   SHUTTING_DOWN: { status: 503, title: 'The server is stopping' },
   INTERNAL: { status: 500, title: 'A bug in tidemark' },
 } as const satisfies Record<string, { status: number; title: string }>;

@@ -2,7 +2,12 @@ import { assert } from '../base/assert.js';
 import { IndexSet, lowestBit } from './index-set.js';
 
 const WORD_BITS = 32;
+const WORD_BYTES = 4;
 const ALL_ONES = 0xffffffff;
+
+/** Bits that are stored together: 8 KiB, which is 4 GiB of a disk at a granularity of 64 KiB. */
+export const PAGE_BITS = 2 ** 16;
+const PAGE_WORDS = PAGE_BITS / WORD_BITS;
 
 /** Enough for 512 MiB of bits, which is more than any bitmap may have. */
 const MAX_BITS = 2 ** 32;
@@ -77,6 +82,24 @@ export class BitArray {
     const copy = new BitArray(length);
     this.eachRun(0, Math.min(length, this.length), (from, end) => copy.setRange(from, end));
     return copy;
+  }
+
+  get pageCount(): number {
+    return Math.ceil(this.length / PAGE_BITS);
+  }
+
+  /** A copy of a page, little-endian and without the zeroes at its end; undefined when no bit of it is set. */
+  page(index: number): Buffer | undefined {
+    const words = this.words.subarray(index * PAGE_WORDS, (index + 1) * PAGE_WORDS);
+    let used = words.length;
+    while (used > 0 && words[used - 1] === 0) used--;
+    return used === 0 ? undefined : Buffer.from(Buffer.from(words.buffer, words.byteOffset, used * WORD_BYTES));
+  }
+
+  /** Sets the bits that `page` gave, in addition to those that are set. */
+  loadPage(index: number, page: Buffer): void {
+    const words = Math.min(page.length / WORD_BYTES, this.words.length - index * PAGE_WORDS);
+    for (let i = 0; i < words; i++) this.setInWord(index * PAGE_WORDS + i, page.readUInt32LE(i * WORD_BYTES));
   }
 
   private setInWord(word: number, mask: number): boolean {

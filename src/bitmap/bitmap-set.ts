@@ -1,6 +1,8 @@
 import { CodedError } from '../base/coded-error.js';
+import { type Errno, OK } from '../base/errno.js';
 import type { BitArray } from './bit-array.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
+import type { ChangeRecorder } from './change-recorder.js';
 import { DirtyBitmap } from './dirty-bitmap.js';
 
 export interface NewBitmap {
@@ -15,12 +17,16 @@ export interface NewBitmap {
 /** Takes back one change, as long as nothing else has changed since. */
 export type Undo = () => void;
 
-/** The bitmaps of one disk, in the order in which they were added. */
-export class BitmapSet {
+/**
+ * The bitmaps of one disk, in the order in which they were added. It records changes in memory alone, so it never waits;
+ * what persistent bitmaps need besides is the write-intent log's.
+ */
+export class BitmapSet implements ChangeRecorder {
   private readonly bitmaps = new Map<string, DirtyBitmap>();
-  /** The bits that take writes now, and the granularity of each: what `markDirty` goes through. */
+  /** The bits that take writes now, and the granularity of each, those of persistent bitmaps first. */
   private recordingBits: BitArray[] = [];
   private recordingGranularities: number[] = [];
+  private persistentRecording = 0;
 
   constructor(private diskBytes: number) {}
 
@@ -49,6 +55,32 @@ export class BitmapSet {
       const granularityBytes = this.recordingGranularities[i]!;
       this.recordingBits[i]!.setRange(Math.floor(offset / granularityBytes), Math.floor(last / granularityBytes) + 1);
     }
+  }
+
+  recordNow(offset: number, length: number): boolean {
+    this.markDirty(offset, length);
+    return true;
+  }
+
+  async record(offset: number, length: number): Promise<Errno> {
+    this.markDirty(offset, length);
+    return OK;
+  }
+
+  get hasPersistentRecording(): boolean {
+    return this.persistentRecording > 0;
+  }
+
+  /** Whether a write to the range would leave every persistent bitmap as it is, because all of it is dirty already. */
+  isPersistentlyDirty(offset: number, length: number): boolean {
+    const last = offset + length - 1;
+    for (let i = 0; i < this.persistentRecording; i++) {
+      const granularityBytes = this.recordingGranularities[i]!;
+      const from = Math.floor(offset / granularityBytes);
+      const end = Math.floor(last / granularityBytes) + 1;
+      if (this.recordingBits[i]!.nextClear(from, end) >= 0) return false;
+    }
+    return true;
   }
 
   /** @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
@@ -158,11 +190,11 @@ export class BitmapSet {
   }
 
   private refresh(): void {
-    const recording = this.list().flatMap((bitmap) => {
-      const bits = bitmap.recordingBits();
-      return bits ? [{ bits, granularityBytes: bitmap.granularityBytes }] : [];
-    });
-    this.recordingBits = recording.map(({ bits }) => bits);
-    this.recordingGranularities = recording.map(({ granularityBytes }) => granularityBytes);
+    const bitmaps = this.list();
+    const persistent = bitmaps.filter((bitmap) => bitmap.persistent && bitmap.recording);
+    const transient = bitmaps.filter((bitmap) => !bitmap.persistent && bitmap.recording);
+    this.persistentRecording = persistent.length;
+    this.recordingBits = [...persistent, ...transient].map((bitmap) => bitmap.recordingBits()!);
+    this.recordingGranularities = [...persistent, ...transient].map((bitmap) => bitmap.granularityBytes);
   }
 }

@@ -104,9 +104,9 @@ export class DirtyBitmap {
     });
   }
 
-  /** Marks every granule that the range touches, in the bitmap itself. */
-  mark(offset: number, length: number): void {
-    markRange(this.bits, this.granularityBytes, offset, length);
+  /** The bits themselves, and the successor's, for whoever stores them; replaced by others as the bitmap changes. */
+  get arrays(): { readonly bits: BitArray; readonly successor: BitArray | undefined } {
+    return { bits: this.bits, successor: this.successor };
   }
 
   enable(): void {

@@ -1,41 +1,42 @@
-import type { Errno, WOULD_BLOCK } from '../base/errno.js';
+import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { BlockDevice, ZeroOptions } from '../storage/block-device.js';
 import { FilterDevice } from '../storage/filter-device.js';
-import type { BitmapSet } from './bitmap-set.js';
+import type { ChangeRecorder } from './change-recorder.js';
 
 /**
- * Records what changes: every range is marked in the recording bitmaps before it is handed to storage. A change that
- * fails, or has to be asked for again, leaves its marks: dirty bits are a superset of the truth, never less.
+ * Records what changes, before it is handed to storage. A change that fails, or has to be asked for again, stays
+ * recorded: dirty bits are a superset of the truth, never less.
  */
 export class TrackingDevice extends FilterDevice {
   constructor(
     inner: BlockDevice,
-    private readonly bitmaps: BitmapSet,
+    private readonly recorder: ChangeRecorder,
   ) {
     super(inner);
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    this.mark(offset, length);
+    if (length > 0 && !this.recorder.recordNow(offset, length)) return WOULD_BLOCK;
     return this.inner.writeNow(source, start, length, offset);
   }
 
   override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    this.mark(offset, length);
-    return this.inner.write(source, start, length, offset);
+    return this.change(offset, length, () => this.inner.write(source, start, length, offset));
   }
 
   override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    this.mark(offset, length);
-    return this.inner.zero(offset, length, options);
+    return this.change(offset, length, () => this.inner.zero(offset, length, options));
   }
 
   override trim(offset: number, length: number): Promise<Errno> {
-    this.mark(offset, length);
-    return this.inner.trim(offset, length);
+    return this.change(offset, length, () => this.inner.trim(offset, length));
   }
 
-  private mark(offset: number, length: number): void {
-    if (length > 0) this.bitmaps.markDirty(offset, length);
+  private async change(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {
+    if (length > 0 && !this.recorder.recordNow(offset, length)) {
+      const errno = await this.recorder.record(offset, length);
+      if (errno !== OK) return errno;
+    }
+    return make();
   }
 }

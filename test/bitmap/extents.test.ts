@@ -91,7 +91,7 @@ test('a list that is full ends the extents early, and they still begin at the of
     enabled: true,
     persistent: false,
   });
-  for (const granule of [1, 3, 5]) bitmap.mark(granule * 512, 512);
+  for (const granule of [1, 3, 5]) bitmap.recordingBits()!.setRange(granule, granule + 1);
   const list = new ExtentList(2);
   bitmap.extents(100, 4000, list);
   expect(list.lengths).toEqual([412, 512]);

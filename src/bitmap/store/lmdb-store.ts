@@ -1,0 +1,68 @@
+import { type Key as LmdbKey, open, type RootDatabase } from 'lmdb';
+import { CodedError } from '../../base/coded-error.js';
+import type { Change, Key, KeyValueStore } from './key-value-store.js';
+
+/** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
+export const FORMAT_VERSION = 1;
+const FORMAT_KEY: Key = ['format'];
+
+/** Behind every string and number that a key part may be. */
+const AFTER_ALL_PARTS = Buffer.from([0xff]);
+
+/** The store in an LMDB environment, for one process at a time: whoever opens it holds a lock of the state directory. */
+export class LmdbStore implements KeyValueStore {
+  private constructor(private readonly database: RootDatabase<Buffer, LmdbKey>) {}
+
+  /** @throws CodedError STORE_UNUSABLE */
+  static async open(directory: string): Promise<LmdbStore> {
+    const store = new LmdbStore(openDatabase(directory));
+    const stored = store.get(FORMAT_KEY);
+    if (!stored) {
+      await store.commit([{ key: FORMAT_KEY, value: Buffer.from([FORMAT_VERSION]) }]);
+    } else if (stored[0]! > FORMAT_VERSION) {
+      await store.close();
+      throw new CodedError(
+        'STORE_UNUSABLE',
+        `the store in ${directory} has format ${stored[0]}, and this program knows formats up to ${FORMAT_VERSION}`,
+        'start the newer tidemark that wrote it, or choose another --state directory',
+      );
+    }
+    return store;
+  }
+
+  async commit(changes: readonly Change[]): Promise<void> {
+    await this.database.batch(() => {
+      for (const { key, value } of changes) {
+        if (value) void this.database.put([...key], value);
+        else void this.database.remove([...key]);
+      }
+    });
+  }
+
+  get(key: Key): Buffer | undefined {
+    return this.database.get([...key]);
+  }
+
+  *entries(prefix: Key): Iterable<{ key: Key; value: Buffer }> {
+    const range = { start: [...prefix], end: [...prefix, AFTER_ALL_PARTS] };
+    for (const { key, value } of this.database.getRange(range)) yield { key: key as Key, value };
+  }
+
+  close(): Promise<void> {
+    return this.database.close();
+  }
+}
+
+function openDatabase(directory: string): RootDatabase<Buffer, LmdbKey> {
+  try {
+    // With overlappingSync a commit would resolve before it is durable.
+    return open({ path: directory, encoding: 'binary', overlappingSync: false });
+  } catch (cause) {
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `the store in ${directory} cannot be opened: ${(cause as Error).message}`,
+      'see that the directory is there, writable and not full',
+      { cause },
+    );
+  }
+}
