@@ -1,0 +1,33 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { freePort } from './free-port.js';
+import { type Peer, startPeer } from './peer.js';
+import { scratchFolder } from './scratch-folder.js';
+
+export const tidemarkProgram = resolve(import.meta.dirname, '../../dist/main.js');
+
+export interface Tidemark extends Peer {
+  /** An export's URI on the unix socket. */
+  uri(exportName: string): string;
+  readonly port: number;
+  /** Path of the control socket. */
+  readonly control: string;
+}
+
+/** Starts tidemark as its users do, with one `--export` for each of `specs`; it is gone when the test is over. */
+export async function startTidemark(...specs: string[]): Promise<Tidemark> {
+  if (!existsSync(tidemarkProgram)) throw new Error('tidemark is not built: run `npm run build` first');
+  const folder = scratchFolder();
+  const [socket, control, port] = [join(folder, 'nbd.sock'), join(folder, 'control.sock'), await freePort()];
+  const peer = await startPeer(
+    process.execPath,
+    [
+      ...[tidemarkProgram, 'serve'],
+      ...specs.flatMap((spec) => ['--export', spec]),
+      ...['--unix', socket, '--listen', `127.0.0.1:${port}`],
+      ...['--state', join(folder, 'state'), '--control', control],
+    ],
+    { path: socket },
+  );
+  return { ...peer, uri: (exportName) => `nbd+unix:///${exportName}?socket=${socket}`, port, control };
+}
