@@ -20,6 +20,9 @@ export const errorCatalogue = {
   BITMAP_HAS_SUCCESSOR: { status: 409, title: 'The bitmap already has a successor' },
   BITMAP_NO_SUCCESSOR: { status: 409, title: 'The bitmap has no successor' },
   STORE_UNUSABLE: { status: 503, title: 'The store of bitmaps cannot be used' },
+  STORE_IN_DOUBT: { status: 503, title: 'It is not known whether the store holds the change' },
+  FLUSH_FAILED: { status: 503, title: 'The disk could not be flushed' },
+  EXPORT_IN_USE: { status: 409, title: 'Clients are connected to the export' },
   SHUTTING_DOWN: { status: 503, title: 'The server is stopping' },
   INTERNAL: { status: 500, title: 'A bug in tidemark' },
 } as const satisfies Record<string, { status: number; title: string }>;

@@ -14,6 +14,15 @@ export interface NewBitmap {
   readonly persistent?: boolean;
 }
 
+/** What is kept of a bitmap between two runs; `bits` and `successor` are the numbers of its arrays. */
+export interface StoredState {
+  readonly granularityBytes: number;
+  readonly enabled: boolean;
+  readonly inconsistent?: string;
+  readonly bits: number;
+  readonly successor?: number;
+}
+
 /** Takes back one change, as long as nothing else has changed since. */
 export type Undo = () => void;
 
@@ -100,6 +109,20 @@ export class BitmapSet implements ChangeRecorder {
     return this.changed(() => this.drop(bitmap));
   }
 
+  /** Adds a persistent bitmap as it was stored; `load` fills an array by its number. */
+  restore(name: string, stored: StoredState, load: (array: BitArray, number: number) => void): void {
+    const { granularityBytes, enabled, inconsistent, bits, successor } = stored;
+    const bitmap = new DirtyBitmap({ name, diskBytes: this.diskBytes, granularityBytes, enabled, persistent: true });
+    load(bitmap.arrays.bits, bits);
+    if (successor !== undefined) {
+      bitmap.createSuccessor();
+      load(bitmap.arrays.successor!, successor);
+    }
+    if (inconsistent !== undefined) bitmap.markInconsistent(inconsistent);
+    this.bitmaps.set(name, bitmap);
+    this.refresh();
+  }
+
   remove(name: string): Undo {
     const bitmap = this.get(name);
     bitmap.check('remove');
@@ -158,10 +181,15 @@ export class BitmapSet implements ChangeRecorder {
     this.refresh();
   }
 
-  /** Follows the disk to another size: a new tail is dirty everywhere. @throws CodedError BITMAP_BUSY on shrinking */
-  resize(diskBytes: number): void {
+  /** @throws CodedError BITMAP_BUSY on shrinking; BITMAP_INVALID when a bitmap would be too large */
+  checkResize(diskBytes: number): void {
     if (diskBytes < this.diskBytes) for (const bitmap of this.list()) bitmap.check('shrink');
     for (const bitmap of this.list()) checkGranularity(bitmap.granularityBytes, diskBytes);
+  }
+
+  /** Follows the disk to another size: a new tail is dirty everywhere. @throws as `checkResize` */
+  resize(diskBytes: number): void {
+    this.checkResize(diskBytes);
     for (const bitmap of this.list()) bitmap.resize(diskBytes);
     this.diskBytes = diskBytes;
     this.refresh();

@@ -13,7 +13,7 @@ export interface ContextSurvey {
   runs: number;
 }
 
-export interface DescribedExtent {
+interface DescribedExtent {
   readonly offset: number;
   length: number;
   readonly status: number;

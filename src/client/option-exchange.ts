@@ -40,7 +40,7 @@ export function* greet(send: Send): Dialogue<Greeting> {
   };
 }
 
-export interface OptionReplyMessage {
+interface OptionReplyMessage {
   readonly type: number;
   readonly data: Buffer;
 }

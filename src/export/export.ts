@@ -1,5 +1,11 @@
+import { CodedError } from '../base/coded-error.js';
+import { errnoName, OK } from '../base/errno.js';
+import { Turnstile } from '../base/turnstile.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
+import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
+import { TrackingDevice } from '../bitmap/tracking-device.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
+import { WriteGate } from '../storage/write-gate.js';
 import type { MetadataContext } from './metadata-context.js';
 import { AllocationContext, BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, DirtyBitmapContext } from './metadata-context.js';
 
@@ -12,14 +18,24 @@ export interface ExportConnection {
   describe(): ConnectionSummary;
 }
 
-export interface ConnectionSummary {
+/** What clients did with an export, since it is served. */
+export interface ExportCounters {
+  requests: number;
+  failedRequests: number;
+  bytesRead: number;
+  bytesWritten: number;
+}
+
+export interface ConnectionSummary extends Readonly<ExportCounters> {
   readonly id: number;
   readonly client: string;
   readonly connectedAt: string;
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-  readonly requests: number;
-  readonly failedRequests: number;
+}
+
+/** A device that can follow its image to another size. */
+export interface Disk extends BlockDevice {
+  /** @throws CodedError IMAGE_UNUSABLE */
+  resize?(sizeBytes: number): Promise<void>;
 }
 
 export interface ExportParts {
@@ -28,21 +44,33 @@ export interface ExportParts {
   /** Where the data is, for people. */
   readonly path: string;
   readonly readOnly: boolean;
-  /** The top of the device stack. */
-  readonly device: BlockDevice;
+  /** The bottom of the device stack, which the export closes. */
+  readonly disk: Disk;
   readonly bitmaps: BitmapSet;
+  /** Keeps the bitmaps in the store; undefined when they live in memory alone. */
+  readonly persistence?: PersistentBitmaps | undefined;
 }
 
-/** A named disk served over NBD: the device that requests go to, its bitmaps, and who is connected. */
+/**
+ * A named disk served over NBD: the stack of devices that requests go through (gate, tracking, disk), its bitmaps, and
+ * who is connected.
+ */
 export class Export {
   readonly name: string;
   readonly description: string;
   readonly path: string;
   readonly readOnly: boolean;
-  readonly device: BlockDevice;
+  /** The top of the device stack. */
+  readonly device: WriteGate;
   readonly bitmaps: BitmapSet;
+  readonly persistence: PersistentBitmaps | undefined;
   readonly connections = new Set<ExportConnection>();
+  /** Whoever stops the export for an instant passes here, one at a time. */
+  readonly cuts = new Turnstile(1);
+  private readonly disk: Disk;
   private readonly allocation: AllocationContext;
+  /** What connections that are gone have done. */
+  private readonly past: ExportCounters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
   private closing = false;
 
   constructor(parts: ExportParts) {
@@ -50,9 +78,11 @@ export class Export {
     this.description = parts.description;
     this.path = parts.path;
     this.readOnly = parts.readOnly;
-    this.device = parts.device;
+    this.disk = parts.disk;
     this.bitmaps = parts.bitmaps;
-    this.allocation = new AllocationContext(parts.device);
+    this.persistence = parts.persistence;
+    this.device = new WriteGate(new TrackingDevice(parts.disk, parts.persistence?.intents ?? parts.bitmaps));
+    this.allocation = new AllocationContext(this.device);
   }
 
   get sizeBytes(): number {
@@ -85,14 +115,82 @@ export class Export {
   }
 
   detach(connection: ExportConnection): void {
-    this.connections.delete(connection);
+    if (this.connections.delete(connection)) addTo(this.past, connection.describe());
   }
 
-  /** Drains every connection, makes the data durable, and releases the disk. */
-  async close(): Promise<void> {
-    this.closing = true;
-    await Promise.all([...this.connections].map((connection) => connection.drain()));
-    if (!this.readOnly) await this.device.flush();
-    await this.device.close();
+  counters(): ExportCounters {
+    const total = { ...this.past };
+    for (const connection of this.connections) addTo(total, connection.describe());
+    return total;
   }
+
+  /** @throws CodedError EXPORT_NOT_FOUND once the export is being closed */
+  assertServed(): void {
+    if (this.closing) {
+      throw new CodedError('EXPORT_NOT_FOUND', `the export "${this.name}" is being closed`, 'wait until it is served');
+    }
+  }
+
+  /** Makes the data durable. @throws CodedError FLUSH_FAILED */
+  async flush(): Promise<void> {
+    if (this.readOnly) return;
+    const errno = await this.device.flush();
+    if (errno === OK) return;
+    throw new CodedError(
+      'FLUSH_FAILED',
+      `the disk of "${this.name}" could not be flushed: ${errnoName(errno)}`,
+      'see the log for the cause; remove the export and add it again once its storage is sound',
+    );
+  }
+
+  /**
+   * Serves another size from now on; the bitmaps call a new tail dirty. Clients see it when they connect anew.
+   * @throws CodedError IMAGE_UNUSABLE, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE
+   */
+  resize(sizeBytes: number): Promise<void> {
+    return this.cuts.pass(async () => {
+      this.assertServed();
+      this.checkResize(sizeBytes);
+      await this.device.quiesce();
+      try {
+        await this.disk.resize?.(sizeBytes);
+        if (this.persistence) await this.persistence.resize(sizeBytes);
+        else this.bitmaps.resize(sizeBytes);
+      } finally {
+        this.device.resume();
+      }
+    });
+  }
+
+  /** Drains every connection, makes the data and the bitmaps durable, and releases the disk. */
+  close(): Promise<void> {
+    this.closing = true;
+    return this.cuts.pass(async () => {
+      await Promise.all([...this.connections].map((connection) => connection.drain()));
+      try {
+        await this.flush();
+        await this.persistence?.close();
+      } finally {
+        await this.disk.close();
+      }
+    });
+  }
+
+  private checkResize(sizeBytes: number): void {
+    this.bitmaps.checkResize(sizeBytes);
+    if (sizeBytes < this.sizeBytes && this.connections.size > 0) {
+      throw new CodedError(
+        'EXPORT_IN_USE',
+        `"${this.name}" cannot shrink under its ${this.connections.size} clients`,
+        'disconnect them first',
+      );
+    }
+  }
+}
+
+function addTo(total: ExportCounters, more: ExportCounters): void {
+  total.requests += more.requests;
+  total.failedRequests += more.failedRequests;
+  total.bytesRead += more.bytesRead;
+  total.bytesWritten += more.bytesWritten;
 }

@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import { assert } from '../base/assert.js';
 import { EINTR } from '../base/errno.js';
+import { Turnstile } from '../base/turnstile.js';
 import { nodePosix } from './node-posix.js';
 import type { CallResult, Posix } from './posix-calls.js';
-import { Turnstile } from './turnstile.js';
 
 /*
  * The system calls that Node lacks, through koffi; the only file with foreign calls. The declarations and the layouts

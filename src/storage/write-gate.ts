@@ -1,7 +1,13 @@
 import { assert } from '../base/assert.js';
 import { type Errno, WOULD_BLOCK } from '../base/errno.js';
-import type { BlockDevice, ZeroOptions } from './block-device.js';
+import type { ZeroOptions } from './block-device.js';
 import { FilterDevice } from './filter-device.js';
+
+interface HeldChange {
+  /** By the clock of performance.now. */
+  readonly since: number;
+  readonly goOn: () => void;
+}
 
 /**
  * Lets changes through, and can be closed to them for an instant: `quiesce` waits for those in flight and holds back
@@ -12,15 +18,7 @@ export class WriteGate extends FilterDevice {
   private inFlight = 0;
   private closed = false;
   private drained: () => void = () => {};
-  private readonly held: (() => void)[] = [];
-
-  /** `onWait` is told how long each change was held back, in milliseconds. */
-  constructor(
-    inner: BlockDevice,
-    private readonly onWait: (milliseconds: number) => void = () => {},
-  ) {
-    super(inner);
-  }
+  private readonly held: HeldChange[] = [];
 
   /** Closes the gate; resolves when no change is in flight. The caller owes a `resume`, and is the only one who may. */
   quiesce(): Promise<void> {
@@ -32,11 +30,15 @@ export class WriteGate extends FilterDevice {
     });
   }
 
-  /** Opens the gate again, in the order in which changes came. */
-  resume(): void {
+  /** Opens the gate again, in the order in which changes came. Returns how long each was held back, in milliseconds. */
+  resume(): number[] {
     assert(this.closed, 'only a closed gate is opened');
     this.closed = false;
-    for (const goOn of this.held.splice(0)) goOn();
+    const now = performance.now();
+    return this.held.splice(0).map(({ since, goOn }) => {
+      goOn();
+      return now - since;
+    });
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
@@ -56,12 +58,12 @@ export class WriteGate extends FilterDevice {
   }
 
   private async pass(change: () => Promise<Errno>): Promise<Errno> {
-    const since = performance.now();
-    const held = this.closed;
     // It may have been closed anew before this change had its turn; once open, it is counted in the same breath.
-    while (this.closed) await new Promise<void>((goOn) => this.held.push(goOn));
+    while (this.closed) {
+      const since = performance.now();
+      await new Promise<void>((goOn) => this.held.push({ since, goOn }));
+    }
     this.inFlight++;
-    if (held) this.onWait(performance.now() - since);
     try {
       return await change();
     } finally {

@@ -14,7 +14,7 @@ const fourConnections = [
   `--offset_increment=${PART_BYTES}`,
   '--iodepth=32',
 ];
-const verified = ['--verify=crc32c', '--verify_fatal=1', '--do_verify=1'];
+const verified = ['--verify=crc32c', '--verify_state_save=0', '--verify_fatal=1', '--do_verify=1'];
 
 test.each([
   ['small blocks', '--bs=4k'],

@@ -5,7 +5,6 @@ import { onTestFinished } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
 import { MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
-import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { type NbdLimits, NbdListener } from '../../src/server/nbd-listener.js';
@@ -41,8 +40,7 @@ export async function memoryRegistry(served: readonly MemoryExport[]): Promise<E
     const disk = device ?? new MemoryDevice(DISK_BYTES);
     const set = new BitmapSet(disk.sizeBytes);
     for (const bitmap of bitmaps) set.add({ name: bitmap });
-    const top = new TrackingDevice(disk, set);
-    return new Export({ name, description, path: 'memory', readOnly, device: top, bitmaps: set });
+    return new Export({ name, description, path: 'memory', readOnly, disk, bitmaps: set });
   });
   for (const { name } of served) await registry.add({ name, path: 'memory' });
   return registry;

@@ -14,5 +14,6 @@ export const pageKey = (exportName: string, array: number, page: number): Key =>
 export const regionKey = (exportName: string, region: number): Key => ['region', exportName, region];
 
 export const allBitmaps = (exportName: string): Key => ['bitmap', exportName];
+export const allArrays = (exportName: string): Key => ['page', exportName];
 export const allPages = (exportName: string, array: number): Key => ['page', exportName, array];
 export const allRegions = (exportName: string): Key => ['region', exportName];

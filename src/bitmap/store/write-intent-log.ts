@@ -2,15 +2,16 @@ import { type Errno, errnoOf, OK } from '../../base/errno.js';
 import { MIB } from '../../base/units.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
-import type { BitmapSaver } from './bitmap-saver.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { allRegions, regionKey } from './keys.js';
+import type { StoredBitmaps } from './stored-bitmaps.js';
 
-/** A region is cold, without a mark in the store; about to be marked; or active, durably marked. */
+/** A region is cold, without a mark that counts; durably marked, and waiting for its first write; or active. */
 const COLD = 0;
-const ACTIVE = 1;
+const MARKED = 1;
+const ACTIVE = 2;
 
-/** After a run into a region whose predecessor is active, this many of those to come are marked along with it. */
+/** Where one region after the other is written, so many are marked before the writing gets there. */
 const REGIONS_AHEAD = 4;
 
 export const DEFAULT_REGION_BYTES = 16 * MIB;
@@ -25,9 +26,9 @@ export interface WriteIntentLogOptions {
   readonly maxActiveRegions: number;
   readonly store: KeyValueStore;
   readonly bitmaps: BitmapSet;
-  readonly saver: BitmapSaver;
-  /** Told when marks that a change waits for cannot be stored. True when the change may go on without. */
-  readonly onLostMarks: (error: Error) => boolean;
+  readonly stored: StoredBitmaps;
+  /** Told when the marks that a change waits for cannot be stored. True when the change may go on without. */
+  readonly onLostMarks: (errno: Errno) => boolean;
 }
 
 /**
@@ -40,11 +41,14 @@ export interface WriteIntentLogOptions {
  * believed, and nothing recorded on the strength of it, until one commit has written everything anew.
  */
 export class WriteIntentLog implements ChangeRecorder {
-  private readonly states: Uint8Array;
+  private diskBytes: number;
+  private states: Uint8Array;
   /** The turn of the cooling clock in which an active region was last written. */
-  private readonly lastWritten: Uint32Array;
+  private lastWritten: Uint32Array;
   private readonly active = new Set<number>();
   private readonly wanted = new Set<number>();
+  /** How many changes wait for the mark of a region. */
+  private readonly awaited = new Map<number, number>();
   /** Settles with the commit that the wanted marks go into. */
   private nextMarks: Promise<Errno> | undefined;
   /** Settles when the last commit asked for is through. There is one at a time, so each is built on what came of the last. */
@@ -54,6 +58,7 @@ export class WriteIntentLog implements ChangeRecorder {
   private believed = true;
 
   constructor(private readonly options: WriteIntentLogOptions) {
+    this.diskBytes = options.diskBytes;
     const regions = Math.ceil(options.diskBytes / options.regionBytes);
     this.states = new Uint8Array(regions);
     this.lastWritten = new Uint32Array(regions);
@@ -69,7 +74,9 @@ export class WriteIntentLog implements ChangeRecorder {
     const first = Math.floor(offset / regionBytes);
     const last = Math.floor((offset + length - 1) / regionBytes);
     for (let region = first; region <= last; region++) {
-      if (this.states[region] === ACTIVE) this.lastWritten[region] = this.clock;
+      const state = this.states[region];
+      if (state === ACTIVE) this.lastWritten[region] = this.clock;
+      else if (state === MARKED) this.enter(region);
       else if (!this.isDirtyWithin(region, offset, length)) return false;
     }
     bitmaps.markDirty(offset, length);
@@ -77,20 +84,28 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   async record(offset: number, length: number): Promise<Errno> {
-    // The check and the marking are one step: no region cools between them.
-    while (!this.recordNow(offset, length)) {
-      this.want(offset, length);
-      const errno = await this.marksStored();
-      if (errno !== OK) return errno;
+    const { regionBytes } = this.options;
+    const first = Math.floor(offset / regionBytes);
+    const last = Math.floor((offset + length - 1) / regionBytes);
+    this.awaitRegions(first, last, 1);
+    try {
+      // The check and the marking are one step: no region cools between them.
+      while (!this.recordNow(offset, length)) {
+        this.want(first, last);
+        const errno = await this.marksStored();
+        if (errno !== OK && !this.options.onLostMarks(errno)) return errno;
+      }
+      return OK;
+    } finally {
+      this.awaitRegions(first, last, -1);
     }
-    return OK;
   }
 
   /** One turn of the clock: regions that were not written for `turns` of them cool. */
   cool(turns: number): Promise<Errno> {
     this.clock++;
     return this.enqueue(() => {
-      const idle = [...this.active].filter((region) => this.clock - this.lastWritten[region]! > turns);
+      const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
       return idle.length > 0 || !this.believed ? this.commit([], idle) : OK;
     });
   }
@@ -114,13 +129,29 @@ export class WriteIntentLog implements ChangeRecorder {
 
   /** What makes the store say what memory says of the bitmaps themselves. To be committed under `hold`. */
   changes(): Change[] {
-    return this.believed ? this.options.saver.changes() : this.everything();
+    return this.believed ? this.options.stored.changes() : this.everything();
   }
 
   /** The changes are committed, or it is not known whether they are. */
   settled(committed: boolean): void {
-    if (!committed) this.options.saver.forget();
+    if (!committed) this.options.stored.forget();
     this.believed = committed;
+  }
+
+  /**
+   * Follows the disk to another size, under `hold` and with no change under way. Every region is cold then, for the
+   * bitmaps are stored anew as a whole; returns what takes the marks away, to be committed with them.
+   */
+  resize(diskBytes: number): Change[] {
+    const { exportName, regionBytes } = this.options;
+    const regions = Math.ceil(diskBytes / regionBytes);
+    this.diskBytes = diskBytes;
+    this.states = new Uint8Array(regions);
+    this.lastWritten = new Uint32Array(regions);
+    const marks = [...this.active].map((region) => ({ key: regionKey(exportName, region), value: undefined }));
+    this.active.clear();
+    this.wanted.clear();
+    return marks;
   }
 
   private isDirtyWithin(region: number, offset: number, length: number): boolean {
@@ -130,16 +161,23 @@ export class WriteIntentLog implements ChangeRecorder {
     return bitmaps.isPersistentlyDirty(from, end - from);
   }
 
-  /** Asks for marks on every region of the range that has none, and on some ahead where the writing is a run. */
-  private want(offset: number, length: number): void {
-    const { regionBytes } = this.options;
-    const first = Math.floor(offset / regionBytes);
-    const last = Math.floor((offset + length - 1) / regionBytes);
-    const isRun = first > 0 && this.states[first - 1] === ACTIVE;
-    const end = Math.min(isRun ? last + 1 + REGIONS_AHEAD : last + 1, this.states.length);
-    for (let region = first; region < end; region++) {
-      if (this.states[region] === COLD) this.wanted.add(region);
+  /** The first write to a marked region. Where its predecessor was written too, others are marked in advance. */
+  private enter(region: number): void {
+    this.states[region] = ACTIVE;
+    this.lastWritten[region] = this.clock;
+    if (region === 0 || this.states[region - 1] !== ACTIVE) return;
+    if (this.want(region + 1, region + REGIONS_AHEAD)) void this.marksStored();
+  }
+
+  /** Asks for marks on the cold ones of some regions; false when there are none. */
+  private want(first: number, last: number): boolean {
+    let any = false;
+    for (let region = first; region <= last && region < this.states.length; region++) {
+      if (this.states[region] !== COLD) continue;
+      this.wanted.add(region);
+      any = true;
     }
+    return any;
   }
 
   /** The commit that carries the marks wanted by now; it begins when the one before it is through. */
@@ -160,8 +198,21 @@ export class WriteIntentLog implements ChangeRecorder {
     return done;
   }
 
+  /** Without the regions that changes wait for: else two that need more than there may be would take turns for ever. */
+  private coolable(): number[] {
+    return [...this.active].filter((region) => !this.awaited.has(region));
+  }
+
+  private awaitRegions(first: number, last: number, more: 1 | -1): void {
+    for (let region = first; region <= last; region++) {
+      const waiting = (this.awaited.get(region) ?? 0) + more;
+      if (waiting > 0) this.awaited.set(region, waiting);
+      else this.awaited.delete(region);
+    }
+  }
+
   private leastRecentlyWritten(count: number): number[] {
-    const byAge = [...this.active].sort((a, b) => this.lastWritten[a]! - this.lastWritten[b]!);
+    const byAge = this.coolable().sort((a, b) => this.lastWritten[a]! - this.lastWritten[b]!);
     return byAge.slice(0, count);
   }
 
@@ -186,7 +237,7 @@ export class WriteIntentLog implements ChangeRecorder {
       await this.options.store.commit(changes);
     } catch (error) {
       this.settled(false);
-      return marks.length > 0 && this.options.onLostMarks(error as Error) ? OK : errnoOf(error);
+      return errnoOf(error);
     }
     this.settled(true);
     for (const region of marks) this.activate(region);
@@ -194,18 +245,18 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   private coolings(regions: readonly number[]): Change[] {
-    const { exportName, diskBytes, regionBytes, saver } = this.options;
+    const { exportName, regionBytes, stored } = this.options;
     return regions.flatMap((region) => {
       const offset = region * regionBytes;
-      const pages = saver.pagesOf(offset, Math.min(regionBytes, diskBytes - offset));
+      const pages = stored.pagesOf(offset, Math.min(regionBytes, this.diskBytes - offset));
       return [{ key: regionKey(exportName, region), value: undefined }, ...pages];
     });
   }
 
   private everything(): Change[] {
-    const { exportName, store, saver } = this.options;
+    const { exportName, store, stored } = this.options;
     const stale = [...store.entries(allRegions(exportName))].map(({ key }) => ({ key, value: undefined }));
-    return [...stale, ...saver.everything(), ...[...this.active].map((region) => this.mark(region))];
+    return [...stale, ...stored.everything(), ...[...this.active].map((region) => this.mark(region))];
   }
 
   private mark(region: number): Change {
@@ -213,7 +264,7 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   private activate(region: number): void {
-    this.states[region] = ACTIVE;
+    if (this.states[region] === COLD) this.states[region] = MARKED;
     this.lastWritten[region] = this.clock;
     this.active.add(region);
   }

@@ -1,34 +1,39 @@
 import { type BitArray, PAGE_BITS } from '../bit-array.js';
-import type { BitmapSet } from '../bitmap-set.js';
+import type { BitmapSet, StoredState } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
-import { allBitmaps, allPages, bitmapKey, pageKey } from './keys.js';
-
-/** The state of a bitmap as it is stored, in JSON. */
-export interface StoredBitmap {
-  readonly granularityBytes: number;
-  readonly enabled: boolean;
-  readonly inconsistent?: string;
-  /** The numbers under which its bits, and its successor's, are stored. */
-  readonly bits: number;
-  readonly successor?: number;
-}
+import { allArrays, allBitmaps, allPages, bitmapKey, pageKey } from './keys.js';
 
 /**
- * Works out what to change in the store so that it says of one disk's persistent bitmaps what memory says. Arrays are
- * known again by identity: one not seen before gets a number and all its pages, one that went loses them.
+ * One disk's persistent bitmaps as the store has them: loads them, and works out what to change there so that it says
+ * what memory says. Arrays are known again by identity: one not seen before gets a number and all its pages, one that
+ * went loses them.
  */
-export class BitmapSaver {
+export class StoredBitmaps {
   /** The number of each array that is in the store. */
   private stored = new Map<BitArray, number>();
   private storedStates = new Map<string, string>();
+  private nextNumber = 1;
 
   constructor(
     private readonly exportName: string,
     private readonly bitmaps: BitmapSet,
     private readonly store: KeyValueStore,
-    private nextNumber = 1,
   ) {}
+
+  /** Adds to the set every bitmap that the store has. */
+  load(): void {
+    for (const { key, value } of this.store.entries(allBitmaps(this.exportName))) {
+      const name = String(key.at(-1));
+      const state = value.toString();
+      this.bitmaps.restore(name, JSON.parse(state) as StoredState, (array, number) => {
+        this.loadPages(array, number);
+        this.stored.set(array, number);
+        this.nextNumber = Math.max(this.nextNumber, number + 1);
+      });
+      this.storedStates.set(name, state);
+    }
+  }
 
   /** The changes since the last save. They hold once they are committed; if that fails, call `forget`. */
   changes(): Change[] {
@@ -62,7 +67,7 @@ export class BitmapSaver {
   /** Everything, in place of whatever the store holds. */
   everything(): Change[] {
     this.forget();
-    const stale = [...this.removals(allBitmaps(this.exportName)), ...this.removals(['page', this.exportName])];
+    const stale = [...this.removals(allBitmaps(this.exportName)), ...this.removals(allArrays(this.exportName))];
     return [...stale, ...this.changes()];
   }
 
@@ -83,7 +88,7 @@ export class BitmapSaver {
     return this.bitmaps.list().filter((bitmap) => bitmap.persistent);
   }
 
-  private describe(bitmap: DirtyBitmap, numbers: Map<BitArray, number>, changes: Change[]): StoredBitmap {
+  private describe(bitmap: DirtyBitmap, numbers: Map<BitArray, number>, changes: Change[]): StoredState {
     const numberOf = (array: BitArray): number => {
       const known = this.stored.get(array);
       const number = known ?? this.nextNumber++;
@@ -108,6 +113,12 @@ export class BitmapSaver {
       if (value) changes.push({ key: pageKey(this.exportName, number, page), value });
     }
     return changes;
+  }
+
+  private loadPages(array: BitArray, number: number): void {
+    for (const { key, value } of this.store.entries(allPages(this.exportName, number))) {
+      array.loadPage(Number(key.at(-1)), value);
+    }
   }
 
   private removals(prefix: Key): Change[] {

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { Turnstile } from '../../src/storage/turnstile.js';
+import { Turnstile } from '../../src/base/turnstile.js';
 
 describe('a turnstile', () => {
   it('lets only so many run at a time, the others in order', async () => {

@@ -1,0 +1,53 @@
+import { CodedError } from '../../base/coded-error.js';
+import type { Undo } from '../bitmap-set.js';
+import type { KeyValueStore } from './key-value-store.js';
+import type { WriteIntentLog } from './write-intent-log.js';
+
+/**
+ * Changes the bitmaps of some disks by `apply`, and makes that durable in one commit. If the commit fails the change
+ * is taken back, in the store as well, for a commit that failed may yet have taken effect. Nothing may be written to
+ * these disks meanwhile, and what was written before must be durable: else a power loss could bring back old data under
+ * granules that are clean now. @throws what `apply` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
+ */
+export async function changeDurably(
+  logs: readonly WriteIntentLog[],
+  store: KeyValueStore,
+  apply: () => Undo,
+): Promise<void> {
+  const releases = await Promise.all(logs.map((log) => log.hold()));
+  try {
+    const undo = apply();
+    const failure = await save(logs, store);
+    if (!failure) return;
+    undo();
+    throw refusal(failure, await save(logs, store));
+  } finally {
+    for (const release of releases) release();
+  }
+}
+
+/** Makes the store say what memory says. Returns what went wrong. */
+async function save(logs: readonly WriteIntentLog[], store: KeyValueStore): Promise<Error | undefined> {
+  try {
+    await store.commit(logs.flatMap((log) => log.changes()));
+  } catch (error) {
+    for (const log of logs) log.settled(false);
+    return error as Error;
+  }
+  for (const log of logs) log.settled(true);
+  return undefined;
+}
+
+function refusal(cause: Error, notTakenBack: Error | undefined): CodedError {
+  const hint = 'see that the state directory is writable and its disk not full, then try again';
+  return notTakenBack
+    ? new CodedError(
+        'STORE_IN_DOUBT',
+        `the change could not be stored, nor taken back; after a crash it may hold or not: ${cause.message}`,
+        hint,
+        { cause },
+      )
+    : new CodedError('STORE_UNUSABLE', `the change could not be stored, and is taken back: ${cause.message}`, hint, {
+        cause,
+      });
+}

@@ -1,0 +1,63 @@
+import type { Undo } from '../bitmap/bitmap-set.js';
+import { changeDurably } from '../bitmap/store/change-durably.js';
+import type { Export } from './export.js';
+
+/** How long writes were held back, for those that came meanwhile; times in milliseconds. */
+export interface HeldWrites {
+  readonly count: number;
+  readonly medianMilliseconds: number;
+  readonly p99Milliseconds: number;
+  readonly maxMilliseconds: number;
+}
+
+/**
+ * Changes bitmaps of some exports at one instant: every write is wholly before it or wholly after, on all of them. In
+ * order: flush, so that the next one is short; hold back new writes and wait for those in flight; flush again, so
+ * that no power loss brings back old data under a granule that is clean then; change, durably; let the writes go on.
+ * When `change` throws, or cannot be stored, nothing has happened. @throws what `change` throws; CodedError
+ * FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
+ */
+export async function changeAtOneInstant(exports: Iterable<Export>, change: () => Undo): Promise<HeldWrites> {
+  // Always in the same order, so that two changes never wait for each other.
+  const inOrder = [...new Set(exports)].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return passAll(inOrder, 0, () => cut(inOrder, change));
+}
+
+function passAll<T>(exports: readonly Export[], from: number, work: () => Promise<T>): Promise<T> {
+  const next = exports[from];
+  return next ? next.cuts.pass(() => passAll(exports, from + 1, work)) : work();
+}
+
+async function cut(exports: readonly Export[], change: () => Undo): Promise<HeldWrites> {
+  for (const served of exports) served.assertServed();
+  const durable = exports.flatMap(({ persistence }) => persistence ?? []);
+  const flush = () => Promise.all(exports.map((served) => served.persistence && served.flush()));
+  await flush();
+  await Promise.all(exports.map(({ device }) => device.quiesce()));
+  let waits: number[] = [];
+  try {
+    await flush();
+    const [first] = durable;
+    if (first) {
+      await changeDurably(
+        durable.map(({ intents }) => intents),
+        first.store,
+        change,
+      );
+    } else change();
+  } finally {
+    waits = exports.flatMap(({ device }) => device.resume());
+  }
+  return summarize(waits);
+}
+
+function summarize(waits: readonly number[]): HeldWrites {
+  const sorted = [...waits].sort((a, b) => a - b);
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
+  return {
+    count: sorted.length,
+    medianMilliseconds: at(0.5),
+    p99Milliseconds: at(0.99),
+    maxMilliseconds: at(1),
+  };
+}

@@ -1,0 +1,50 @@
+import { type BigIntStats, promises as fs } from 'node:fs';
+
+/**
+ * By what a disk is known again after it was out of sight. For a file that is its inode and the times of its last
+ * changes; a block device has no such times, so a change behind our back cannot be seen there. Numbers are text, for
+ * they may exceed 2^53.
+ */
+export interface DiskIdentity {
+  readonly kind: 'file' | 'block device';
+  /** Device and inode of a file; the number of a block device. */
+  readonly id: string;
+  readonly sizeBytes: number;
+  /** Nanoseconds since 1970. */
+  readonly modifiedAt?: string;
+  readonly changedAt?: string;
+}
+
+/** Rejects as fs.stat does. `sizeBytes` is the disk's, which stat does not tell of a block device. */
+export async function identifyDisk(path: string, sizeBytes: number): Promise<DiskIdentity> {
+  const stats = await fs.stat(path, { bigint: true });
+  if (stats.isBlockDevice()) return { kind: 'block device', id: `${stats.rdev}`, sizeBytes };
+  return { kind: 'file', id: `${stats.dev}:${stats.ino}`, sizeBytes, ...timesOf(stats) };
+}
+
+function timesOf({ mtimeNs, ctimeNs }: BigIntStats): { modifiedAt: string; changedAt: string } {
+  return { modifiedAt: `${mtimeNs}`, changedAt: `${ctimeNs}` };
+}
+
+/** Why this is not the disk that it was; undefined when nothing speaks against it. */
+export function otherDisk(before: DiskIdentity, now: DiskIdentity): string | undefined {
+  if (before.kind !== now.kind || before.id !== now.id) return 'another disk is in its place';
+  if (before.sizeBytes !== now.sizeBytes) {
+    return `its size changed from ${before.sizeBytes} to ${now.sizeBytes} bytes while it was not served`;
+  }
+  return undefined;
+}
+
+/** Why the content cannot be what it was at a clean close; undefined when nothing speaks against it. */
+export function changedSince(before: DiskIdentity, now: DiskIdentity): string | undefined {
+  const other = otherDisk(before, now);
+  if (other) return other;
+  if (before.modifiedAt !== now.modifiedAt) return `modified at ${time(now.modifiedAt)} while not served`;
+  // A restored copy may carry the old time of modification; that it was put there shows here.
+  if (before.changedAt !== now.changedAt) return `replaced or altered at ${time(now.changedAt)} while not served`;
+  return undefined;
+}
+
+function time(nanoseconds: string | undefined): string {
+  return new Date(Number(BigInt(nanoseconds ?? 0) / 1_000_000n)).toISOString();
+}

@@ -1,0 +1,209 @@
+import { expect, test } from 'vitest';
+import type { CodedError } from '../../src/base/coded-error.js';
+import { OK, WOULD_BLOCK } from '../../src/base/errno.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { silentLog } from '../../src/base/log.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import type { ChangeRecorder } from '../../src/bitmap/change-recorder.js';
+import { changeDurably } from '../../src/bitmap/store/change-durably.js';
+import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
+import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
+import { WriteGate } from '../../src/storage/write-gate.js';
+import { UnreliableDisk, UnreliableStore } from '../support/power-loss.js';
+import { Random } from '../support/random.js';
+
+const SECTOR = 512;
+const SECTORS = 128;
+const DISK = SECTORS * SECTOR;
+const GRANULARITY = 1024;
+const CYCLES = 4;
+const STEPS = 60;
+const WRITERS = 4;
+
+/** A deliberately wrong way to work, which the checker has to notice. */
+interface Wrong {
+  /** The data goes to the disk without waiting for the mark. */
+  readonly dataBeforeMark?: boolean;
+  /** A bitmap is cleared while data from before is still on its way to the medium. */
+  readonly clearBeforeFlush?: boolean;
+}
+
+/** What a bitmap counts from: the content of the disk, and a later one if a clear was under way or is in doubt. */
+interface Truth {
+  base: Uint32Array;
+  clearing: Uint32Array | undefined;
+}
+
+/** One life of the program, from opening to the power cut. */
+class Life {
+  readonly bitmaps = new BitmapSet(DISK);
+  private persistence!: PersistentBitmaps;
+  private top!: WriteGate;
+  private stopped = false;
+  private cutting = false;
+
+  constructor(
+    private readonly random: Random,
+    private readonly disk: UnreliableDisk,
+    private readonly store: UnreliableStore,
+    private readonly truth: Truth,
+    private readonly wrong: Wrong,
+  ) {}
+
+  async open(): Promise<void> {
+    const { bitmaps, store, disk } = this;
+    this.persistence = await PersistentBitmaps.open({
+      exportName: 'disk',
+      bitmaps,
+      store,
+      identify: async () => ({ kind: 'file', id: '1:1', sizeBytes: DISK }),
+      limits: { regionBytes: 8192, maxActiveRegions: 3, coolAfterTurns: 0 },
+      onBitmapError: 'refuse',
+      log: silentLog,
+    });
+    this.top = new WriteGate(new TrackingDevice(disk, this.recorder()));
+  }
+
+  private recorder(): ChangeRecorder {
+    const { intents } = this.persistence;
+    if (!this.wrong.dataBeforeMark) return intents;
+    return {
+      recordNow: (offset, length) => {
+        this.bitmaps.markDirty(offset, length);
+        void intents.record(offset, length);
+        return true;
+      },
+      record: (offset, length) => intents.record(offset, length),
+    };
+  }
+
+  async addBitmap(): Promise<void> {
+    await this.cut(() => this.bitmaps.add({ name: 'a', granularityBytes: GRANULARITY, persistent: true }));
+  }
+
+  /** Works until `steps` steps are done by all its writers together, then the power goes in the middle of it. */
+  async work(steps: number): Promise<{ sectors: Uint32Array; store: Map<string, Buffer> }> {
+    let left = steps;
+    await new Promise<void>((powerLost) => {
+      const worker = async () => {
+        while (!this.stopped) {
+          if (--left < 0) {
+            this.stopped = true;
+            powerLost();
+            return;
+          }
+          await this.step();
+        }
+      };
+      for (let i = 0; i < WRITERS; i++) void worker();
+    });
+    return { sectors: this.disk.cutPower(), store: this.store.cutPower() };
+  }
+
+  private async step(): Promise<void> {
+    const { random } = this;
+    const die = random.below(24);
+    if (die < 2) await this.top.flush();
+    else if (die < 4) await this.persistence.intents.cool(0);
+    else if (die < 6 && !this.cutting) await this.cut(() => this.bitmaps.clear('a'));
+    else await this.write();
+  }
+
+  private async write(): Promise<void> {
+    const { random } = this;
+    const sector = random.below(SECTORS);
+    const length = Math.min(1 + random.below(6), SECTORS - sector) * SECTOR;
+    const data = Buffer.alloc(length);
+    for (let at = 0; at < length; at += SECTOR) data.writeUInt32LE(1 + random.below(2 ** 31), at);
+    let errno = this.top.writeNow(data, 0, length, sector * SECTOR);
+    if (errno === WOULD_BLOCK) errno = await this.top.write(data, 0, length, sector * SECTOR);
+    else await Promise.resolve();
+    if (errno === OK && !this.cutting && !this.stopped) this.truth.clearing = undefined;
+  }
+
+  private async cut(change: () => () => void): Promise<void> {
+    this.cutting = true;
+    await this.top.quiesce();
+    if (!this.wrong.clearBeforeFlush) await this.top.flush();
+    this.truth.clearing = this.disk.sectors.slice();
+    const outcome = await changeDurably([this.persistence.intents], this.store, change).then(
+      () => 'done',
+      (error) => (error as CodedError).code,
+    );
+    if (this.stopped) return;
+    if (outcome === 'done') this.truth.base = this.truth.clearing;
+    // In doubt it is until the next write, which needs a store that is right again.
+    if (outcome !== 'STORE_IN_DOUBT') this.truth.clearing = undefined;
+    this.cutting = false;
+    this.top.resume();
+  }
+}
+
+/** Sectors that differ from `base` and lie in granules that are clean. */
+function missed(bitmaps: BitmapSet, base: Uint32Array, found: Uint32Array): number[] {
+  const list = new ExtentList(SECTORS);
+  bitmaps.get('a').extents(0, DISK, list);
+  const clean: number[] = [];
+  let at = 0;
+  list.lengths.forEach((length, i) => {
+    for (const end = at + length; at < end; at += SECTOR) if (list.statuses[i] === 0) clean.push(at / SECTOR);
+  });
+  return clean.filter((sector) => base[sector] !== found[sector]);
+}
+
+/** Several lives on one disk and store; after each power cut nothing may be missing. Returns what is. */
+async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<string | undefined> {
+  const random = new Random(seed);
+  let sectors: Uint32Array = new Uint32Array(SECTORS);
+  let content = new Map<string, Buffer>();
+  const truth: Truth = { base: sectors.slice(), clearing: undefined };
+  for (let cycle = 0; cycle < CYCLES; cycle++) {
+    const store = new UnreliableStore(random, content);
+    const life = new Life(random, new UnreliableDisk(DISK, random, sectors), store, truth, wrong);
+    await life.open();
+    if (cycle === 0) await life.addBitmap();
+    else {
+      const candidates = truth.clearing ? [truth.base, truth.clearing] : [truth.base];
+      const fitting = candidates.find((base) => missed(life.bitmaps, base, sectors).length === 0);
+      if (!fitting) {
+        return `seed ${seed}, cycle ${cycle}: sectors ${missed(life.bitmaps, truth.base, sectors)} changed and are clean`;
+      }
+      truth.base = fitting;
+      truth.clearing = undefined;
+    }
+    store.failOneIn = failOneIn;
+    ({ sectors, store: content } = await life.work(random.below(STEPS) + 1));
+  }
+  return undefined;
+}
+
+const FIRST_SEED = Number(process.env.TIDEMARK_SEED ?? 1);
+const SEEDS = Number(process.env.TIDEMARK_ROUNDS ?? 3000);
+
+async function firstMiss(wrong: Wrong = {}, failOneIn = 0): Promise<string | undefined> {
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
+    const miss = await survive(seed, wrong, failOneIn);
+    if (miss) return miss;
+  }
+  return undefined;
+}
+
+test('no power cut hides a change', { timeout: 600_000 }, async () => {
+  expect(await firstMiss()).toBeUndefined();
+});
+
+test('no power cut hides a change while commits fail, before or after they took effect', {
+  timeout: 600_000,
+}, async () => {
+  expect(await firstMiss({}, 6)).toBeUndefined();
+});
+
+test('the checker notices data that goes before its mark', { timeout: 600_000 }, async () => {
+  expect(await firstMiss({ dataBeforeMark: true })).toMatch('changed and are clean');
+});
+
+test('the checker notices a bitmap that is cleared before the data under it is durable', {
+  timeout: 600_000,
+}, async () => {
+  expect(await firstMiss({ clearBeforeFlush: true })).toMatch('changed and are clean');
+});

@@ -1,0 +1,185 @@
+import { type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
+import type { ExtentList } from '../../src/base/extents.js';
+import type { Change, Key, KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
+import type { BlockDevice, DeviceCapabilities } from '../../src/storage/block-device.js';
+import type { Random } from './random.js';
+
+const SECTOR = 512;
+
+/** Lets other work go first, for a number of turns that only the seed knows. */
+async function someTurns(random: Random): Promise<void> {
+  for (let turns = random.below(4); turns > 0; turns--) await Promise.resolve();
+}
+
+/**
+ * A disk that loses power on demand. A write is torn into sectors, each of which may or may not survive until a flush
+ * that began after it; in whatever order. A sector holds one number, so that its history can be told apart.
+ */
+export class UnreliableDisk implements BlockDevice {
+  readonly capabilities: DeviceCapabilities = { readOnly: false, rotational: false, trim: true, fastZero: true };
+  /** What reads see. */
+  readonly sectors: Uint32Array;
+  /** What survives in any case. */
+  private readonly durable: Uint32Array;
+  /** What was written since, oldest first, by sector: any prefix of it, or none, may have reached the medium. */
+  private readonly pending = new Map<number, { readonly turn: number; readonly value: number }[]>();
+  /** Counts the writes, so that a flush knows which came before it. */
+  private turn = 0;
+  private gone = false;
+
+  constructor(
+    readonly sizeBytes: number,
+    private readonly random: Random,
+    survived?: Uint32Array,
+  ) {
+    this.durable = survived ?? new Uint32Array(sizeBytes / SECTOR);
+    this.sectors = this.durable.slice();
+  }
+
+  /** What is found on the medium after the power went. Nothing more reaches this disk. */
+  cutPower(): Uint32Array {
+    this.gone = true;
+    const found = this.durable.slice();
+    for (const [sector, values] of this.pending) {
+      const reached = this.random.below(values.length + 1);
+      if (reached > 0) found[sector] = values[reached - 1]!.value;
+    }
+    return found;
+  }
+
+  writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    if (this.random.chance(3)) return WOULD_BLOCK;
+    this.put(source, start, length, offset);
+    return OK;
+  }
+
+  async write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    await someTurns(this.random);
+    this.put(source, start, length, offset);
+    return OK;
+  }
+
+  async flush(): Promise<Errno> {
+    const turn = this.turn;
+    await someTurns(this.random);
+    if (this.gone) return OK;
+    for (const [sector, values] of this.pending) {
+      const later = values.findIndex((one) => one.turn > turn);
+      const done = values.splice(0, later < 0 ? values.length : later);
+      if (done.length > 0) this.durable[sector] = done.at(-1)!.value;
+      if (values.length === 0) this.pending.delete(sector);
+    }
+    return OK;
+  }
+
+  readNow(): Errno {
+    throw new Error('the test looks at the sectors');
+  }
+
+  read(): Promise<Errno> {
+    return Promise.resolve(this.readNow());
+  }
+
+  holeNow(): number {
+    return 0;
+  }
+
+  async zero(offset: number, length: number): Promise<Errno> {
+    await someTurns(this.random);
+    this.put(Buffer.alloc(length), 0, length, offset);
+    return OK;
+  }
+
+  trim(offset: number, length: number): Promise<Errno> {
+    return this.zero(offset, length);
+  }
+
+  async cache(): Promise<Errno> {
+    return OK;
+  }
+
+  async extents(_offset: number, length: number, list: ExtentList): Promise<Errno> {
+    list.add(length, 0);
+    return OK;
+  }
+
+  async close(): Promise<void> {}
+
+  private put(source: Buffer, start: number, length: number, offset: number): void {
+    if (this.gone) return;
+    this.turn++;
+    for (let at = 0; at < length; at += SECTOR) {
+      const sector = (offset + at) / SECTOR;
+      const value = source.readUInt32LE(start + at);
+      this.sectors[sector] = value;
+      const values = this.pending.get(sector);
+      if (values) values.push({ turn: this.turn, value });
+      else this.pending.set(sector, [{ turn: this.turn, value }]);
+    }
+  }
+}
+
+/**
+ * A store of whole commits in order, as LMDB is one: after the power went it is as some commit left it, no earlier than
+ * the last that was answered. It may also be told to fail.
+ */
+export class UnreliableStore implements KeyValueStore {
+  private readonly content: Map<string, Buffer>;
+  private readonly unanswered: (readonly Change[])[] = [];
+  private queue: Promise<void> = Promise.resolve();
+  private gone = false;
+  /** One in so many commits fails, half of them after they have taken effect; 0: none does. */
+  failOneIn = 0;
+
+  constructor(
+    private readonly random: Random,
+    survived: Map<string, Buffer> = new Map(),
+  ) {
+    this.content = new Map(survived);
+  }
+
+  /** What is found after the power went: the answered commits, and perhaps some of those under way. */
+  cutPower(): Map<string, Buffer> {
+    this.gone = true;
+    const found = new Map(this.content);
+    for (const changes of this.unanswered.slice(0, this.random.below(this.unanswered.length + 1))) put(found, changes);
+    return found;
+  }
+
+  commit(changes: readonly Change[]): Promise<void> {
+    this.unanswered.push(changes);
+    this.queue = this.queue.catch(() => {}).then(() => this.carryOut(changes));
+    return this.queue;
+  }
+
+  get(key: Key): Buffer | undefined {
+    return this.content.get(JSON.stringify(key));
+  }
+
+  *entries(prefix: Key): Iterable<{ key: Key; value: Buffer }> {
+    for (const [text, value] of [...this.content]) {
+      const key = JSON.parse(text) as Key;
+      if (prefix.every((part, i) => key[i] === part)) yield { key, value };
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  private async carryOut(changes: readonly Change[]): Promise<void> {
+    await someTurns(this.random);
+    if (this.gone) return new Promise(() => {});
+    this.unanswered.shift();
+    const fails = this.failOneIn > 0 && this.random.chance(this.failOneIn);
+    if (!fails || this.random.chance(2)) put(this.content, changes);
+    if (fails) throw Object.assign(new Error('the store fails'), { errno: -28 });
+    await someTurns(this.random);
+    if (this.gone) return new Promise(() => {});
+  }
+}
+
+function put(content: Map<string, Buffer>, changes: readonly Change[]): void {
+  for (const { key, value } of changes) {
+    if (value) content.set(JSON.stringify(key), Buffer.from(value));
+    else content.delete(JSON.stringify(key));
+  }
+}
