@@ -3,6 +3,9 @@
  * has there. The code is stable: callers branch on it. The text of an instance says what happened to what.
  */
 export const errorCatalogue = {
+  CONFIG_INVALID: { status: 400, title: 'The configuration is not valid' },
+  ADDRESS_UNUSABLE: { status: 409, title: 'An address cannot be listened on' },
+  NO_SERVER: { status: 503, title: 'No server answers' },
   BAD_REQUEST: { status: 400, title: 'The request is not well formed' },
   UNAUTHORIZED: { status: 401, title: 'A valid token is required' },
   NOT_FOUND: { status: 404, title: 'There is no such resource' },

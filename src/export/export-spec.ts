@@ -18,20 +18,22 @@ export interface ExportSpec {
   readonly bitmaps?: readonly BitmapSpec[];
 }
 
-const GRAMMAR = 'NAME=PATH[,size=SIZE][,readonly][,bitmap=BITMAP[:GRANULARITY]]...';
+export const EXPORT_GRAMMAR = 'NAME=PATH[,size=SIZE][,readonly][,bitmap=BITMAP[:GRANULARITY]]...';
 
 function refuse(what: string): never {
-  throw new CodedError('EXPORT_INVALID', what, `an export is written ${GRAMMAR}`);
+  throw new CodedError('EXPORT_INVALID', what, `an export is written ${EXPORT_GRAMMAR}`);
 }
 
 function parseSizeOption(value: string, option: string): number {
   return parseSize(value) ?? refuse(`"${value}" in ${option} is not a size such as 512M or 10G`);
 }
 
-function parseBitmap(value: string): BitmapSpec {
-  const colon = value.lastIndexOf(':');
-  if (colon < 0) return { name: value };
-  return { name: value.slice(0, colon), granularityBytes: parseSizeOption(value.slice(colon + 1), `bitmap=${value}`) };
+/** `BITMAP[:GRANULARITY]`; undefined when the granularity is no size. */
+export function parseBitmapSpec(text: string): BitmapSpec | undefined {
+  const colon = text.lastIndexOf(':');
+  if (colon < 0) return { name: text };
+  const granularityBytes = parseSize(text.slice(colon + 1));
+  return granularityBytes === undefined ? undefined : { name: text.slice(0, colon), granularityBytes };
 }
 
 /**
@@ -51,8 +53,11 @@ export function parseExportSpec(text: string): ExportSpec {
   for (const option of options) {
     if (option === 'readonly') readOnly = true;
     else if (option.startsWith('size=')) sizeBytes = parseSizeOption(option.slice('size='.length), option);
-    else if (option.startsWith('bitmap=')) bitmaps.push(parseBitmap(option.slice('bitmap='.length)));
-    else refuse(`"${option}" is not an option of an export`);
+    else if (option.startsWith('bitmap=')) {
+      bitmaps.push(
+        parseBitmapSpec(option.slice('bitmap='.length)) ?? refuse(`${option} has no size for a granularity`),
+      );
+    } else refuse(`"${option}" is not an option of an export`);
   }
   return { name, path, readOnly, bitmaps, ...(sizeBytes === undefined ? {} : { sizeBytes }) };
 }

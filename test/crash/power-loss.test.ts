@@ -125,6 +125,7 @@ class Life {
     this.cutting = true;
     await this.top.quiesce();
     if (!this.wrong.clearBeforeFlush) await this.top.flush();
+    if (this.stopped) return;
     this.truth.clearing = this.disk.sectors.slice();
     const outcome = await changeDurably([this.persistence.intents], this.store, change).then(
       () => 'done',

@@ -1,0 +1,133 @@
+import type { Static } from '@fastify/type-provider-typebox';
+import type { Command } from 'commander';
+import { formatExactSize } from '../base/units.js';
+import type { Bitmap } from '../control/schemas.js';
+import {
+  type CommonOptions,
+  controlClient,
+  formatSize,
+  formatTable,
+  print,
+  sizeArgument,
+  withCommonOptions,
+} from './command-line.js';
+
+type Described = Static<typeof Bitmap>;
+
+interface AddOptions extends CommonOptions {
+  readonly granularity?: number;
+  readonly disabled?: boolean;
+  readonly transient?: boolean;
+}
+
+const help = `
+A dirty bitmap has one bit for each granule of a disk (64 KiB unless you say otherwise), set when the granule was
+written since the bitmap was added or cleared. Backup tools read it over NBD as qemu:dirty-bitmap:NAME.`;
+
+export function addBitmapCommands(program: Command): void {
+  const group = program.command('bitmap').description('the dirty bitmaps of an export').helpOption('--help');
+  group.addHelpText('after', help);
+  addQueries(group);
+  addChanges(group);
+}
+
+function addQueries(group: Command): void {
+  withCommonOptions(group.command('list <EXPORT>').description('list the bitmaps of an export')).action(
+    async (exportName: string, options: CommonOptions) => {
+      const answer = await controlClient(options).get<{ bitmaps: Described[] }>('exports', exportName, 'bitmaps');
+      print(options, answer, ({ bitmaps }) => bitmapTable(bitmaps));
+    },
+  );
+
+  withCommonOptions(group.command('show <EXPORT> <NAME>').description('show one bitmap')).action(
+    async (exportName: string, name: string, options: CommonOptions) => {
+      const answer = await controlClient(options).get<Described>('exports', exportName, 'bitmaps', name);
+      print(options, answer, describe);
+    },
+  );
+}
+
+function addChanges(group: Command): void {
+  withCommonOptions(group.command('add <EXPORT> <NAME>').description('record what is written from now on'))
+    .option('--granularity <SIZE>', 'bytes per bit, a power of two from 512 to 2G (default: 64K)', sizeArgument)
+    .option('--disabled', 'do not record yet')
+    .option('--transient', 'keep it in memory alone')
+    .action(async (exportName: string, name: string, options: AddOptions) => {
+      const { granularity, disabled, transient } = options;
+      const body = { name, granularityBytes: granularity, disabled, transient };
+      const added = await controlClient(options).post<Described>(['exports', exportName, 'bitmaps'], body);
+      print(options, added, (bitmap) => `added ${bitmap.name}, ${stateOf(bitmap)}`);
+    });
+
+  withCommonOptions(group.command('remove <EXPORT> <NAME>').description('forget a bitmap')).action(
+    async (exportName: string, name: string, options: CommonOptions) => {
+      await controlClient(options).delete('exports', exportName, 'bitmaps', name);
+      print(options, { removed: name }, () => `removed ${name}`);
+    },
+  );
+
+  const verbs = {
+    clear: 'call everything clean, and go on recording',
+    enable: 'record writes',
+    disable: 'record no writes, and keep what is recorded',
+  };
+  for (const [verb, description] of Object.entries(verbs)) {
+    withCommonOptions(group.command(`${verb} <EXPORT> <NAME>`).description(description)).action(
+      async (exportName: string, name: string, options: CommonOptions) => {
+        const path = ['exports', exportName, 'bitmaps', name, verb];
+        print(options, await controlClient(options).post<Described>(path), summary);
+      },
+    );
+  }
+
+  withCommonOptions(
+    group
+      .command('merge <EXPORT> <TARGET> <SOURCE...>')
+      .description('call dirty in TARGET whatever the sources call dirty; they stay as they are'),
+  ).action(async (exportName: string, target: string, sources: string[], options: CommonOptions) => {
+    const path = ['exports', exportName, 'bitmaps', target, 'merge'];
+    print(options, await controlClient(options).post<Described>(path, { sources }), summary);
+  });
+}
+
+/** Bitmaps as a person reads them. */
+export function bitmapTable(bitmaps: readonly Described[]): string {
+  const rows = bitmaps.map((bitmap) => [
+    bitmap.name,
+    formatExactSize(bitmap.granularityBytes),
+    formatSize(bitmap.sizeBytes),
+    formatSize(bitmap.dirtyBytes),
+    percent(bitmap),
+    stateOf(bitmap),
+  ]);
+  return formatTable(['NAME', 'GRANULARITY', 'SIZE', 'DIRTY', '%', 'STATE'], rows, [1, 2, 3, 4]);
+}
+
+function percent({ dirtyBytes, sizeBytes }: Described): string {
+  return ((100 * dirtyBytes) / sizeBytes).toFixed(1);
+}
+
+function stateOf({ recording, busy, persistent, inconsistent }: Described): string {
+  return [
+    inconsistent ? 'inconsistent' : recording ? 'recording' : 'disabled',
+    ...(busy ? ['busy'] : []),
+    persistent ? 'persistent' : 'transient',
+  ].join(', ');
+}
+
+function summary(bitmap: Described): string {
+  return `${bitmap.name}: ${formatSize(bitmap.dirtyBytes)} dirty, ${stateOf(bitmap)}`;
+}
+
+function describe(bitmap: Described): string {
+  const { name, granularityBytes, sizeBytes, dirtyBytes, inconsistentReason } = bitmap;
+  return [
+    `name         ${name}`,
+    `export       ${bitmap.export}`,
+    `granularity  ${formatExactSize(granularityBytes)}`,
+    `disk         ${formatSize(sizeBytes)} (${sizeBytes} bytes)`,
+    `dirty        ${formatSize(dirtyBytes)} (${dirtyBytes} bytes), ${percent(bitmap)} %`,
+    `state        ${stateOf(bitmap)}`,
+    ...(inconsistentReason === undefined ? [] : [`reason       ${inconsistentReason}`]),
+  ].join('\n');
+}

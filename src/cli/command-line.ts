@@ -1,0 +1,50 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { formatSize, parseSize } from '../base/units.js';
+import { ControlClient, defaultControlPath } from './control-client.js';
+
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly control?: string;
+}
+
+/** Gives a command the options that every command has. */
+export function withCommonOptions(command: Command): Command {
+  return command
+    .helpOption('--help', 'show this help')
+    .option('--json', 'print one JSON document')
+    .option('--control <PATH>', "the server's control socket (default: $TIDEMARK_CONTROL, else that of a server)");
+}
+
+export function controlClient({ control }: CommonOptions): ControlClient {
+  return new ControlClient(control ?? defaultControlPath());
+}
+
+/** Prints an answer as JSON, or as `text` says it. */
+export function print<Answer>({ json }: CommonOptions, answer: Answer, text: (answer: Answer) => string): void {
+  const output = json ? JSON.stringify(answer, null, 2) : text(answer);
+  if (output !== '') process.stdout.write(`${output}\n`);
+}
+
+/** Rows under their headings, the columns aligned; numbers are for the right-hand side. */
+export function formatTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: number[] = [],
+): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i]!.length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  return [headings, ...rows].map(line).join('\n');
+}
+
+/** For commander: a size argument in bytes. */
+export function sizeArgument(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError('Expected a size such as 512M or 10G.');
+  return bytes;
+}
+
+export { formatSize };

@@ -1,0 +1,64 @@
+import { Agent, request } from 'undici';
+import { CodedError, type ErrorCode } from '../base/coded-error.js';
+import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
+
+/** What a failed answer of the control API says. */
+interface Problem {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly hint?: string;
+}
+
+type Method = 'GET' | 'POST' | 'DELETE';
+
+/** Where the control API is unless `--control` says so. */
+export function defaultControlPath(): string {
+  return process.env.TIDEMARK_CONTROL || controlSocketIn(defaultStateDirectory());
+}
+
+/** Talks to the control API of the server that listens on a unix socket. */
+export class ControlClient {
+  constructor(private readonly socketPath: string) {}
+
+  get<Answer>(...path: string[]): Promise<Answer> {
+    return this.call('GET', path);
+  }
+
+  post<Answer>(path: readonly string[], body?: object): Promise<Answer> {
+    return this.call('POST', path, body);
+  }
+
+  delete(...path: string[]): Promise<void> {
+    return this.call('DELETE', path);
+  }
+
+  /** @throws CodedError, the server's or NO_SERVER */
+  private async call<Answer>(method: Method, path: readonly string[], body?: object): Promise<Answer> {
+    const agent = new Agent({ connect: { socketPath: this.socketPath }, headersTimeout: 0, bodyTimeout: 0 });
+    try {
+      const url = `http://tidemark/v1/${path.map(encodeURIComponent).join('/')}`;
+      const json = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+      const response = await request(url, { dispatcher: agent, method, ...json }).catch((error) => {
+        throw this.noServer(error as NodeJS.ErrnoException);
+      });
+      const text = await response.body.text();
+      if (response.statusCode >= 400) throw toError(JSON.parse(text) as Problem);
+      return (text === '' ? undefined : JSON.parse(text)) as Answer;
+    } finally {
+      await agent.close();
+    }
+  }
+
+  private noServer({ code, message }: NodeJS.ErrnoException): CodedError {
+    const why = code === 'ENOENT' || code === 'ECONNREFUSED' ? '' : `: ${code ?? message}`;
+    const hint =
+      code === 'EACCES'
+        ? 'run this as the user whom the server runs as'
+        : 'start one with tidemark serve, or say with --control where it takes commands';
+    return new CodedError('NO_SERVER', `no server answers on ${this.socketPath}${why}`, hint);
+  }
+}
+
+function toError({ code, detail, hint }: Problem): CodedError {
+  return new CodedError(code, detail, hint);
+}

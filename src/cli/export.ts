@@ -1,0 +1,90 @@
+import { resolve } from 'node:path';
+import type { Static } from '@fastify/type-provider-typebox';
+import type { Command } from 'commander';
+import type { ExportDescription } from '../control/schemas.js';
+import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
+import { bitmapTable } from './bitmap.js';
+import {
+  type CommonOptions,
+  controlClient,
+  formatSize,
+  formatTable,
+  print,
+  sizeArgument,
+  withCommonOptions,
+} from './command-line.js';
+
+type Described = Static<typeof ExportDescription>;
+
+export function addExportCommands(program: Command): void {
+  const group = program.command('export').description('the disks that a server serves').helpOption('--help');
+
+  withCommonOptions(group.command('list').description('list the exports')).action(async (options: CommonOptions) => {
+    const answer = await controlClient(options).get<{ exports: Described[] }>('exports');
+    print(options, answer, ({ exports }) => exportTable(exports));
+  });
+
+  withCommonOptions(group.command('show <NAME>').description('show one export, its bitmaps and clients')).action(
+    async (name: string, options: CommonOptions) => {
+      print(options, await controlClient(options).get<Described>('exports', name), describe);
+    },
+  );
+
+  withCommonOptions(group.command('add <SPEC>').description('serve another disk'))
+    .addHelpText('after', `\nSPEC is ${EXPORT_GRAMMAR}; a relative PATH is taken from here.`)
+    .action(async (text: string, options: CommonOptions) => {
+      const spec = parseExportSpec(text);
+      const added = await controlClient(options).post<Described>(['exports'], { ...spec, path: resolve(spec.path) });
+      print(options, added, ({ name }) => `serving ${name}`);
+    });
+
+  withCommonOptions(
+    group.command('remove <NAME>').description('serve a disk no longer; its bitmaps stay stored'),
+  ).action(async (name: string, options: CommonOptions) => {
+    await controlClient(options).delete('exports', name);
+    print(options, { removed: name }, () => `no longer serving ${name}`);
+  });
+
+  withCommonOptions(group.command('resize').description('serve another size of a disk'))
+    .argument('<NAME>')
+    .argument('<SIZE>', 'such as 20G', sizeArgument)
+    .addHelpText('after', '\nA file grows if need be. The new part is dirty in every bitmap.')
+    .action(async (name: string, sizeBytes: number, options: CommonOptions) => {
+      const resized = await controlClient(options).post<Described>(['exports', name, 'resize'], { sizeBytes });
+      print(options, resized, (served) => `${served.name} has ${formatSize(served.sizeBytes)} now`);
+    });
+}
+
+function exportTable(exports: readonly Described[]): string {
+  const rows = exports.map(({ name, sizeBytes, readOnly, bitmaps, connections, path }) => [
+    name,
+    formatSize(sizeBytes),
+    readOnly ? 'read-only' : 'writable',
+    String(bitmaps.length),
+    String(connections.length),
+    path,
+  ]);
+  return formatTable(['NAME', 'SIZE', 'ACCESS', 'BITMAPS', 'CLIENTS', 'PATH'], rows, [1, 3, 4]);
+}
+
+function describe(served: Described): string {
+  const { name, path, description, sizeBytes, readOnly, bitmaps, connections } = served;
+  const facts = [
+    `name         ${name}`,
+    `path         ${path}`,
+    ...(description === '' ? [] : [`description  ${description}`]),
+    `size         ${formatSize(sizeBytes)} (${sizeBytes} bytes)`,
+    `access       ${readOnly ? 'read-only' : 'writable'}`,
+  ];
+  const clients = connections.map(({ client, bytesRead, bytesWritten, connectedAt }) => [
+    client,
+    formatSize(bytesRead),
+    formatSize(bytesWritten),
+    connectedAt,
+  ]);
+  const tables = [
+    ...(bitmaps.length > 0 ? [bitmapTable(bitmaps)] : []),
+    ...(clients.length > 0 ? [formatTable(['CLIENT', 'READ', 'WRITTEN', 'SINCE'], clients, [1, 2])] : []),
+  ];
+  return [facts.join('\n'), ...tables].join('\n\n');
+}

@@ -1,0 +1,61 @@
+import { Command, CommanderError } from 'commander';
+import { CodedError } from '../base/coded-error.js';
+import { NbdClientError, NbdUriError } from '../client/errors.js';
+import { addBitmapCommands } from './bitmap.js';
+import { addExportCommands } from './export.js';
+import { addMapCommand } from './map-command.js';
+import { addServeCommand } from './serve.js';
+import { addStateCommands } from './state.js';
+import { readVersion } from './version.js';
+
+const DONE = 0;
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+/** Errors that only another command line, or configuration, can mend. */
+const usageErrors = new Set<string>(['CONFIG_INVALID', 'EXPORT_INVALID']);
+
+/** Runs one command line, without the program's name. Resolves to the exit code. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const program = buildProgram();
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return DONE;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function buildProgram(): Command {
+  const program = new Command('tidemark')
+    .description('An NBD server that remembers what changed.')
+    .version(readVersion())
+    .showHelpAfterError(false)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  addServeCommand(program);
+  addExportCommands(program);
+  addBitmapCommands(program);
+  addMapCommand(program);
+  addStateCommands(program);
+  return program;
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return reportUsage(error);
+  if (error instanceof CodedError || error instanceof NbdClientError) {
+    const { message, hint } = error;
+    process.stderr.write(`tidemark: ${message}${hint === '' ? '' : ` (${hint})`}\n`);
+    const isUsage = error instanceof NbdUriError || (error instanceof CodedError && usageErrors.has(error.code));
+    return isUsage ? WRONG_USAGE : FAILED;
+  }
+  process.stderr.write(`tidemark: ${(error as Error).stack ?? error} (this is a bug; please report it)\n`);
+  return FAILED;
+}
+
+function reportUsage({ code, message, exitCode }: CommanderError): number {
+  if (code === 'commander.help') return WRONG_USAGE;
+  if (exitCode === 0) return DONE;
+  process.stderr.write(`tidemark: ${message.replace(/^error: /, '').replace(/\.$/, '')} (see tidemark --help)\n`);
+  return WRONG_USAGE;
+}

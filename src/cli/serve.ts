@@ -1,0 +1,59 @@
+import { type Command, Option } from 'commander';
+import { pino } from 'pino';
+import { type Entry, resolveConfig } from '../server/config.js';
+import { readConfigFile } from '../server/config-file.js';
+import { TidemarkServer } from '../server/server.js';
+import { type SettingKey, settingKeys, settings } from '../server/settings.js';
+import { readVersion } from './version.js';
+
+const STDERR = 2;
+const STOPPED_THE_HARD_WAY = 1;
+
+const help = `
+With no --listen and no --unix, NBD is served on 127.0.0.1:10809. Sizes take K, M, G and T.
+Every flag is also a key of the configuration file, which has a table [[export]] for each disk.
+
+Example:
+  tidemark serve --export vm1=/srv/vm1.img,size=10G,bitmap=nightly --state ./state`;
+
+export function addServeCommand(program: Command): void {
+  const command = program.command('serve').description('serve disks over NBD, and take commands').helpOption('--help');
+  const entries: Entry[] = [];
+  command.option('--config <FILE>', 'read settings from a TOML file');
+  for (const key of settingKeys) command.addOption(toOption(key, entries));
+  command.addHelpText('after', help);
+  command.action(async ({ config }: { config?: string }) => serve(entries, config));
+}
+
+function toOption(key: SettingKey, entries: Entry[]): Option {
+  const { argument, description, repeated } = settings[key];
+  const note = (text: string) => entries.push({ key, text, place: `--${key}` });
+  const flags = argument === undefined ? `--${key}` : `--${key} <${argument}>`;
+  const option = new Option(flags, repeated ? `${description} (may be repeated)` : description);
+  // Commander parses no value of a switch, so that one is told when it is set.
+  return argument === undefined ? option.argParser(() => note('true')).preset('true') : option.argParser(note);
+}
+
+async function serve(flags: readonly Entry[], configPath: string | undefined): Promise<void> {
+  const file = configPath === undefined ? undefined : await readConfigFile(configPath);
+  const config = resolveConfig(flags, file?.entries, file?.exports);
+  const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
+  const server = await TidemarkServer.start(config, log, readVersion());
+  await untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
+  await server.stop();
+  log.info({}, 'stopped');
+}
+
+/** Resolves with the first signal to stop; a second one ends the program at once. */
+function untilSignal(onSignal: (signal: string) => void): Promise<void> {
+  return new Promise((resolve) => {
+    let stopping = false;
+    const handle = (signal: string) => {
+      if (stopping) process.exit(STOPPED_THE_HARD_WAY);
+      stopping = true;
+      onSignal(signal);
+      resolve();
+    };
+    for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, handle);
+  });
+}

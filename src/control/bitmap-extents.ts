@@ -1,0 +1,45 @@
+import type { Static } from '@fastify/type-provider-typebox';
+import { CodedError } from '../base/coded-error.js';
+import { ExtentList } from '../base/extents.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import { DIRTY } from '../bitmap/dirty-bitmap.js';
+import type { Export } from '../export/export.js';
+import type { Extents } from './schemas.js';
+
+/**
+ * At most `limit` extents from `offset` on, all writes since the base. @throws CodedError BAD_REQUEST,
+ * BITMAP_INCONSISTENT
+ */
+export function pageOfExtents(
+  served: Export,
+  bitmap: DirtyBitmap,
+  offset: number,
+  limit: number,
+): Static<typeof Extents> {
+  const { sizeBytes, granularityBytes } = bitmap;
+  if (bitmap.inconsistent !== undefined) {
+    throw new CodedError(
+      'BITMAP_INCONSISTENT',
+      `Bitmap '${bitmap.name}' is inconsistent and cannot be used: ${bitmap.inconsistent}`,
+      'remove it and add it anew; the next backup is a full one',
+    );
+  }
+  if (offset > sizeBytes)
+    throw new CodedError('BAD_REQUEST', `offset ${offset} is behind the disk of ${sizeBytes} bytes`);
+  const list = new ExtentList(limit);
+  if (offset < sizeBytes) bitmap.extents(offset, sizeBytes - offset, list);
+  let at = offset;
+  const extents = list.lengths.map((length, i) => {
+    const extent = { offset: at, length, dirty: (list.statuses[i]! & DIRTY) !== 0 };
+    at += length;
+    return extent;
+  });
+  return {
+    export: served.name,
+    bitmap: bitmap.name,
+    sizeBytes,
+    granularityBytes,
+    extents,
+    nextOffset: at < sizeBytes ? at : null,
+  };
+}

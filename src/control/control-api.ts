@@ -1,0 +1,50 @@
+import swagger from '@fastify/swagger';
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import fastify, { type FastifyInstance } from 'fastify';
+import { CodedError } from '../base/coded-error.js';
+import type { ControlHost } from './control-host.js';
+import { problemHandler, sendProblem } from './problem.js';
+import { bitmapRoutes } from './routes/bitmaps.js';
+import { eventRoutes } from './routes/events.js';
+import { exportRoutes } from './routes/exports.js';
+import { metricsRoutes } from './routes/metrics.js';
+import { serverRoutes } from './routes/server.js';
+import { transactionRoutes } from './routes/transactions.js';
+import { demandToken } from './token.js';
+
+export type ControlApi = ReturnType<typeof newApi>;
+
+/** A version of the API's shape, not of the program. */
+const API_VERSION = '1.0.0';
+/** Names of exports and bitmaps may be long: up to 4096 and 1023 bytes, each of which may be written as %XX. */
+const MAX_PARAMETER_LENGTH = 3 * 4096;
+
+function newApi() {
+  return fastify({ forceCloseConnections: true, routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH } })
+    .withTypeProvider<TypeBoxTypeProvider>()
+    .setValidatorCompiler(TypeBoxValidatorCompiler);
+}
+
+/** The HTTP API over the exports of a server; with a token, every request must carry it. */
+export async function buildControlApi(host: ControlHost, token?: string): Promise<FastifyInstance> {
+  const api = newApi();
+  await api.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'tidemark', description: 'The control API of a tidemark server', version: API_VERSION },
+    },
+  });
+  api.setErrorHandler(problemHandler(host.log));
+  api.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      reply,
+      new CodedError('NOT_FOUND', `there is no ${request.method} ${request.url}`, 'see /openapi.json'),
+    ),
+  );
+  if (token !== undefined) api.addHook('onRequest', demandToken(token));
+  for (const routes of [serverRoutes, exportRoutes, bitmapRoutes, transactionRoutes, eventRoutes, metricsRoutes]) {
+    api.register(async (scope) => routes(scope as unknown as ControlApi, host));
+  }
+  api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger());
+  return api as unknown as FastifyInstance;
+}

@@ -1,0 +1,33 @@
+import type { Static } from '@fastify/type-provider-typebox';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { Export } from '../export/export.js';
+import type { Bitmap, ExportDescription } from './schemas.js';
+
+export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<typeof Bitmap> {
+  const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent } = bitmap;
+  return {
+    name,
+    export: served.name,
+    granularityBytes,
+    sizeBytes,
+    dirtyBytes,
+    recording,
+    busy,
+    persistent,
+    inconsistent: inconsistent !== undefined,
+    ...(inconsistent === undefined ? {} : { inconsistentReason: inconsistent }),
+  };
+}
+
+export function describeExport(served: Export): Static<typeof ExportDescription> {
+  const { name, path, description, sizeBytes, readOnly } = served;
+  return {
+    name,
+    path,
+    description,
+    sizeBytes,
+    readOnly,
+    bitmaps: served.bitmaps.list().map((bitmap) => describeBitmap(served, bitmap)),
+    connections: [...served.connections].map((connection) => connection.describe()),
+  };
+}

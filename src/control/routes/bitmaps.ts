@@ -1,0 +1,142 @@
+import { Type } from '@fastify/type-provider-typebox';
+import { pageOfExtents } from '../bitmap-extents.js';
+import type { ControlApi } from '../control-api.js';
+import type { ControlHost } from '../control-host.js';
+import { describeBitmap } from '../descriptions.js';
+import { runAction } from '../run-actions.js';
+import { Bitmap, Extents, MergeSources, NewBitmap, Problem } from '../schemas.js';
+
+const ExportParams = Type.Object({ export: Type.String() });
+const Params = Type.Object({ export: Type.String(), bitmap: Type.String() });
+const MAX_EXTENTS = 100_000;
+const DEFAULT_EXTENTS = 10_000;
+
+export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
+  const { exports } = host;
+  const describe = (exportName: string, bitmap: string) => {
+    const served = exports.get(exportName);
+    return describeBitmap(served, served.bitmaps.get(bitmap));
+  };
+
+  api.get(
+    '/v1/exports/:export/bitmaps',
+    {
+      schema: {
+        operationId: 'listBitmaps',
+        summary: 'All bitmaps of an export',
+        params: ExportParams,
+        response: { 200: Type.Object({ bitmaps: Type.Array(Bitmap) }), default: Problem },
+      },
+    },
+    async ({ params }) => {
+      const served = exports.get(params.export);
+      return { bitmaps: served.bitmaps.list().map((bitmap) => describeBitmap(served, bitmap)) };
+    },
+  );
+
+  api.post(
+    '/v1/exports/:export/bitmaps',
+    {
+      schema: {
+        operationId: 'addBitmap',
+        summary: 'Record what is written from now on',
+        params: ExportParams,
+        body: NewBitmap,
+        response: { 201: Bitmap, default: Problem },
+      },
+    },
+    async ({ params, body: { name, ...options } }, reply) => {
+      await runAction(host, { type: 'bitmap-add', export: params.export, bitmap: name, ...options });
+      return reply.status(201).send(describe(params.export, name));
+    },
+  );
+
+  api.get(
+    '/v1/exports/:export/bitmaps/:bitmap',
+    {
+      schema: {
+        operationId: 'getBitmap',
+        summary: 'One bitmap',
+        params: Params,
+        response: { 200: Bitmap, default: Problem },
+      },
+    },
+    async ({ params }) => describe(params.export, params.bitmap),
+  );
+
+  api.delete(
+    '/v1/exports/:export/bitmaps/:bitmap',
+    {
+      schema: {
+        operationId: 'removeBitmap',
+        summary: 'Forget a bitmap',
+        params: Params,
+        response: { 204: Type.Null(), default: Problem },
+      },
+    },
+    async ({ params }, reply) => {
+      await runAction(host, { type: 'bitmap-remove', ...params });
+      return reply.status(204).send(null);
+    },
+  );
+
+  const summaries = {
+    clear: 'Call everything clean',
+    enable: 'Record writes',
+    disable: 'Record no writes, and keep what is recorded',
+  };
+  for (const verb of ['clear', 'enable', 'disable'] as const) {
+    api.post(
+      `/v1/exports/:export/bitmaps/:bitmap/${verb}`,
+      {
+        schema: {
+          operationId: `${verb}Bitmap`,
+          summary: summaries[verb],
+          params: Params,
+          response: { 200: Bitmap, default: Problem },
+        },
+      },
+      async ({ params }) => {
+        await runAction(host, { type: `bitmap-${verb}`, ...params });
+        return describe(params.export, params.bitmap);
+      },
+    );
+  }
+
+  api.post(
+    '/v1/exports/:export/bitmaps/:bitmap/merge',
+    {
+      schema: {
+        operationId: 'mergeBitmaps',
+        summary: 'Call dirty in this one whatever the sources call dirty; the sources stay as they are',
+        params: Params,
+        body: MergeSources,
+        response: { 200: Bitmap, default: Problem },
+      },
+    },
+    async ({ params, body }) => {
+      await runAction(host, { type: 'bitmap-merge', ...params, sources: body.sources });
+      return describe(params.export, params.bitmap);
+    },
+  );
+
+  api.get(
+    '/v1/exports/:export/bitmaps/:bitmap/extents',
+    {
+      schema: {
+        operationId: 'listExtents',
+        summary: 'What is dirty, page by page: the same as block status over NBD',
+        params: Params,
+        querystring: Type.Object({
+          offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Where to begin, in bytes' })),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXTENTS, description: 'Extents at most' })),
+        }),
+        response: { 200: Extents, default: Problem },
+      },
+    },
+    async ({ params, query: { offset = 0, limit = DEFAULT_EXTENTS } }) => {
+      const served = exports.get(params.export);
+      return pageOfExtents(served, served.bitmaps.get(params.bitmap), offset, limit);
+    },
+  );
+}

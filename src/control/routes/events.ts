@@ -1,0 +1,33 @@
+import type { ControlApi } from '../control-api.js';
+import type { ControlHost } from '../control-host.js';
+import { Problem } from '../schemas.js';
+
+const KEEP_ALIVE_MILLISECONDS = 15_000;
+
+export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
+  api.get(
+    '/v1/events',
+    {
+      schema: {
+        operationId: 'followEvents',
+        summary: 'What happens to exports and bitmaps, as server-sent events',
+        response: { 200: { description: 'text/event-stream', type: 'string' }, default: Problem },
+      },
+    },
+    (request, reply) => {
+      reply.hijack();
+      const stream = reply.raw;
+      stream.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+      stream.write(': following\n\n');
+      const unfollow = events.follow((event) =>
+        stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`),
+      );
+      // A comment now and then shows a client that is gone, and keeps proxies from hanging up.
+      const keepAlive = setInterval(() => stream.write(':\n\n'), KEEP_ALIVE_MILLISECONDS);
+      request.raw.once('close', () => {
+        clearInterval(keepAlive);
+        unfollow();
+      });
+    },
+  );
+}

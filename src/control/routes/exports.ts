@@ -1,0 +1,87 @@
+import { Type } from '@fastify/type-provider-typebox';
+import type { ControlApi } from '../control-api.js';
+import type { ControlHost } from '../control-host.js';
+import { describeExport } from '../descriptions.js';
+import { ExportDescription, NewExport, Problem, Size } from '../schemas.js';
+
+const Params = Type.Object({ export: Type.String() });
+
+export function exportRoutes(api: ControlApi, { exports, events }: ControlHost): void {
+  api.get(
+    '/v1/exports',
+    {
+      schema: {
+        operationId: 'listExports',
+        summary: 'All exports',
+        response: { 200: Type.Object({ exports: Type.Array(ExportDescription) }), default: Problem },
+      },
+    },
+    async () => ({ exports: exports.list().map(describeExport) }),
+  );
+
+  api.post(
+    '/v1/exports',
+    {
+      schema: {
+        operationId: 'addExport',
+        summary: 'Serve another disk',
+        body: NewExport,
+        response: { 201: ExportDescription, default: Problem },
+      },
+    },
+    async ({ body }, reply) => {
+      const added = await exports.add(body);
+      events.publish({ type: 'export-added', export: added.name });
+      return reply.status(201).send(describeExport(added));
+    },
+  );
+
+  api.get(
+    '/v1/exports/:export',
+    {
+      schema: {
+        operationId: 'getExport',
+        summary: 'One export, with its bitmaps and clients',
+        params: Params,
+        response: { 200: ExportDescription, default: Problem },
+      },
+    },
+    async ({ params }) => describeExport(exports.get(params.export)),
+  );
+
+  api.delete(
+    '/v1/exports/:export',
+    {
+      schema: {
+        operationId: 'removeExport',
+        summary: 'Serve it no longer: no new clients, then those there are finish, then the disk is closed',
+        params: Params,
+        response: { 204: Type.Null(), default: Problem },
+      },
+    },
+    async ({ params }, reply) => {
+      await exports.remove(params.export);
+      events.publish({ type: 'export-removed', export: params.export });
+      return reply.status(204).send(null);
+    },
+  );
+
+  api.post(
+    '/v1/exports/:export/resize',
+    {
+      schema: {
+        operationId: 'resizeExport',
+        summary: 'Serve another size: a file grows if need be, and the new tail is dirty in every bitmap',
+        params: Params,
+        body: Size,
+        response: { 200: ExportDescription, default: Problem },
+      },
+    },
+    async ({ params, body }) => {
+      const served = exports.get(params.export);
+      await served.resize(body.sizeBytes);
+      events.publish({ type: 'export-resized', export: served.name });
+      return describeExport(served);
+    },
+  );
+}

@@ -1,0 +1,24 @@
+import { Type } from '@fastify/type-provider-typebox';
+import type { ControlApi } from '../control-api.js';
+import type { ControlHost } from '../control-host.js';
+import { Problem, Server } from '../schemas.js';
+
+export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
+  api.get(
+    '/v1/server',
+    { schema: { operationId: 'getServer', summary: 'The server', response: { 200: Server, default: Problem } } },
+    async () => ({ ...describeServer(), exports: exports.list().map(({ name }) => name) }),
+  );
+
+  api.get(
+    '/healthz',
+    {
+      schema: {
+        operationId: 'getHealth',
+        summary: 'Answers while the server serves',
+        response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Problem },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
+  );
+}

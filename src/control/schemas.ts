@@ -1,0 +1,157 @@
+import { type Static, Type } from '@fastify/type-provider-typebox';
+import { errorCatalogue } from '../base/coded-error.js';
+
+/** The shapes of the control API, each once: they validate, type and document. Sizes and offsets are bytes. */
+
+const strict = { additionalProperties: false };
+const Bytes = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
+
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'Where the code is explained, relative to the documentation' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'What happened' }),
+    code: Type.String({ enum: Object.keys(errorCatalogue), description: 'Stable: callers branch on it' }),
+    hint: Type.Optional(Type.String({ description: 'How to mend it' })),
+    failedAction: Type.Optional(Type.Integer({ description: 'Which action of a transaction was refused, from 0' })),
+  },
+  { description: 'A refusal (RFC 9457)' },
+);
+
+export const Bitmap = Type.Object({
+  name: Type.String(),
+  export: Type.String(),
+  granularityBytes: Bytes('Bytes that one bit stands for'),
+  sizeBytes: Bytes('Size of the disk that it describes'),
+  dirtyBytes: Bytes('Bytes written since its base, in whole granules'),
+  recording: Type.Boolean({ description: 'Writes are recorded' }),
+  busy: Type.Boolean({ description: 'Frozen by an operation; a successor records' }),
+  persistent: Type.Boolean({ description: 'Outlives the server' }),
+  inconsistent: Type.Boolean({ description: 'Cannot be trusted; remove it and add it anew' }),
+  inconsistentReason: Type.Optional(Type.String()),
+});
+
+export const Connection = Type.Object({
+  id: Type.Integer(),
+  client: Type.String(),
+  connectedAt: Type.String(),
+  requests: Type.Integer(),
+  failedRequests: Type.Integer(),
+  bytesRead: Type.Integer(),
+  bytesWritten: Type.Integer(),
+});
+
+export const ExportDescription = Type.Object({
+  name: Type.String(),
+  path: Type.String(),
+  description: Type.String(),
+  sizeBytes: Bytes('Size of the disk'),
+  readOnly: Type.Boolean(),
+  bitmaps: Type.Array(Bitmap),
+  connections: Type.Array(Connection),
+});
+
+const granularityBytes = Type.Optional(Bytes('A power of two from 512 to 2147483648; 65536 when not given'));
+
+export const NewBitmap = Type.Object(
+  {
+    name: Type.String(),
+    granularityBytes,
+    disabled: Type.Optional(Type.Boolean({ description: 'Made without recording' })),
+    transient: Type.Optional(Type.Boolean({ description: 'Kept in memory alone' })),
+  },
+  strict,
+);
+
+export const NewExport = Type.Object(
+  {
+    name: Type.String({ minLength: 1 }),
+    path: Type.String({
+      minLength: 1,
+      description: 'A raw image or a block device, absolute or as the server sees it',
+    }),
+    description: Type.Optional(Type.String()),
+    sizeBytes: Type.Optional(Bytes('Makes a missing file of that size; never changes one that is there')),
+    readOnly: Type.Optional(Type.Boolean()),
+    bitmaps: Type.Optional(Type.Array(Type.Object({ name: Type.String(), granularityBytes }, strict))),
+  },
+  strict,
+);
+
+export const Size = Type.Object({ sizeBytes: Bytes('A multiple of 512') }, strict);
+
+const MergeSource = Type.Union([
+  Type.String({ description: 'A bitmap of the same export' }),
+  Type.Object({ export: Type.String(), bitmap: Type.String() }, strict),
+]);
+
+export const MergeSources = Type.Object({ sources: Type.Array(MergeSource, { minItems: 1 }) }, strict);
+
+const onBitmap = (type: 'bitmap-remove' | 'bitmap-clear' | 'bitmap-enable' | 'bitmap-disable') =>
+  Type.Object({ type: Type.Literal(type), export: Type.String(), bitmap: Type.String() }, strict);
+
+export const Action = Type.Union([
+  Type.Object(
+    {
+      type: Type.Literal('bitmap-add'),
+      export: Type.String(),
+      bitmap: Type.String(),
+      granularityBytes,
+      disabled: Type.Optional(Type.Boolean()),
+      transient: Type.Optional(Type.Boolean()),
+    },
+    strict,
+  ),
+  onBitmap('bitmap-remove'),
+  onBitmap('bitmap-clear'),
+  onBitmap('bitmap-enable'),
+  onBitmap('bitmap-disable'),
+  Type.Object(
+    {
+      type: Type.Literal('bitmap-merge'),
+      export: Type.String(),
+      bitmap: Type.String({ description: 'The target' }),
+      sources: Type.Array(MergeSource, { minItems: 1 }),
+    },
+    strict,
+  ),
+]);
+export type Action = Static<typeof Action>;
+
+export const Transaction = Type.Object({ actions: Type.Array(Action, { minItems: 1, maxItems: 1000 }) }, strict);
+
+export const HeldWrites = Type.Object(
+  {
+    count: Type.Integer(),
+    medianMilliseconds: Type.Number(),
+    p99Milliseconds: Type.Number(),
+    maxMilliseconds: Type.Number(),
+  },
+  { description: 'How long clients waited: the writes that came while the change was made' },
+);
+
+export const Extents = Type.Object({
+  export: Type.String(),
+  bitmap: Type.String(),
+  sizeBytes: Bytes('Size of the disk'),
+  granularityBytes: Bytes('Bytes that one bit stands for'),
+  extents: Type.Array(
+    Type.Object({ offset: Bytes('Where it begins'), length: Bytes('Its length'), dirty: Type.Boolean() }),
+  ),
+  nextOffset: Type.Union([Type.Integer(), Type.Null()], { description: 'Where the next page begins; null at the end' }),
+});
+
+export const Server = Type.Object({
+  version: Type.String(),
+  pid: Type.Integer(),
+  startedAt: Type.String(),
+  stateDirectory: Type.String(),
+  persistent: Type.Boolean({ description: 'Bitmaps outlive the server' }),
+  connections: Type.Integer({ description: 'NBD clients now' }),
+  exports: Type.Array(Type.String()),
+  nbd: Type.Object({
+    tcp: Type.Array(Type.Object({ host: Type.String(), port: Type.Integer() })),
+    unix: Type.Optional(Type.String()),
+  }),
+});

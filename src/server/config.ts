@@ -1,0 +1,99 @@
+import { CodedError } from '../base/coded-error.js';
+import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
+import { MIB } from '../base/units.js';
+import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
+import type { ExportSpec } from '../export/export-spec.js';
+import { formatHostPort, type HostPort, isLoopback } from './host-port.js';
+import type { NbdLimits } from './nbd-listener.js';
+import { type SettingKey, type SettingValue, settings } from './settings.js';
+
+/** All that a server needs to know. */
+export interface ServerConfig {
+  readonly exports: readonly ExportSpec[];
+  readonly listen: readonly HostPort[];
+  readonly unixPath: string | undefined;
+  readonly stateDirectory: string;
+  readonly controlPath: string;
+  readonly http: HostPort | undefined;
+  readonly httpTokenFile: string | undefined;
+  readonly logLevel: SettingValue<'log-level'>;
+  readonly limits: NbdLimits;
+  readonly persistence: PersistenceConfig;
+}
+
+export interface PersistenceConfig {
+  readonly transient: boolean;
+  readonly onBitmapError: OnBitmapError;
+  readonly regionBytes: number;
+  readonly maxActiveRegions: number;
+  readonly coolAfterSeconds: number;
+}
+
+/** A setting as somebody wrote it. */
+export interface Entry {
+  readonly key: SettingKey;
+  readonly text: string;
+  /** Where it was written, for people: `--listen`, `tidemark.toml:12`. */
+  readonly place: string;
+}
+
+const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 10809 };
+
+/** Flags win over the file; exports of both are served. @throws CodedError CONFIG_INVALID */
+export function resolveConfig(
+  flags: readonly Entry[],
+  file: readonly Entry[] = [],
+  fileExports: readonly ExportSpec[] = [],
+): ServerConfig {
+  const all = <Key extends SettingKey>(key: Key): SettingValue<Key>[] => {
+    const given = flags.filter((entry) => entry.key === key);
+    return (given.length > 0 ? given : file.filter((entry) => entry.key === key)).map((entry) => readValue<Key>(entry));
+  };
+  const last = <Key extends SettingKey>(key: Key) => all(key).at(-1);
+
+  const unixPath = last('unix');
+  const listen = all('listen');
+  const stateDirectory = last('state') ?? defaultStateDirectory();
+  const config: ServerConfig = {
+    exports: [...fileExports, ...all('export')],
+    listen: listen.length > 0 || unixPath !== undefined ? listen : [DEFAULT_LISTEN],
+    unixPath,
+    stateDirectory,
+    controlPath: last('control') ?? controlSocketIn(stateDirectory),
+    http: last('http'),
+    httpTokenFile: last('http-token-file'),
+    logLevel: last('log-level') ?? 'info',
+    limits: {
+      maxConnections: last('max-connections') ?? 256,
+      handshakeTimeoutSeconds: last('handshake-timeout') ?? 10,
+      busyPollMicroseconds: last('busy-poll') ?? 50,
+    },
+    persistence: {
+      transient: last('transient') ?? false,
+      onBitmapError: last('on-bitmap-error') ?? 'refuse',
+      regionBytes: last('region-size') ?? 16 * MIB,
+      maxActiveRegions: last('max-active-regions') ?? 512,
+      coolAfterSeconds: last('cool-after') ?? 5,
+    },
+  };
+  checkHttp(config);
+  return config;
+}
+
+/** @throws CodedError CONFIG_INVALID */
+function readValue<Key extends SettingKey>({ key, text, place }: Entry): SettingValue<Key> {
+  const { parse, expected } = settings[key];
+  const value = parse(text);
+  if (value !== undefined) return value as SettingValue<Key>;
+  throw new CodedError('CONFIG_INVALID', `${place}: "${text}" is no value for ${key}`, `expected ${expected}`);
+}
+
+/** Whoever can reach the control API can remove exports: from other machines it takes a token. */
+function checkHttp({ http, httpTokenFile }: ServerConfig): void {
+  if (!http || isLoopback(http.host) || httpTokenFile !== undefined) return;
+  throw new CodedError(
+    'CONFIG_INVALID',
+    `--http ${formatHostPort(http)} could be reached from other machines without a token`,
+    'give one with --http-token-file FILE, or listen on 127.0.0.1',
+  );
+}

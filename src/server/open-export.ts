@@ -1,0 +1,88 @@
+import type { Log } from '../base/log.js';
+import { BitmapSet } from '../bitmap/bitmap-set.js';
+import { changeDurably } from '../bitmap/store/change-durably.js';
+import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
+import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
+import { applySteps } from '../bitmap/transaction.js';
+import { Export } from '../export/export.js';
+import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
+import { identifyDisk } from '../storage/disk-identity.js';
+import type { FileDevice } from '../storage/file-device.js';
+import { openFileDevice } from '../storage/open-file-device.js';
+import type { Posix } from '../storage/posix-calls.js';
+import type { PersistenceConfig } from './config.js';
+
+export interface ExportHost {
+  /** Undefined: bitmaps live in memory alone. */
+  readonly store: KeyValueStore | undefined;
+  readonly persistence: PersistenceConfig;
+  readonly posix: Posix | undefined;
+  readonly log: Log;
+}
+
+/**
+ * Opens the image of an export, and its bitmaps as they were left. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
+ * BITMAP_INVALID, STORE_UNUSABLE
+ */
+export async function openExport(spec: ExportSpec, host: ExportHost): Promise<Export> {
+  const { name, path, readOnly = false, description = '' } = spec;
+  const disk = await openFileDevice({
+    path,
+    readOnly,
+    createSizeBytes: spec.sizeBytes,
+    posix: host.posix,
+    log: host.log,
+  });
+  try {
+    const bitmaps = new BitmapSet(disk.sizeBytes);
+    const persistence = host.store && (await openPersistence(spec, disk, bitmaps, host.store, host));
+    await addMissing(spec.bitmaps ?? [], bitmaps, persistence, host.log);
+    return new Export({ name, path, readOnly, description, disk, bitmaps, persistence });
+  } catch (error) {
+    await disk.close();
+    throw error;
+  }
+}
+
+function openPersistence(
+  { name, path }: ExportSpec,
+  disk: FileDevice,
+  bitmaps: BitmapSet,
+  store: KeyValueStore,
+  { persistence, log }: ExportHost,
+): Promise<PersistentBitmaps> {
+  const { onBitmapError, regionBytes, maxActiveRegions, coolAfterSeconds } = persistence;
+  return PersistentBitmaps.open({
+    exportName: name,
+    bitmaps,
+    store,
+    identify: () => identifyDisk(path, disk.sizeBytes),
+    // The clock turns once a second.
+    limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },
+    onBitmapError,
+    log,
+  });
+}
+
+/** Adds the bitmaps that are asked for and not there yet. Those that are there keep their granularity. */
+async function addMissing(
+  wanted: readonly BitmapSpec[],
+  bitmaps: BitmapSet,
+  persistence: PersistentBitmaps | undefined,
+  log: Log,
+): Promise<void> {
+  for (const { name, granularityBytes } of wanted) {
+    const present = bitmaps.find(name)?.granularityBytes;
+    if (present !== undefined && granularityBytes !== undefined && present !== granularityBytes) {
+      log.warn({ bitmap: name, present, granularityBytes }, 'the bitmap exists already and keeps its granularity');
+    }
+  }
+  const persistent = persistence !== undefined;
+  const steps = wanted
+    .filter(({ name }) => !bitmaps.find(name))
+    .map((bitmap) => ({ bitmaps, action: { type: 'add', bitmap: { ...bitmap, persistent } } as const }));
+  if (steps.length === 0) return;
+  const add = () => applySteps(steps);
+  if (persistence) await changeDurably([persistence.intents], persistence.store, add);
+  else add();
+}

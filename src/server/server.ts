@@ -1,0 +1,158 @@
+import { readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { Cleanup } from '../base/cleanup.js';
+import { CodedError } from '../base/coded-error.js';
+import type { Log } from '../base/log.js';
+import type { ControlHost, ServerFacts } from '../control/control-host.js';
+import { ControlServer } from '../control/control-server.js';
+import { EventFeed } from '../control/event-feed.js';
+import { ExportRegistry } from '../export/registry.js';
+import { loadPosix } from '../storage/posix.js';
+import type { ServerConfig } from './config.js';
+import { formatHostPort } from './host-port.js';
+import { NbdListener } from './nbd-listener.js';
+import { openExport } from './open-export.js';
+import { StateDirectory } from './state-directory.js';
+import { clearSocketPath, listenError } from './unix-socket.js';
+
+const COOLING_CLOCK_MILLISECONDS = 1000;
+
+/** A running tidemark: its exports, the addresses it listens on, and its control API. */
+export class TidemarkServer {
+  private readonly cleanup = new Cleanup();
+  private readonly exports: ExportRegistry;
+  private readonly listener: NbdListener;
+  private readonly events = new EventFeed();
+  private readonly startedAt = new Date();
+  private readonly tcpAddresses: AddressInfo[] = [];
+  private state: StateDirectory | undefined;
+
+  private constructor(
+    private readonly config: ServerConfig,
+    private readonly log: Log,
+    private readonly version: string,
+  ) {
+    const posix = loadPosix();
+    this.exports = new ExportRegistry((spec) =>
+      openExport(spec, { store: this.state?.store, persistence: config.persistence, posix, log }),
+    );
+    this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits });
+  }
+
+  /**
+   * Opens the exports, listens, and takes commands last: once the control socket answers, everything does. When
+   * something fails, what was begun is taken back. @throws CodedError
+   */
+  static async start(config: ServerConfig, log: Log, version: string): Promise<TidemarkServer> {
+    const server = new TidemarkServer(config, log, version);
+    try {
+      await server.open();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  /**
+   * Takes no commands and no clients any more, finishes what is in flight, makes everything durable and lets go of the
+   * disks. Rejects with the first failure, after all steps were taken.
+   */
+  stop(): Promise<void> {
+    return this.cleanup.run();
+  }
+
+  private async open(): Promise<void> {
+    const { config, cleanup } = this;
+    await this.openState();
+    cleanup.defer(() => this.exports.close());
+    for (const spec of config.exports) await this.exports.add(spec);
+    this.startCooling();
+    await this.listen();
+    await this.openControl();
+    this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
+  }
+
+  /** The directory is locked even for bitmaps in memory: the control socket lies there. */
+  private async openState(): Promise<void> {
+    const { stateDirectory, persistence } = this.config;
+    const state = await StateDirectory.open(stateDirectory, loadPosix(), this.log);
+    this.cleanup.defer(() => state.close());
+    if (!persistence.transient) this.state = state;
+  }
+
+  private startCooling(): void {
+    const timer = setInterval(() => {
+      for (const { persistence } of this.exports.list()) void persistence?.cool();
+    }, COOLING_CLOCK_MILLISECONDS);
+    this.cleanup.defer(() => clearInterval(timer));
+  }
+
+  private async listen(): Promise<void> {
+    const { listen, unixPath } = this.config;
+    this.cleanup.defer(() => this.listener.drain());
+    for (const address of listen) {
+      const bound = this.listener.listenTcp(address.host, address.port);
+      this.tcpAddresses.push(await bound.catch(refuse(formatHostPort(address))));
+    }
+    if (unixPath !== undefined) {
+      await clearSocketPath(unixPath);
+      await this.listener.listenUnix(unixPath).catch(refuse(unixPath));
+    }
+  }
+
+  private async openControl(): Promise<void> {
+    const { controlPath, http, httpTokenFile } = this.config;
+    const token = httpTokenFile === undefined ? undefined : await readToken(httpTokenFile);
+    const host: ControlHost = {
+      exports: this.exports,
+      events: this.events,
+      log: this.log,
+      describeServer: () => this.facts(),
+    };
+    const control = new ControlServer(host);
+    this.cleanup.defer(() => control.close());
+    await clearSocketPath(controlPath);
+    await control.listenUnix(controlPath).catch(refuse(controlPath));
+    if (!http) return;
+    const address = await control.listenTcp(http.host, http.port, token).catch(refuse(formatHostPort(http)));
+    this.log.info({ host: address.address, port: address.port }, 'the control API listens on TCP');
+  }
+
+  private facts(): ServerFacts {
+    return {
+      version: this.version,
+      pid: process.pid,
+      startedAt: this.startedAt.toISOString(),
+      stateDirectory: this.config.stateDirectory,
+      persistent: this.state !== undefined,
+      connections: this.listener.connectionCount,
+      nbd: {
+        tcp: this.tcpAddresses.map(({ address, port }) => ({ host: address, port })),
+        ...(this.config.unixPath === undefined ? {} : { unix: this.config.unixPath }),
+      },
+    };
+  }
+}
+
+function refuse(address: string): (error: NodeJS.ErrnoException) => never {
+  return (error) => {
+    throw listenError(address, error);
+  };
+}
+
+/** @throws CodedError CONFIG_INVALID */
+async function readToken(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new CodedError(
+      'CONFIG_INVALID',
+      `the token file cannot be read: ${error.message}`,
+      'check --http-token-file',
+    );
+  });
+  const token = text.trim();
+  if (token === '') {
+    throw new CodedError('CONFIG_INVALID', `the token file ${path} is empty`, 'write a long random text into it');
+  }
+  return token;
+}

@@ -1,0 +1,63 @@
+import { mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Cleanup } from '../base/cleanup.js';
+import { CodedError } from '../base/coded-error.js';
+import type { Log } from '../base/log.js';
+import { LmdbStore } from '../bitmap/store/lmdb-store.js';
+import type { Posix } from '../storage/posix-calls.js';
+
+const LOCK_BYTE = 0;
+
+/** The directory in which one server at a time keeps its bitmaps. */
+export class StateDirectory {
+  private constructor(
+    readonly store: LmdbStore,
+    private readonly cleanup: Cleanup,
+  ) {}
+
+  /** Makes the directory if need be, for its owner alone. @throws CodedError STORE_UNUSABLE */
+  static async open(path: string, posix: Posix | undefined, log: Log): Promise<StateDirectory> {
+    const cleanup = new Cleanup();
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 }).catch(unusable(path));
+      await lock(path, posix, log, cleanup);
+      const store = await LmdbStore.open(join(path, 'store'));
+      cleanup.defer(() => store.close());
+      return new StateDirectory(store, cleanup);
+    } catch (error) {
+      await cleanup.run();
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.cleanup.run();
+  }
+}
+
+function unusable(path: string): (error: Error) => never {
+  return (cause) => {
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `the state directory ${path} cannot be used: ${cause.message}`,
+      'choose one that you may write with --state DIR',
+      { cause },
+    );
+  };
+}
+
+/** Everybody locks first and looks for others afterwards: of two that come together none goes on unlocked. */
+async function lock(path: string, posix: Posix | undefined, log: Log, cleanup: Cleanup): Promise<void> {
+  const file = await open(join(path, 'lock'), 'a+', 0o600).catch(unusable(path));
+  cleanup.defer(() => file.close());
+  const locked = posix ? posix.lockByteNow(file.fd, LOCK_BYTE) : -1;
+  if (!posix || locked < 0) {
+    log.warn({ state: path }, 'the state directory cannot be locked here: see that no second server uses it');
+  } else if (posix.byteLockedNow(file.fd, LOCK_BYTE) > 0) {
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `another tidemark uses the state directory ${path}`,
+      'stop it, or give this one another directory with --state DIR',
+    );
+  }
+}

@@ -1,0 +1,42 @@
+import { lstat, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { CodedError } from '../base/coded-error.js';
+
+/**
+ * Makes way for a unix socket: one that a server left behind when it was killed is removed. @throws CodedError
+ * ADDRESS_UNUSABLE when something else is there, or somebody listens
+ */
+export async function clearSocketPath(path: string): Promise<void> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (!stats) return;
+  if (!stats.isSocket()) {
+    throw new CodedError('ADDRESS_UNUSABLE', `${path} is there already and is no socket`, 'choose another path');
+  }
+  if (await isAnswered(path)) {
+    throw new CodedError('ADDRESS_UNUSABLE', `another server listens on ${path}`, 'stop it, or choose another path');
+  }
+  await unlink(path);
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+/** What went wrong when an address could not be listened on, for an operator. */
+export function listenError(address: string, error: NodeJS.ErrnoException): CodedError {
+  const hints: Record<string, string> = {
+    EADDRINUSE: 'another server listens there: stop it, or choose another address',
+    EACCES: 'that needs other rights: choose another address, or run as a user who may',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    ENOTFOUND: 'this name has no address',
+    ENOENT: 'make the directory first',
+  };
+  const hint = hints[error.code ?? ''] ?? 'choose another address';
+  return new CodedError('ADDRESS_UNUSABLE', `cannot listen on ${address}: ${error.code ?? error.message}`, hint, {
+    cause: error,
+  });
+}
