@@ -7,8 +7,8 @@ import { type Image, type RunningServer, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
 /** What happens on the other export of the server while cached reads are timed on the first. */
-export const neighbours = ['idle', 'reads cached data', 'reads cold data'] as const;
-export type Neighbour = (typeof neighbours)[number];
+const neighbours = ['idle', 'reads cached data', 'reads cold data'] as const;
+type Neighbour = (typeof neighbours)[number];
 
 export interface ColdReadResult {
   readonly neighbour: Neighbour;

@@ -7,8 +7,3 @@ export class BugError extends Error {
 export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new BugError(what);
 }
-
-/** Ends an exhaustive switch: the compiler refuses the call while a case is missing. */
-export function assertNever(value: never): never {
-  throw new BugError(`unhandled case: ${String(value)}`);
-}

@@ -3,9 +3,9 @@ import { formatSize, GIB, isPowerOfTwo, KIB, MIB } from '../base/units.js';
 
 /** The limits, and where QEMU has the same ones its words for their refusal (block/monitor/bitmap-qmp-cmds.c). */
 export const DEFAULT_GRANULARITY_BYTES = 64 * KIB;
-export const MIN_GRANULARITY_BYTES = 512;
-export const MAX_GRANULARITY_BYTES = 2 * GIB;
-export const MAX_NAME_BYTES = 1023;
+const MIN_GRANULARITY_BYTES = 512;
+const MAX_GRANULARITY_BYTES = 2 * GIB;
+const MAX_NAME_BYTES = 1023;
 const MAX_BITMAP_BYTES = 512 * MIB;
 
 function refuse(message: string, hint: string): never {

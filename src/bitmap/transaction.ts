@@ -7,7 +7,7 @@ export type BitmapAction =
   | { readonly type: 'merge'; readonly target: string; readonly sources: readonly BitmapRef[] };
 
 /** A bitmap by name, of whichever disk. */
-export interface BitmapRef {
+interface BitmapRef {
   readonly bitmaps: BitmapSet;
   readonly name: string;
 }

@@ -32,7 +32,7 @@ export const Bitmap = Type.Object({
   inconsistentReason: Type.Optional(Type.String()),
 });
 
-export const Connection = Type.Object({
+const Connection = Type.Object({
   id: Type.Integer(),
   client: Type.String(),
   connectedAt: Type.String(),

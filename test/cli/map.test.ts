@@ -25,7 +25,7 @@ describe('the map of an export', () => {
   test('draws allocation and every dirty bitmap', async () => {
     const drawn = await renderMap(await writtenExport(), {}, screen);
     expect(drawn).toContain('demo: 4 MiB, one character is 8 KiB\n');
-    expect(drawn).toContain(`${BASE}: 1.0 MiB allocated, `);
+    expect(drawn).toContain(`${BASE}: 1.1 MiB allocated, 26.6 %, in 2 extents\n`);
     expect(drawn).toContain(`${DIRTY}: 1.1 MiB dirty, 26.6 %, in 2 extents\n`);
     expect(drawn).toContain(`     1 MiB  ${'█'.repeat(64)}\n   1536 KiB  ${'█'.repeat(64)}`.replace('\n ', '\n'));
   });

@@ -80,7 +80,8 @@ export class ScriptedPeer {
     for (;;) {
       const data = this.socket.read(length) as Buffer | null;
       if (data?.length === length) return data;
-      if (this.socket.readableEnded || this.socket.destroyed) throw new ClientLeft();
+      // Less than was asked for is all there is, once the client has ended.
+      if (data !== null || this.socket.readableEnded || this.socket.destroyed) throw new ClientLeft();
       await nextNews(this.socket);
     }
   }
@@ -131,7 +132,8 @@ function nextNews(socket: Socket): Promise<void> {
     const events = ['readable', 'close'];
     const settle = () => {
       for (const event of events) socket.off(event, settle);
-      resolve();
+      // Not at once: with too little to read there would be news for ever, and no turn for more to come.
+      setImmediate(resolve);
     };
     for (const event of events) socket.on(event, settle);
   });

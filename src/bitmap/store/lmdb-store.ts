@@ -3,7 +3,7 @@ import { CodedError } from '../../base/coded-error.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 
 /** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 const FORMAT_KEY: Key = ['format'];
 
 /** Behind every string and number that a key part may be. */

@@ -11,7 +11,7 @@ import { WriteIntentLog } from './write-intent-log.js';
 /** What to do with a change of the disk that cannot be recorded durably. */
 export type OnBitmapError = 'refuse' | 'continue';
 
-export interface IntentLimits {
+interface IntentLimits {
   readonly regionBytes: number;
   readonly maxActiveRegions: number;
   /** A region that is not written during so many turns of the cooling clock cools. */

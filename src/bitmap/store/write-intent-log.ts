@@ -1,5 +1,4 @@
 import { type Errno, errnoOf, OK } from '../../base/errno.js';
-import { MIB } from '../../base/units.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
@@ -13,8 +12,6 @@ const ACTIVE = 2;
 
 /** Where one region after the other is written, so many are marked before the writing gets there. */
 const REGIONS_AHEAD = 4;
-
-export const DEFAULT_REGION_BYTES = 16 * MIB;
 
 const MARK = Buffer.from([1]);
 
