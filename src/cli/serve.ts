@@ -38,8 +38,10 @@ async function serve(flags: readonly Entry[], configPath: string | undefined): P
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
   const config = resolveConfig(flags, file?.entries, file?.exports);
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
+  // From here on: a signal during the start stops the server as soon as it is up.
+  const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
   const server = await TidemarkServer.start(config, log, readVersion());
-  await untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
+  await stopping;
   await server.stop();
   log.info({}, 'stopped');
 }

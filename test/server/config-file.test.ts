@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest';
+import { GIB, KIB, MIB } from '../../src/base/units.js';
+import { resolveConfig } from '../../src/server/config.js';
+import { parseConfigFile, readConfigFile } from '../../src/server/config-file.js';
+
+const example = `
+listen = ["127.0.0.1:10809", "[::1]:10810"]
+state = "/srv/tidemark"
+log-level = "debug"
+max-connections = 20
+transient = true
+
+[[export]]
+name = "vm1"
+path = "/srv/vm1.img"
+size = "10G"
+bitmap = ["nightly", "weekly:1M"]
+
+[[export]]
+name = "archive"
+path = "/srv/archive.img"
+readonly = true
+description = "last year"
+`;
+
+test('a configuration file says what flags say, and has a table for each export', () => {
+  const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
+  const config = resolveConfig([], entries, exports);
+  expect(config).toMatchObject({
+    listen: [
+      { host: '127.0.0.1', port: 10809 },
+      { host: '::1', port: 10810 },
+    ],
+    stateDirectory: '/srv/tidemark',
+    controlPath: '/srv/tidemark/control.sock',
+    logLevel: 'debug',
+    limits: { maxConnections: 20 },
+    persistence: { transient: true },
+    exports: [
+      {
+        name: 'vm1',
+        path: '/srv/vm1.img',
+        sizeBytes: 10 * GIB,
+        readOnly: false,
+        bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
+      },
+      { name: 'archive', path: '/srv/archive.img', readOnly: true, description: 'last year', bitmaps: [] },
+    ],
+  });
+});
+
+test('flags win over the file, and exports of both are served', () => {
+  const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
+  const flag = (key: 'listen' | 'export' | 'state', text: string) => ({ key, text, place: `--${key}` });
+  const config = resolveConfig(
+    [flag('listen', 'localhost:0'), flag('export', 'more=/srv/more.img,size=64K'), flag('state', '/tmp/state')],
+    entries,
+    exports,
+  );
+  expect(config.listen).toEqual([{ host: 'localhost', port: 0 }]);
+  expect(config.stateDirectory).toBe('/tmp/state');
+  expect(config.exports.map(({ name }) => name)).toEqual(['vm1', 'archive', 'more']);
+  expect(config.exports[2]).toMatchObject({ sizeBytes: 64 * KIB });
+});
+
+test('without any flag NBD is served on its port of the loopback address, and with --unix on the socket alone', () => {
+  expect(resolveConfig([]).listen).toEqual([{ host: '127.0.0.1', port: 10809 }]);
+  expect(resolveConfig([{ key: 'unix', text: '/run/nbd.sock', place: '--unix' }]).listen).toEqual([]);
+});
+
+describe('a bad configuration is refused with its place and what was expected', () => {
+  test.each([
+    ['no TOML', 'state = "x"\nlisten = [', /^t\.toml:\d+: /, 'expected a TOML document'],
+    ['an unknown key', 'state = "x"\n\nstaet = "y"', 't.toml:3: staet is not known', 'expected one of export, listen,'],
+    ['a bad value', '\nlog-level = "loud"', 't.toml:2: "loud" is no value for log-level', 'expected one of trace,'],
+    [
+      'a value of another kind',
+      'max-connections = []',
+      't.toml:1: max-connections has no such values',
+      'expected a whole number',
+    ],
+    ['a list of one', 'unix = ["a", "b"]', 't.toml:1: unix has no such values', 'expected a path'],
+    ['an export without a path', '[[export]]\nname = "a"', 't.toml:1: path is missing', 'a name and a path'],
+    [
+      'an unknown key of the second export',
+      '[[export]]\nname = "a"\npath = "b"\n[[export]]\nname = "c"\npath = "d"\nsiez = "1G"',
+      't.toml:7: siez is not known',
+      'expected one of name, path, description, size, readonly, bitmap',
+    ],
+    ['a bad size', '[[export]]\nname = "a"\npath = "b"\nsize = "much"', 't.toml:4: size is "much"', 'such as "512M"'],
+    [
+      'a bad switch',
+      '[[export]]\nreadonly = "yes"\nname = "a"\npath = "b"',
+      't.toml:2: readonly is "yes"',
+      'true or false',
+    ],
+    [
+      'a bad granularity',
+      '[[export]]\nname = "a"\npath = "b"\nbitmap = ["n:x"]',
+      't.toml:4: bitmap has "n:x"',
+      '"weekly:1M"',
+    ],
+  ])('%s', (_what, text, message, hint) => {
+    const parse = () => {
+      const { entries, exports } = parseConfigFile(text, 't.toml');
+      return resolveConfig([], entries, exports);
+    };
+    expect(parse).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) }));
+    expect(parse).toThrow(expect.objectContaining({ hint: expect.stringContaining(hint) }));
+  });
+
+  test('a file that is not there', async () => {
+    await expect(readConfigFile('/nowhere/tidemark.toml')).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+
+  test('the control API on an address of the network without a token', () => {
+    const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
+    expect(() => resolveConfig([http])).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(resolveConfig([http, { key: 'http-token-file', text: '/etc/token', place: '' }]).http?.port).toBe(8080);
+    expect(resolveConfig([{ ...http, text: '[::1]:8080' }]).http?.host).toBe('::1');
+  });
+});

@@ -1,0 +1,169 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { MIB } from '../../src/base/units.js';
+import { freePort } from '../support/free-port.js';
+import { makeImage } from '../support/image.js';
+import { untilListening } from '../support/peer.js';
+import { RawClient } from '../support/raw-client.js';
+import { outcomeOf, run } from '../support/run.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { startTidemark, tidemarkProgram } from '../support/tidemark.js';
+
+/** Runs `tidemark serve` to its end, in a folder of its own unless one is given. */
+function serve(options: readonly string[], folder = scratchFolder()) {
+  const places = ['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state')];
+  return outcomeOf(process.execPath, tidemarkProgram, 'serve', ...places, ...options);
+}
+
+test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it with exit code 0, and no socket stays', async (signal) => {
+  const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
+  await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', server.uri('disk'));
+  expect(await server.stop(signal)).toBe(0);
+  expect(existsSync(server.control)).toBe(false);
+  expect(server.output()).toContain('"msg":"stopped"');
+});
+
+test('a connection is one line of the log: client, export, what was negotiated, bytes', async () => {
+  const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
+  await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', '-c', 'read 0 4k', server.uri('disk'));
+  await server.stop();
+  const lines = server
+    .output()
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(lines.find(({ bytesWritten }) => bytesWritten > 0)).toMatchObject({
+    msg: 'connection closed',
+    client: 'unix',
+    export: 'disk',
+    structuredReplies: true,
+    contexts: ['base:allocation'],
+    bytesRead: 4096,
+    bytesWritten: 65_536,
+    failedRequests: 0,
+  });
+});
+
+test('a second signal ends it at once', async () => {
+  const folder = scratchFolder();
+  const socket = join(folder, 'nbd.sock');
+  const places = ['--unix', socket, '--state', join(folder, 'state')];
+  const server = spawn(process.execPath, [tidemarkProgram, 'serve', '--export', `disk=${makeImage(MIB)}`, ...places]);
+  const exited = once(server, 'exit');
+  onTestFinished(() => void server.kill('SIGKILL'));
+  await untilListening({ path: socket });
+  // In the handshake, so that draining takes a while.
+  const client = await RawClient.connect(socket);
+  onTestFinished(() => client.close());
+  let log = '';
+  const stopping = new Promise<void>((resolve) => {
+    server.stderr.on('data', (text) => {
+      log += text;
+      if (log.includes('stopping')) resolve();
+    });
+  });
+  server.kill('SIGTERM');
+  await stopping;
+  server.kill('SIGTERM');
+  expect(await exited).toEqual([1, null]);
+});
+
+test('a socket that a killed server left behind is taken over', async () => {
+  const folder = scratchFolder();
+  const image = makeImage(MIB);
+  const socket = join(folder, 'nbd.sock');
+  const places = ['--unix', socket, '--state', join(folder, 'state')];
+  const start = () => spawn(process.execPath, [tidemarkProgram, 'serve', '--export', `disk=${image}`, ...places]);
+  const first = start();
+  await untilListening({ path: socket });
+  first.kill('SIGKILL');
+  await once(first, 'exit');
+  expect(existsSync(socket)).toBe(true);
+  const second = start();
+  const gone = once(second, 'exit');
+  await untilListening({ path: socket });
+  second.kill();
+  expect(await gone).toEqual([0, null]);
+});
+
+test('the control socket and the state directory are for their owner alone', async () => {
+  const server = await startTidemark(`disk=${makeImage(MIB)}`);
+  await untilListening({ path: server.control });
+  expect(statSync(server.control).mode & 0o777).toBe(0o600);
+});
+
+test('commands over TCP need the token, where there is one', async () => {
+  const folder = scratchFolder();
+  const [port, token] = [await freePort(), join(folder, 'token')];
+  writeFileSync(token, 'open sesame\n');
+  const places = ['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state')];
+  const http = ['--http', `127.0.0.1:${port}`, '--http-token-file', token];
+  const server = spawn(process.execPath, [tidemarkProgram, 'serve', ...places, ...http]);
+  const gone = once(server, 'exit');
+  onTestFinished(async () => {
+    server.kill();
+    await gone;
+  });
+  await untilListening({ host: '127.0.0.1', port });
+  const url = `http://127.0.0.1:${port}/v1/server`;
+  expect((await fetch(url)).status).toBe(401);
+  expect((await fetch(url, { headers: { authorization: 'Bearer open sesame' } })).status).toBe(200);
+});
+
+test.each([
+  ['an unknown flag', ['--frobnicate'], 2, "tidemark: unknown option '--frobnicate' (see tidemark --help)\n"],
+  ['a flag without its value', ['--listen'], 2, "tidemark: option '--listen <HOST:PORT>' argument missing"],
+  [
+    'a bad address',
+    ['--listen', 'nowhere'],
+    2,
+    'tidemark: --listen: "nowhere" is no value for listen (expected HOST:PORT)\n',
+  ],
+  ['a bad export', ['--export', 'disk'], 2, 'tidemark: "disk" names no path (an export is written NAME=PATH'],
+  [
+    'a missing image',
+    ['--export', 'disk=/nowhere/disk.img'],
+    1,
+    'tidemark: there is no image /nowhere/disk.img (check the path',
+  ],
+  ['a missing configuration file', ['--config', '/nowhere/t.toml'], 2, 'tidemark: /nowhere/t.toml cannot be read'],
+  ['the same export twice', ['--export', 'a=A', '--export', 'a=A'], 1, 'tidemark: there is already an export "a"'],
+])('%s is refused', async (_what, options, code, message) => {
+  const image = makeImage(MIB);
+  const outcome = await serve(options.map((option) => option.replace('=A', `=${image}`)));
+  expect(outcome.stderr).toContain(message);
+  expect(outcome.stderr).toMatch(/ \(.+\)\n$/);
+  expect(outcome.code).toBe(code);
+});
+
+test('an address that somebody listens on is refused, and what was begun is taken back', async () => {
+  const port = await freePort();
+  const other = createServer().listen(port, '127.0.0.1');
+  await once(other, 'listening');
+  onTestFinished(() => void other.close());
+  const folder = scratchFolder();
+  const refused = await serve(['--listen', `127.0.0.1:${port}`], folder);
+  expect(refused.stderr).toContain(`tidemark: cannot listen on 127.0.0.1:${port}: EADDRINUSE (another server`);
+  expect(refused.code).toBe(1);
+});
+
+test('a second server is refused the state directory of the first', async () => {
+  const server = await startTidemark(`disk=${makeImage(MIB)}`);
+  const state = join(server.control, '../state');
+  const refused = await serve(['--state', state]);
+  expect(refused.stderr).toContain(`tidemark: another tidemark uses the state directory ${state} (`);
+  expect(refused.code).toBe(1);
+});
+
+test('a file in the way of a socket is left alone', async () => {
+  const folder = scratchFolder();
+  writeFileSync(join(folder, 'nbd.sock'), 'precious');
+  const refused = await serve([], folder);
+  expect(refused.stderr).toContain('is there already and is no socket (choose another path)');
+  expect(refused.code).toBe(1);
+  expect(statSync(join(folder, 'nbd.sock')).size).toBe(8);
+});
