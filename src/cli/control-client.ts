@@ -1,4 +1,4 @@
-import { Agent, request } from 'undici';
+import { Client } from 'undici';
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
 
@@ -34,18 +34,19 @@ export class ControlClient {
 
   /** @throws CodedError, the server's or NO_SERVER */
   private async call<Answer>(method: Method, path: readonly string[], body?: object): Promise<Answer> {
-    const agent = new Agent({ connect: { socketPath: this.socketPath }, headersTimeout: 0, bodyTimeout: 0 });
+    const { socketPath } = this;
+    const client = new Client('http://tidemark', { socketPath, headersTimeout: 0, bodyTimeout: 0 });
     try {
-      const url = `http://tidemark/v1/${path.map(encodeURIComponent).join('/')}`;
       const json = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
-      const response = await request(url, { dispatcher: agent, method, ...json }).catch((error) => {
+      const request = { method, path: `/v1/${path.map(encodeURIComponent).join('/')}`, ...json };
+      const response = await client.request(request).catch((error) => {
         throw this.noServer(error as NodeJS.ErrnoException);
       });
       const text = await response.body.text();
       if (response.statusCode >= 400) throw toError(JSON.parse(text) as Problem);
       return (text === '' ? undefined : JSON.parse(text)) as Answer;
     } finally {
-      await agent.close();
+      await client.close();
     }
   }
 

@@ -54,8 +54,9 @@ function report(error: unknown): number {
 }
 
 function reportUsage({ code, message, exitCode }: CommanderError): number {
-  if (code === 'commander.help') return WRONG_USAGE;
   if (exitCode === 0) return DONE;
+  // A group without its command: commander has shown the help.
+  if (code === 'commander.help') return WRONG_USAGE;
   process.stderr.write(`tidemark: ${message.replace(/^error: /, '').replace(/\.$/, '')} (see tidemark --help)\n`);
   return WRONG_USAGE;
 }

@@ -1,3 +1,56 @@
 import type { Command } from 'commander';
+import { CodedError } from '../base/coded-error.js';
+import { defaultStateDirectory } from '../base/places.js';
+import { checkState, type StateReport } from '../server/check-state.js';
+import { formatSize, formatTable, print } from './command-line.js';
 
-export function addStateCommands(_program: Command): void {}
+interface Options {
+  readonly json?: boolean;
+  readonly state?: string;
+}
+
+export function addStateCommands(program: Command): void {
+  const group = program.command('state').description('the state directory of a server').helpOption('--help');
+  group
+    .command('check')
+    .description('verify what is stored, while no server uses it, and print what is in it')
+    .helpOption('--help', 'show this help')
+    .option('--json', 'print one JSON document')
+    .option('--state <DIR>', 'the state directory (default: that of a server)')
+    .action(async (options: Options) => {
+      const directory = options.state ?? defaultStateDirectory();
+      const report = await checkState(directory);
+      print(options, report, describe);
+      if (report.problems.length > 0) {
+        throw new CodedError(
+          'STORE_UNUSABLE',
+          `the state in ${directory} has ${report.problems.length} problems`,
+          'move the directory away and start the server with an empty one; the next backups are full ones',
+        );
+      }
+    });
+}
+
+function describe({ formatVersion, exports, problems }: StateReport): string {
+  const bitmaps = exports.flatMap((stored) =>
+    stored.bitmaps.map((bitmap) => [
+      stored.name,
+      bitmap.name,
+      formatSize(bitmap.granularityBytes),
+      formatSize(bitmap.dirtyBytes),
+      bitmap.inconsistent ?? (bitmap.frozen ? 'frozen' : bitmap.recording ? 'recording' : 'disabled'),
+    ]),
+  );
+  const disks = exports.map(({ name, sizeBytes, clean, activeRegions, regionBytes }) => [
+    name,
+    formatSize(sizeBytes),
+    clean ? 'closed cleanly' : 'in use, or left by a crash',
+    `${activeRegions} of ${formatSize(regionBytes)}`,
+  ]);
+  return [
+    `format ${formatVersion}`,
+    formatTable(['EXPORT', 'SIZE', 'STATE', 'ACTIVE REGIONS'], disks, [1]),
+    formatTable(['EXPORT', 'BITMAP', 'GRANULARITY', 'DIRTY', 'STATE'], bitmaps, [2, 3]),
+    problems.length === 0 ? 'no problems' : problems.map((problem) => `PROBLEM: ${problem}`).join('\n'),
+  ].join('\n\n');
+}

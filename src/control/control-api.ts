@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
+import type { Log } from '../base/log.js';
 import type { ControlHost } from './control-host.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
@@ -19,15 +20,20 @@ const API_VERSION = '1.0.0';
 /** Names of exports and bitmaps may be long: up to 4096 and 1023 bytes, each of which may be written as %XX. */
 const MAX_PARAMETER_LENGTH = 3 * 4096;
 
-function newApi() {
-  return fastify({ forceCloseConnections: true, routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH } })
+function newApi(log: Log) {
+  return fastify({
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
+    // Those of the router, which come before there is a route to handle its errors.
+    frameworkErrors: problemHandler(log),
+  })
     .withTypeProvider<TypeBoxTypeProvider>()
     .setValidatorCompiler(TypeBoxValidatorCompiler);
 }
 
 /** The HTTP API over the exports of a server; with a token, every request must carry it. */
 export async function buildControlApi(host: ControlHost, token?: string): Promise<FastifyInstance> {
-  const api = newApi();
+  const api = newApi(host.log);
   await api.register(swagger, {
     openapi: {
       openapi: '3.1.0',

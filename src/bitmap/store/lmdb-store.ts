@@ -1,10 +1,10 @@
 import { type Key as LmdbKey, open, type RootDatabase } from 'lmdb';
 import { CodedError } from '../../base/coded-error.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
+import { formatKey } from './keys.js';
 
 /** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
 const FORMAT_VERSION = 1;
-const FORMAT_KEY: Key = ['format'];
 
 /** Behind every string and number that a key part may be. */
 const AFTER_ALL_PARTS = Buffer.from([0xff]);
@@ -16,9 +16,9 @@ export class LmdbStore implements KeyValueStore {
   /** @throws CodedError STORE_UNUSABLE */
   static async open(directory: string): Promise<LmdbStore> {
     const store = new LmdbStore(openDatabase(directory));
-    const stored = store.get(FORMAT_KEY);
+    const stored = store.get(formatKey);
     if (!stored) {
-      await store.commit([{ key: FORMAT_KEY, value: Buffer.from([FORMAT_VERSION]) }]);
+      await store.commit([{ key: formatKey, value: Buffer.from([FORMAT_VERSION]) }]);
     } else if (stored[0]! > FORMAT_VERSION) {
       await store.close();
       throw new CodedError(

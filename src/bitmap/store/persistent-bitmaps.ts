@@ -30,7 +30,7 @@ export interface PersistenceOptions {
 }
 
 /** What the store says of a disk, in JSON. */
-interface StoredExport {
+export interface StoredExport {
   readonly identity: DiskIdentity;
   readonly regionBytes: number;
   /** The disk was closed with exact bits, and its identity taken after that. */

@@ -127,10 +127,13 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'listExtents',
         summary: 'What is dirty, page by page: the same as block status over NBD',
         params: Params,
-        querystring: Type.Object({
-          offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Where to begin, in bytes' })),
-          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXTENTS, description: 'Extents at most' })),
-        }),
+        querystring: Type.Object(
+          {
+            offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Where to begin, in bytes' })),
+            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXTENTS, description: 'Extents at most' })),
+          },
+          { additionalProperties: false },
+        ),
         response: { 200: Extents, default: Problem },
       },
     },

@@ -1,0 +1,132 @@
+import { formatSize } from '../../base/units.js';
+import { BitArray, PAGE_BITS } from '../bit-array.js';
+import type { StoredState } from '../bitmap-set.js';
+import type { KeyValueStore } from './key-value-store.js';
+import { allArrays, allBitmaps, allPages, allRegions, everyExport, formatKey } from './keys.js';
+import type { StoredExport } from './persistent-bitmaps.js';
+
+/** What a store holds, and what in it does not fit together. */
+export interface StoreReport {
+  readonly formatVersion: number;
+  readonly exports: readonly StoredExportReport[];
+  readonly problems: readonly string[];
+}
+
+export interface StoredExportReport {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly clean: boolean;
+  readonly regionBytes: number;
+  readonly activeRegions: number;
+  readonly bitmaps: readonly StoredBitmapReport[];
+}
+
+interface StoredBitmapReport {
+  readonly name: string;
+  readonly granularityBytes: number;
+  /** What is stored; active regions count as dirty besides. */
+  readonly dirtyBytes: number;
+  readonly recording: boolean;
+  readonly frozen: boolean;
+  readonly inconsistent?: string;
+}
+
+/** Reads every entry of the store. */
+export function inspectStore(store: KeyValueStore): StoreReport {
+  const problems: string[] = [];
+  const exports = [...store.entries(everyExport)].flatMap(({ key, value }) => {
+    const name = String(key.at(-1));
+    const stored = parse<StoredExport>(value, `export "${name}"`, problems);
+    return stored ? [new ExportInspection(store, name, stored, problems).report()] : [];
+  });
+  return { formatVersion: store.get(formatKey)?.[0] ?? 0, exports, problems };
+}
+
+class ExportInspection {
+  private readonly known = new Set<number>();
+
+  constructor(
+    private readonly store: KeyValueStore,
+    private readonly name: string,
+    private readonly stored: StoredExport,
+    private readonly problems: string[],
+  ) {}
+
+  report(): StoredExportReport {
+    const { name, stored, store } = this;
+    const bitmaps = [...store.entries(allBitmaps(name))].flatMap(({ key, value }) => {
+      const bitmap = String(key.at(-1));
+      const state = parse<StoredState>(value, `bitmap "${bitmap}" of "${name}"`, this.problems);
+      return state ? [this.bitmap(bitmap, state)] : [];
+    });
+    this.checkPages();
+    return {
+      name,
+      sizeBytes: stored.identity.sizeBytes,
+      clean: stored.clean,
+      regionBytes: stored.regionBytes,
+      activeRegions: this.countRegions(),
+      bitmaps,
+    };
+  }
+
+  private bitmap(name: string, state: StoredState): StoredBitmapReport {
+    const { granularityBytes, enabled, inconsistent, bits, successor } = state;
+    const dirtyGranules =
+      this.load(name, state, bits) + (successor === undefined ? 0 : this.load(name, state, successor));
+    return {
+      name,
+      granularityBytes,
+      dirtyBytes: dirtyGranules * granularityBytes,
+      recording: enabled,
+      frozen: successor !== undefined,
+      ...(inconsistent === undefined ? {} : { inconsistent }),
+    };
+  }
+
+  /** Set bits of an array; complains of pages that lie outside of it. */
+  private load(bitmap: string, { granularityBytes }: StoredState, number: number): number {
+    this.known.add(number);
+    const array = new BitArray(Math.ceil(this.stored.identity.sizeBytes / granularityBytes));
+    for (const { key, value } of this.store.entries(allPages(this.name, number))) {
+      const page = Number(key.at(-1));
+      if (page >= array.pageCount || value.length > PAGE_BITS / 8) {
+        this.complain(`bitmap "${bitmap}" has a page ${page} that does not belong to a disk of its size`);
+      } else array.loadPage(page, value);
+    }
+    return array.count;
+  }
+
+  private checkPages(): void {
+    const strays = new Set<number>();
+    for (const { key } of this.store.entries(allArrays(this.name))) {
+      const number = Number(key.at(-2));
+      if (!this.known.has(number)) strays.add(number);
+    }
+    for (const number of strays) this.complain(`pages of an array ${number} that belongs to no bitmap`);
+  }
+
+  private countRegions(): number {
+    const { identity, regionBytes } = this.stored;
+    let count = 0;
+    for (const { key } of this.store.entries(allRegions(this.name))) {
+      count++;
+      const offset = Number(key.at(-1)) * regionBytes;
+      if (offset >= identity.sizeBytes) this.complain(`a mark at ${formatSize(offset)}, behind the end of the disk`);
+    }
+    return count;
+  }
+
+  private complain(what: string): void {
+    this.problems.push(`export "${this.name}": ${what}`);
+  }
+}
+
+function parse<Value>(value: Buffer, what: string, problems: string[]): Value | undefined {
+  try {
+    return JSON.parse(value.toString()) as Value;
+  } catch {
+    problems.push(`${what} is not readable`);
+    return undefined;
+  }
+}
