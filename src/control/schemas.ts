@@ -1,4 +1,4 @@
-import { type Static, Type } from '@fastify/type-provider-typebox';
+import { type Static, type TSchema, Type } from '@fastify/type-provider-typebox';
 import { errorCatalogue } from '../base/coded-error.js';
 
 /** The shapes of the control API, each once: they validate, type and document. Sizes and offsets are bytes. */
@@ -18,6 +18,14 @@ export const Problem = Type.Object(
   },
   { description: 'A refusal (RFC 9457)' },
 );
+
+/** An answer that is no plain JSON. */
+export const answerOf = <Schema extends TSchema>(mediaType: string, description: string, schema: Schema) => ({
+  description,
+  content: { [mediaType]: { schema } },
+});
+
+export const Refusal = answerOf('application/problem+json', 'A refusal', Problem);
 
 export const Bitmap = Type.Object({
   name: Type.String(),

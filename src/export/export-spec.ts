@@ -36,6 +36,12 @@ export function parseBitmapSpec(text: string): BitmapSpec | undefined {
   return granularityBytes === undefined ? undefined : { name: text.slice(0, colon), granularityBytes };
 }
 
+function parseBitmapOption(option: string): BitmapSpec {
+  const text = option.slice('bitmap='.length);
+  const granularity = text.slice(text.lastIndexOf(':') + 1);
+  return parseBitmapSpec(text) ?? refuse(`"${granularity}" in ${option} is not a size such as 64K`);
+}
+
 /**
  * Reads an export as it stands on the command line. A comma in PATH is written twice, as in QEMU's options.
  * @throws CodedError EXPORT_INVALID
@@ -53,11 +59,8 @@ export function parseExportSpec(text: string): ExportSpec {
   for (const option of options) {
     if (option === 'readonly') readOnly = true;
     else if (option.startsWith('size=')) sizeBytes = parseSizeOption(option.slice('size='.length), option);
-    else if (option.startsWith('bitmap=')) {
-      bitmaps.push(
-        parseBitmapSpec(option.slice('bitmap='.length)) ?? refuse(`${option} has no size for a granularity`),
-      );
-    } else refuse(`"${option}" is not an option of an export`);
+    else if (option.startsWith('bitmap=')) bitmaps.push(parseBitmapOption(option));
+    else refuse(`"${option}" is not an option of an export`);
   }
   return { name, path, readOnly, bitmaps, ...(sizeBytes === undefined ? {} : { sizeBytes }) };
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
@@ -119,17 +120,19 @@ export class TidemarkServer {
     this.log.info({ host: address.address, port: address.port }, 'the control API listens on TCP');
   }
 
+  /** Its paths are absolute: whoever asks may work in another directory. */
   private facts(): ServerFacts {
+    const { unixPath } = this.config;
     return {
       version: this.version,
       pid: process.pid,
       startedAt: this.startedAt.toISOString(),
-      stateDirectory: this.config.stateDirectory,
+      stateDirectory: resolve(this.config.stateDirectory),
       persistent: this.state !== undefined,
       connections: this.listener.connectionCount,
       nbd: {
         tcp: this.tcpAddresses.map(({ address, port }) => ({ host: address, port })),
-        ...(this.config.unixPath === undefined ? {} : { unix: this.config.unixPath }),
+        ...(unixPath === undefined ? {} : { unix: resolve(unixPath) }),
       },
     };
   }

@@ -4,7 +4,7 @@ import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
 import { runAction } from '../run-actions.js';
-import { Bitmap, Extents, MergeSources, NewBitmap, Problem } from '../schemas.js';
+import { Bitmap, Extents, MergeSources, NewBitmap, Refusal } from '../schemas.js';
 
 const ExportParams = Type.Object({ export: Type.String() });
 const Params = Type.Object({ export: Type.String(), bitmap: Type.String() });
@@ -25,7 +25,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'listBitmaps',
         summary: 'All bitmaps of an export',
         params: ExportParams,
-        response: { 200: Type.Object({ bitmaps: Type.Array(Bitmap) }), default: Problem },
+        response: { 200: Type.Object({ bitmaps: Type.Array(Bitmap) }), default: Refusal },
       },
     },
     async ({ params }) => {
@@ -42,7 +42,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         summary: 'Record what is written from now on',
         params: ExportParams,
         body: NewBitmap,
-        response: { 201: Bitmap, default: Problem },
+        response: { 201: Bitmap, default: Refusal },
       },
     },
     async ({ params, body: { name, ...options } }, reply) => {
@@ -58,7 +58,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'getBitmap',
         summary: 'One bitmap',
         params: Params,
-        response: { 200: Bitmap, default: Problem },
+        response: { 200: Bitmap, default: Refusal },
       },
     },
     async ({ params }) => describe(params.export, params.bitmap),
@@ -71,7 +71,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'removeBitmap',
         summary: 'Forget a bitmap',
         params: Params,
-        response: { 204: Type.Null(), default: Problem },
+        response: { 204: Type.Null(), default: Refusal },
       },
     },
     async ({ params }, reply) => {
@@ -93,7 +93,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
           operationId: `${verb}Bitmap`,
           summary: summaries[verb],
           params: Params,
-          response: { 200: Bitmap, default: Problem },
+          response: { 200: Bitmap, default: Refusal },
         },
       },
       async ({ params }) => {
@@ -111,7 +111,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         summary: 'Call dirty in this one whatever the sources call dirty; the sources stay as they are',
         params: Params,
         body: MergeSources,
-        response: { 200: Bitmap, default: Problem },
+        response: { 200: Bitmap, default: Refusal },
       },
     },
     async ({ params, body }) => {
@@ -134,7 +134,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
           },
           { additionalProperties: false },
         ),
-        response: { 200: Extents, default: Problem },
+        response: { 200: Extents, default: Refusal },
       },
     },
     async ({ params, query: { offset = 0, limit = DEFAULT_EXTENTS } }) => {

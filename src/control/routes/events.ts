@@ -1,6 +1,7 @@
+import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
-import { Problem } from '../schemas.js';
+import { answerOf, Refusal } from '../schemas.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;
 
@@ -11,7 +12,7 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
       schema: {
         operationId: 'followEvents',
         summary: 'What happens to exports and bitmaps, as server-sent events',
-        response: { 200: { description: 'text/event-stream', type: 'string' }, default: Problem },
+        response: { 200: answerOf('text/event-stream', 'Events without end', Type.String()), default: Refusal },
       },
     },
     (request, reply) => {

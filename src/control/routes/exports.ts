@@ -2,7 +2,7 @@ import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
-import { ExportDescription, NewExport, Problem, Size } from '../schemas.js';
+import { ExportDescription, NewExport, Refusal, Size } from '../schemas.js';
 
 const Params = Type.Object({ export: Type.String() });
 
@@ -13,7 +13,7 @@ export function exportRoutes(api: ControlApi, { exports, events }: ControlHost):
       schema: {
         operationId: 'listExports',
         summary: 'All exports',
-        response: { 200: Type.Object({ exports: Type.Array(ExportDescription) }), default: Problem },
+        response: { 200: Type.Object({ exports: Type.Array(ExportDescription) }), default: Refusal },
       },
     },
     async () => ({ exports: exports.list().map(describeExport) }),
@@ -26,7 +26,7 @@ export function exportRoutes(api: ControlApi, { exports, events }: ControlHost):
         operationId: 'addExport',
         summary: 'Serve another disk',
         body: NewExport,
-        response: { 201: ExportDescription, default: Problem },
+        response: { 201: ExportDescription, default: Refusal },
       },
     },
     async ({ body }, reply) => {
@@ -43,7 +43,7 @@ export function exportRoutes(api: ControlApi, { exports, events }: ControlHost):
         operationId: 'getExport',
         summary: 'One export, with its bitmaps and clients',
         params: Params,
-        response: { 200: ExportDescription, default: Problem },
+        response: { 200: ExportDescription, default: Refusal },
       },
     },
     async ({ params }) => describeExport(exports.get(params.export)),
@@ -56,7 +56,7 @@ export function exportRoutes(api: ControlApi, { exports, events }: ControlHost):
         operationId: 'removeExport',
         summary: 'Serve it no longer: no new clients, then those there are finish, then the disk is closed',
         params: Params,
-        response: { 204: Type.Null(), default: Problem },
+        response: { 204: Type.Null(), default: Refusal },
       },
     },
     async ({ params }, reply) => {
@@ -74,7 +74,7 @@ export function exportRoutes(api: ControlApi, { exports, events }: ControlHost):
         summary: 'Serve another size: a file grows if need be, and the new tail is dirty in every bitmap',
         params: Params,
         body: Size,
-        response: { 200: ExportDescription, default: Problem },
+        response: { 200: ExportDescription, default: Refusal },
       },
     },
     async ({ params, body }) => {

@@ -1,7 +1,8 @@
+import { Type } from '@fastify/type-provider-typebox';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
-import { Problem } from '../schemas.js';
+import { answerOf, Refusal } from '../schemas.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);
@@ -11,7 +12,7 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
       schema: {
         operationId: 'getMetrics',
         summary: 'Metrics in the Prometheus text format',
-        response: { 200: { description: 'text/plain; version=0.0.4', type: 'string' }, default: Problem },
+        response: { 200: answerOf('text/plain', 'Samples', Type.String()), default: Refusal },
       },
     },
     async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),

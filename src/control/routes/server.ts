@@ -1,12 +1,12 @@
 import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
-import { Problem, Server } from '../schemas.js';
+import { Refusal, Server } from '../schemas.js';
 
 export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
   api.get(
     '/v1/server',
-    { schema: { operationId: 'getServer', summary: 'The server', response: { 200: Server, default: Problem } } },
+    { schema: { operationId: 'getServer', summary: 'The server', response: { 200: Server, default: Refusal } } },
     async () => ({ ...describeServer(), exports: exports.list().map(({ name }) => name) }),
   );
 
@@ -16,7 +16,7 @@ export function serverRoutes(api: ControlApi, { exports, describeServer }: Contr
       schema: {
         operationId: 'getHealth',
         summary: 'Answers while the server serves',
-        response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Problem },
+        response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Refusal },
       },
     },
     async () => ({ status: 'ok' as const }),

@@ -2,7 +2,7 @@ import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { runActions } from '../run-actions.js';
-import { HeldWrites, Problem, Transaction } from '../schemas.js';
+import { HeldWrites, Refusal, Transaction } from '../schemas.js';
 
 export function transactionRoutes(api: ControlApi, host: ControlHost): void {
   api.post(
@@ -12,7 +12,7 @@ export function transactionRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'runTransaction',
         summary: 'Take all actions at one instant with respect to writes, or none',
         body: Transaction,
-        response: { 200: Type.Object({ heldWrites: HeldWrites }), default: Problem },
+        response: { 200: Type.Object({ heldWrites: HeldWrites }), default: Refusal },
       },
     },
     async ({ body }) => ({ heldWrites: await runActions(host, body.actions) }),
