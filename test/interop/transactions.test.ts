@@ -1,0 +1,177 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { type Control, controlOf } from '../support/control.js';
+import { runFio } from '../support/fio.js';
+import { makeImage, type Range } from '../support/image.js';
+import { startTidemark } from '../support/tidemark.js';
+
+/**
+ * How a lost or a doubled record shows: fio writes each of its blocks once in a run, and a fine bitmap's granule is one
+ * block. So over the intervals of a run, each from one switch to the next, each block that changed must be in
+ * exactly one. A second pair of bitmaps, of larger granules that several writes share, is switched with the first:
+ * each of its intervals must be that of the fine pair, rounded to its granules. What changed is read off the image.
+ */
+const TRANSACTIONS = 200;
+const CONNECTIONS = 4;
+const PART_BYTES = 16 * MIB;
+const DISK_BYTES = CONNECTIONS * PART_BYTES;
+const BLOCK_BYTES = 512;
+const COARSE_BYTES = 4 * KIB;
+/** Half of its part, at random: the other half must stay clean. */
+const WRITTEN_BYTES = PART_BYTES / 2;
+
+/** Who records first, and who then. */
+const sides = ['a', 'b'] as const;
+type Side = (typeof sides)[number];
+const granularities = { fine: BLOCK_BYTES, coarse: COARSE_BYTES } as const;
+
+interface HeldWrites {
+  readonly count: number;
+  readonly medianMilliseconds: number;
+  readonly p99Milliseconds: number;
+}
+
+/** What one side has recorded between two switches. */
+type Interval = Readonly<Record<keyof typeof granularities, Range[]>>;
+
+class Roles {
+  private recording: Side = 'a';
+  readonly held: HeldWrites[] = [];
+
+  constructor(private readonly control: Control) {}
+
+  async add(): Promise<void> {
+    for (const side of sides) {
+      for (const [name, granularityBytes] of Object.entries(granularities)) {
+        const body = { name: `${name}-${side}`, granularityBytes, disabled: side !== this.recording };
+        await this.control.call('POST', '/v1/exports/disk/bitmaps', body);
+      }
+    }
+  }
+
+  /** Resolves to true once the recording side has recorded something, or to false when `over` says so first. */
+  async untilRecorded(over: () => boolean): Promise<boolean> {
+    for (;;) {
+      const last = over();
+      if ((await this.control.bitmap('disk', `fine-${this.recording}`)).dirtyBytes > 0) return true;
+      if (last) return false;
+      await delay(1);
+    }
+  }
+
+  /** The other side begins anew, and this one stops, at the same instant. Resolves to what this one holds. */
+  async switch(): Promise<Interval> {
+    const [from, to] = this.recording === 'a' ? (['a', 'b'] as const) : (['b', 'a'] as const);
+    const actions = Object.keys(granularities).flatMap((name) => [
+      { type: 'bitmap-clear' as const, export: 'disk', bitmap: `${name}-${to}` },
+      { type: 'bitmap-enable' as const, export: 'disk', bitmap: `${name}-${to}` },
+      { type: 'bitmap-disable' as const, export: 'disk', bitmap: `${name}-${from}` },
+    ]);
+    this.held.push(await this.control.transact(actions));
+    this.recording = to;
+    const [fine, coarse] = await Promise.all([
+      this.control.dirtyRanges('disk', `fine-${from}`),
+      this.control.dirtyRanges('disk', `coarse-${from}`),
+    ]);
+    return { fine, coarse };
+  }
+}
+
+/** The numbers of the granules in the ranges. */
+function granulesIn(ranges: readonly Range[], granularityBytes: number): number[] {
+  return ranges.flatMap(({ offset, length }) =>
+    Array.from({ length: length / granularityBytes }, (_, index) => offset / granularityBytes + index),
+  );
+}
+
+/** For each block of the disk, whether it has changed. */
+function changedBlocks(before: Buffer, after: Buffer): Uint8Array {
+  return Uint8Array.from({ length: DISK_BYTES / BLOCK_BYTES }, (_, block) => {
+    const [from, end] = [block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES];
+    return before.compare(after, from, end, from, end) === 0 ? 0 : 1;
+  });
+}
+
+/** In how many of the intervals each block is. */
+function recordedBlocks(intervals: readonly Interval[]): Uint8Array {
+  const counts = new Uint8Array(DISK_BYTES / BLOCK_BYTES);
+  for (const { fine } of intervals) {
+    for (const block of granulesIn(fine, BLOCK_BYTES)) counts[block] = counts[block]! + 1;
+  }
+  return counts;
+}
+
+function expectSameCounts(actual: Uint8Array, expected: Uint8Array): void {
+  const wrong = actual.findIndex((count, block) => count !== expected[block]);
+  if (wrong < 0) return;
+  expect.fail(`block ${wrong} is in ${actual[wrong]} intervals, and was written ${expected[wrong]} times`);
+}
+
+function expectCoarseLikeFine(intervals: readonly Interval[]): void {
+  for (const { fine, coarse } of intervals) {
+    const blocks = granulesIn(fine, BLOCK_BYTES);
+    const expected = new Set(blocks.map((block) => Math.floor((block * BLOCK_BYTES) / COARSE_BYTES)));
+    expect(granulesIn(coarse, COARSE_BYTES)).toEqual([...expected]);
+  }
+}
+
+function quantile(values: readonly number[], part: number): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!.toFixed(2);
+}
+
+function describeHeld(held: readonly HeldWrites[]): string {
+  const some = held.filter(({ count }) => count > 0);
+  const writes = some.reduce((sum, { count }) => sum + count, 0);
+  const over = (values: number[]) => `median ${quantile(values, 0.5)} ms, p99 ${quantile(values, 0.99)} ms`;
+  return [
+    `${held.length} transactions held back ${writes} writes, in ${some.length} of them some; over the run`,
+    `the median wait of each: ${over(some.map(({ medianMilliseconds }) => medianMilliseconds))}`,
+    `the p99 wait of each: ${over(some.map(({ p99Milliseconds }) => p99Milliseconds))}`,
+  ].join('\n  ');
+}
+
+test('roles change hands 200 times under four writers, and no write is in neither bitmap', async () => {
+  const image = makeImage(DISK_BYTES);
+  const server = await startTidemark(`disk=${image}`);
+  const roles = new Roles(await controlOf(server));
+  await roles.add();
+  const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+  console.log(`fio's seed is ${seed}; give it as TIDEMARK_SEED`);
+
+  /** One run of fio, cut into intervals, the last of which ends when it has. */
+  const runOnce = async (run: number): Promise<Interval[]> => {
+    const parts = [`--numjobs=${CONNECTIONS}`, `--size=${PART_BYTES}`, `--offset_increment=${PART_BYTES}`];
+    const workload = ['--rw=randwrite', `--bs=${BLOCK_BYTES}`, '--iodepth=8', `--io_size=${WRITTEN_BYTES}`];
+    const content = ['--refill_buffers', `--randseed=${seed + run}`];
+    let over = false;
+    const writing = runFio(server.uri('disk'), ...workload, ...parts, ...content).finally(() => {
+      over = true;
+    });
+    const intervals: Interval[] = [];
+    while (await roles.untilRecorded(() => over)) {
+      if (roles.held.length === TRANSACTIONS - 1) await writing;
+      intervals.push(await roles.switch());
+    }
+    const jobs = await writing;
+    expect(jobs.map(({ error, write }) => [error, write.io_bytes])).toEqual(
+      Array(CONNECTIONS).fill([0, WRITTEN_BYTES]),
+    );
+    return intervals;
+  };
+
+  let before = readFileSync(image);
+  for (let run = 0; roles.held.length < TRANSACTIONS; run++) {
+    const intervals = await runOnce(run);
+    const after = readFileSync(image);
+    const written = changedBlocks(before, after);
+    before = after;
+    expect(written.reduce((sum, changed) => sum + changed, 0)).toBe((CONNECTIONS * WRITTEN_BYTES) / BLOCK_BYTES);
+    expectSameCounts(recordedBlocks(intervals), written);
+    expectCoarseLikeFine(intervals);
+  }
+  expect(roles.held).toHaveLength(TRANSACTIONS);
+  console.log(describeHeld(roles.held));
+});

@@ -1,0 +1,82 @@
+import { request } from 'node:http';
+import type { Static } from '@fastify/type-provider-typebox';
+import type { Action, Bitmap, Extents, HeldWrites, Problem } from '../../src/control/schemas.js';
+import type { Range } from './image.js';
+import { untilListening } from './peer.js';
+
+/** What the control API answered with a status of 400 or more. */
+class Refusal extends Error {
+  constructor(readonly problem: Static<typeof Problem>) {
+    super(problem.detail);
+  }
+}
+
+/** A server takes commands a moment after it takes clients, which is when it counts as started. */
+export async function controlOf(server: { readonly control: string }): Promise<Control> {
+  await untilListening({ path: server.control });
+  return new Control(server.control);
+}
+
+/** Talks to a server's control API on its unix socket, one connection a call. Calls reject with a Refusal. */
+export class Control {
+  constructor(private readonly socketPath: string) {}
+
+  async transact(actions: readonly Action[]): Promise<Static<typeof HeldWrites>> {
+    const { heldWrites } = await this.call<{ heldWrites: Static<typeof HeldWrites> }>('POST', '/v1/transactions', {
+      actions,
+    });
+    return heldWrites;
+  }
+
+  async bitmaps(exportName: string): Promise<Static<typeof Bitmap>[]> {
+    return (await this.call<{ bitmaps: Static<typeof Bitmap>[] }>('GET', bitmapsOf(exportName))).bitmaps;
+  }
+
+  bitmap(exportName: string, bitmap: string): Promise<Static<typeof Bitmap>> {
+    return this.call('GET', `${bitmapsOf(exportName)}/${encodeURIComponent(bitmap)}`);
+  }
+
+  /** The dirty ranges of a bitmap, from as many pages as they take; `pageExtents` at most in each. */
+  async dirtyRanges(exportName: string, bitmap: string, pageExtents = 10_000): Promise<Range[]> {
+    const url = `${bitmapsOf(exportName)}/${encodeURIComponent(bitmap)}/extents?limit=${pageExtents}`;
+    const dirty: Range[] = [];
+    for (let offset: number | null = 0; offset !== null; ) {
+      const page: Static<typeof Extents> = await this.call('GET', `${url}&offset=${offset}`);
+      for (const extent of page.extents) if (extent.dirty) append(dirty, extent);
+      offset = page.nextOffset;
+    }
+    return dirty;
+  }
+
+  /** Any call. Resolves to the document answered; undefined when there is none. */
+  async call<Answer>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<Answer> {
+    const { status, text } = await this.exchange(method, path, body);
+    const answer = text === '' ? undefined : JSON.parse(text);
+    if (status >= 400) throw new Refusal(answer);
+    return answer;
+  }
+
+  private exchange(method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+    return new Promise((resolve, reject) => {
+      const asking = request({ socketPath: this.socketPath, method, path, headers }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (part: string) => {
+          text += part;
+        });
+        response.once('end', () => resolve({ status: response.statusCode!, text })).once('error', reject);
+      });
+      asking.once('error', reject).end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}
+
+const bitmapsOf = (exportName: string) => `/v1/exports/${encodeURIComponent(exportName)}/bitmaps`;
+
+/** A range that a page's end has cut in two is one again. */
+function append(ranges: Range[], { offset, length }: Range): void {
+  const last = ranges.at(-1);
+  if (last && last.offset + last.length === offset) {
+    ranges[ranges.length - 1] = { offset: last.offset, length: last.length + length };
+  } else ranges.push({ offset, length });
+}
