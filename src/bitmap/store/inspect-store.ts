@@ -12,7 +12,7 @@ export interface StoreReport {
   readonly problems: readonly string[];
 }
 
-export interface StoredExportReport {
+interface StoredExportReport {
   readonly name: string;
   readonly sizeBytes: number;
   readonly clean: boolean;
