@@ -5,7 +5,7 @@ import type { Range } from './image.js';
 import { untilListening } from './peer.js';
 
 /** What the control API answered with a status of 400 or more. */
-class Refusal extends Error {
+export class Refusal extends Error {
   constructor(readonly problem: Static<typeof Problem>) {
     super(problem.detail);
   }

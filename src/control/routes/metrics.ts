@@ -1,5 +1,6 @@
 import { Type } from '@fastify/type-provider-typebox';
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { Export } from '../../export/export.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { answerOf, Refusal } from '../schemas.js';
@@ -19,33 +20,45 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   );
 }
 
+type Reading = (served: Export) => number;
+
 /** Values are read off the exports when they are asked for, so nothing is counted twice. */
 function collectMetrics({ exports }: ControlHost): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const perExport = (name: string, help: string, value: (served: ReturnType<typeof exports.list>[number]) => number) =>
+  const perExport = { labelNames: ['export'], registers: [registry] };
+  const gauge = (name: string, help: string, read: Reading) =>
     new Gauge({
-      name: `tidemark_${name}`,
-      help,
-      labelNames: ['export'],
-      registers: [registry],
+      ...{ name, help, ...perExport },
       collect() {
         this.reset();
-        for (const served of exports.list()) this.set({ export: served.name }, value(served));
+        for (const served of exports.list()) this.set({ export: served.name }, read(served));
       },
     });
-  perExport('export_size_bytes', 'Size of the disk', ({ sizeBytes }) => sizeBytes);
-  perExport('export_connections', 'Clients connected', ({ connections }) => connections.size);
-  perExport('export_requests_total', 'Requests answered', (served) => served.counters().requests);
-  perExport(
-    'export_failed_requests_total',
+  const counter = (name: string, help: string, read: Reading) =>
+    new Counter({
+      ...{ name, help, ...perExport },
+      collect() {
+        this.reset();
+        for (const served of exports.list()) this.inc({ export: served.name }, read(served));
+      },
+    });
+  gauge('tidemark_export_size_bytes', 'Size of the disk', ({ sizeBytes }) => sizeBytes);
+  gauge('tidemark_export_connections', 'Clients connected', ({ connections }) => connections.size);
+  counter('tidemark_export_requests_total', 'Requests answered', (served) => served.counters().requests);
+  counter(
+    'tidemark_export_failed_requests_total',
     'Requests answered with an error',
     (served) => served.counters().failedRequests,
   );
-  perExport('export_read_bytes_total', 'Bytes sent to clients', (served) => served.counters().bytesRead);
-  perExport('export_written_bytes_total', 'Bytes taken from clients', (served) => served.counters().bytesWritten);
-  perExport(
-    'export_active_regions',
+  counter('tidemark_export_read_bytes_total', 'Bytes sent to clients', (served) => served.counters().bytesRead);
+  counter(
+    'tidemark_export_written_bytes_total',
+    'Bytes taken from clients',
+    (served) => served.counters().bytesWritten,
+  );
+  gauge(
+    'tidemark_export_active_regions',
     'Regions that would count as dirty after a crash',
     ({ persistence }) => persistence?.intents.activeRegions ?? 0,
   );
