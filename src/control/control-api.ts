@@ -5,6 +5,7 @@ import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import type { ControlHost } from './control-host.js';
 import { problemHandler, sendProblem } from './problem.js';
+import { refuseWhenClosing } from './refuse-when-closing.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
 import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
@@ -22,7 +23,7 @@ const MAX_PARAMETER_LENGTH = 3 * 4096;
 
 function newApi(log: Log) {
   return fastify({
-    forceCloseConnections: true,
+    return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     // Those of the router, which come before there is a route to handle its errors.
     frameworkErrors: problemHandler(log),
@@ -47,6 +48,7 @@ export async function buildControlApi(host: ControlHost, token?: string): Promis
       new CodedError('NOT_FOUND', `there is no ${request.method} ${request.url}`, 'see /openapi.json'),
     ),
   );
+  refuseWhenClosing(api as unknown as FastifyInstance);
   if (token !== undefined) api.addHook('onRequest', demandToken(token));
   for (const routes of [serverRoutes, exportRoutes, bitmapRoutes, transactionRoutes, eventRoutes, metricsRoutes]) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));

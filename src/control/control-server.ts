@@ -4,6 +4,7 @@ import { buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
 
 const ONLY_FOR_THE_OWNER = 0o177;
+const CLOSING_SECONDS = 5;
 
 /** The control API on its addresses. */
 export class ControlServer {
@@ -29,9 +30,13 @@ export class ControlServer {
     return api.server.address() as AddressInfo;
   }
 
-  /** Finishes the requests in flight and takes no more. */
+  /** Takes no more requests, finishes those in flight, and hangs up on clients that are not done soon. */
   async close(): Promise<void> {
-    await Promise.all(this.apis.map((api) => api.close()));
+    const hangUp = () => {
+      for (const { server } of this.apis) server.closeAllConnections();
+    };
+    const timer = setTimeout(hangUp, CLOSING_SECONDS * 1000);
+    await Promise.all(this.apis.map((api) => api.close())).finally(() => clearTimeout(timer));
   }
 
   private async api(token?: string): Promise<FastifyInstance> {

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
@@ -6,6 +7,12 @@ import { answerOf, Refusal } from '../schemas.js';
 const KEEP_ALIVE_MILLISECONDS = 15_000;
 
 export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
+  const streams = new Set<ServerResponse>();
+  api.addHook('preClose', (done) => {
+    for (const stream of streams) stream.end();
+    done();
+  });
+
   api.get(
     '/v1/events',
     {
@@ -15,17 +22,23 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
         response: { 200: answerOf('text/event-stream', 'Events without end', Type.String()), default: Refusal },
       },
     },
-    (request, reply) => {
+    (_request, reply) => {
       reply.hijack();
       const stream = reply.raw;
-      stream.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+      streams.add(stream);
+      stream.writeHead(200, {
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-store',
+        connection: 'close',
+      });
       stream.write(': following\n\n');
       const unfollow = events.follow((event) =>
         stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`),
       );
       // A comment now and then shows a client that is gone, and keeps proxies from hanging up.
       const keepAlive = setInterval(() => stream.write(':\n\n'), KEEP_ALIVE_MILLISECONDS);
-      request.raw.once('close', () => {
+      stream.once('close', () => {
+        streams.delete(stream);
         clearInterval(keepAlive);
         unfollow();
       });

@@ -1,0 +1,66 @@
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { ControlServer } from '../../src/control/control-server.js';
+import { EventFeed } from '../../src/control/event-feed.js';
+import { ExportRegistry, type OpenExport } from '../../src/export/registry.js';
+import { serverFacts } from '../support/control-api.js';
+import { memoryRegistry } from '../support/memory-server.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+async function startControl(openExport: OpenExport) {
+  const path = join(scratchFolder(), 'control.sock');
+  const exports = new ExportRegistry(openExport);
+  const host = { exports, events: new EventFeed(), log: silentLog, describeServer: () => serverFacts };
+  const control = new ControlServer(host);
+  await control.listenUnix(path);
+  onTestFinished(() => control.close());
+  return { path, control };
+}
+
+async function connectTo(path: string): Promise<{ socket: Socket; everything: Promise<string> }> {
+  const socket = connect(path).setEncoding('utf8');
+  onTestFinished(() => void socket.destroy());
+  let text = '';
+  socket.on('data', (part: string) => {
+    text += part;
+  });
+  const everything = new Promise<string>((resolve) => socket.once('close', () => resolve(text)));
+  await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+  return { socket, everything };
+}
+
+const body = JSON.stringify({ name: 'disk', path: 'memory' });
+const post = `POST /v1/exports HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+
+test('what is in flight is answered, and nothing else is taken', async () => {
+  const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
+  let proceed = () => {};
+  const held = new Promise<void>((resolve) => {
+    proceed = resolve;
+  });
+  const openExport = vi.fn(() => held.then(() => served));
+  const { path, control } = await startControl(openExport);
+  const { socket, everything } = await connectTo(path);
+  socket.write(`${post}\r\n\r\n${body}`);
+  await vi.waitUntil(() => openExport.mock.calls.length === 1);
+
+  const closed = control.close();
+  socket.write(`${post}\r\n\r\n${body}`);
+  await expect(connectTo(path)).rejects.toThrow('connect');
+  proceed();
+  await closed;
+  const answers = (await everything).split('HTTP/1.1 ').slice(1);
+  expect(answers[0]).toMatch(/^201 Created\r\n.*"name":"disk"/s);
+  // The server may hang up before it reads the second request; it never serves it.
+  for (const answer of answers.slice(1)) expect(answer).toMatch(/^503 .*"code":"SHUTTING_DOWN"/s);
+  expect(openExport).toHaveBeenCalledTimes(1);
+});
+
+test('a client that says nothing is hung up on', async () => {
+  const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')));
+  const { everything } = await connectTo(path);
+  await control.close();
+  expect(await everything).toBe('');
+});

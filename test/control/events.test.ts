@@ -1,0 +1,90 @@
+import { type IncomingMessage, request } from 'node:http';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { ControlServer } from '../../src/control/control-server.js';
+import { EventFeed } from '../../src/control/event-feed.js';
+import { serverFacts } from '../support/control-api.js';
+import { memoryRegistry } from '../support/memory-server.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+/** A control server on a unix socket, and a feed of which the number of followers is known. */
+async function startControl() {
+  const path = join(scratchFolder(), 'control.sock');
+  const exports = await memoryRegistry([{ name: 'disk' }]);
+  const events = new EventFeed();
+  let followers = 0;
+  const follow = events.follow.bind(events);
+  vi.spyOn(events, 'follow').mockImplementation((listener) => {
+    const unfollow = follow(listener);
+    followers++;
+    return () => {
+      followers--;
+      unfollow();
+    };
+  });
+  const control = new ControlServer({ exports, events, log: silentLog, describeServer: () => serverFacts });
+  await control.listenUnix(path);
+  onTestFinished(() => control.close());
+  return { path, events, control, followers: () => followers };
+}
+
+/** Resolves when the answer begins. */
+function follow(socketPath: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath, path: '/v1/events' }, resolve).once('error', reject);
+    onTestFinished(() => void asking.destroy());
+    asking.end();
+  });
+}
+
+/** Reads up to and with the end of the event that `last` is part of. */
+async function readUntil(stream: IncomingMessage, last: string): Promise<string> {
+  let text = '';
+  for await (const part of stream.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+    text += part;
+    if (text.includes(last) && text.endsWith('\n\n')) break;
+  }
+  return text;
+}
+
+test('are told as they happen, as server-sent events', async () => {
+  const { path, events } = await startControl();
+  events.publish({ type: 'export-added', export: 'before anybody listened' });
+  const stream = await follow(path);
+  expect(stream.statusCode).toBe(200);
+  expect(stream.headers).toMatchObject({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+  expect(await readUntil(stream, ': following')).toBe(': following\n\n');
+
+  events.publish({ type: 'export-resized', export: 'line\nbreak' });
+  const actions = [{ type: 'bitmap-clear', bitmap: 'nightly' }];
+  events.publish({ type: 'bitmaps-changed', export: 'disk', actions });
+  const [first, second] = (await readUntil(stream, 'bitmaps-changed')).trim().split('\n\n');
+  expect(first).toMatch(/^event: export-resized\ndata: .*$/);
+  expect(JSON.parse(first!.split('data: ')[1]!)).toMatchObject({ type: 'export-resized', export: 'line\nbreak' });
+  const told = JSON.parse(second!.split('data: ')[1]!);
+  expect(told).toEqual({ type: 'bitmaps-changed', export: 'disk', actions, at: told.at });
+  expect(new Date(told.at).toISOString()).toBe(told.at);
+});
+
+test('reach every follower, and one that is gone is forgotten', async () => {
+  const { path, events, followers } = await startControl();
+  const [one, other] = await Promise.all([follow(path), follow(path)]);
+  await vi.waitUntil(() => followers() === 2);
+  one.destroy();
+  await vi.waitUntil(() => followers() === 1);
+  events.publish({ type: 'export-added', export: 'disk' });
+  expect(await readUntil(other, 'export-added')).toContain('event: export-added\n');
+  other.destroy();
+  await vi.waitUntil(() => followers() === 0);
+});
+
+test('end when the server does', async () => {
+  const { path, control, followers } = await startControl();
+  const stream = await follow(path);
+  const ended = new Promise((resolve) => stream.once('error', resolve).once('close', resolve));
+  stream.resume();
+  await control.close();
+  await ended;
+  await vi.waitUntil(() => followers() === 0);
+});

@@ -1,0 +1,48 @@
+import type { FastifyInstance } from 'fastify';
+import { onTestFinished } from 'vitest';
+import { type Log, silentLog } from '../../src/base/log.js';
+import { buildControlApi } from '../../src/control/control-api.js';
+import type { ServerFacts } from '../../src/control/control-host.js';
+import { EventFeed } from '../../src/control/event-feed.js';
+import type { ExportRegistry } from '../../src/export/registry.js';
+
+export interface TestedApi {
+  readonly api: FastifyInstance;
+  readonly events: EventFeed;
+  /** Asks, with a JSON body if there is one. */
+  ask(method: 'GET' | 'POST' | 'DELETE' | 'PUT', url: string, body?: object): Promise<Answer>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly mediaType: string | undefined;
+  readonly text: string;
+  /** The body read as JSON; undefined when it is empty. */
+  readonly document: unknown;
+}
+
+/** What the API says of the server that these tests do not have. */
+export const serverFacts: ServerFacts = {
+  version: '1.2.3',
+  pid: 4711,
+  startedAt: '2025-01-02T03:04:05.678Z',
+  stateDirectory: '/state',
+  persistent: false,
+  connections: 0,
+  nbd: { tcp: [{ host: '127.0.0.1', port: 10809 }] },
+};
+
+/** The control API over some exports, asked without a socket; closed when the test is over. */
+export async function controlApiOver(exports: ExportRegistry, options: { token?: string; log?: Log } = {}) {
+  const { token, log = silentLog } = options;
+  const events = new EventFeed();
+  const api = await buildControlApi({ exports, events, log, describeServer: () => serverFacts }, token);
+  onTestFinished(() => api.close());
+  const ask: TestedApi['ask'] = async (method, url, body) => {
+    const { statusCode, headers, body: text } = await api.inject({ method, url, ...(body && { payload: body }) });
+    const mediaType = headers['content-type']?.toString().split(';')[0];
+    const isJson = mediaType?.endsWith('json') && text !== '';
+    return { status: statusCode, mediaType, text, document: isJson ? JSON.parse(text) : undefined };
+  };
+  return { api, events, ask } satisfies TestedApi;
+}
