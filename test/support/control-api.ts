@@ -6,7 +6,7 @@ import type { ServerFacts } from '../../src/control/control-host.js';
 import { EventFeed } from '../../src/control/event-feed.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 
-export interface TestedApi {
+interface TestedApi {
   readonly api: FastifyInstance;
   readonly events: EventFeed;
   /** Asks, with a JSON body if there is one. */
