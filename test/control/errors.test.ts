@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { type ErrorCode, errorCatalogue } from '../../src/base/coded-error.js';
+
+const text = readFileSync(resolve(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+
+/** What docs/errors.md says under each of its headings. */
+const sections = new Map(
+  text
+    .split(/^## /m)
+    .slice(1)
+    .map((section): [string, string] => {
+      const [heading = '', ...body] = section.split('\n');
+      return [heading, body.join(' ').trim()];
+    }),
+);
+
+describe('docs/errors.md', () => {
+  test('has the codes of the catalogue and no others, in its order', () => {
+    expect([...sections.keys()]).toEqual(Object.keys(errorCatalogue));
+  });
+
+  test.each(Object.keys(errorCatalogue) as ErrorCode[])(
+    'begins %s with its status and title, and says more',
+    (code) => {
+      const { status, title } = errorCatalogue[code];
+      const beginning = `${status}: ${title}`;
+      const section = sections.get(code) ?? '';
+      expect(section.slice(0, beginning.length)).toBe(beginning);
+      expect(section.length).toBeGreaterThan(beginning.length + 20);
+    },
+  );
+
+  test('has no two headings that share an anchor', () => {
+    const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading!.toLowerCase().replaceAll(' ', '-'));
+    expect(new Set(anchors).size).toBe(anchors.length);
+  });
+});
