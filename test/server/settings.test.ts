@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
+import { GIB, MIB } from '../../src/base/units.js';
+import { resolveConfig, type ServerConfig } from '../../src/server/config.js';
+import { parseConfigFile } from '../../src/server/config-file.js';
+import { type SettingKey, settingKeys, settings } from '../../src/server/settings.js';
+
+const text = readFileSync(resolve(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
+
+interface Row {
+  readonly key: string;
+  /** Empty when there is none. */
+  readonly defaultText: string;
+  readonly meaning: string;
+}
+
+/** The rows of the table under a heading. */
+function tableUnder(heading: string): Row[] {
+  const section = text.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
+  return [...section.matchAll(/^\| `([^`]+)` \| (?:`([^`]+)` )?\| (.+) \|$/gm)].map(
+    ([, key = '', defaultText = '', meaning = '']) => ({ key, defaultText, meaning }),
+  );
+}
+
+/** What a server has when nothing is said of the setting, as the setting's own parser reads it. */
+const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
+  export: ({ exports }) => exports[0],
+  listen: ({ listen }) => listen[0],
+  unix: ({ unixPath }) => unixPath,
+  state: () => defaultStateDirectory({}, 0),
+  control: ({ controlPath, stateDirectory }) => {
+    expect(controlPath).toBe(controlSocketIn(stateDirectory));
+    return controlPath.slice(stateDirectory.length + 1);
+  },
+  http: ({ http }) => http,
+  'http-token-file': ({ httpTokenFile }) => httpTokenFile,
+  'log-level': ({ logLevel }) => logLevel,
+  'max-connections': ({ limits }) => limits.maxConnections,
+  'handshake-timeout': ({ limits }) => limits.handshakeTimeoutSeconds,
+  'busy-poll': ({ limits }) => limits.busyPollMicroseconds,
+  transient: ({ persistence }) => persistence.transient,
+  'on-bitmap-error': ({ persistence }) => persistence.onBitmapError,
+  'region-size': ({ persistence }) => persistence.regionBytes,
+  'max-active-regions': ({ persistence }) => persistence.maxActiveRegions,
+  'cool-after': ({ persistence }) => persistence.coolAfterSeconds,
+};
+
+describe('docs/configuration.md', () => {
+  const rows = tableUnder('Settings');
+
+  test('has the settings and no others, in their order', () => {
+    expect(rows.map(({ key }) => key)).toEqual(settingKeys);
+  });
+
+  test.each(settingKeys)('tells the default of %s', (key) => {
+    const { defaultText } = rows.find((row) => row.key === key)!;
+    const documented = defaultText === '' ? undefined : settings[key].parse(defaultText);
+    expect(documented).toEqual(defaults[key](resolveConfig([])));
+  });
+
+  test.each(settingKeys)('tells the limits of %s', (key) => {
+    const { meaning } = rows.find((row) => row.key === key)!;
+    const { expected, repeated } = settings[key];
+    for (const limit of expected.match(/\d+/g) ?? []) expect(meaning).toContain(limit);
+    if (expected.startsWith('one of ')) {
+      for (const choice of expected.slice('one of '.length).split(', ')) expect(meaning).toContain(`\`${choice}\``);
+    }
+    expect(meaning.includes('may be repeated')).toBe(repeated);
+  });
+
+  test('has the keys of a disk and no others', () => {
+    const keys = tableUnder('Disks').map(({ key }) => key);
+    const known = `expected one of ${keys.join(', ')}`;
+    const unknownKey = () => parseConfigFile('[[export]]\nunheard-of = 1', 'x.toml');
+    expect(unknownKey).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', hint: known }));
+  });
+});
+
+describe('the example in docs/configuration.md', () => {
+  const example = /```toml\n(.*?)```/s.exec(text)![1]!;
+
+  test('has every setting and every key of a disk', () => {
+    const [head = '', ...disks] = example.split(/^\[\[export\]\]$/m);
+    const keysIn = (part: string) => [...part.matchAll(/^([\w-]+) =/gm)].map(([, key]) => key!);
+    expect(keysIn(head)).toEqual(settingKeys.filter((key) => key !== 'export'));
+    expect(new Set(disks.flatMap(keysIn))).toEqual(new Set(tableUnder('Disks').map(({ key }) => key)));
+  });
+
+  test('means what it says', () => {
+    const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
+    expect(resolveConfig([], entries, exports)).toEqual({
+      exports: [
+        {
+          name: 'vm1',
+          path: '/srv/vm1.img',
+          description: 'the disk of vm1',
+          sizeBytes: 20 * GIB,
+          readOnly: false,
+          bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
+        },
+        { name: 'tools', path: '/srv/tools.iso', readOnly: true, bitmaps: [] },
+      ],
+      listen: [
+        { host: '127.0.0.1', port: 10809 },
+        { host: '::1', port: 10809 },
+      ],
+      unixPath: '/run/tidemark/nbd.sock',
+      stateDirectory: '/var/lib/tidemark',
+      controlPath: '/run/tidemark/control.sock',
+      http: { host: '127.0.0.1', port: 8080 },
+      httpTokenFile: '/etc/tidemark/token',
+      logLevel: 'info',
+      limits: { maxConnections: 256, handshakeTimeoutSeconds: 10, busyPollMicroseconds: 50 },
+      persistence: {
+        transient: false,
+        onBitmapError: 'refuse',
+        regionBytes: 16 * MIB,
+        maxActiveRegions: 512,
+        coolAfterSeconds: 5,
+      },
+    });
+  });
+});
