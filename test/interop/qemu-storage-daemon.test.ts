@@ -9,6 +9,7 @@ import {
 } from '../support/bitmap-speakers.js';
 import { controlOf } from '../support/control.js';
 import { makeImage, type Range } from '../support/image.js';
+import { makeDirtyImage } from '../support/nbd-peers.js';
 import { startStorageDaemon } from '../support/qmp.js';
 import { run } from '../support/run.js';
 import { startTidemark } from '../support/tidemark.js';
@@ -328,5 +329,54 @@ test('where tidemark does otherwise, it is on purpose', async () => {
     expect.soft(await outcomeWith(qemu, difference), `QEMU: ${title}`).toEqual(difference.qemu);
     expect.soft(await outcomeWith(tidemark, difference), `tidemark: ${title}`).toEqual(difference.tidemark);
     for (const speaker of [qemu, tidemark]) await removeAllBitmaps(speaker);
+  }
+});
+
+/** QEMU after a crash: the image says that its bitmap was in use, so what was written since it was loaded is lost. */
+async function startQemuAfterCrash(): Promise<Speaker> {
+  const { path, bitmap } = makeDirtyImage([{ offset: 0, length: 64 * KIB, pattern: 1 }]);
+  expect(bitmap).toBe('nightly');
+  const node = { driver: 'qcow2', 'node-name': 'disk', file: { driver: 'file', filename: path } };
+  await (await startStorageDaemon(node)).stop('SIGKILL');
+  return qemuSpeaker(await startStorageDaemon(node), ['disk']);
+}
+
+/** tidemark, which has no such bitmaps after a crash, once somebody else has written to the image. */
+async function startTidemarkAfterChange(): Promise<Speaker> {
+  const image = makeImage(sizes.disk);
+  const server = await startTidemark(`disk=${image},bitmap=nightly`);
+  const control = await controlOf(server);
+  await control.call('DELETE', '/v1/exports/disk');
+  await run('qemu-io', '-f', 'raw', '-c', 'write 1M 64k', image);
+  await control.call('POST', '/v1/exports', { name: 'disk', path: image });
+  return tidemarkSpeaker(server, control);
+}
+
+test('QEMU and tidemark refuse the same of a bitmap that is inconsistent', async () => {
+  const speakers = [await startQemuAfterCrash(), await startTidemarkAfterChange()];
+  const refusal = "Bitmap 'nightly' is inconsistent and cannot be used";
+  for (const speaker of speakers) {
+    const answers = async (...said: Said[]) => {
+      const given: string[] = [];
+      for (const one of said) given.push(await answerTo(speaker, one));
+      return given;
+    };
+    expect(await speaker.bitmaps('disk')).toMatchObject([
+      { name: 'nightly', granularityBytes: 64 * KIB, recording: false, busy: false, inconsistent: true },
+    ]);
+    expect(await answers(add('a'), add('nightly'))).toEqual([DONE, 'Bitmap already exists: nightly']);
+    const needSound = [
+      clear('nightly'),
+      enable('nightly'),
+      disable('nightly'),
+      merge('nightly', 'a'),
+      merge('a', 'nightly'),
+    ];
+    expect(await answers(...needSound)).toEqual(Array(needSound.length).fill(refusal));
+    expect(await answers([clear('a'), clear('nightly')], [merge('a', 'nightly')])).toEqual([refusal, refusal]);
+    expect(await answers(remove('nightly'), add('nightly'), clear('nightly'))).toEqual([DONE, DONE, DONE]);
+    expect(await speaker.bitmaps('disk')).toContainEqual(
+      expect.objectContaining({ name: 'nightly', inconsistent: false }),
+    );
   }
 });
