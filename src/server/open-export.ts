@@ -1,3 +1,4 @@
+import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { BitmapSet } from '../bitmap/bitmap-set.js';
 import { changeDurably } from '../bitmap/store/change-durably.js';
@@ -11,6 +12,9 @@ import type { FileDevice } from '../storage/file-device.js';
 import { openFileDevice } from '../storage/open-file-device.js';
 import type { Posix } from '../storage/posix-calls.js';
 import type { PersistenceConfig } from './config.js';
+
+/** With the longest name of a bitmap it still fits into a key of LMDB, which has at most 1978 bytes. */
+const MAX_STORED_NAME_BYTES = 512;
 
 export interface ExportHost {
   /** Undefined: bitmaps live in memory alone. */
@@ -51,6 +55,13 @@ function openPersistence(
   store: KeyValueStore,
   { persistence, log }: ExportHost,
 ): Promise<PersistentBitmaps> {
+  if (Buffer.byteLength(name) > MAX_STORED_NAME_BYTES) {
+    throw new CodedError(
+      'EXPORT_INVALID',
+      `the name of the export is too long to keep bitmaps: ${name.slice(0, 40)}…`,
+      `choose one of at most ${MAX_STORED_NAME_BYTES} bytes, or start the server with --transient`,
+    );
+  }
   const { onBitmapError, regionBytes, maxActiveRegions, coolAfterSeconds } = persistence;
   return PersistentBitmaps.open({
     exportName: name,

@@ -15,9 +15,17 @@ export interface Tidemark extends Peer {
 }
 
 /** Starts tidemark as its users do, with one `--export` for each of `specs`; it is gone when the test is over. */
-export async function startTidemark(...specs: string[]): Promise<Tidemark> {
+export function startTidemark(...specs: string[]): Promise<Tidemark> {
+  return startTidemarkIn(scratchFolder(), specs);
+}
+
+/** The same with its state and its sockets in `folder`, where an earlier one may have left them. */
+export async function startTidemarkIn(
+  folder: string,
+  specs: readonly string[],
+  options: readonly string[] = [],
+): Promise<Tidemark> {
   if (!existsSync(tidemarkProgram)) throw new Error('tidemark is not built: run `npm run build` first');
-  const folder = scratchFolder();
   const [socket, control, port] = [join(folder, 'nbd.sock'), join(folder, 'control.sock'), await freePort()];
   const peer = await startPeer(
     process.execPath,
@@ -26,8 +34,9 @@ export async function startTidemark(...specs: string[]): Promise<Tidemark> {
       ...specs.flatMap((spec) => ['--export', spec]),
       ...['--unix', socket, '--listen', `127.0.0.1:${port}`],
       ...['--state', join(folder, 'state'), '--control', control],
+      ...options,
     ],
-    { path: socket },
+    { path: control },
   );
   return { ...peer, uri: (exportName) => `nbd+unix:///${exportName}?socket=${socket}`, port, control };
 }

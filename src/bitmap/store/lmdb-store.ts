@@ -31,12 +31,18 @@ export class LmdbStore implements KeyValueStore {
   }
 
   async commit(changes: readonly Change[]): Promise<void> {
-    await this.database.batch(() => {
-      for (const { key, value } of changes) {
-        if (value) void this.database.put([...key], value);
-        else void this.database.remove([...key]);
-      }
-    });
+    // A commit that fails rejects every promise of its batch; that of the batch says it for all.
+    const ignore = () => {};
+    try {
+      await this.database.batch(() => {
+        for (const { key, value } of changes) {
+          const done = value ? this.database.put([...key], value) : this.database.remove([...key]);
+          done.catch(ignore);
+        }
+      });
+    } catch (error) {
+      throw await causeOf(error);
+    }
   }
 
   get(key: Key): Buffer | undefined {
@@ -55,8 +61,9 @@ export class LmdbStore implements KeyValueStore {
 
 function openDatabase(directory: string): RootDatabase<Buffer, LmdbKey> {
   try {
-    // With overlappingSync a commit would resolve before it is durable.
-    return open({ path: directory, encoding: 'binary', overlappingSync: false });
+    // With overlappingSync a commit would resolve before it is durable; with eventTurnBatching one that fails would
+    // reject a promise that nobody holds, which ends the process.
+    return open({ path: directory, encoding: 'binary', overlappingSync: false, eventTurnBatching: false });
   } catch (cause) {
     throw new CodedError(
       'STORE_UNUSABLE',
@@ -65,4 +72,13 @@ function openDatabase(directory: string): RootDatabase<Buffer, LmdbKey> {
       { cause },
     );
   }
+}
+
+/** The library puts the cause of a failed commit into a promise, and the error number into `code`. */
+async function causeOf(error: unknown): Promise<Error> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  const unknown = new Promise<unknown>((resolve) => setImmediate(resolve, error));
+  const cause = await Promise.race([commitError?.catch((reason: unknown) => reason) ?? error, unknown]);
+  const { message, code } = cause as { message: string; code?: unknown };
+  return Object.assign(new Error(message, { cause: error }), typeof code === 'number' ? { errno: code } : {});
 }
