@@ -2,7 +2,6 @@ import { type Command, Option } from 'commander';
 import { pino } from 'pino';
 import { type Entry, resolveConfig } from '../server/config.js';
 import { readConfigFile } from '../server/config-file.js';
-import { TidemarkServer } from '../server/server.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { readVersion } from './version.js';
 
@@ -40,6 +39,8 @@ async function serve(flags: readonly Entry[], configPath: string | undefined): P
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
   // From here on: a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
+  // Loaded by this command alone: it takes several times as long as all the others need.
+  const { TidemarkServer } = await import('../server/server.js');
   const server = await TidemarkServer.start(config, log, readVersion());
   await stopping;
   await server.stop();

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import { defaultStateDirectory } from '../base/places.js';
-import { checkState, type StateReport } from '../server/check-state.js';
+import type { StateReport } from '../server/check-state.js';
 import { formatSize, formatTable, print } from './command-line.js';
 
 interface Options {
@@ -19,6 +19,8 @@ export function addStateCommands(program: Command): void {
     .option('--state <DIR>', 'the state directory (default: that of a server)')
     .action(async (options: Options) => {
       const directory = options.state ?? defaultStateDirectory();
+      // Loaded by this command alone: the store takes longer to load than the other commands need.
+      const { checkState } = await import('../server/check-state.js');
       const report = await checkState(directory);
       print(options, report, describe);
       if (report.problems.length > 0) {

@@ -1,0 +1,335 @@
+import { statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
+import { KIB, MIB } from '../../src/base/units.js';
+import { NbdClient } from '../../src/client/nbd-client.js';
+import { parseNbdUri } from '../../src/client/nbd-uri.js';
+import { makeImage } from '../support/image.js';
+import { type Outcome, outcomeOf } from '../support/run.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { startTidemark, tidemarkProgram } from '../support/tidemark.js';
+
+/** One line that says what is wrong and how to mend it. */
+const ERROR_LINE = /^tidemark: .+ \(.+\)\n$/;
+
+const tidemark = (...args: string[]) => outcomeOf(process.execPath, tidemarkProgram, ...args);
+
+/** A server of the disk `vm1`, 8 MiB with the bitmap "nightly", and the commands that go to it. */
+async function serve(...specs: string[]) {
+  const image = makeImage(8 * MIB);
+  const server = await startTidemark(`vm1=${image},bitmap=nightly`, ...specs);
+  const ask = (...args: string[]) => tidemark(...args, '--control', server.control);
+  const text = async (...args: string[]) => {
+    const outcome = await ask(...args);
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    return outcome.stdout;
+  };
+  const json = async (...args: string[]) => JSON.parse(await text(...args, '--json'));
+  return { server, image, ask, text, json };
+}
+
+async function write(uri: string, offset: number, length: number): Promise<void> {
+  const client = await NbdClient.connect(parseNbdUri(uri));
+  await client.write(offset, Buffer.alloc(length, 7));
+  await client.disconnect();
+}
+
+const nightly = {
+  name: 'nightly',
+  export: 'vm1',
+  granularityBytes: 64 * KIB,
+  sizeBytes: 8 * MIB,
+  dirtyBytes: 0,
+  recording: true,
+  busy: false,
+  persistent: true,
+  inconsistent: false,
+};
+
+describe('with --json every command prints one document', () => {
+  test('of exports', async () => {
+    const { json, image } = await serve();
+    const vm1 = {
+      name: 'vm1',
+      path: image,
+      description: '',
+      sizeBytes: 8 * MIB,
+      readOnly: false,
+      bitmaps: [nightly],
+      connections: [],
+    };
+    expect(await json('export', 'list')).toEqual({ exports: [vm1] });
+    expect(await json('export', 'show', 'vm1')).toEqual(vm1);
+    const path = join(scratchFolder(), 'vm2.img');
+    const vm2 = { ...vm1, name: 'vm2', path, sizeBytes: MIB, bitmaps: [] };
+    expect(await json('export', 'add', `vm2=${path},size=1M`)).toEqual(vm2);
+    expect(await json('export', 'resize', 'vm2', '2M')).toEqual({ ...vm2, sizeBytes: 2 * MIB });
+    expect(await json('export', 'remove', 'vm2')).toEqual({ removed: 'vm2' });
+    expect(await json('export', 'list')).toEqual({ exports: [vm1] });
+  });
+
+  test('of bitmaps', async () => {
+    const { json, server } = await serve();
+    await write(server.uri('vm1'), MIB, 512);
+    const dirty = { ...nightly, dirtyBytes: 64 * KIB };
+    const weekly = { ...nightly, name: 'weekly', granularityBytes: MIB, recording: false, persistent: false };
+    const options = ['--granularity', '1M', '--disabled', '--transient'];
+    expect(await json('bitmap', 'list', 'vm1')).toEqual({ bitmaps: [dirty] });
+    expect(await json('bitmap', 'add', 'vm1', 'weekly', ...options)).toEqual(weekly);
+    expect(await json('bitmap', 'merge', 'vm1', 'weekly', 'nightly')).toEqual({ ...weekly, dirtyBytes: MIB });
+    expect(await json('bitmap', 'clear', 'vm1', 'nightly')).toEqual(nightly);
+    expect(await json('bitmap', 'disable', 'vm1', 'nightly')).toEqual({ ...nightly, recording: false });
+    expect(await json('bitmap', 'enable', 'vm1', 'nightly')).toEqual(nightly);
+    expect(await json('bitmap', 'show', 'vm1', 'weekly')).toEqual({ ...weekly, dirtyBytes: MIB });
+    expect(await json('bitmap', 'remove', 'vm1', 'weekly')).toEqual({ removed: 'weekly' });
+    expect(await json('bitmap', 'list', 'vm1')).toEqual({ bitmaps: [nightly] });
+  });
+
+  test('of a map', async () => {
+    const { json, server } = await serve();
+    await write(server.uri('vm1'), 0, 64 * KIB);
+    expect(await json('map', 'vm1', '--context', 'nightly')).toEqual({
+      export: 'vm1',
+      sizeBytes: 8 * MIB,
+      contexts: [
+        {
+          name: 'qemu:dirty-bitmap:nightly',
+          extents: [
+            { offset: 0, length: 64 * KIB, status: 1, description: 'dirty' },
+            { offset: 64 * KIB, length: 8 * MIB - 64 * KIB, status: 0, description: 'clean' },
+          ],
+        },
+      ],
+    });
+  });
+});
+
+describe('for people', () => {
+  test('exports are a table', async () => {
+    const large = join(scratchFolder(), 'large.img');
+    const { text, image, server } = await serve(`large=${large},size=1536M,bitmap=a,bitmap=b`);
+    await write(server.uri('vm1'), 0, 512);
+    const header = 'NAME      SIZE  ACCESS    BITMAPS  CLIENTS  PATH';
+    const rows = [
+      `vm1      8 MiB  writable        1        0  ${image}`,
+      `large  1.5 GiB  writable        2        0  ${large}`,
+    ];
+    expect(await text('export', 'list')).toBe(`${[header, ...rows].join('\n')}\n`);
+  });
+
+  test('an export is described, with its bitmaps and clients', async () => {
+    const { text, image, server } = await serve();
+    const client = await NbdClient.connect(parseNbdUri(server.uri('vm1')));
+    await client.write(0, Buffer.alloc(4096, 7));
+    const shown = await text('export', 'show', 'vm1');
+    await client.disconnect();
+    const [facts, bitmaps, clients] = shown.trimEnd().split('\n\n');
+    const lines = [
+      ['name', 'vm1'],
+      ['path', image],
+      ['size', '8 MiB (8388608 bytes)'],
+      ['access', 'writable'],
+    ];
+    expect(facts).toBe(lines.map(([name, value]) => `${name!.padEnd(13)}${value}`).join('\n'));
+    expect(bitmaps).toBe(
+      [
+        'NAME     GRANULARITY   SIZE   DIRTY    %  STATE',
+        'nightly       64 KiB  8 MiB  64 KiB  0.8  recording, persistent',
+      ].join('\n'),
+    );
+    expect(clients).toMatch(/^CLIENT {2}READ {2}WRITTEN {2}SINCE\nunix {5}0 B {4}4 KiB {2}\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  });
+
+  test('a bitmap is described', async () => {
+    const { text, server } = await serve();
+    await write(server.uri('vm1'), 0, 512);
+    expect(await text('bitmap', 'show', 'vm1', 'nightly')).toBe(
+      [
+        'name         nightly',
+        'export       vm1',
+        'granularity  64 KiB',
+        'disk         8 MiB (8388608 bytes)',
+        'dirty        64 KiB (65536 bytes), 0.8 %',
+        'state        recording, persistent',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('a change is told in one line', async () => {
+    const { text } = await serve();
+    expect(await text('bitmap', 'add', 'vm1', 'weekly', '--disabled')).toBe('added weekly, disabled, persistent\n');
+    expect(await text('bitmap', 'enable', 'vm1', 'weekly')).toBe('weekly: 0 B dirty, recording, persistent\n');
+    expect(await text('bitmap', 'remove', 'vm1', 'weekly')).toBe('removed weekly\n');
+    expect(await text('export', 'resize', 'vm1', '16M')).toBe('vm1 has 16 MiB now\n');
+    expect(await text('export', 'remove', 'vm1')).toBe('no longer serving vm1\n');
+    expect(await text('export', 'list')).toBe('NAME  SIZE  ACCESS  BITMAPS  CLIENTS  PATH\n');
+  });
+
+  test('a map is drawn', async () => {
+    const { text } = await serve();
+    const map = await text('map', 'vm1');
+    expect(map).toContain('vm1: 8 MiB, one character is 16 KiB\n');
+    expect(map).toContain('qemu:dirty-bitmap:nightly: nothing dirty\n');
+  });
+});
+
+describe('an export is added', () => {
+  test('by a path as seen from here, not from the server', async () => {
+    const { json } = await serve();
+    const path = join(scratchFolder(), 'vm2.img');
+    const added = await json('export', 'add', `vm2=${relative(process.cwd(), path)},size=4M`);
+    expect(added.path).toBe(path);
+    expect(statSync(path).size).toBe(4 * MIB);
+  });
+
+  test('under any name', async () => {
+    const { text, json } = await serve();
+    const path = join(scratchFolder(), 'vm2.img');
+    for (const name of ['..', 'a/b ü%2f?#']) {
+      await text('export', 'add', `${name}=${path},size=1M`);
+      expect(await json('export', 'show', name)).toMatchObject({ name, path });
+      await text('bitmap', 'add', name, '.');
+      expect(await json('bitmap', 'show', name, '.')).toMatchObject({ name: '.', export: name });
+      await text('export', 'remove', name);
+    }
+  });
+});
+
+describe('the control socket', () => {
+  test('is that of $TIDEMARK_CONTROL, unless --control says another', async () => {
+    const { server } = await serve();
+    const withVariable = (socket: string, ...args: string[]) =>
+      outcomeOf('env', `TIDEMARK_CONTROL=${socket}`, process.execPath, tidemarkProgram, 'export', 'list', ...args);
+    expect(await withVariable(server.control)).toMatchObject({ code: 0, stdout: expect.stringContaining('vm1') });
+    const nowhere = join(scratchFolder(), 'nowhere.sock');
+    const refused = await withVariable(nowhere);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toMatch(ERROR_LINE);
+    expect(refused.stderr).toContain(`no server answers on ${nowhere}`);
+    expect(await withVariable(nowhere, '--control', server.control)).toMatchObject({ code: 0 });
+  });
+
+  test('lies in the state directory of the system or of the user otherwise', () => {
+    expect(defaultStateDirectory({ XDG_STATE_HOME: '/state' }, 0)).toBe('/var/lib/tidemark');
+    expect(defaultStateDirectory({ XDG_STATE_HOME: '/state' }, 1000)).toBe('/state/tidemark');
+    expect(defaultStateDirectory({}, 1000)).toBe(join(homedir(), '.local/state/tidemark'));
+    expect(controlSocketIn('/state/tidemark')).toBe('/state/tidemark/control.sock');
+  });
+
+  test('is of a tidemark, or it is said that none answers', async () => {
+    const { server } = await serve();
+    const { socketPath } = parseNbdUri(server.uri('vm1')).address as { socketPath: string };
+    const outcome = await tidemark('export', 'list', '--control', socketPath);
+    expect(outcome).toMatchObject({ code: 1, stdout: '' });
+    expect(outcome.stderr).toMatch(ERROR_LINE);
+    expect(outcome.stderr).toContain(`no server answers on ${socketPath}`);
+  });
+});
+
+function expectRefusal({ code, stdout, stderr }: Outcome, expectedCode: number, what: string): void {
+  expect(stderr).toMatch(ERROR_LINE);
+  expect(stderr).toContain(what);
+  expect({ code, stdout }).toEqual({ code: expectedCode, stdout: '' });
+}
+
+describe('a command that fails ends with 1', () => {
+  test('and says why, in one line', async () => {
+    const { ask, image } = await serve();
+    const refusals: [string[], string][] = [
+      [['export', 'show', 'vm9'], 'there is no export "vm9"'],
+      [['export', 'remove', 'vm9'], 'there is no export "vm9"'],
+      [['export', 'add', `vm1=${image}`], 'there is already an export "vm1"'],
+      [['export', 'add', `vm2=${image}`], 'another process uses the image'],
+      [['export', 'add', `vm3=${image}.missing`], 'there is no image'],
+      [['export', 'resize', 'vm1', '1000'], 'is not a multiple of 512'],
+      [['bitmap', 'list', 'vm9'], 'there is no export "vm9"'],
+      [['bitmap', 'show', 'vm1', 'weekly'], "Dirty bitmap 'weekly' not found"],
+      [['bitmap', 'add', 'vm1', 'nightly'], 'Bitmap already exists: nightly'],
+      [['bitmap', 'add', 'vm1', ''], 'Bitmap name cannot be empty'],
+      [['bitmap', 'add', 'vm1', 'odd', '--granularity', '1000'], 'Granularity must be power of 2'],
+      [['bitmap', 'merge', 'vm1', 'nightly', 'weekly'], "Dirty bitmap 'weekly' not found"],
+      [['map', 'vm9'], 'there is no export "vm9"'],
+      [['map', 'vm1', '--context', 'weekly'], 'has no metadata context "weekly"'],
+    ];
+    await Promise.all(refusals.map(async ([args, what]) => expectRefusal(await ask(...args), 1, what)));
+  });
+
+  test('also with --json, which changes nothing of an error', async () => {
+    const { ask } = await serve();
+    expectRefusal(await ask('export', 'show', 'vm9', '--json'), 1, 'there is no export "vm9"');
+  });
+});
+
+describe('a command that is used wrongly ends with 2', () => {
+  test.each([
+    [['frob'], "unknown command 'frob'"],
+    [['bitmap', 'frob'], "unknown command 'frob'"],
+    [['export', 'list', 'vm1'], "too many arguments for 'list'"],
+    [['export', 'show'], "missing required argument 'NAME'"],
+    [['bitmap', 'merge', 'vm1', 'nightly'], "missing required argument 'SOURCE'"],
+    [['bitmap', 'list', 'vm1', '--colour'], "unknown option '--colour'"],
+    [['bitmap', 'list', 'vm1', '--control'], "option '--control <PATH>' argument missing"],
+    [['bitmap', 'add', 'vm1', 'weekly', '--granularity', 'large'], 'Expected a size such as 512M or 10G'],
+    [['export', 'resize', 'vm1', '-5'], 'Expected a size such as 512M or 10G'],
+    [['export', 'resize', 'vm1', 'large'], 'Expected a size such as 512M or 10G'],
+    [['export', 'add', 'vm2'], '"vm2" names no path'],
+    [['map', 'nbd://[::1'], 'nbd://[::1'],
+    [['serve', '--busy-poll', 'often'], '--busy-poll: "often" is no value'],
+    [['serve', '--export', 'vm1'], '"vm1" names no path'],
+    [['serve', '--config', '/nonexistent.toml'], '/nonexistent.toml cannot be read'],
+  ])('%j', async (args, what) => {
+    expectRefusal(await tidemark(...args), 2, what);
+  });
+
+  test('by its file', async () => {
+    const file = join(scratchFolder(), 'tidemark.toml');
+    writeFileSync(file, 'listen = "127.0.0.1:0"\ncolour = "red"\n');
+    expectRefusal(await tidemark('serve', '--config', file), 2, 'tidemark.toml:2: colour is not known');
+  });
+
+  test.each([[[]], [['export']], [['bitmap']], [['state']]])('tidemark %j shows its help on stderr', async (args) => {
+    const { code, stdout, stderr } = await tidemark(...args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(new RegExp(`^Usage: ${['tidemark', ...args].join(' ')} \\[options\\] \\[command\\]\n`));
+  });
+});
+
+describe('help', () => {
+  /** The names of the commands that a help text lists. */
+  function commandsIn(help: string): string[] {
+    const list = help.split('\nCommands:\n')[1] ?? '';
+    return [...list.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name!).filter((name) => name !== 'help');
+  }
+
+  /** Walks through all help texts. Resolves to the commands that have no others below. */
+  async function walk(path: string[]): Promise<string[]> {
+    const { code, stdout, stderr } = await tidemark(...path, '--help');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(new RegExp(`^Usage: ${['tidemark', ...path].join(' ')} `));
+    const below = commandsIn(stdout);
+    if (below.length === 0) return [path.join(' ')];
+    return (await Promise.all(below.map((name) => walk([...path, name])))).flat();
+  }
+
+  test('is there for every command', async () => {
+    const commands = await walk([]);
+    expect(commands).toEqual(
+      expect.arrayContaining([
+        ...['serve', 'map', 'state check'],
+        ...['list', 'show', 'add', 'remove', 'resize'].map((name) => `export ${name}`),
+        ...['list', 'show', 'add', 'remove', 'clear', 'enable', 'disable', 'merge'].map((name) => `bitmap ${name}`),
+      ]),
+    );
+  });
+
+  test.each([[['help']], [['help', 'bitmap']], [['bitmap', 'help', 'add']]])('is had by %j as well', async (args) => {
+    expect(await tidemark(...args)).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^Usage: /) });
+  });
+
+  test('tells the version', async () => {
+    expect(await tidemark('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+});
