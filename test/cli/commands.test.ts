@@ -9,7 +9,7 @@ import { parseNbdUri } from '../../src/client/nbd-uri.js';
 import { makeImage } from '../support/image.js';
 import { type Outcome, outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
-import { startTidemark, tidemarkProgram } from '../support/tidemark.js';
+import { startTidemark, startTidemarkIn, tidemarkProgram } from '../support/tidemark.js';
 
 /** One line that says what is wrong and how to mend it. */
 const ERROR_LINE = /^tidemark: .+ \(.+\)\n$/;
@@ -103,6 +103,21 @@ describe('with --json every command prints one document', () => {
         },
       ],
     });
+  });
+});
+
+test('with --json the check of a state prints one document', async () => {
+  const folder = scratchFolder();
+  const server = await startTidemarkIn(folder, [`vm1=${makeImage(8 * MIB)},bitmap=nightly`]);
+  const state = join(folder, 'state');
+  expectRefusal(await tidemark('state', 'check', '--json', '--state', state), 1, 'another tidemark uses');
+  await server.stop();
+  const { code, stdout, stderr } = await tidemark('state', 'check', '--json', '--state', state);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const bitmaps = [{ name: 'nightly', granularityBytes: 64 * KIB, dirtyBytes: 0, recording: true, frozen: false }];
+  expect(JSON.parse(stdout)).toMatchObject({
+    exports: [{ name: 'vm1', sizeBytes: 8 * MIB, clean: true, activeRegions: 0, bitmaps }],
+    problems: [],
   });
 });
 
