@@ -10,9 +10,14 @@ export interface Workload {
 export interface FioJob extends Workload {
   readonly uri: string;
   readonly sizeBytes: number;
-  readonly seconds: number;
+  /** How long, or undefined for one pass over the disk. */
+  readonly seconds?: number;
   /** Seconds before these in which nothing is counted. */
-  readonly warmUpSeconds: number;
+  readonly warmUpSeconds?: number;
+  /** Writes one block in each piece of so many bytes. */
+  readonly alignBytes?: number;
+  /** Bytes a second at most. */
+  readonly rateBytes?: number;
   /** Measures each request's latency, which costs fio some speed. */
   readonly latency: boolean;
 }
@@ -67,15 +72,22 @@ function fioCommand(job: FioJob, report: string): CommandLine {
     `--bs=${job.blockBytes}`,
     `--iodepth=${job.depth}`,
     `--size=${job.sizeBytes}`,
-    '--time_based',
-    `--runtime=${job.seconds}`,
-    `--ramp_time=${job.warmUpSeconds}`,
-    '--norandommap',
+    ...(job.seconds === undefined ? onePass(job) : timed(job.seconds, job.warmUpSeconds ?? 0)),
+    ...(job.rateBytes === undefined ? [] : [`--rate=${job.rateBytes}`]),
     '--randrepeat=0',
     ...(job.latency ? ['--percentile_list=50:99:99.9'] : ['--gtod_reduce=1']),
     '--output-format=json',
     `--output=${report}`,
   ];
+}
+
+function timed(seconds: number, warmUpSeconds: number): string[] {
+  return ['--time_based', `--runtime=${seconds}`, `--ramp_time=${warmUpSeconds}`, '--norandommap'];
+}
+
+function onePass({ alignBytes, blockBytes, sizeBytes }: FioJob): string[] {
+  if (alignBytes === undefined) return [];
+  return [`--blockalign=${alignBytes}`, `--io_size=${(sizeBytes / alignBytes) * blockBytes}`, '--norandommap'];
 }
 
 function percentiles(nanoseconds: Readonly<Record<string, number>> | undefined): FioResult['latencyMicroseconds'] {

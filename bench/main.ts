@@ -1,8 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { measureBitmapCost } from './bitmap-cost.js';
 import { measureColdReads } from './cold-reads.js';
-import { parseOptions } from './options.js';
+import { measureCrashes } from './crash.js';
+import { measureLargeStart } from './large-start.js';
+import { type Part, parseOptions } from './options.js';
 import { formatReport } from './report.js';
 import { type BenchRun, measureThroughput } from './throughput.js';
 
@@ -26,9 +29,18 @@ async function bench(): Promise<void> {
   const startedAt = new Date();
   const throughput =
     options.cases.length > 0 ? await inScratchFolder(TMPFS, (folder) => measureThroughput(run, folder)) : [];
-  const coldReads = options.coldReads ? await inScratchFolder(tmpdir(), (folder) => measureColdReads(run, folder)) : [];
+  const onDisk = <T>(part: Part, measure: (folder: string) => Promise<T[]>) =>
+    options.parts.has(part) ? inScratchFolder(tmpdir(), measure) : [];
+  const coldReads = await onDisk('cold', (folder) => measureColdReads(run, folder));
+  const costs = await onDisk('cost', (disk) =>
+    inScratchFolder(TMPFS, (tmpfs) => measureBitmapCost(run, { tmpfs, disk })),
+  );
+  const crashes = await onDisk('crash', (folder) => measureCrashes(run, folder));
+  const starts = await onDisk('start', (disk) =>
+    inScratchFolder(TMPFS, (tmpfs) => measureLargeStart(run, disk, tmpfs)),
+  );
   const minutes = (Date.now() - startedAt.getTime()) / 60_000;
-  const report = formatReport({ throughput, coldReads, startedAt, minutes }, options);
+  const report = formatReport({ throughput, coldReads, costs, crashes, starts, startedAt, minutes }, options);
   console.log(`\n${report}`);
   if (options.output) await writeFile(options.output, report);
 }

@@ -13,8 +13,7 @@ export interface BenchOptions {
   readonly pin: boolean;
   readonly servers: readonly ServerName[];
   readonly cases: readonly Case[];
-  /** Whether the second part is measured: cached reads beside cold ones. */
-  readonly coldReads: boolean;
+  readonly parts: ReadonlySet<Part>;
   /** Where the report goes; undefined: it is printed only. */
   readonly output: string | undefined;
 }
@@ -33,17 +32,19 @@ const full = { rounds: 5, seconds: 5, sizeBytes: GIB };
 const quick = { rounds: 1, seconds: 1, sizeBytes: 256 * MIB };
 const report = 'docs/benchmarks.md';
 
-const COLD = 'cold';
+/** What is measured of tidemark alone: cached reads beside cold ones, what bitmaps cost, what a crash adds, a start. */
+const parts = ['cold', 'cost', 'crash', 'start'] as const;
+export type Part = (typeof parts)[number];
 
 export function parseOptions(argv: readonly string[]): BenchOptions {
-  const names = [...cases.map(({ name }) => name), COLD, ...serverNames];
+  const names = [...cases.map(({ name }) => name), ...parts, ...serverNames];
   const given = new Command('npm run bench --')
     .description(`Compares tidemark with other NBD servers by fio, and writes ${report}`)
     .option('--rounds <n>', `times that everything is measured (default: ${full.rounds})`, wholeNumber)
     .option('--seconds <n>', `length of each measurement (default: ${full.seconds})`, wholeNumber)
     .option('--size <size>', 'size of the served disk (default: 1G)', size)
     .option('--pin', 'servers on the first core, fio on the second', false)
-    .addOption(new Option('--only <name...>', 'only these cases and servers').choices(names).default([], 'all'))
+    .addOption(new Option('--only <name...>', 'only these cases, parts and servers').choices(names).default([], 'all'))
     .option('--quick', 'one short round on a small disk', false)
     .option('--output <file>', 'where the report goes; a run that is quick or in part writes it only if this is given')
     .parse(argv)
@@ -62,15 +63,17 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
 }
 
 /** What `--only` leaves. A kind of which it names none is whole: `--only nbdkit` is every case, on nbdkit. */
-function selection(only: readonly string[]): Pick<BenchOptions, 'servers' | 'cases' | 'coldReads'> {
+function selection(only: readonly string[]): Pick<BenchOptions, 'servers' | 'cases' | 'parts'> {
   const namedServers = serverNames.filter((name) => only.includes(name));
   const namedCases = cases.filter(({ name }) => only.includes(name));
+  const namedParts = parts.filter((part) => only.includes(part));
   const servers = namedServers.length > 0 ? namedServers : serverNames;
-  const everyPart = namedCases.length === 0 && !only.includes(COLD);
+  const everything = namedCases.length === 0 && namedParts.length === 0;
+  const chosenParts = everything ? parts : namedParts;
   return {
     servers,
-    cases: everyPart ? cases : namedCases,
-    coldReads: servers.includes('tidemark') && (everyPart || only.includes(COLD)),
+    cases: everything ? cases : namedCases,
+    parts: new Set(servers.includes('tidemark') ? chosenParts : []),
   };
 }
 

@@ -28,6 +28,10 @@ export class Program implements AsyncDisposable {
     this.exited.catch(() => {});
   }
 
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
   get hasEnded(): boolean {
     return this.child.exitCode !== null || this.child.signalCode !== null || this.child.pid === undefined;
   }
@@ -37,6 +41,12 @@ export class Program implements AsyncDisposable {
     const code = await this.exited;
     if (code !== 0) throw new Error(`${this.command} failed (exit code ${code}):\n${this.output}`);
     return this.output;
+  }
+
+  /** Ends it without a warning. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.exited.catch(() => {});
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

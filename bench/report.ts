@@ -1,14 +1,20 @@
-import { formatSize } from '../src/base/units.js';
+import { formatSize, KIB, MIB } from '../src/base/units.js';
+import type { CostResult } from './bitmap-cost.js';
 import type { ColdReadResult } from './cold-reads.js';
+import type { CrashResult } from './crash.js';
+import { BITMAPS, DISK_BYTES, type StartResult } from './large-start.js';
 import { describeMachine } from './machine.js';
 import type { BenchOptions } from './options.js';
-import type { ServerName } from './servers.js';
+import { type BitmapMode, bitmapModes, type ServerName } from './servers.js';
 import { type Summary, summarize } from './statistics.js';
 import type { CaseResult } from './throughput.js';
 
 export interface BenchResults {
   readonly throughput: readonly CaseResult[];
   readonly coldReads: readonly ColdReadResult[];
+  readonly costs: readonly CostResult[];
+  readonly crashes: readonly CrashResult[];
+  readonly starts: readonly StartResult[];
   readonly startedAt: Date;
   readonly minutes: number;
 }
@@ -19,6 +25,9 @@ export function formatReport(results: BenchResults, options: BenchOptions): stri
     introduction(results, options),
     ...(results.throughput.length > 0 ? [throughputSection(results.throughput, options)] : []),
     ...(results.coldReads.length > 0 ? [coldReadsSection(results.coldReads, options)] : []),
+    ...(results.costs.length > 0 ? [costSection(results.costs, options)] : []),
+    ...(results.crashes.length > 0 ? [crashSection(results.crashes)] : []),
+    ...(results.starts.length > 0 ? [startSection(results.starts)] : []),
   ];
   return `${sections.join('\n\n')}\n`;
 }
@@ -73,6 +82,58 @@ depth 1, for ${seconds} s; meanwhile another client reads the other export, 4 Ki
 dropped from the page cache. Latencies are those of the reads of the first export. A busy neighbour costs processor time,
 cached or cold; a server that waited for the disk would show the disk's latency in the last line.`,
     table(['the other export', 'p50 (µs)', 'p99 (µs)', 'its reads (kIOPS)'], rows),
+  ].join('\n\n');
+}
+
+function costSection(results: readonly CostResult[], { rounds, seconds }: BenchOptions): string {
+  const rows = results.map(({ place, step, figures }) => {
+    const medianOf = (mode: BitmapMode) => summarize(figures.get(mode)!).median;
+    return [
+      place,
+      `${step.title} (${step.unit})`,
+      ...bitmapModes.map((mode) => spread(summarize(figures.get(mode)!))),
+      `**${(medianOf('persistent') / medianOf('off')).toFixed(2)}**`,
+      String(step.goal),
+    ];
+  });
+  return [
+    '## What bitmaps cost',
+    `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${rounds} rounds; in each, the steps run with two
+bitmaps in the store, two in memory alone, and none, on a server that starts anew. A first pass begins with clean bitmaps; what
+is no pass runs for ${seconds} s. The ratio is that of the medians, bitmaps in the store to none.`,
+    table(['', '', ...bitmapModes, 'ratio', 'goal'], rows),
+  ].join('\n\n');
+}
+
+function crashSection(results: readonly CrashResult[]): string {
+  const rows = results.map(({ title, trueBytes, reportedBytes }) => [
+    title,
+    formatSize(trueBytes),
+    formatSize(reportedBytes),
+    `${((100 * reportedBytes) / trueBytes - 100).toFixed(1)} %`,
+  ]);
+  return [
+    '## What a crash adds',
+    `A new disk of 4 GiB is written for 10 s, then the server is killed and started again. Never less than the truth is dirty;
+how much more depends on how many regions of 16 MiB were written in the last seconds.`,
+    table(['under way', 'written (in granules)', 'dirty after the crash', 'more'], rows),
+  ].join('\n\n');
+}
+
+function startSection(results: readonly StartResult[]): string {
+  const mebibytes = (values: readonly number[]) => spread(summarize(values.map((bytes) => bytes / MIB)));
+  const rows = results.map(({ cached, milliseconds, ownBytes, residentBytes }) => [
+    cached ? 'in the page cache' : 'on the disk',
+    spread(summarize(milliseconds)),
+    mebibytes(ownBytes),
+    mebibytes(residentBytes),
+  ]);
+  return [
+    '## Starting large',
+    `A disk of ${formatSize(DISK_BYTES)} with ${BITMAPS} bitmaps at 64 KiB, every other granule dirty: ${formatSize((BITMAPS * DISK_BYTES) / (64 * KIB) / 8)} of bits. Time from starting the program until
+it takes clients, and memory then: its own, and together with the part of the store's file that it has mapped, which the
+kernel takes back when it needs it.`,
+    table(['the store is', 'ready (ms)', 'own memory (MiB)', 'with mapped files (MiB)'], rows),
   ].join('\n\n');
 }
 

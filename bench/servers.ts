@@ -19,20 +19,28 @@ export interface ServeOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly pin: boolean;
+  /** Of tidemark; persistent unless it is said. */
+  readonly bitmaps?: BitmapMode | 'as stored';
 }
+
+/** Two bitmaps in the store, two in memory alone, or none. */
+export const bitmapModes = ['persistent', 'transient', 'off'] as const;
+export type BitmapMode = (typeof bitmapModes)[number];
 
 /** Begins to serve the images on `socket`. Peers serve the first image only. */
 type Start = (socket: string, options: ServeOptions) => AsyncDisposable | Promise<AsyncDisposable>;
 
 const START_SECONDS = 30;
-const tidemark = resolve(import.meta.dirname, '../../../../dist/main.js');
+export const tidemark = resolve(import.meta.dirname, '../../../../dist/main.js');
 
 const starts: Readonly<Record<ServerName, Start>> = {
   tidemark(socket, options) {
-    const specs = options.images.map(({ path, exportName }) => `${exportName}=${path},bitmap=nightly,bitmap=weekly`);
-    const exports = specs.flatMap((spec) => ['--export', spec]);
-    const state = join(options.folder, 'state');
-    return run([process.execPath, tidemark, 'serve', ...exports, '--unix', socket, '--state', state], options);
+    const { bitmaps = 'persistent', images, folder } = options;
+    const recorded = bitmaps === 'persistent' || bitmaps === 'transient' ? ',bitmap=nightly,bitmap=weekly' : '';
+    const exports = images.flatMap(({ path, exportName }) => ['--export', `${exportName}=${path}${recorded}`]);
+    const places = ['--unix', socket, '--state', join(folder, 'state'), '--control', controlIn(folder)];
+    const transient = bitmaps === 'off' || bitmaps === 'transient' ? ['--transient'] : [];
+    return run([process.execPath, tidemark, 'serve', ...exports, ...places, ...transient], options);
   },
 
   'qemu-nbd'(socket, options) {
@@ -55,6 +63,11 @@ const starts: Readonly<Record<ServerName, Start>> = {
   },
 };
 
+/** The control socket of the tidemark that has this folder. */
+export function controlIn(folder: string): string {
+  return join(folder, 'control.sock');
+}
+
 function run(commandLine: CommandLine, { pin, signal }: ServeOptions): Program {
   return new Program(pin ? onCore(0, commandLine) : commandLine, signal);
 }
@@ -62,6 +75,8 @@ function run(commandLine: CommandLine, { pin, signal }: ServeOptions): Program {
 export interface RunningServer extends AsyncDisposable {
   readonly name: ServerName;
   uri(image: Image): string;
+  /** Undefined of a server that runs as a daemon. */
+  readonly program: Program | undefined;
 }
 
 export async function startServer(name: ServerName, options: ServeOptions): Promise<RunningServer> {
@@ -77,6 +92,7 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
   return {
     name,
     uri: ({ exportName }) => `nbd+unix:///${exportName}?socket=${socket}`,
+    program: program instanceof Program ? program : undefined,
     [Symbol.asyncDispose]: dispose,
   };
 }

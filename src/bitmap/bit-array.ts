@@ -5,9 +5,13 @@ const WORD_BITS = 32;
 const WORD_BYTES = 4;
 const ALL_ONES = 0xffffffff;
 
-/** Bits that are stored together: 8 KiB, which is 4 GiB of a disk at a granularity of 64 KiB. */
-export const PAGE_BITS = 2 ** 16;
-const PAGE_WORDS = PAGE_BITS / WORD_BITS;
+/**
+ * Bytes of bits that are stored together, about 4 GiB of a disk at a granularity of 64 KiB: what fills two pages of
+ * LMDB but for their header of 24. A few bytes more would take a third.
+ */
+export const PAGE_BYTES = 2 * 4096 - 32;
+export const PAGE_BITS = PAGE_BYTES * 8;
+const PAGE_WORDS = PAGE_BYTES / WORD_BYTES;
 
 /** Enough for 512 MiB of bits, which is more than any bitmap may have. */
 const MAX_BITS = 2 ** 32;
@@ -96,10 +100,25 @@ export class BitArray {
     return used === 0 ? undefined : Buffer.from(Buffer.from(words.buffer, words.byteOffset, used * WORD_BYTES));
   }
 
-  /** Sets the bits that `page` gave, in addition to those that are set. */
+  /** Sets the bits that `page` gave, in an array in which no bit of that page is set yet. */
   loadPage(index: number, page: Buffer): void {
-    const words = Math.min(page.length / WORD_BYTES, this.words.length - index * PAGE_WORDS);
-    for (let i = 0; i < words; i++) this.setInWord(index * PAGE_WORDS + i, page.readUInt32LE(i * WORD_BYTES));
+    const first = index * PAGE_WORDS;
+    assert(
+      this.nextSet(first * WORD_BITS, Math.min(first * WORD_BITS + PAGE_BITS, this.length)) < 0,
+      'the page is new',
+    );
+    const loaded = this.words.subarray(first, first + Math.min(page.length, PAGE_BYTES) / WORD_BYTES);
+    // All machines that Node runs on are little-endian, but for one that this does not.
+    page.copy(new Uint8Array(loaded.buffer, loaded.byteOffset, loaded.byteLength));
+    let added = 0;
+    for (let i = 0; i < loaded.length; i++) {
+      const bits = loaded[i]! | 0;
+      if (bits === 0) continue;
+      added += countOnes(bits);
+      if (bits === -1) this.wordsWithClear.remove(first + i);
+    }
+    this.setBits += added;
+    this.wordsWithSet.addNonZero(loaded, first);
   }
 
   private setInWord(word: number, mask: number): boolean {

@@ -76,10 +76,6 @@ export class BitmapSet implements ChangeRecorder {
     return OK;
   }
 
-  get hasPersistentRecording(): boolean {
-    return this.persistentRecording > 0;
-  }
-
   /** Whether a write to the range would leave every persistent bitmap as it is, because all of it is dirty already. */
   isPersistentlyDirty(offset: number, length: number): boolean {
     const last = offset + length - 1;
@@ -161,19 +157,16 @@ export class BitmapSet implements ChangeRecorder {
     return this.changed(bitmap.merge(sources));
   }
 
-  createSuccessor(name: string): void {
-    this.get(name).createSuccessor();
-    this.refresh();
+  createSuccessor(name: string): Undo {
+    return this.changed(this.get(name).createSuccessor());
   }
 
-  abdicate(name: string): void {
-    this.get(name).abdicate();
-    this.refresh();
+  abdicate(name: string): Undo {
+    return this.changed(this.get(name).abdicate());
   }
 
-  reclaim(name: string): void {
-    this.get(name).reclaim();
-    this.refresh();
+  reclaim(name: string): Undo {
+    return this.changed(this.get(name).reclaim());
   }
 
   markInconsistent(name: string, reason: string): void {

@@ -136,24 +136,22 @@ export class DirtyBitmap {
     return this.replaceBits(merged);
   }
 
-  /** Freezes the bitmap; its successor records from now on, if the bitmap did. */
-  createSuccessor(): void {
+  /** Freezes the bitmap; its successor records from now on, if the bitmap did. Returns what takes it back. */
+  createSuccessor(): () => void {
     this.check('create-successor');
-    this.successor = this.emptyBits();
+    return this.replaceBits(this.bits, this.emptyBits());
   }
 
-  /** The operation succeeded: what the successor has recorded is all that is dirty. */
-  abdicate(): void {
+  /** The operation succeeded: what the successor has recorded is all that is dirty. Returns what takes it back. */
+  abdicate(): () => void {
     this.check('abdicate');
-    this.bits = this.successor!;
-    this.successor = undefined;
+    return this.replaceBits(this.successor!);
   }
 
-  /** The operation failed: everything recorded before and since is dirty. */
-  reclaim(): void {
+  /** The operation failed: everything recorded before and since is dirty. Returns what takes it back. */
+  reclaim(): () => void {
     this.check('reclaim');
-    this.bits = union(this.bits, this.successor!);
-    this.successor = undefined;
+    return this.replaceBits(union(this.bits, this.successor!));
   }
 
   /** Nothing it says can be trusted any more; `reason` is for people. It records no further. */
@@ -193,11 +191,13 @@ export class DirtyBitmap {
     return new BitArray(this.granules());
   }
 
-  private replaceBits(bits: BitArray): () => void {
-    const before = this.bits;
+  private replaceBits(bits: BitArray, successor?: BitArray): () => void {
+    const before = this.arrays;
     this.bits = bits;
+    this.successor = successor;
     return () => {
-      this.bits = before;
+      this.bits = before.bits;
+      this.successor = before.successor;
     };
   }
 

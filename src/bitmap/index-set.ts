@@ -30,12 +30,29 @@ export class IndexSet {
 
   add(index: number): void {
     let member = index;
-    for (const level of this.levels) {
+    for (let level = 0; level < this.levels.length; level++) {
+      const words = this.levels[level]!;
       const word = member >>> 5;
-      const before = level[word]!;
-      level[word] = before | (1 << (member & 31));
+      const before = words[word]!;
+      words[word] = before | (1 << (member & 31));
       if (before !== 0) return;
       member = word;
+    }
+  }
+
+  /** Adds `first + i` for each `values[i]` that is not 0: many at a time. */
+  addNonZero(values: Uint32Array, first: number): void {
+    const bottom = this.levels[0]!;
+    for (let i = 0; i < values.length; ) {
+      const word = (first + i) >>> 5;
+      let mask = 0;
+      do {
+        if (values[i] !== 0) mask |= 1 << ((first + i) & 31);
+        i++;
+      } while (i < values.length && ((first + i) & 31) !== 0);
+      if (mask === 0) continue;
+      this.add(word * WORD_BITS + lowestBit(mask));
+      bottom[word] = bottom[word]! | mask;
     }
   }
 

@@ -68,6 +68,7 @@ export class TidemarkServer {
     await this.openState();
     cleanup.defer(() => this.exports.close());
     for (const spec of config.exports) await this.exports.add(spec);
+    await this.state?.store.unmap();
     this.startCooling();
     await this.listen();
     await this.openControl();

@@ -28,11 +28,56 @@ interface Wrong {
   readonly clearBeforeFlush?: boolean;
 }
 
-/** What a bitmap counts from: the content of the disk, and a later one if a clear was under way or is in doubt. */
-interface Truth {
-  base: Uint32Array;
-  clearing: Uint32Array | undefined;
+/** What a bitmap is about, as contents of the disk. */
+interface Epoch {
+  /** Everything counts as changed that differs from this. */
+  readonly base: Uint32Array;
+  /** The content when the bitmap was frozen, if it is: the base after it has abdicated. */
+  readonly frozen?: Uint32Array;
+  /** The content when the bitmap was disabled, if it is: what was written later does not count. */
+  readonly end?: Uint32Array;
 }
+
+/** What holds, and what holds besides while a change of it is under way or in doubt. */
+interface Truth {
+  now: Epoch;
+  next: Epoch | undefined;
+}
+
+/** A change of the bitmap, and what it makes of an epoch; undefined where it would be refused. */
+type Step = (
+  bitmaps: BitmapSet,
+  epoch: Epoch,
+  content: Uint32Array,
+) => { change: () => () => void; next: Epoch } | undefined;
+
+const steps: readonly Step[] = [
+  (bitmaps, { frozen, end }, content) =>
+    frozen ? undefined : { change: () => bitmaps.clear('a'), next: { base: content, ...(end && { end: content }) } },
+  (bitmaps, { base, frozen, end }, content) =>
+    frozen || end ? undefined : { change: () => bitmaps.disable('a'), next: { base, end: content } },
+  (bitmaps, { frozen, end }, content) =>
+    frozen || !end
+      ? undefined
+      : {
+          change: () => {
+            const undos = [bitmaps.enable('a'), bitmaps.clear('a')];
+            return () => {
+              for (const undo of undos.reverse()) undo();
+            };
+          },
+          next: { base: content },
+        },
+  (bitmaps, { base, frozen, end }, content) =>
+    frozen || end
+      ? undefined
+      : {
+          change: () => bitmaps.createSuccessor('a'),
+          next: { base, frozen: content },
+        },
+  (bitmaps, { frozen }) => (frozen ? { change: () => bitmaps.abdicate('a'), next: { base: frozen } } : undefined),
+  (bitmaps, { base, frozen }) => (frozen ? { change: () => bitmaps.reclaim('a'), next: { base } } : undefined),
+];
 
 /** One life of the program, from opening to the power cut. */
 class Life {
@@ -78,7 +123,8 @@ class Life {
   }
 
   async addBitmap(): Promise<void> {
-    await this.cut(() => this.bitmaps.add({ name: 'a', granularityBytes: GRANULARITY, persistent: true }));
+    const bitmap = { name: 'a', granularityBytes: GRANULARITY, persistent: true };
+    await this.cut((bitmaps, _epoch, base) => ({ change: () => bitmaps.add(bitmap), next: { base } }));
   }
 
   /** Works until `steps` steps are done by all its writers together, then the power goes in the middle of it. */
@@ -105,7 +151,7 @@ class Life {
     const die = random.below(24);
     if (die < 2) await this.top.flush();
     else if (die < 4) await this.persistence.intents.cool(0);
-    else if (die < 6 && !this.cutting) await this.cut(() => this.bitmaps.clear('a'));
+    else if (die < 6 && !this.cutting) await this.cut(random.pick(steps));
     else await this.write();
   }
 
@@ -118,38 +164,47 @@ class Life {
     let errno = this.top.writeNow(data, 0, length, sector * SECTOR);
     if (errno === WOULD_BLOCK) errno = await this.top.write(data, 0, length, sector * SECTOR);
     else await Promise.resolve();
-    if (errno === OK && !this.cutting && !this.stopped) this.truth.clearing = undefined;
+    if (errno === OK && !this.cutting && !this.stopped) this.truth.next = undefined;
   }
 
-  private async cut(change: () => () => void): Promise<void> {
+  private async cut(step: Step): Promise<void> {
     this.cutting = true;
     await this.top.quiesce();
     if (!this.wrong.clearBeforeFlush) await this.top.flush();
     if (this.stopped) return;
-    this.truth.clearing = this.disk.sectors.slice();
-    const outcome = await changeDurably([this.persistence.intents], this.store, change).then(
-      () => 'done',
-      (error) => (error as CodedError).code,
-    );
-    if (this.stopped) return;
-    if (outcome === 'done') this.truth.base = this.truth.clearing;
-    // In doubt it is until the next write, which needs a store that is right again.
-    if (outcome !== 'STORE_IN_DOUBT') this.truth.clearing = undefined;
+    const { truth, persistence, store } = this;
+    const planned = step(this.bitmaps, truth.now, this.disk.sectors.slice());
+    if (planned) {
+      truth.next = planned.next;
+      const outcome = await changeDurably([persistence.intents], store, planned.change).then(
+        () => 'done',
+        (error) => (error as CodedError).code,
+      );
+      if (this.stopped) return;
+      if (outcome === 'done') truth.now = planned.next;
+      // In doubt it is until the next write, which needs a store that is right again.
+      if (outcome !== 'STORE_IN_DOUBT') truth.next = undefined;
+    }
     this.cutting = false;
     this.top.resume();
   }
 }
 
-/** Sectors that differ from `base` and lie in granules that are clean. */
-function missed(bitmaps: BitmapSet, base: Uint32Array, found: Uint32Array): number[] {
+/** Sectors that changed in the epoch and lie in granules that are clean. */
+function missed(bitmaps: BitmapSet, { base, end }: Epoch, found: Uint32Array): number[] {
   const list = new ExtentList(SECTORS);
   bitmaps.get('a').extents(0, DISK, list);
   const clean: number[] = [];
   let at = 0;
   list.lengths.forEach((length, i) => {
-    for (const end = at + length; at < end; at += SECTOR) if (list.statuses[i] === 0) clean.push(at / SECTOR);
+    for (const until = at + length; at < until; at += SECTOR) if (list.statuses[i] === 0) clean.push(at / SECTOR);
   });
-  return clean.filter((sector) => base[sector] !== found[sector]);
+  const content = end ?? found;
+  return clean.filter((sector) => base[sector] !== content[sector]);
+}
+
+function fits(bitmaps: BitmapSet, epoch: Epoch, found: Uint32Array): boolean {
+  return bitmaps.get('a').recording === (epoch.end === undefined) && missed(bitmaps, epoch, found).length === 0;
 }
 
 /** Several lives on one disk and store; after each power cut nothing may be missing. Returns what is. */
@@ -157,20 +212,22 @@ async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<
   const random = new Random(seed);
   let sectors: Uint32Array = new Uint32Array(SECTORS);
   let content = new Map<string, Buffer>();
-  const truth: Truth = { base: sectors.slice(), clearing: undefined };
+  const truth: Truth = { now: { base: sectors.slice() }, next: undefined };
   for (let cycle = 0; cycle < CYCLES; cycle++) {
     const store = new UnreliableStore(random, content);
     const life = new Life(random, new UnreliableDisk(DISK, random, sectors), store, truth, wrong);
     await life.open();
     if (cycle === 0) await life.addBitmap();
     else {
-      const candidates = truth.clearing ? [truth.base, truth.clearing] : [truth.base];
-      const fitting = candidates.find((base) => missed(life.bitmaps, base, sectors).length === 0);
+      const candidates = truth.next ? [truth.now, truth.next] : [truth.now];
+      const fitting = candidates.find((epoch) => fits(life.bitmaps, epoch, sectors));
       if (!fitting) {
-        return `seed ${seed}, cycle ${cycle}: sectors ${missed(life.bitmaps, truth.base, sectors)} changed and are clean`;
+        return `seed ${seed}, cycle ${cycle}: sectors ${missed(life.bitmaps, truth.now, sectors)} changed and are clean`;
       }
-      truth.base = fitting;
-      truth.clearing = undefined;
+      // Whatever was frozen is reclaimed.
+      const { base, end } = fitting;
+      truth.now = { base, ...(end && { end }) };
+      truth.next = undefined;
     }
     store.failOneIn = failOneIn;
     ({ sectors, store: content } = await life.work(random.below(STEPS) + 1));

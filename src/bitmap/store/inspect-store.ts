@@ -1,5 +1,5 @@
 import { formatSize } from '../../base/units.js';
-import { BitArray, PAGE_BITS } from '../bit-array.js';
+import { BitArray, PAGE_BYTES } from '../bit-array.js';
 import type { StoredState } from '../bitmap-set.js';
 import type { KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, allRegions, everyExport, formatKey } from './keys.js';
@@ -90,7 +90,7 @@ class ExportInspection {
     const array = new BitArray(Math.ceil(this.stored.identity.sizeBytes / granularityBytes));
     for (const { key, value } of this.store.entries(allPages(this.name, number))) {
       const page = Number(key.at(-1));
-      if (page >= array.pageCount || value.length > PAGE_BITS / 8) {
+      if (page >= array.pageCount || value.length > PAGE_BYTES) {
         this.complain(`bitmap "${bitmap}" has a page ${page} that does not belong to a disk of its size`);
       } else array.loadPage(page, value);
     }

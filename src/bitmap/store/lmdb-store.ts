@@ -11,11 +11,14 @@ const AFTER_ALL_PARTS = Buffer.from([0xff]);
 
 /** The store in an LMDB environment, for one process at a time: whoever opens it holds a lock of the state directory. */
 export class LmdbStore implements KeyValueStore {
-  private constructor(private readonly database: RootDatabase<Buffer, LmdbKey>) {}
+  private constructor(
+    private readonly directory: string,
+    private database: RootDatabase<Buffer, LmdbKey>,
+  ) {}
 
   /** @throws CodedError STORE_UNUSABLE */
   static async open(directory: string): Promise<LmdbStore> {
-    const store = new LmdbStore(openDatabase(directory));
+    const store = new LmdbStore(directory, openDatabase(directory));
     const stored = store.get(formatKey);
     if (!stored) {
       await store.commit([{ key: formatKey, value: Buffer.from([FORMAT_VERSION]) }]);
@@ -52,6 +55,15 @@ export class LmdbStore implements KeyValueStore {
   *entries(prefix: Key): Iterable<{ key: Key; value: Buffer }> {
     const range = { start: [...prefix], end: [...prefix, AFTER_ALL_PARTS] };
     for (const { key, value } of this.database.getRange(range)) yield { key: key as Key, value };
+  }
+
+  /**
+   * Gives back the memory that the file's mapped pages take after much was read. Nothing may be under way, nor come
+   * before it resolves.
+   */
+  async unmap(): Promise<void> {
+    await this.database.close();
+    this.database = openDatabase(this.directory);
   }
 
   close(): Promise<void> {

@@ -170,17 +170,17 @@ function recover(
   if (reason !== undefined) {
     for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
     log.warn({ export: exportName, reason }, 'the disk is not as it was left: its bitmaps are inconsistent');
-    return [...stored.changes(), ...marks.map((key) => ({ key, value: undefined }))];
+    return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
   }
   for (const bitmap of bitmaps.list()) if (bitmap.busy) bitmaps.reclaim(bitmap.name);
-  const dirtyBefore = totalDirtyBytes(bitmaps);
-  const changes = stored.changes();
-  for (const key of marks) {
+  const ranges = marks.map((key) => {
     const offset = Number(key.at(-1)) * before.regionBytes;
-    const length = Math.min(before.regionBytes, identity.sizeBytes - offset);
-    bitmaps.markDirty(offset, length);
-    changes.push({ key, value: undefined }, ...stored.pagesOf(offset, length));
-  }
+    return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };
+  });
+  const dirtyBefore = totalDirtyBytes(bitmaps);
+  const changes = stored.changes(ranges);
+  for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
+  changes.push(...marks.map((key) => ({ key, value: undefined })), ...stored.pagesOf(ranges));
   if (marks.length > 0) {
     const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
     log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');

@@ -4,6 +4,12 @@ import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, bitmapKey, pageKey } from './keys.js';
 
+/** In bytes of the disk. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /**
  * One disk's persistent bitmaps as the store has them: loads them, and works out what to change there so that it says
  * what memory says. Arrays are known again by identity: one not seen before gets a number and all its pages, one that
@@ -13,6 +19,8 @@ export class StoredBitmaps {
   /** The number of each array that is in the store. */
   private stored = new Map<BitArray, number>();
   private storedStates = new Map<string, string>();
+  /** The arrays that recorded when the store was last right: what they hold of an active region is not stored yet. */
+  private recorded = new Set<BitArray>();
   private nextNumber = 1;
 
   constructor(
@@ -33,11 +41,16 @@ export class StoredBitmaps {
       });
       this.storedStates.set(name, state);
     }
+    this.recorded = this.recordingArrays();
   }
 
-  /** The changes since the last save. They hold once they are committed; if that fails, call `forget`. */
-  changes(): Change[] {
+  /**
+   * The changes since the last save. An array that stopped recording must be exact from now on, in the active regions
+   * too. The changes hold once they are committed; if that fails, call `forget`.
+   */
+  changes(activeRanges: readonly ByteRange[]): Change[] {
     const changes: Change[] = [];
+    const recording = this.recordingArrays();
     const numbers = new Map<BitArray, number>();
     const states = new Map<string, string>();
     for (const bitmap of this.persistentBitmaps()) {
@@ -53,8 +66,13 @@ export class StoredBitmaps {
     for (const [array, number] of this.stored) {
       if (!numbers.has(array)) changes.push(...this.removals(allPages(this.exportName, number)));
     }
+    for (const { granularityBytes, array } of this.persistentArrays()) {
+      if (!this.recorded.has(array) || recording.has(array)) continue;
+      changes.push(...this.pagesWithin(array, numbers.get(array)!, granularityBytes, activeRanges));
+    }
     this.stored = numbers;
     this.storedStates = states;
+    this.recorded = recording;
     return changes;
   }
 
@@ -62,26 +80,48 @@ export class StoredBitmaps {
   forget(): void {
     this.stored.clear();
     this.storedStates.clear();
+    this.recorded.clear();
   }
 
   /** Everything, in place of whatever the store holds. */
   everything(): Change[] {
     this.forget();
     const stale = [...this.removals(allBitmaps(this.exportName)), ...this.removals(allArrays(this.exportName))];
-    return [...stale, ...this.changes()];
+    return [...stale, ...this.changes([])];
   }
 
-  /** The pages of the arrays that record which hold the bits of a range of the disk. */
-  pagesOf(offset: number, length: number): Change[] {
-    return this.persistentBitmaps().flatMap((bitmap) => {
-      const bits = bitmap.recordingBits();
-      const number = bits && this.stored.get(bits);
-      if (!bits || number === undefined) return [];
-      const pageBytes = bitmap.granularityBytes * PAGE_BITS;
-      const first = Math.floor(offset / pageBytes);
-      const last = Math.floor((offset + length - 1) / pageBytes);
-      return this.pages(bits, number, first, last + 1);
+  /** The pages of the arrays that record which hold the bits of some ranges of the disk. */
+  pagesOf(ranges: readonly ByteRange[]): Change[] {
+    return this.persistentArrays().flatMap(({ granularityBytes, array }) => {
+      const number = this.recorded.has(array) ? this.stored.get(array) : undefined;
+      return number === undefined ? [] : this.pagesWithin(array, number, granularityBytes, ranges);
     });
+  }
+
+  /** Each page once. */
+  private pagesWithin(
+    array: BitArray,
+    number: number,
+    granularityBytes: number,
+    ranges: readonly ByteRange[],
+  ): Change[] {
+    const pageBytes = granularityBytes * PAGE_BITS;
+    const pages = new Set<number>();
+    for (const { offset, length } of ranges) {
+      const last = Math.floor((offset + length - 1) / pageBytes);
+      for (let page = Math.floor(offset / pageBytes); page <= last; page++) pages.add(page);
+    }
+    return [...pages].flatMap((page) => this.pages(array, number, page, page + 1));
+  }
+
+  private persistentArrays(): { granularityBytes: number; array: BitArray }[] {
+    return this.persistentBitmaps().flatMap(({ granularityBytes, arrays: { bits, successor } }) =>
+      [bits, ...(successor ? [successor] : [])].map((array) => ({ granularityBytes, array })),
+    );
+  }
+
+  private recordingArrays(): Set<BitArray> {
+    return new Set(this.persistentBitmaps().flatMap((bitmap) => bitmap.recordingBits() ?? []));
   }
 
   private persistentBitmaps(): DirtyBitmap[] {

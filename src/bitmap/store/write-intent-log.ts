@@ -3,7 +3,7 @@ import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { allRegions, regionKey } from './keys.js';
-import type { StoredBitmaps } from './stored-bitmaps.js';
+import type { ByteRange, StoredBitmaps } from './stored-bitmaps.js';
 
 /** A region is cold, without a mark that counts; durably marked, and waiting for its first write; or active. */
 const COLD = 0;
@@ -53,6 +53,8 @@ export class WriteIntentLog implements ChangeRecorder {
   private clock = 0;
   /** Whether the store holds what its commits said. */
   private believed = true;
+  /** Changes go on although it does not, as the operator wants it; no persistent bitmap is trusted then. */
+  private adrift = false;
 
   constructor(private readonly options: WriteIntentLogOptions) {
     this.diskBytes = options.diskBytes;
@@ -67,7 +69,7 @@ export class WriteIntentLog implements ChangeRecorder {
 
   recordNow(offset: number, length: number): boolean {
     const { regionBytes, bitmaps } = this.options;
-    if (!this.believed && bitmaps.hasPersistentRecording) return false;
+    if (!this.believed && !this.adrift) return false;
     const first = Math.floor(offset / regionBytes);
     const last = Math.floor((offset + length - 1) / regionBytes);
     for (let region = first; region <= last; region++) {
@@ -90,7 +92,9 @@ export class WriteIntentLog implements ChangeRecorder {
       while (!this.recordNow(offset, length)) {
         this.want(first, last);
         const errno = await this.marksStored();
-        if (errno !== OK && !this.options.onLostMarks(errno)) return errno;
+        if (errno === OK) continue;
+        if (!this.options.onLostMarks(errno)) return errno;
+        this.adrift = true;
       }
       return OK;
     } finally {
@@ -126,12 +130,13 @@ export class WriteIntentLog implements ChangeRecorder {
 
   /** What makes the store say what memory says of the bitmaps themselves. To be committed under `hold`. */
   changes(): Change[] {
-    return this.believed ? this.options.stored.changes() : this.everything();
+    return this.believed ? this.options.stored.changes(this.rangesOf(this.active)) : this.everything();
   }
 
   /** The changes are committed, or it is not known whether they are. */
   settled(committed: boolean): void {
-    if (!committed) this.options.stored.forget();
+    if (committed) this.adrift = false;
+    else this.options.stored.forget();
     this.believed = committed;
   }
 
@@ -242,11 +247,16 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   private coolings(regions: readonly number[]): Change[] {
-    const { exportName, regionBytes, stored } = this.options;
-    return regions.flatMap((region) => {
+    const { exportName, stored } = this.options;
+    const marks = regions.map((region) => ({ key: regionKey(exportName, region), value: undefined }));
+    return [...marks, ...stored.pagesOf(this.rangesOf(regions))];
+  }
+
+  private rangesOf(regions: Iterable<number>): ByteRange[] {
+    const { regionBytes } = this.options;
+    return [...regions].map((region) => {
       const offset = region * regionBytes;
-      const pages = stored.pagesOf(offset, Math.min(regionBytes, this.diskBytes - offset));
-      return [{ key: regionKey(exportName, region), value: undefined }, ...pages];
+      return { offset, length: Math.min(regionBytes, this.diskBytes - offset) };
     });
   }
 

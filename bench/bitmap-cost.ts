@@ -1,0 +1,111 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { GIB, KIB } from '../src/base/units.js';
+import { type FioJob, runFio } from './fio.js';
+import { makeImage } from './image.js';
+import { type BitmapMode, bitmapModes, startServer } from './servers.js';
+import type { BenchRun } from './throughput.js';
+
+/** What is done to a tidemark whose bitmaps are new, in this order. */
+export const costSteps = [
+  {
+    title: 'random write 4 KiB, depth 32, first pass: a new granule each time',
+    unit: 'kIOPS',
+    goal: 0.7,
+    job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32, alignBytes: 64 * KIB },
+  },
+  {
+    title: 'random write 4 KiB, depth 32, afterwards',
+    unit: 'kIOPS',
+    goal: 0.95,
+    job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 },
+  },
+  {
+    title: 'random read 4 KiB, depth 32',
+    unit: 'kIOPS',
+    goal: 1,
+    job: { operation: 'randread', blockBytes: 4 * KIB, depth: 32 },
+  },
+  {
+    title: 'sequential write 256 KiB, depth 8, first pass',
+    unit: 'MB/s',
+    goal: 0.97,
+    job: { operation: 'write', blockBytes: 256 * KIB, depth: 8 },
+  },
+] as const satisfies readonly CostStep[];
+
+interface CostStep {
+  readonly title: string;
+  readonly unit: 'kIOPS' | 'MB/s';
+  /** How much of the speed without bitmaps is to be left with persistent ones. */
+  readonly goal: number;
+  readonly job: Omit<FioJob, 'uri' | 'sizeBytes' | 'latency'>;
+}
+
+export interface CostResult {
+  /** Where the disk and the state are, for people. */
+  readonly place: string;
+  readonly step: CostStep;
+  readonly figures: ReadonlyMap<BitmapMode, number[]>;
+}
+
+const SIZE_BYTES = 4 * GIB;
+
+/** Measures tidemark with bitmaps in the store, in memory and off, in turn, on one image in each of the places. */
+export async function measureBitmapCost(
+  run: BenchRun,
+  places: Readonly<Record<string, string>>,
+): Promise<CostResult[]> {
+  const results: CostResult[] = [];
+  for (const [place, folder] of Object.entries(places)) {
+    const ofPlace = costSteps.map((step) => ({
+      place,
+      step,
+      figures: new Map(bitmapModes.map((mode): [BitmapMode, number[]] => [mode, []])),
+    }));
+    results.push(...ofPlace);
+    const image = join(folder, 'cost.img');
+    await makeImage(image, SIZE_BYTES);
+    for (let round = 0; round < run.options.rounds; round++) {
+      for (let turn = 0; turn < bitmapModes.length; turn++) {
+        await measureMode(run, bitmapModes[(turn + round) % bitmapModes.length]!, folder, image, ofPlace);
+      }
+    }
+    await rm(image);
+  }
+  return results;
+}
+
+async function measureMode(
+  run: BenchRun,
+  mode: BitmapMode,
+  parent: string,
+  path: string,
+  results: readonly CostResult[],
+): Promise<void> {
+  const { options, signal, log } = run;
+  for (const fresh of [results.slice(0, 3), results.slice(3)]) {
+    const folder = await mkdtemp(join(parent, 'cost-'));
+    await mkdir(folder, { recursive: true });
+    const image = { path, exportName: 'disk' };
+    {
+      await using server = await startServer('tidemark', {
+        images: [image],
+        folder,
+        signal,
+        pin: options.pin,
+        bitmaps: mode,
+      });
+      for (const { place, step, figures } of fresh) {
+        const isPass = 'alignBytes' in step.job || step.job.operation === 'write';
+        const length = isPass ? {} : { seconds: options.seconds, warmUpSeconds: 1 };
+        const job = { ...step.job, ...length, uri: server.uri(image), sizeBytes: SIZE_BYTES, latency: false };
+        const { iops, bytesPerSecond } = await runFio(job, { folder, signal, pin: options.pin });
+        const figure = step.unit === 'kIOPS' ? iops / 1000 : bytesPerSecond / 1e6;
+        figures.get(mode)!.push(figure);
+        log(`${place}  bitmaps ${mode}  ${step.title}  ${figure.toFixed(1)} ${step.unit}`);
+      }
+    }
+    await rm(folder, { recursive: true });
+  }
+}

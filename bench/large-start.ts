@@ -1,0 +1,85 @@
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { silentLog } from '../src/base/log.js';
+import { KIB, TIB } from '../src/base/units.js';
+import { PAGE_BYTES } from '../src/bitmap/bit-array.js';
+import { BitmapSet } from '../src/bitmap/bitmap-set.js';
+import { LmdbStore } from '../src/bitmap/store/lmdb-store.js';
+import { PersistentBitmaps } from '../src/bitmap/store/persistent-bitmaps.js';
+import { identifyDisk } from '../src/storage/disk-identity.js';
+import { makeCold } from './image.js';
+import { startServer } from './servers.js';
+import type { BenchRun } from './throughput.js';
+
+export const DISK_BYTES = 16 * TIB;
+export const BITMAPS = 10;
+const EVERY_OTHER_BIT = 0x55;
+
+export interface StartResult {
+  /** The store's file was in the page cache. */
+  readonly cached: boolean;
+  readonly milliseconds: number[];
+  /** Memory of its own, and what of it and of mapped files was in memory, when it was ready. */
+  readonly ownBytes: number[];
+  readonly residentBytes: number[];
+}
+
+/**
+ * Starts tidemark with a disk of 16 TiB and 10 bitmaps of which every other granule is dirty. `folder`, for the state,
+ * is on a disk; the image is in tmpfs, since ext4 has no files of that size.
+ */
+export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: string): Promise<StartResult[]> {
+  const path = join(tmpfs, 'large.img');
+  await writeFile(path, '');
+  await truncate(path, DISK_BYTES);
+  await store(join(folder, 'state', 'store'), path);
+  const results = [true, false].map(
+    (cached) => ({ cached, milliseconds: [], ownBytes: [], residentBytes: [] }) as StartResult,
+  );
+  for (let round = 0; round < run.options.rounds; round++) {
+    for (const result of results) await start(run, folder, path, result);
+  }
+  return results;
+}
+
+/** Writes the state that a server would have left. */
+async function store(directory: string, path: string): Promise<void> {
+  const bitmaps = new BitmapSet(DISK_BYTES);
+  const lmdb = await LmdbStore.open(directory);
+  const persistence = await PersistentBitmaps.open({
+    exportName: 'disk',
+    bitmaps,
+    store: lmdb,
+    identify: () => identifyDisk(path, DISK_BYTES),
+    limits: { regionBytes: 16 * KIB * KIB, maxActiveRegions: 512, coolAfterTurns: 5 },
+    onBitmapError: 'refuse',
+    log: silentLog,
+  });
+  const page = Buffer.alloc(PAGE_BYTES, EVERY_OTHER_BIT);
+  for (let i = 0; i < BITMAPS; i++) {
+    bitmaps.add({ name: `bitmap-${i}`, persistent: true });
+    const { bits } = bitmaps.get(`bitmap-${i}`).arrays;
+    for (let index = 0; index < bits.pageCount; index++) bits.loadPage(index, page);
+  }
+  await persistence.close();
+  await lmdb.close();
+}
+
+async function start(run: BenchRun, folder: string, path: string, result: StartResult): Promise<void> {
+  if (!result.cached) await makeCold(join(folder, 'state', 'store', 'data.mdb'), run.signal);
+  const began = performance.now();
+  const images = [{ path, exportName: 'disk' }] as const;
+  await using server = await startServer('tidemark', {
+    images,
+    folder,
+    signal: run.signal,
+    pin: false,
+    bitmaps: 'as stored',
+  });
+  result.milliseconds.push(performance.now() - began);
+  const status = await readFile(`/proc/${server.program!.pid}/status`, 'utf8');
+  const kibOf = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * KIB;
+  result.ownBytes.push(kibOf('RssAnon'));
+  result.residentBytes.push(kibOf('VmRSS'));
+  run.log(`start with ${BITMAPS} large bitmaps: ${result.milliseconds.at(-1)!.toFixed(0)} ms`);
+}

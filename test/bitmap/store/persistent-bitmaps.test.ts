@@ -1,0 +1,265 @@
+import { describe, expect, test } from 'vitest';
+import { ENOSPC, OK } from '../../../src/base/errno.js';
+import { ExtentList } from '../../../src/base/extents.js';
+import { silentLog } from '../../../src/base/log.js';
+import { KIB, MIB } from '../../../src/base/units.js';
+import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
+import { DIRTY } from '../../../src/bitmap/dirty-bitmap.js';
+import { changeDurably } from '../../../src/bitmap/store/change-durably.js';
+import { inspectStore } from '../../../src/bitmap/store/inspect-store.js';
+import { type OnBitmapError, PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
+import type { DiskIdentity } from '../../../src/storage/disk-identity.js';
+import { MemoryStore } from '../../support/memory-store.js';
+
+const DISK_BYTES = 64 * MIB;
+const GRANULE_BYTES = 64 * KIB;
+const REGION_BYTES = 16 * MIB;
+
+const disk: DiskIdentity = {
+  kind: 'file',
+  id: '1:42',
+  sizeBytes: DISK_BYTES,
+  modifiedAt: '1000000000',
+  changedAt: '5',
+};
+
+interface Opened {
+  readonly bitmaps: BitmapSet;
+  readonly persistence: PersistentBitmaps;
+}
+
+async function open(
+  store: MemoryStore,
+  identity: DiskIdentity = disk,
+  onBitmapError: OnBitmapError = 'refuse',
+): Promise<Opened> {
+  const bitmaps = new BitmapSet(identity.sizeBytes);
+  const persistence = await PersistentBitmaps.open({
+    exportName: 'disk',
+    bitmaps,
+    store,
+    identify: async () => identity,
+    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTurns: 0 },
+    onBitmapError,
+    log: silentLog,
+  });
+  return { bitmaps, persistence };
+}
+
+function change({ persistence }: Opened, apply: () => () => void): Promise<void> {
+  return changeDurably([persistence.intents], persistence.store, apply);
+}
+
+/** A store with a bitmap `nightly`, open. */
+async function withBitmap(store = new MemoryStore(), onBitmapError: OnBitmapError = 'refuse'): Promise<Opened> {
+  const opened = await open(store, disk, onBitmapError);
+  await change(opened, () => opened.bitmaps.add({ name: 'nightly', persistent: true }));
+  return opened;
+}
+
+async function write({ persistence }: Opened, offset: number, length = 4 * KIB): Promise<number> {
+  return persistence.intents.recordNow(offset, length) ? OK : persistence.intents.record(offset, length);
+}
+
+function dirty({ bitmaps }: Opened, name = 'nightly'): [offset: number, length: number][] {
+  const bitmap = bitmaps.get(name);
+  const list = new ExtentList(1000);
+  bitmap.extents(0, bitmap.sizeBytes, list);
+  const ranges: [number, number][] = [];
+  let at = 0;
+  list.lengths.forEach((length, i) => {
+    if (list.statuses[i] === DIRTY) ranges.push([at, length]);
+    at += length;
+  });
+  return ranges;
+}
+
+describe('after a clean close', () => {
+  test('bitmaps are as they were, to the granule', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await change(first, () =>
+      first.bitmaps.add({ name: 'fine', granularityBytes: 512, disabled: true, persistent: true }),
+    );
+    await write(first, 5 * MIB);
+    await write(first, DISK_BYTES - 512, 512);
+    await first.persistence.close();
+    expect(inspectStore(store)).toMatchObject({ problems: [], exports: [{ clean: true, activeRegions: 0 }] });
+
+    const second = await open(store);
+    expect(dirty(second)).toEqual([
+      [5 * MIB, GRANULE_BYTES],
+      [DISK_BYTES - GRANULE_BYTES, GRANULE_BYTES],
+    ]);
+    expect(second.bitmaps.get('fine')).toMatchObject({ granularityBytes: 512, recording: false, persistent: true });
+    expect(dirty(second, 'fine')).toEqual([]);
+  });
+
+  test('a transient bitmap is gone', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await change(first, () => first.bitmaps.add({ name: 'passing' }));
+    await first.persistence.close();
+    expect((await open(store)).bitmaps.list().map(({ name }) => name)).toEqual(['nightly']);
+  });
+
+  test.each<[what: string, now: DiskIdentity, reason: string]>([
+    ['written', { ...disk, modifiedAt: '2000000000' }, 'modified at 1970-01-01T00:00:02.000Z while not served'],
+    ['put back with its old time', { ...disk, changedAt: '3000000000' }, 'replaced or altered at 1970-01-01T00:00:03'],
+    ['replaced by another', { ...disk, id: '1:43' }, 'another disk is in its place'],
+    ['cut off', { ...disk, sizeBytes: 32 * MIB }, 'its size changed from 67108864 to 33554432 bytes'],
+  ])('a disk that was %s meanwhile makes its bitmaps inconsistent, with the reason', async (_what, now, reason) => {
+    const store = new MemoryStore();
+    await (await withBitmap(store)).persistence.close();
+    const opened = await open(store, now);
+    expect(opened.bitmaps.get('nightly').inconsistent).toContain(reason);
+    expect(() => opened.bitmaps.clear('nightly')).toThrow(expect.objectContaining({ code: 'BITMAP_INCONSISTENT' }));
+    // It says so at the next start too, when nothing else speaks against the disk.
+    await opened.persistence.close();
+    const again = await open(store, now);
+    expect(again.bitmaps.get('nightly').inconsistent).toContain(reason);
+    await change(again, () => again.bitmaps.remove('nightly'));
+    await change(again, () => again.bitmaps.add({ name: 'nightly', persistent: true }));
+    expect(again.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  });
+});
+
+describe('after a crash', () => {
+  test('the regions that were being written are dirty as a whole, and no other', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await write(first, 20 * MIB);
+    const second = await open(store, { ...disk, modifiedAt: '7' });
+    expect(dirty(second)).toEqual([[REGION_BYTES, REGION_BYTES]]);
+    expect(inspectStore(store)).toMatchObject({ problems: [], exports: [{ clean: false, activeRegions: 0 }] });
+  });
+
+  test('regions that cooled are as they were, to the granule', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await write(first, 20 * MIB);
+    await first.persistence.cool();
+    expect(first.persistence.intents.activeRegions).toBe(0);
+    expect(dirty(await open(store))).toEqual([[20 * MIB, GRANULE_BYTES]]);
+  });
+
+  test('a frozen bitmap is reclaimed: what was dirty before and since', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await write(first, 0);
+    await change(first, () => {
+      first.bitmaps.createSuccessor('nightly');
+      return () => first.bitmaps.reclaim('nightly');
+    });
+    await write(first, 40 * MIB);
+    await first.persistence.cool();
+    const second = await open(store);
+    expect(second.bitmaps.get('nightly')).toMatchObject({ busy: false, recording: true });
+    expect(dirty(second)).toEqual([
+      [0, GRANULE_BYTES],
+      [40 * MIB, GRANULE_BYTES],
+    ]);
+  });
+
+  test('another disk in its place is still noticed', async () => {
+    const store = new MemoryStore();
+    await withBitmap(store);
+    expect((await open(store, { ...disk, id: '9:9' })).bitmaps.get('nightly').inconsistent).toContain('another disk');
+  });
+});
+
+describe('the write-intent log', () => {
+  test('a write to a granule that is dirty already needs no mark', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
+    await write(opened, 0);
+    await opened.persistence.cool();
+    const { commits } = store;
+    expect(opened.persistence.intents.recordNow(4 * KIB, 4 * KIB)).toBe(true);
+    expect(opened.persistence.intents.recordNow(GRANULE_BYTES, 4 * KIB)).toBe(false);
+    expect(store.commits).toBe(commits);
+  });
+
+  test('writes that wait at the same time share a commit', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
+    const { commits } = store;
+    await Promise.all([0, 1, 2].map((region) => write(opened, region * REGION_BYTES)));
+    expect(store.commits - commits).toBeLessThanOrEqual(2);
+  });
+
+  test('keeps to the number of active regions, the least recently written cools first', async () => {
+    const opened = await withBitmap();
+    for (const region of [0, 2, 1, 3]) {
+      await write(opened, region * REGION_BYTES);
+      await opened.persistence.intents.cool(1000);
+    }
+    await write(opened, 0 + GRANULE_BYTES);
+    expect(opened.persistence.intents.activeRegions).toBeLessThanOrEqual(3);
+  });
+
+  test('a write that cannot be recorded is refused, and the next one too until the store works again', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
+    store.failWith = ENOSPC;
+    expect(await write(opened, 0)).toBe(ENOSPC);
+    expect(dirty(opened)).toEqual([]);
+    store.failWith = undefined;
+    expect(await write(opened, 0)).toBe(OK);
+    expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
+  });
+
+  test('on-bitmap-error=continue: it goes on, and the bitmap is inconsistent, durably once that is possible', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store, 'continue');
+    store.failWith = ENOSPC;
+    expect(await write(opened, 0)).toBe(OK);
+    expect(opened.bitmaps.get('nightly').inconsistent).toBe('a write could not be recorded in the store: ENOSPC');
+    store.failWith = undefined;
+    await opened.persistence.cool();
+    expect((await open(store)).bitmaps.get('nightly').inconsistent).toContain('ENOSPC');
+  });
+});
+
+test('a change that cannot be stored is taken back', async () => {
+  const store = new MemoryStore();
+  const opened = await withBitmap(store);
+  await write(opened, 0);
+  store.failWith = ENOSPC;
+  await expect(change(opened, () => opened.bitmaps.clear('nightly'))).rejects.toMatchObject({ code: 'STORE_IN_DOUBT' });
+  expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
+  store.failWith = undefined;
+  await opened.persistence.close();
+  expect(dirty(await open(store))).toEqual([[0, GRANULE_BYTES]]);
+});
+
+test('a disk that grows: the new tail is dirty, and stays so', async () => {
+  const store = new MemoryStore();
+  let identity = disk;
+  const bitmaps = new BitmapSet(DISK_BYTES);
+  const persistence = await PersistentBitmaps.open({
+    exportName: 'disk',
+    bitmaps,
+    store,
+    identify: async () => identity,
+    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTurns: 0 },
+    onBitmapError: 'refuse',
+    log: silentLog,
+  });
+  const opened = { bitmaps, persistence };
+  await change(opened, () => bitmaps.add({ name: 'nightly', persistent: true }));
+  await write(opened, 0);
+  identity = { ...disk, sizeBytes: 2 * DISK_BYTES };
+  await persistence.resize(2 * DISK_BYTES);
+  expect(dirty(opened)).toEqual([
+    [0, GRANULE_BYTES],
+    [DISK_BYTES, DISK_BYTES],
+  ]);
+  await write(opened, 2 * DISK_BYTES - KIB, KIB);
+  const after = await open(store, identity);
+  expect(after.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  expect(dirty(after)).toEqual([
+    [0, GRANULE_BYTES],
+    [DISK_BYTES, DISK_BYTES],
+  ]);
+});

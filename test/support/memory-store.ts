@@ -1,0 +1,32 @@
+import type { Change, Key, KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
+
+/** A store in memory, which can be told to fail; what it holds outlives whoever uses it. */
+export class MemoryStore implements KeyValueStore {
+  private readonly content = new Map<string, Buffer>();
+  /** Commits fail with this error number. */
+  failWith: number | undefined;
+  commits = 0;
+
+  async commit(changes: readonly Change[]): Promise<void> {
+    this.commits++;
+    await Promise.resolve();
+    if (this.failWith !== undefined) throw Object.assign(new Error('the store fails'), { errno: -this.failWith });
+    for (const { key, value } of changes) {
+      if (value) this.content.set(JSON.stringify(key), Buffer.from(value));
+      else this.content.delete(JSON.stringify(key));
+    }
+  }
+
+  get(key: Key): Buffer | undefined {
+    return this.content.get(JSON.stringify(key));
+  }
+
+  *entries(prefix: Key): Iterable<{ key: Key; value: Buffer }> {
+    for (const [text, value] of [...this.content]) {
+      const key = JSON.parse(text) as Key;
+      if (prefix.every((part, i) => key[i] === part)) yield { key, value };
+    }
+  }
+
+  async close(): Promise<void> {}
+}
