@@ -7,7 +7,7 @@ import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
 /** What is done to a tidemark whose bitmaps are new, in this order. */
-export const costSteps = [
+const costSteps = [
   {
     title: 'random write 4 KiB, depth 32, first pass: a new granule each time',
     unit: 'kIOPS',

@@ -1,10 +1,12 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { assert } from '../base/assert.js';
 import type { Log } from '../base/log.js';
+import { MIB } from '../base/units.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
 import { PiecePool } from '../session/piece-pool.js';
+import type { Posix } from '../storage/posix-calls.js';
 
 export interface NbdLimits {
   /** Clients at a time, over all exports; one more is turned away. */
@@ -18,7 +20,15 @@ export interface NbdListenerOptions {
   readonly exports: ExportRegistry;
   readonly log: Log;
   readonly limits: NbdLimits;
+  /** Native calls, where there are any. */
+  readonly posix?: Posix | undefined;
 }
+
+/**
+ * For unix sockets, whose usual 208 KiB hold not even one large reply: the kernel would wake the server up in the middle
+ * of each, and only once three quarters are read. TCP finds its own size.
+ */
+const UNIX_SEND_BUFFER_BYTES = 2 * MIB;
 
 /** Accepts NBD clients, on any number of addresses, until it is drained. */
 export class NbdListener {
@@ -28,8 +38,11 @@ export class NbdListener {
   private readonly log: Log;
   private readonly maxConnections: number;
 
-  constructor({ exports, log, limits }: NbdListenerOptions) {
+  private readonly posix: Posix | undefined;
+
+  constructor({ exports, log, limits, posix }: NbdListenerOptions) {
     this.log = log;
+    this.posix = posix;
     this.maxConnections = limits.maxConnections;
     this.host = {
       exports,
@@ -64,6 +77,7 @@ export class NbdListener {
       socket.destroy();
       return;
     }
+    if (!socket.remoteAddress) this.enlargeSendBuffer(socket);
     const connection = new Connection(socket, client, this.host);
     this.connections.add(connection);
     void connection.closed.then(() => this.connections.delete(connection));
@@ -74,6 +88,11 @@ export class NbdListener {
     const stopped = this.servers.map((server) => new Promise((resolve) => server.close(resolve)));
     await Promise.all([...this.connections].map((connection) => connection.drain()));
     await Promise.all(stopped);
+  }
+
+  private enlargeSendBuffer(socket: Socket): void {
+    const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } };
+    if (handle?.fd !== undefined && handle.fd >= 0) this.posix?.setSendBufferNow(handle.fd, UNIX_SEND_BUFFER_BYTES);
   }
 
   private async listen(options: { host: string; port: number } | { path: string }): Promise<Server> {

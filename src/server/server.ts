@@ -37,7 +37,7 @@ export class TidemarkServer {
     this.exports = new ExportRegistry((spec) =>
       openExport(spec, { store: this.state?.store, persistence: config.persistence, posix, log }),
     );
-    this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits });
+    this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits, posix });
   }
 
   /**

@@ -1,6 +1,8 @@
 import { KIB, MIB } from '../base/units.js';
 
 const INITIAL_BYTES = 64 * KIB;
+/** A message that takes several reads to come in. */
+const LONG_BYTES = 128 * KIB;
 /** A buffer up to this size is kept for the next message; a larger one is for its message alone. */
 const KEPT_BYTES = 1 * MIB;
 
@@ -30,7 +32,10 @@ export class ReceiveBuffer {
     if (this.start === this.end) this.reset();
     const wanted = Math.max(this.neededBytes, this.length + 1);
     if (this.start + wanted > this.buffer.length) this.makeRoom(wanted);
-    return this.end === 0 ? this.buffer : this.buffer.subarray(this.end);
+    if (this.end === 0) return this.buffer;
+    // Up to the end of a long message and no further: what follows then begins at the front again, unmoved and cached.
+    const until = this.neededBytes >= LONG_BYTES ? this.start + this.neededBytes : this.buffer.length;
+    return this.buffer.subarray(this.end, Math.max(until, this.end + 1));
   }
 
   appended(count: number): void {

@@ -34,6 +34,7 @@ export const nodePosix: Posix = {
   seekNow: missingNow,
   seek: missing,
   willNeed: missing,
+  setSendBufferNow: missingNow,
   lockByteNow: missingNow,
   byteLockedNow: missingNow,
 };

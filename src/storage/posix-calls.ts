@@ -33,6 +33,8 @@ export interface Posix {
   readonly seek: SeekCall<Promise<CallResult>>;
   /** posix_fadvise(2), POSIX_FADV_WILLNEED */
   readonly willNeed: (fd: number, offset: number, length: number) => Promise<CallResult>;
+  /** setsockopt(2), SO_SNDBUF: bytes that a socket may hold for a peer that has not read them yet. */
+  readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
   /** Takes a shared lock on one byte, owned by the open file description; the byte need not exist. */
   readonly lockByteNow: (fd: number, offset: number) => CallResult;
   /** 1 when somebody else holds a lock on that byte, else 0. */

@@ -17,6 +17,8 @@ const MAX_CALLS_IN_FLIGHT = 64;
 
 const RWF_NOWAIT = 8;
 const POSIX_FADV_WILLNEED = 3;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_RDLCK = 0;
@@ -54,6 +56,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const lseek = declare('lseek', 'int64', ['int', 'int64', 'int']);
   const fallocate = declare('fallocate', 'int', ['int', 'int', 'int64', 'int64']);
   const fadvise = declare('posix_fadvise', 'int', ['int', 'int64', 'int64', 'int']);
+  const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
   return {
     ...nodePosix,
@@ -63,6 +66,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(lseek && bindSeek(koffi, lseek)),
     ...(fallocate && { fallocate: bindLater(koffi, fallocate) }),
     ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
+    ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
   };
 }
@@ -148,6 +152,13 @@ function bindLater(koffi: Koffi, call: Native): (...parameters: number[]) => Pro
       while (result === -EINTR);
       return result;
     });
+}
+
+function bindSendBuffer(koffi: Koffi, setsockopt: Native): Posix['setSendBufferNow'] {
+  return (fd, bytes) => {
+    const value = new Int32Array([bytes]);
+    return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.byteLength) === -1 ? -koffi.errno() : 0;
+  };
 }
 
 /** Locks of the open file description: unlike those of the process, another descriptor's close does not drop them. */

@@ -30,6 +30,7 @@ export const TOKEN = 'nobody-else-reaches-the-guest';
 
 /** Paths of what a guest starts from. */
 export interface GuestFiles {
+  readonly qemu: string;
   readonly kernel: string;
   readonly initramfs: string;
   /** A file system with tidemark, Node and the libraries of both. */
@@ -46,7 +47,7 @@ export async function makeGuestFiles(folder: string): Promise<GuestFiles> {
   const [initramfs, system] = [join(folder, 'initramfs'), join(folder, 'system.img')];
   await makeInitramfs(version!, initramfs);
   await makeSystem(system);
-  return { kernel: `/boot/vmlinuz-${version}`, initramfs, system };
+  return { qemu: programs['qemu-system-x86'], kernel: `/boot/vmlinuz-${version}`, initramfs, system };
 }
 
 /** An image of `sizeBytes` with an ext4 file system, which holds a copy of `content` when that is given. */
@@ -77,13 +78,13 @@ async function makeInitramfs(version: string, path: string): Promise<void> {
 }
 
 /** In the order in which they have to be loaded. */
-async function modulePaths(version: string): Promise<Set<string>> {
+async function modulePaths(version: string): Promise<string[]> {
   const paths = new Set<string>();
   for (const module of kernelModules) {
     const shown = await run(programs.kmod, '--set-version', version, '--show-depends', module);
     for (const [, path] of shown.matchAll(/^insmod (\S+)/gm)) paths.add(path!);
   }
-  return paths;
+  return [...paths];
 }
 
 async function makeSystem(path: string): Promise<void> {
@@ -101,8 +102,8 @@ async function makeSystem(path: string): Promise<void> {
 /** The folders of the packages that tidemark needs to run, from npm's list of what is installed. */
 function productionPackages(): string[] {
   const text = readFileSync(join(root, 'node_modules/.package-lock.json'), 'utf8');
-  const { packages }: { packages: Record<string, { dev?: boolean; devOptional?: boolean }> } = JSON.parse(text);
-  return Object.keys(packages).filter((path) => !packages[path]!.dev && !packages[path]!.devOptional);
+  const { packages }: { packages: Record<string, { dev?: boolean }> } = JSON.parse(text);
+  return Object.keys(packages).filter((path) => !packages[path]!.dev);
 }
 
 function makeFolders(parent: string, names: readonly string[]): string {

@@ -12,11 +12,14 @@ export interface GuestOptions {
   readonly diskUri: string;
   /** Have the state checked before tidemark starts. */
   readonly checkState: boolean;
+  /** Have the kernel write to the disk at once what is not flushed, and not after half a minute. */
+  readonly eagerWriteback: boolean;
 }
 
 /** A machine with tidemark in it, emulated: it needs no rights and no processor of any kind. */
 export class Guest {
   private output = '';
+  private killed = false;
 
   private constructor(
     private readonly process: ChildProcess,
@@ -33,7 +36,7 @@ export class Guest {
   /** It is gone when the test is over. */
   static async start(files: GuestFiles, options: GuestOptions): Promise<Guest> {
     const [nbdPort, httpPort] = [await freePort(), await freePort()];
-    const child = spawn('qemu-system-x86_64', qemuOptions(files, options, nbdPort, httpPort), {
+    const child = spawn(files.qemu, qemuOptions(files, options, nbdPort, httpPort), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const guest = new Guest(child, nbdPort, httpPort);
@@ -65,8 +68,14 @@ export class Guest {
     if (!answer.ok) throw new Error(`the bitmap was not cleared: ${text}`);
   }
 
+  /** Whether a connection to it may break. */
+  get isKilled(): boolean {
+    return this.killed;
+  }
+
   /** Ends the machine without warning. */
   async kill(): Promise<void> {
+    this.killed = true;
     if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     const gone = once(this.process, 'exit');
     this.process.kill('SIGKILL');
@@ -76,11 +85,11 @@ export class Guest {
 
 function qemuOptions(files: GuestFiles, options: GuestOptions, nbdPort: number, httpPort: number): string[] {
   const forward = (port: number, to: number) => `hostfwd=tcp:127.0.0.1:${port}-:${to}`;
-  const check = options.checkState ? 'CHECK=yes' : '';
+  const wishes = `${options.checkState ? 'CHECK=yes' : ''} ${options.eagerWriteback ? 'EAGER=yes' : ''}`;
   return [
     ...['-accel', 'tcg', '-cpu', 'max', '-m', '1024'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
-    ...['-kernel', files.kernel, '-initrd', files.initramfs, '-append', `console=ttyS0 quiet panic=-1 ${check}`],
+    ...['-kernel', files.kernel, '-initrd', files.initramfs, '-append', `console=ttyS0 quiet panic=-1 ${wishes}`],
     ...['-drive', `file=${files.system},format=raw,if=virtio,readonly=on`],
     ...['-drive', `file=${options.diskUri},format=raw,if=virtio,cache=writeback`],
     ...['-netdev', `user,id=net,restrict=on,${forward(nbdPort, 10_809)},${forward(httpPort, 8080)}`],

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first process of the guest. It finds tidemark and its Node on /dev/vda, read-only, and on /dev/vdb the file system
-# that survives a power cut. CHECK comes from the kernel's command line.
+# that survives a power cut. CHECK and EAGER come from the kernel's command line.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin
 mount -t proc proc /proc
@@ -10,6 +10,10 @@ mount -t ext4 -o ro /dev/vda /system
 mount -t ext4 /dev/vdb /system/data
 mount --bind /proc /system/proc
 mount --bind /dev /system/dev
+if [ "$EAGER" = yes ]; then
+  echo 10 >/proc/sys/vm/dirty_writeback_centisecs
+  echo 10 >/proc/sys/vm/dirty_expire_centisecs
+fi
 ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up

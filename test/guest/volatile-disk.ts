@@ -1,34 +1,48 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Errno, OK } from '../../src/base/errno.js';
 import { SECTOR_BYTES } from '../../src/base/units.js';
 import { FilterDevice } from '../../src/storage/filter-device.js';
 import type { MemoryDevice } from '../../src/storage/memory-device.js';
 import type { Random } from '../support/random.js';
 
+const SLOWEST_FLUSH_MILLISECONDS = 30;
+
 /**
  * A disk with a volatile write cache over a medium, until the power goes. For each sector written since the last flush
  * it keeps what was on the medium before, so that the cut can bring that back.
  */
 export class VolatileDisk extends FilterDevice {
-  private readonly before = new Map<number, Buffer>();
+  /** By sector, what was there before. A flush begins a new one, and drops what is older when it is done. */
+  private before: Map<number, Buffer>[] = [new Map()];
   private gone = false;
 
-  constructor(private readonly medium: MemoryDevice) {
+  constructor(
+    private readonly medium: MemoryDevice,
+    private readonly random: Random,
+  ) {
     super(medium);
+  }
+
+  /** Sectors that a cut could take back now. */
+  get unflushedSectors(): number {
+    return this.before.reduce((sum, { size }) => sum + size, 0);
   }
 
   /**
    * The power goes, and nothing more reaches the medium. Of the sectors not flushed `lostPercent` are as they were, in
    * no order. Returns the number of those.
    */
-  cutPower(random: Random, lostPercent: number): number {
+  cutPower(lostPercent: number): number {
     this.gone = true;
-    let lost = 0;
-    for (const [sector, content] of this.before) {
-      if (random.below(100) >= lostPercent) continue;
-      this.medium.writeNow(content, 0, SECTOR_BYTES, sector * SECTOR_BYTES);
-      lost++;
+    const lost = new Set<number>();
+    for (const before of this.before.reverse()) {
+      for (const [sector, content] of before) {
+        if (this.random.below(100) >= lostPercent) continue;
+        this.medium.writeNow(content, 0, SECTOR_BYTES, sector * SECTOR_BYTES);
+        lost.add(sector);
+      }
     }
-    return lost;
+    return lost.size;
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno {
@@ -49,18 +63,24 @@ export class VolatileDisk extends FilterDevice {
     return OK;
   }
 
+  /** Takes a while, as it does, so that many a cut falls into one. */
   override async flush(): Promise<Errno> {
-    if (!this.gone) this.before.clear();
+    const current: Map<number, Buffer> = new Map();
+    this.before.push(current);
+    await delay(this.random.below(SLOWEST_FLUSH_MILLISECONDS));
+    // A later flush that is done already has dropped it.
+    if (!this.gone && this.before.includes(current)) this.before.splice(0, this.before.indexOf(current));
     return OK;
   }
 
   private remember(offset: number, length: number): void {
+    const before = this.before.at(-1)!;
     const end = Math.ceil((offset + length) / SECTOR_BYTES);
     for (let sector = Math.floor(offset / SECTOR_BYTES); sector < end; sector++) {
-      if (this.before.has(sector)) continue;
+      if (before.has(sector)) continue;
       const content = Buffer.alloc(SECTOR_BYTES);
       this.medium.readNow(content, 0, SECTOR_BYTES, sector * SECTOR_BYTES);
-      this.before.set(sector, content);
+      before.set(sector, content);
     }
   }
 }
