@@ -52,7 +52,7 @@ function throughputSection(results: readonly CaseResult[], { rounds, seconds, si
   ]);
   return [
     '## Against other servers',
-    `Each server serves its own copy of one ${formatSize(sizeBytes)} file in tmpfs over a unix socket to fio's nbd engine, one
+    `All servers serve one ${formatSize(sizeBytes)} file in tmpfs over unix sockets to fio's nbd engine, one
 connection. ${rounds} rounds; in each, every case runs on one server after the other for ${seconds} s after 1 s of warm-up, and
 who is first changes from round to round. ${pin ? 'The servers are on one core and fio is on the other.' : 'Nothing is pinned to a core: some servers use several threads.'} tidemark records in two
 bitmaps; qemu-nbd uses io_uring. Cells: the median, and the least and the most, of the rounds. The ratio is that of the

@@ -45,8 +45,10 @@ const starts: Readonly<Record<ServerName, Start>> = {
 
   'qemu-nbd'(socket, options) {
     const { path, exportName } = options.images[0];
-    const manner = ['--format=raw', '--cache=writeback', '--aio=io_uring', '--persistent', '--shared=0'];
-    return run(['qemu-nbd', ...manner, '-x', exportName, '-k', socket, path], options);
+    const manner = ['--cache=writeback', '--aio=io_uring', '--persistent', '--shared=0'];
+    // Without its lock, for tidemark has the same file.
+    const image = `driver=raw,file.driver=file,file.filename=${path},file.locking=off`;
+    return run(['qemu-nbd', ...manner, '-x', exportName, '-k', socket, '--image-opts', image], options);
   },
 
   nbdkit(socket, options) {

@@ -18,56 +18,54 @@ export interface CaseResult {
   readonly figures: ReadonlyMap<ServerName, number[]>;
 }
 
-interface Contestant {
-  readonly server: RunningServer;
-  readonly image: Image;
-}
-
-/** Measures the cases on every server, each on a copy of one file in `folder`, all in turn, round by round. */
+/**
+ * Measures the cases on every server, all in turn, round by round. All serve one file in `folder`: of two copies one
+ * lies better in memory, by a tenth and more.
+ */
 export async function measureThroughput(run: BenchRun, folder: string): Promise<CaseResult[]> {
-  const contestants: Contestant[] = [];
+  const { options, signal } = run;
+  const image: Image = { path: join(folder, 'disk.img'), exportName: 'disk' };
+  await makeImage(image.path, options.sizeBytes);
+  const servers: RunningServer[] = [];
   try {
-    for (const name of run.options.servers) {
-      contestants.push(await enter(run, name, join(folder, name)));
+    for (const name of options.servers) {
+      const own = join(folder, name);
+      await mkdir(own);
+      servers.push(await startServer(name, { images: [image], folder: own, signal, pin: options.pin }));
     }
-    return await measureRounds(run, contestants, folder);
+    return await measureRounds(run, servers, image, folder);
   } finally {
-    for (const { server } of contestants) await server[Symbol.asyncDispose]();
+    for (const server of servers) await server[Symbol.asyncDispose]();
   }
 }
 
-async function enter({ options, signal }: BenchRun, name: ServerName, folder: string): Promise<Contestant> {
-  await mkdir(folder);
-  const image: Image = { path: join(folder, 'disk.img'), exportName: 'disk' };
-  await makeImage(image.path, options.sizeBytes);
-  const server = await startServer(name, { images: [image], folder, signal, pin: options.pin });
-  return { server, image };
-}
-
-async function measureRounds(run: BenchRun, contestants: readonly Contestant[], folder: string): Promise<CaseResult[]> {
+async function measureRounds(
+  run: BenchRun,
+  servers: readonly RunningServer[],
+  image: Image,
+  folder: string,
+): Promise<CaseResult[]> {
   const { rounds, cases } = run.options;
   const results = cases.map((one) => ({
     case: one,
-    figures: new Map(contestants.map(({ server }): [ServerName, number[]] => [server.name, []])),
+    figures: new Map(servers.map(({ name }): [ServerName, number[]] => [name, []])),
   }));
   for (let round = 0; round < rounds; round++) {
     for (const { case: one, figures } of results) {
       // Whoever comes first in one round comes last in another.
-      for (let turn = 0; turn < contestants.length; turn++) {
-        const contestant = contestants[(turn + round) % contestants.length]!;
-        const figure = await measure(run, one, contestant, folder);
-        figures.get(contestant.server.name)!.push(figure);
-        run.log(
-          `round ${round + 1}/${rounds}  ${one.title}  ${contestant.server.name}  ${figure.toFixed(1)} ${one.unit}`,
-        );
+      for (let turn = 0; turn < servers.length; turn++) {
+        const server = servers[(turn + round) % servers.length]!;
+        const figure = await measure(run, one, server.uri(image), folder);
+        figures.get(server.name)!.push(figure);
+        run.log(`round ${round + 1}/${rounds}  ${one.title}  ${server.name}  ${figure.toFixed(1)} ${one.unit}`);
       }
     }
   }
   return results;
 }
 
-async function measure(run: BenchRun, one: Case, { server, image }: Contestant, folder: string): Promise<number> {
+async function measure(run: BenchRun, one: Case, uri: string, folder: string): Promise<number> {
   const { sizeBytes, seconds, pin } = run.options;
-  const job = { ...one, uri: server.uri(image), sizeBytes, seconds, warmUpSeconds: 1, latency: false };
+  const job = { ...one, uri, sizeBytes, seconds, warmUpSeconds: 1, latency: false };
   return figureOf(one, await runFio(job, { folder, signal: run.signal, pin }));
 }

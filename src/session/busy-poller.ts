@@ -3,6 +3,8 @@ const NANOSECONDS_PER_MICROSECOND = 1000;
 const MEAN_SHIFT = 3;
 /** A longer gap counts as this many windows, so that one pause does not outweigh a long busy time. */
 const LONGEST_GAP_WINDOWS = 8;
+/** How many windows to wait for the rest of a message. */
+const MESSAGE_WINDOWS = 4;
 
 /** Nanoseconds of a monotonic clock. */
 export type Clock = () => number;
@@ -39,12 +41,13 @@ export class BusyPoller {
     this.meanGapNanoseconds += (gap - this.meanGapNanoseconds) / 2 ** MEAN_SHIFT;
   }
 
-  /** What arrived has been dealt with. */
-  served(): void {
+  /** What arrived has been dealt with. `inMessage`: the rest of a message is on its way. */
+  served(inMessage: boolean): void {
     if (this.windowNanoseconds === 0) return;
     this.servedAt = this.now();
-    if (this.meanGapNanoseconds > this.windowNanoseconds) return;
-    this.spinUntil = this.servedAt + this.windowNanoseconds;
+    if (inMessage) this.spinUntil = this.servedAt + this.windowNanoseconds * MESSAGE_WINDOWS;
+    else if (this.meanGapNanoseconds > this.windowNanoseconds) return;
+    else this.spinUntil = this.servedAt + this.windowNanoseconds;
     if (this.spinning) return;
     this.spinning = true;
     this.schedule(this.turn);

@@ -85,7 +85,7 @@ export class Connection implements StreamReader, ExportConnection {
     }
     this.host.busyPoller.arrived();
     this.advance();
-    this.host.busyPoller.served();
+    this.host.busyPoller.served(this.input.length > 0);
     this.paused = !this.finished && this.transmission !== undefined && !this.transmission.canBegin;
     return !this.paused;
   }

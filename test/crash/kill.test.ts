@@ -23,9 +23,9 @@ const busyLog = ['--region-size', '512K', '--max-active-regions', '12', '--cool-
 
 /** Writes until the server is gone; with `sequential`, one range behind the other. */
 async function write(server: Tidemark, random: Random, sequential: boolean): Promise<void> {
-  const client = await NbdClient.connect(server.uri('disk'));
   let at = random.below(GRANULES) * GRANULE_BYTES;
   try {
+    const client = await NbdClient.connect(server.uri('disk'));
     for (;;) {
       const length = 512 * (1 + random.below((sequential ? MAX_WRITE_BYTES : 16 * KIB) / 512));
       if (!sequential || at + length > DISK_BYTES) at = 512 * random.below((DISK_BYTES - length) / 512);
@@ -35,7 +35,7 @@ async function write(server: Tidemark, random: Random, sequential: boolean): Pro
       at += length;
     }
   } catch {
-    // The server was killed, as was the plan.
+    // The server was killed, as was the plan; it may have been before this client was connected.
   }
 }
 

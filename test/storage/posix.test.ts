@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, ftruncateSync, openSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import * as koffi from 'koffi';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { BugError } from '../../src/base/assert.js';
 import { EAGAIN, EINVAL, ENXIO, EOPNOTSUPP } from '../../src/base/errno.js';
-import { GIB, MIB } from '../../src/base/units.js';
+import { GIB, KIB, MIB } from '../../src/base/units.js';
 import { nodePosix } from '../../src/storage/node-posix.js';
 import { bindPosix, loadPosix } from '../../src/storage/posix.js';
 import { PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE, ZERO_RANGE } from '../../src/storage/posix-calls.js';
@@ -136,4 +138,22 @@ describe('a C library that lacks a function', () => {
     const { fd } = openScratch('disk', 'abc');
     expect(partial.seekNow(fd, 0, SEEK_END)).toBe(3);
   });
+});
+
+it('a larger send buffer lets a unix socket hold more for a peer that does not read', async () => {
+  const held = async (bytes: number) => {
+    const path = join(scratchFolder(), 'socket');
+    const server = createServer({ pauseOnConnect: true }).listen(path);
+    const client = connect(path);
+    onTestFinished(() => void [client.destroy(), server.close()]);
+    await once(client, 'connect');
+    const { _handle: handle } = client as unknown as { _handle: { fd: number } };
+    expect(posix.setSendBufferNow(handle.fd, bytes)).toBe(0);
+    for (;;) {
+      client.write(Buffer.alloc(4096));
+      if (client.writableLength > 0) return client.bytesWritten - client.writableLength;
+    }
+  };
+  expect(await held(128 * KIB)).toBeGreaterThan(2 * (await held(32 * KIB)));
+  expect(posix.setSendBufferNow(-1, MIB)).toBe(-EBADF);
 });

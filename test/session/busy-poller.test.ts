@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { BusyPoller } from '../../src/session/busy-poller.js';
+
+const MICROSECOND = 1000;
+
+/** A poller with a window of 50 µs, whose clock and event loop the test turns. */
+class Turntable {
+  private now = 0;
+  private turns: (() => void)[] = [];
+  private readonly poller = new BusyPoller(
+    50,
+    () => this.now,
+    (turn) => this.turns.push(turn),
+  );
+
+  /** One message each `gapMicroseconds`. */
+  serve(messages: number, gapMicroseconds: number, inMessage = false): void {
+    for (let i = 0; i < messages; i++) {
+      this.now += gapMicroseconds * MICROSECOND;
+      this.poller.arrived();
+      this.poller.served(inMessage);
+    }
+  }
+
+  /** How long the loop keeps turning, in microseconds, when nothing more arrives. */
+  spun(): number {
+    const from = this.now;
+    for (; this.turns.length > 0; this.now += MICROSECOND) for (const turn of this.turns.splice(0)) turn();
+    return (this.now - from) / MICROSECOND;
+  }
+}
+
+describe('the busy poller', () => {
+  it('lets the loop sleep while requests are rare', () => {
+    const table = new Turntable();
+    table.serve(100, 1000);
+    expect(table.spun()).toBe(0);
+  });
+
+  it('turns for one window when requests follow one another', () => {
+    const table = new Turntable();
+    table.serve(100, 10);
+    expect(table.spun()).toBeCloseTo(51);
+  });
+
+  it('sleeps again after one long pause, and is not put off by it', () => {
+    const table = new Turntable();
+    table.serve(100, 10);
+    table.spun();
+    table.serve(1, 1_000_000);
+    expect(table.spun()).toBe(0);
+    table.serve(20, 10);
+    expect(table.spun()).toBeCloseTo(51);
+  });
+
+  it('waits longer for the rest of a message, however rare messages are', () => {
+    const table = new Turntable();
+    table.serve(1, 1_000_000, true);
+    expect(table.spun()).toBeCloseTo(201);
+  });
+
+  it('is off with a window of 0', () => {
+    const turns: unknown[] = [];
+    const poller = new BusyPoller(
+      0,
+      () => 0,
+      (turn) => turns.push(turn),
+    );
+    poller.arrived();
+    poller.served(true);
+    expect(turns).toEqual([]);
+  });
+});
