@@ -1,8 +1,8 @@
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PAGE_BYTES } from '../src/base/bit-array.js';
 import { silentLog } from '../src/base/log.js';
 import { KIB, TIB } from '../src/base/units.js';
-import { PAGE_BYTES } from '../src/bitmap/bit-array.js';
 import { BitmapSet } from '../src/bitmap/bitmap-set.js';
 import { LmdbStore } from '../src/bitmap/store/lmdb-store.js';
 import { PersistentBitmaps } from '../src/bitmap/store/persistent-bitmaps.js';

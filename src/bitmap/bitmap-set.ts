@@ -1,6 +1,6 @@
+import type { BitArray } from '../base/bit-array.js';
 import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
-import type { BitArray } from './bit-array.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
 import type { ChangeRecorder } from './change-recorder.js';
 import { DirtyBitmap } from './dirty-bitmap.js';

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
+import { BitArray } from '../base/bit-array.js';
 import type { ExtentList } from '../base/extents.js';
-import { BitArray } from './bit-array.js';
 import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from './bitmap-refusals.js';
 
 /** Status of an extent that was written since the bitmap's base. */

@@ -1,5 +1,5 @@
+import { BitArray, PAGE_BYTES } from '../../base/bit-array.js';
 import { formatSize } from '../../base/units.js';
-import { BitArray, PAGE_BYTES } from '../bit-array.js';
 import type { StoredState } from '../bitmap-set.js';
 import type { KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, allRegions, everyExport, formatKey } from './keys.js';

@@ -1,4 +1,4 @@
-import { type BitArray, PAGE_BITS } from '../bit-array.js';
+import { type BitArray, PAGE_BITS } from '../../base/bit-array.js';
 import type { BitmapSet, StoredState } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';

@@ -1,4 +1,4 @@
-import { assert } from '../base/assert.js';
+import { assert } from './assert.js';
 import { IndexSet, lowestBit } from './index-set.js';
 
 const WORD_BITS = 32;

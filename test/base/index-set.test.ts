@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { IndexSet } from '../../src/bitmap/index-set.js';
+import { IndexSet } from '../../src/base/index-set.js';
 
 /** Counts the words that a search reads, by wrapping the levels. */
 function wordsRead(set: IndexSet, search: () => number): number {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BitArray } from '../../src/bitmap/bit-array.js';
+import { BitArray } from '../../src/base/bit-array.js';
 import { propertyRuns } from '../support/property.js';
 
 /** Runs of a length with no regard for speed: what the array must agree with. */
