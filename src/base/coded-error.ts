@@ -8,6 +8,7 @@ export const errorCatalogue = {
   NO_SERVER: { status: 503, title: 'No server answers' },
   BAD_REQUEST: { status: 400, title: 'The request is not well formed' },
   UNAUTHORIZED: { status: 401, title: 'A valid token is required' },
+  FOREIGN_REQUEST: { status: 403, title: 'A web page may have sent the request' },
   NOT_FOUND: { status: 404, title: 'There is no such resource' },
   EXPORT_NOT_FOUND: { status: 404, title: 'There is no export of that name' },
   EXPORT_EXISTS: { status: 409, title: 'An export of that name is already served' },

@@ -1,8 +1,9 @@
 import swagger from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import type { AnswersDue } from './answers-due.js';
 import type { ControlHost } from './control-host.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing } from './refuse-when-closing.js';
@@ -12,7 +13,6 @@ import { exportRoutes } from './routes/exports.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { serverRoutes } from './routes/server.js';
 import { transactionRoutes } from './routes/transactions.js';
-import { demandToken } from './token.js';
 
 export type ControlApi = ReturnType<typeof newApi>;
 
@@ -32,8 +32,16 @@ function newApi(log: Log) {
     .setValidatorCompiler(TypeBoxValidatorCompiler);
 }
 
-/** The HTTP API over the exports of a server; with a token, every request must carry it. */
-export async function buildControlApi(host: ControlHost, token?: string): Promise<FastifyInstance> {
+export interface ApiOptions {
+  /** Asked of every request before anything else is done with it. */
+  readonly admit?: onRequestHookHandler | undefined;
+  /** Told of every request that is worked on. */
+  readonly answersDue?: AnswersDue;
+}
+
+/** The HTTP API over the exports of a server. */
+export async function buildControlApi(host: ControlHost, options: ApiOptions = {}): Promise<FastifyInstance> {
+  const { admit, answersDue } = options;
   const api = newApi(host.log);
   await api.register(swagger, {
     openapi: {
@@ -49,7 +57,8 @@ export async function buildControlApi(host: ControlHost, token?: string): Promis
     ),
   );
   refuseWhenClosing(api as unknown as FastifyInstance);
-  if (token !== undefined) api.addHook('onRequest', demandToken(token));
+  if (admit) api.addHook('onRequest', admit);
+  if (answersDue) api.addHook('preHandler', answersDue.watch);
   for (const routes of [serverRoutes, exportRoutes, bitmapRoutes, transactionRoutes, eventRoutes, metricsRoutes]) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));
   }

@@ -1,16 +1,23 @@
 import type { AddressInfo } from 'node:net';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, onRequestHookHandler } from 'fastify';
+import { AnswersDue } from './answers-due.js';
 import { buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
+import { refuseForeign } from './refuse-foreign.js';
+import { demandToken } from './token.js';
 
 const ONLY_FOR_THE_OWNER = 0o177;
-const CLOSING_SECONDS = 5;
+const PATIENCE_MILLISECONDS = 5000;
 
 /** The control API on its addresses. */
 export class ControlServer {
   private readonly apis: FastifyInstance[] = [];
+  private readonly answersDue = new AnswersDue();
 
-  constructor(private readonly host: ControlHost) {}
+  constructor(
+    private readonly host: ControlHost,
+    private readonly patienceMilliseconds = PATIENCE_MILLISECONDS,
+  ) {}
 
   /** Makes a socket that only its owner can use. Rejects as net.Server does. */
   async listenUnix(path: string): Promise<void> {
@@ -23,24 +30,28 @@ export class ControlServer {
     await bound;
   }
 
-  /** With a token, every request must carry it. Rejects as net.Server does. */
+  /** With a token every request must carry it; without one none may come from a web page. Rejects as net.Server does. */
   async listenTcp(host: string, port: number, token: string | undefined): Promise<AddressInfo> {
-    const api = await this.api(token);
+    const api = await this.api(token === undefined ? refuseForeign : demandToken(token));
     await api.listen({ host, port });
     return api.server.address() as AddressInfo;
   }
 
-  /** Takes no more requests, finishes those in flight, and hangs up on clients that are not done soon. */
+  /**
+   * Takes no more requests and answers those it works on, however long that takes; then hangs up on clients that send or
+   * read too slowly.
+   */
   async close(): Promise<void> {
     const hangUp = () => {
+      if (this.answersDue.any) return;
       for (const { server } of this.apis) server.closeAllConnections();
     };
-    const timer = setTimeout(hangUp, CLOSING_SECONDS * 1000);
-    await Promise.all(this.apis.map((api) => api.close())).finally(() => clearTimeout(timer));
+    const timer = setInterval(hangUp, this.patienceMilliseconds);
+    await Promise.all(this.apis.map((api) => api.close())).finally(() => clearInterval(timer));
   }
 
-  private async api(token?: string): Promise<FastifyInstance> {
-    const api = await buildControlApi(this.host, token);
+  private async api(admit?: onRequestHookHandler): Promise<FastifyInstance> {
+    const api = await buildControlApi(this.host, { admit, answersDue: this.answersDue });
     this.apis.push(api);
     await api.ready();
     return api;

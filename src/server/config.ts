@@ -1,9 +1,10 @@
 import { CodedError } from '../base/coded-error.js';
+import { isLoopback } from '../base/loopback.js';
 import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
 import { MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
 import type { ExportSpec } from '../export/export-spec.js';
-import { formatHostPort, type HostPort, isLoopback } from './host-port.js';
+import { formatHostPort, type HostPort } from './host-port.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type SettingKey, type SettingValue, settings } from './settings.js';
 

@@ -4,6 +4,7 @@ import { type Log, silentLog } from '../../src/base/log.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ServerFacts } from '../../src/control/control-host.js';
 import { EventFeed } from '../../src/control/event-feed.js';
+import { demandToken } from '../../src/control/token.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 
 interface TestedApi {
@@ -36,7 +37,8 @@ export const serverFacts: ServerFacts = {
 export async function controlApiOver(exports: ExportRegistry, options: { token?: string; log?: Log } = {}) {
   const { token, log = silentLog } = options;
   const events = new EventFeed();
-  const api = await buildControlApi({ exports, events, log, describeServer: () => serverFacts }, token);
+  const admit = token === undefined ? undefined : demandToken(token);
+  const api = await buildControlApi({ exports, events, log, describeServer: () => serverFacts }, { admit });
   onTestFinished(() => api.close());
   const ask: TestedApi['ask'] = async (method, url, body) => {
     const { statusCode, headers, body: text } = await api.inject({ method, url, ...(body && { payload: body }) });

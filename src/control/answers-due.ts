@@ -1,0 +1,17 @@
+import type { ServerResponse } from 'node:http';
+import type { preHandlerHookHandler } from 'fastify';
+
+/** The requests that the server is working on. Those still being received, and answers on their way, are not among them. */
+export class AnswersDue {
+  private readonly responses = new Set<ServerResponse>();
+
+  readonly watch: preHandlerHookHandler = (_request, { raw }, done) => {
+    this.responses.add(raw);
+    raw.once('close', () => this.responses.delete(raw));
+    done();
+  };
+
+  get any(): boolean {
+    return [...this.responses].some(({ headersSent }) => !headersSent);
+  }
+}
