@@ -1,12 +1,60 @@
+import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
+import type { ZeroOptions } from '../storage/block-device.js';
 import { FilterDevice } from '../storage/filter-device.js';
 import type { Snapshot } from './snapshot.js';
 
+/** Lets no change through before every attached snapshot has the old data of what it touches. */
 export class CopyBeforeWrite extends FilterDevice {
-  private readonly snapshots: Snapshot[] = [];
+  /** Replaced, never changed: a snapshot may be detached while a change goes through the list. */
+  private snapshots: readonly Snapshot[] = [];
 
-  /** To be called while no change is in flight below. Returns what detaches it. */
+  /**
+   * To be called while no change is in flight below. Returns what detaches it, to be called at any time; the snapshot
+   * should be closed then, for its view is no longer true.
+   */
   attach(snapshot: Snapshot): () => void {
-    this.snapshots.push(snapshot);
-    return () => void this.snapshots.splice(this.snapshots.indexOf(snapshot), 1);
+    this.snapshots = [...this.snapshots, snapshot];
+    return () => {
+      this.snapshots = this.snapshots.filter((other) => other !== snapshot);
+    };
+  }
+
+  override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    if (this.snapshots.length > 0) {
+      const errno = this.saveNow(offset, length);
+      if (errno !== OK) return errno;
+    }
+    return this.inner.writeNow(source, start, length, offset);
+  }
+
+  override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    if (this.snapshots.length === 0) return this.inner.write(source, start, length, offset);
+    return this.saveThen(offset, length, () => this.inner.write(source, start, length, offset));
+  }
+
+  override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
+    return this.saveThen(offset, length, () => this.inner.zero(offset, length, options));
+  }
+
+  override trim(offset: number, length: number): Promise<Errno> {
+    return this.saveThen(offset, length, () => this.inner.trim(offset, length));
+  }
+
+  private saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
+    const { snapshots } = this;
+    for (let i = 0; i < snapshots.length; i++) {
+      const errno = snapshots[i]!.saveNow(offset, length);
+      if (errno !== OK) return errno;
+    }
+    return OK;
+  }
+
+  private async saveThen(offset: number, length: number, change: () => Promise<Errno>): Promise<Errno> {
+    for (const snapshot of this.snapshots) {
+      const now = snapshot.saveNow(offset, length);
+      const errno = now === WOULD_BLOCK ? await snapshot.save(offset, length) : now;
+      if (errno !== OK) return errno;
+    }
+    return change();
   }
 }

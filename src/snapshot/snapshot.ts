@@ -1,12 +1,15 @@
-import { EIO, type Errno } from '../base/errno.js';
+import { EIO, type Errno, type WOULD_BLOCK } from '../base/errno.js';
 import type { BlockDevice } from '../storage/block-device.js';
+import { OldData } from './old-data.js';
+import { ViewDevice } from './view-device.js';
 
-/** What happens when old data finds no room: the snapshot breaks, or the write that needs the room fails. */
+/** What happens when old data cannot be kept: the view breaks, or the write that needs the room fails. */
 export type OnScratchFull = 'fail-view' | 'fail-writer';
 
 export interface SnapshotOptions {
   /** The live disk, below the filter. */
   readonly source: BlockDevice;
+  /** Of the disk when the snapshot is attached. The disk may grow later, but not shrink below it. */
   readonly sizeBytes: number;
   readonly granuleBytes: number;
   /** Takes the old data; of the same size, sparse, and reads as zeroes. */
@@ -14,35 +17,64 @@ export interface SnapshotOptions {
   /** Bytes of old data that scratch may hold; Infinity for no limit. */
   readonly limitBytes: number;
   readonly onScratchFull: OnScratchFull;
-  /** Called once, when the view broke: with ENOSPC for the limit, else what scratch or the disk answered. */
+  /** Called once, when the view breaks: with ENOSPC at the limit, else with what the disk or scratch answered. */
   readonly onFailure: (errno: Errno) => void;
 }
 
+/** A disk as it was when this was attached to its `CopyBeforeWrite`. */
 export class Snapshot {
-  /** The content at the time of attaching, read-only. */
+  /** The view: read-only. EIO from the time on that it is broken or closed. */
   readonly device: BlockDevice;
   readonly limitBytes: number;
+  readonly #old: OldData;
+  readonly #view: ViewDevice;
+  #closed: Promise<void> | undefined;
 
   constructor(options: SnapshotOptions) {
-    this.device = options.source;
     this.limitBytes = options.limitBytes;
+    this.#old = new OldData(options);
+    this.#view = new ViewDevice(this.#old);
+    this.device = this.#view;
   }
 
-  /** Bytes of old data in scratch. */
+  /** Bytes of old data in scratch. Holes take none. */
   get usedBytes(): number {
-    return 0;
+    return this.#old.usedBytes;
   }
 
   /** How many reads of the view there were. */
   get reads(): number {
-    return 0;
+    return this.#view.reads;
   }
 
-  /** The range is needed no more, as far as it holds whole granules: its scratch is freed, and reading it is EIO. */
-  async release(_offset: number, _length: number): Promise<Errno> {
-    return EIO;
+  /**
+   * For the filter: keeps what a change of the range is about to destroy. An errno is one for the writer. Costs next to
+   * nothing when all of it is kept already.
+   */
+  saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
+    return this.#old.saveNow(offset, length);
   }
 
-  /** Closes scratch; reads of the view answer EIO from then on. */
-  async close(): Promise<void> {}
+  /** As `saveNow`, and may wait. */
+  save(offset: number, length: number): Promise<Errno> {
+    return this.#old.save(offset, length);
+  }
+
+  /**
+   * The whole granules inside the range are needed no more: their scratch is freed, writers need not care for them, and
+   * reading any byte of them is EIO.
+   */
+  async release(offset: number, length: number): Promise<Errno> {
+    const { granules, ended } = this.#old;
+    if (ended) return EIO;
+    const from = granules.endAt(offset);
+    const toEnd = offset + length >= granules.sizeBytes;
+    return this.#old.release(from, toEnd ? granules.count : granules.indexAt(offset + length));
+  }
+
+  /** Closes scratch, which gives its space back. */
+  close(): Promise<void> {
+    this.#closed ??= this.#old.close();
+    return this.#closed;
+  }
 }

@@ -1,0 +1,114 @@
+import { BitArray } from '../base/bit-array.js';
+
+/** Where a view finds a granule: still on the live disk, in scratch, or nowhere any more. */
+export type Place = 'source' | 'scratch' | 'released';
+
+/**
+ * What became of each granule of a snapshot. Indexes are of granules and ranges of them half-open; the last granule ends
+ * where the snapshot does.
+ */
+export class GranuleMap {
+  readonly count: number;
+  /** Writers need not care: the old data is in scratch, or was a hole, or was released. */
+  readonly #settled: BitArray;
+  /** Scratch holds data of the granule. */
+  readonly #stored: BitArray;
+  readonly #released: BitArray;
+
+  constructor(
+    readonly sizeBytes: number,
+    readonly granuleBytes: number,
+  ) {
+    this.count = Math.ceil(sizeBytes / granuleBytes);
+    this.#settled = new BitArray(this.count);
+    this.#stored = new BitArray(this.count);
+    this.#released = new BitArray(this.count);
+  }
+
+  offsetOf(index: number): number {
+    return Math.min(index * this.granuleBytes, this.sizeBytes);
+  }
+
+  bytesIn(from: number, end: number): number {
+    return this.offsetOf(end) - this.offsetOf(from);
+  }
+
+  /** The granule with the byte at `offset`. */
+  indexAt(offset: number): number {
+    return Math.floor(offset / this.granuleBytes);
+  }
+
+  /** The first granule that has nothing of the bytes before `offset`. */
+  endAt(offset: number): number {
+    return Math.min(Math.ceil(offset / this.granuleBytes), this.count);
+  }
+
+  nextUnsettled(from: number, end: number): number {
+    return this.#settled.nextClear(from, end);
+  }
+
+  /** Where the unsettled granules from `from` on end. */
+  unsettledEnd(from: number, end: number): number {
+    return orEnd(this.#settled.nextSet(from, end), end);
+  }
+
+  nextUnreleased(from: number, end: number): number {
+    return this.#released.nextClear(from, end);
+  }
+
+  unreleasedEnd(from: number, end: number): number {
+    return orEnd(this.#released.nextSet(from, end), end);
+  }
+
+  nextStored(from: number, end: number): number {
+    return this.#stored.nextSet(from, end);
+  }
+
+  storedEnd(from: number, end: number): number {
+    return orEnd(this.#stored.nextClear(from, end), end);
+  }
+
+  /** Scratch has the data of these granules. */
+  markStored(from: number, end: number): void {
+    this.#stored.setRange(from, end);
+    this.#settled.setRange(from, end);
+  }
+
+  /** These granules are holes, and so they are in scratch. */
+  markHoles(from: number, end: number): void {
+    this.#settled.setRange(from, end);
+  }
+
+  markReleased(from: number, end: number): void {
+    this.#released.setRange(from, end);
+    this.#settled.setRange(from, end);
+  }
+
+  placeAt(offset: number): Place {
+    const index = this.indexAt(offset);
+    if (this.#released.nextSet(index, index + 1) >= 0) return 'released';
+    return this.#settled.nextSet(index, index + 1) >= 0 ? 'scratch' : 'source';
+  }
+
+  /** Where in the bytes from `offset` to `end` the first one is not in that place; `end` when all are. */
+  endOfPlace(place: Place, offset: number, end: number): number {
+    const from = this.indexAt(offset);
+    const stop = this.#placeEnd(place, from, this.endAt(end));
+    return Math.max(offset, Math.min(this.offsetOf(stop), end));
+  }
+
+  #placeEnd(place: Place, from: number, end: number): number {
+    switch (place) {
+      case 'source':
+        return this.unsettledEnd(from, end);
+      case 'scratch':
+        return this.unreleasedEnd(from, orEnd(this.#settled.nextClear(from, end), end));
+      case 'released':
+        return orEnd(this.#released.nextClear(from, end), end);
+    }
+  }
+}
+
+function orEnd(index: number, end: number): number {
+  return index < 0 ? end : index;
+}

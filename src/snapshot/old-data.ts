@@ -1,0 +1,205 @@
+import { ENOSPC, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
+import { Turnstile } from '../base/turnstile.js';
+import { MIB } from '../base/units.js';
+import type { BlockDevice } from '../storage/block-device.js';
+import { Copies } from './copies.js';
+import { GranuleMap } from './granule-map.js';
+import type { SnapshotOptions } from './snapshot.js';
+
+const MAX_PIECE_BYTES = MIB;
+/** Copies of a snapshot that hold a buffer at a time. */
+const MAX_BUFFERS = 8;
+
+/** For copies on the event loop, of which there is one at a time. */
+const sharedBuffer: Buffer = Buffer.allocUnsafeSlow(MAX_PIECE_BYTES);
+
+/**
+ * The old data of a snapshot: brings granules from the live disk to scratch before they are overwritten.
+ *
+ * A granule goes once from unsettled to settled, and only when its data is in scratch as a whole. Nobody writes to an
+ * unsettled granule, so until then the live disk has its old data. While a copy is in flight, others that need one
+ * of its granules wait for it, for if they settled the granule first, the copy might read what they wrote.
+ */
+export class OldData {
+  readonly granules: GranuleMap;
+  readonly source: BlockDevice;
+  readonly scratch: BlockDevice;
+  readonly #options: SnapshotOptions;
+  readonly #maxPieceGranules: number;
+  readonly #buffers = new Turnstile(MAX_BUFFERS);
+  readonly #copies = new Copies();
+  #usedBytes = 0;
+  #ended = false;
+
+  constructor(options: SnapshotOptions) {
+    this.#options = options;
+    this.source = options.source;
+    this.scratch = options.scratch;
+    this.granules = new GranuleMap(options.sizeBytes, options.granuleBytes);
+    this.#maxPieceGranules = Math.max(1, Math.floor(MAX_PIECE_BYTES / options.granuleBytes));
+  }
+
+  /** Bytes of data in scratch, and on the way there. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** The view broke or was closed: nothing is kept any more, and what there is does not count. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Saves what a change of the range would destroy; an errno is one for the writer. */
+  saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
+    if (this.#ended || offset >= this.granules.sizeBytes) return OK;
+    const end = this.granules.endAt(offset + length);
+    let from = this.granules.nextUnsettled(this.granules.indexAt(offset), end);
+    if (from < 0) return OK;
+    if (this.granules.bytesIn(from, end) > MAX_PIECE_BYTES) return WOULD_BLOCK;
+    if (this.#copies.within(from, end).length > 0) return WOULD_BLOCK;
+    while (from >= 0 && !this.#ended) {
+      const errno = this.#savePieceNow(from, end);
+      if (errno !== OK) return errno;
+      from = this.granules.nextUnsettled(from, end);
+    }
+    return OK;
+  }
+
+  /** As `saveNow`, of a range of any length. */
+  async save(offset: number, length: number): Promise<Errno> {
+    if (offset >= this.granules.sizeBytes) return OK;
+    const end = this.granules.endAt(offset + length);
+    for (let from = this.granules.indexAt(offset); !this.#ended; ) {
+      from = this.granules.nextUnsettled(from, end);
+      if (from < 0) return OK;
+      const [copy] = this.#copies.within(from, from + 1);
+      // When that copy fails, its granules stay unsettled, and this writer tries for itself.
+      if (copy) await copy.done;
+      else {
+        const errno = await this.#savePiece(from, end);
+        if (errno !== OK) return errno;
+      }
+    }
+    return OK;
+  }
+
+  /** Gives up granules: they need no copy, and their place in scratch is freed. */
+  async release(from: number, end: number): Promise<Errno> {
+    for (let start = this.granules.nextUnreleased(from, end); start >= 0; ) {
+      const stop = this.granules.unreleasedEnd(start, end);
+      this.granules.markReleased(start, stop);
+      await this.#copies.settled(start, stop);
+      const errno = await this.#free(start, stop);
+      if (errno !== OK) return errno;
+      start = this.granules.nextUnreleased(stop, end);
+    }
+    return OK;
+  }
+
+  /** Saves no more, and closes scratch once nothing is on the way to it. */
+  async close(): Promise<void> {
+    this.#ended = true;
+    await this.#copies.settled(0, this.granules.count);
+    await this.scratch.close();
+  }
+
+  #savePieceNow(from: number, end: number): Errno | typeof WOULD_BLOCK {
+    const stop = this.granules.unsettledEnd(from, end);
+    if (this.#skipHole(from, stop)) return OK;
+    const pieceEnd = this.#dataEnd(from, stop);
+    const bytes = this.granules.bytesIn(from, pieceEnd);
+    if (!this.#hasRoom(bytes)) return this.#fail(ENOSPC);
+    const errno = this.#copyNow(this.granules.offsetOf(from), bytes);
+    if (errno === WOULD_BLOCK) return WOULD_BLOCK;
+    if (errno !== OK) return this.#fail(errno);
+    this.#usedBytes += bytes;
+    this.granules.markStored(from, pieceEnd);
+    return OK;
+  }
+
+  #copyNow(offset: number, bytes: number): Errno | typeof WOULD_BLOCK {
+    const errno = this.source.readNow(sharedBuffer, 0, bytes, offset);
+    return errno === OK ? this.scratch.writeNow(sharedBuffer, 0, bytes, offset) : errno;
+  }
+
+  async #savePiece(from: number, end: number): Promise<Errno> {
+    const unsettledEnd = this.granules.unsettledEnd(from, end);
+    const stop = Math.min(unsettledEnd, ...this.#copies.within(from, unsettledEnd).map((copy) => copy.from));
+    if (this.#skipHole(from, stop)) return OK;
+    const pieceEnd = this.#dataEnd(from, stop);
+    if (!this.#hasRoom(this.granules.bytesIn(from, pieceEnd))) return this.#fail(ENOSPC);
+    const errno = await this.#copies.watch({ from, end: pieceEnd, done: this.#copy(from, pieceEnd) });
+    return errno === OK ? OK : this.#fail(errno);
+  }
+
+  /** Copies and settles the granules. Their bytes count from the start, so that copies side by side keep to the limit. */
+  async #copy(from: number, end: number): Promise<Errno> {
+    const bytes = this.granules.bytesIn(from, end);
+    this.#usedBytes += bytes;
+    const errno = await this.#buffers.pass(() => this.#transfer(this.granules.offsetOf(from), bytes));
+    if (errno === OK) this.granules.markStored(from, end);
+    else this.#usedBytes -= bytes;
+    return errno;
+  }
+
+  /** Leaves off when the snapshot ends: then nobody asks any more whether the copy is whole. */
+  async #transfer(offset: number, length: number): Promise<Errno> {
+    const buffer = Buffer.allocUnsafe(Math.min(length, MAX_PIECE_BYTES));
+    for (let done = 0; done < length && !this.#ended; done += buffer.length) {
+      const bytes = Math.min(buffer.length, length - done);
+      const readErrno = await this.source.read(buffer, 0, bytes, offset + done);
+      if (readErrno !== OK || this.#ended) return readErrno;
+      const writeErrno = await this.scratch.write(buffer, 0, bytes, offset + done);
+      if (writeErrno !== OK) return writeErrno;
+    }
+    return OK;
+  }
+
+  /** Settles the granules at the start of the range that are a hole; false when there are none. */
+  #skipHole(from: number, end: number): boolean {
+    const bytes = this.granules.bytesIn(from, end);
+    const holeBytes = this.source.holeNow(this.granules.offsetOf(from), bytes);
+    const stop = holeBytes >= bytes ? end : from + this.granules.indexAt(holeBytes);
+    if (stop === from) return false;
+    this.granules.markHoles(from, stop);
+    return true;
+  }
+
+  /** Where the piece ends that begins with the data at `from`: at the next hole, or when it is large enough. */
+  #dataEnd(from: number, end: number): number {
+    const limit = Math.min(end, from + this.#maxPieceGranules);
+    let stop = from + 1;
+    while (stop < limit && !this.#isHole(stop)) stop++;
+    return stop;
+  }
+
+  #isHole(index: number): boolean {
+    const bytes = this.granules.bytesIn(index, index + 1);
+    return this.source.holeNow(this.granules.offsetOf(index), bytes) >= bytes;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#usedBytes + bytes <= this.#options.limitBytes;
+  }
+
+  /** What the writer is told of a copy that failed: nothing, when it is the view that breaks. */
+  #fail(errno: Errno): Errno {
+    if (this.#ended) return OK;
+    if (this.#options.onScratchFull === 'fail-writer') return errno;
+    this.#ended = true;
+    this.#options.onFailure(errno);
+    return OK;
+  }
+
+  async #free(from: number, end: number): Promise<Errno> {
+    for (let start = this.granules.nextStored(from, end); start >= 0 && !this.#ended; ) {
+      const stop = this.granules.storedEnd(start, end);
+      const bytes = this.granules.bytesIn(start, stop);
+      const errno = await this.scratch.trim(this.granules.offsetOf(start), bytes);
+      if (errno !== OK) return errno;
+      this.#usedBytes -= bytes;
+      start = this.granules.nextStored(stop, end);
+    }
+    return OK;
+  }
+}

@@ -1,0 +1,151 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { EIO, EPERM, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
+import { ExtentList } from '../base/extents.js';
+import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
+import { assertInside } from '../storage/range.js';
+import type { Place } from './granule-map.js';
+import type { OldData } from './old-data.js';
+
+const DATA = 0;
+
+/** About a millisecond's worth. */
+const RUNS_PER_TURN = 256;
+
+/**
+ * A snapshot as a read-only disk: what was saved comes from scratch, the rest from the live disk. A call that waited
+ * looks again where its range is by then: what was saved meanwhile may be new on the live disk already, what was
+ * released may be trimmed in scratch.
+ */
+export class ViewDevice implements BlockDevice {
+  readonly capabilities: DeviceCapabilities;
+  /** How many reads there were. */
+  reads = 0;
+  readonly #old: OldData;
+
+  constructor(old: OldData) {
+    this.#old = old;
+    const { rotational } = old.source.capabilities;
+    this.capabilities = { readOnly: true, rotational, trim: false, fastZero: false };
+  }
+
+  get sizeBytes(): number {
+    return this.#old.granules.sizeBytes;
+  }
+
+  readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    assertInside(this.sizeBytes, offset, length);
+    const { granules } = this.#old;
+    const end = offset + length;
+    for (let position = offset; position < end; ) {
+      const place = granules.placeAt(position);
+      if (!this.#readable(place)) return EIO;
+      const stop = granules.endOfPlace(place, position, end);
+      const errno = this.#deviceOf(place).readNow(target, start + position - offset, stop - position, position);
+      if (errno !== OK) return errno;
+      position = stop;
+    }
+    this.reads++;
+    return OK;
+  }
+
+  async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    assertInside(this.sizeBytes, offset, length);
+    this.reads++;
+    const { granules } = this.#old;
+    const end = offset + length;
+    for (let position = offset; position < end; ) {
+      const place = granules.placeAt(position);
+      if (!this.#readable(place)) return EIO;
+      const stop = granules.endOfPlace(place, position, end);
+      const errno = await this.#deviceOf(place).read(target, start + position - offset, stop - position, position);
+      if (errno !== OK) return errno;
+      position = granules.endOfPlace(place, position, stop);
+    }
+    return this.#old.ended ? EIO : OK;
+  }
+
+  holeNow(offset: number, length: number): number {
+    assertInside(this.sizeBytes, offset, length);
+    const { granules } = this.#old;
+    const end = offset + length;
+    let position = offset;
+    while (position < end) {
+      const place = granules.placeAt(position);
+      if (!this.#readable(place)) break;
+      const stop = granules.endOfPlace(place, position, end);
+      const holeBytes = this.#deviceOf(place).holeNow(position, stop - position);
+      position += holeBytes;
+      if (position < stop) break;
+    }
+    return position - offset;
+  }
+
+  writeNow(): Errno {
+    return EPERM;
+  }
+
+  async write(): Promise<Errno> {
+    return EPERM;
+  }
+
+  async zero(): Promise<Errno> {
+    return EPERM;
+  }
+
+  async trim(): Promise<Errno> {
+    return EPERM;
+  }
+
+  async flush(): Promise<Errno> {
+    return OK;
+  }
+
+  async cache(): Promise<Errno> {
+    return OK;
+  }
+
+  async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    assertInside(this.sizeBytes, offset, length);
+    const { granules } = this.#old;
+    const end = offset + length;
+    for (let position = offset, turn = 1; position < end; turn++) {
+      if (this.#old.ended) return EIO;
+      const place = granules.placeAt(position);
+      const stop = granules.endOfPlace(place, position, end);
+      const part = new ExtentList(list.limit);
+      const errno = await this.#extentsIn(place, position, stop - position, part);
+      if (errno !== OK) return errno;
+      const validEnd = granules.endOfPlace(place, position, stop);
+      if (validEnd > position) {
+        const full = position + part.totalBytes < validEnd;
+        part.trimTo(validEnd - position);
+        position += part.totalBytes;
+        if (!appendAll(list, part) || full) break;
+      }
+      if (turn % RUNS_PER_TURN === 0) await nextTurn();
+    }
+    return this.#old.ended ? EIO : OK;
+  }
+
+  async close(): Promise<void> {}
+
+  #readable(place: Place): boolean {
+    return place !== 'released' && !this.#old.ended;
+  }
+
+  #deviceOf(place: Place): BlockDevice {
+    return place === 'source' ? this.#old.source : this.#old.scratch;
+  }
+
+  async #extentsIn(place: Place, offset: number, length: number, part: ExtentList): Promise<Errno> {
+    if (place !== 'released') return this.#deviceOf(place).extents(offset, length, part);
+    // What was there is gone, so the safe answer it is.
+    part.add(length, DATA);
+    return OK;
+  }
+}
+
+/** False when the list is full before the end. */
+function appendAll(list: ExtentList, part: ExtentList): boolean {
+  return part.lengths.every((length, index) => list.add(length, part.statuses[index]!));
+}
