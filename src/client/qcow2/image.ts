@@ -1,0 +1,123 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import {
+  CLUSTER_BITS,
+  CLUSTER_BYTES,
+  ClusterState,
+  ENTRY_BYTES,
+  entryAt,
+  headerLayout,
+  l1EntriesFor,
+  MAX_BACKING_NAME_BYTES,
+  QCOW2_MAGIC,
+  QCOW2_VERSION,
+  type Qcow2Header,
+  REFCOUNT_ORDER,
+} from './format.js';
+import { Qcow2Error } from './qcow2-error.js';
+
+/** An image as `Qcow2Writer` makes them, open for reading. */
+export class Qcow2Image implements AsyncDisposable {
+  private constructor(
+    readonly path: string,
+    readonly file: FileHandle,
+    readonly fileBytes: number,
+    readonly header: Qcow2Header,
+    /** As it is in the image; undefined when it has none. */
+    readonly backingName: string | undefined,
+    private readonly l1: Buffer,
+  ) {}
+
+  /** @throws Qcow2Error when it is no such image; the error of the system when it cannot be opened */
+  static async open(path: string): Promise<Qcow2Image> {
+    const file = await open(path, 'r');
+    try {
+      const { size } = await file.stat();
+      const head = await readFully(file, 0, CLUSTER_BYTES, path);
+      const header = headerLayout.decode(head);
+      checkHeader(header, size, path);
+      const { backingNameOffset: at, backingNameBytes } = header;
+      const backingName = at === 0 ? undefined : head.toString('utf8', at, at + backingNameBytes);
+      const l1 = await readFully(file, header.l1Offset, header.l1Entries * ENTRY_BYTES, path);
+      return new Qcow2Image(path, file, size, header, backingName, l1);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** Of the disk. */
+  get sizeBytes(): number {
+    return this.header.sizeBytes;
+  }
+
+  get l1Entries(): number {
+    return this.header.l1Entries;
+  }
+
+  /** Where that L2 table lies in the file; UNALLOCATED when there is none. @throws Qcow2Error */
+  l2OffsetAt(index: number): number {
+    if (index >= this.l1Entries) return ClusterState.UNALLOCATED;
+    return this.checkOffset(entryAt(this.l1, index), `L1 entry ${index}`);
+  }
+
+  /** That L2 table, undefined when there is none. @throws Qcow2Error */
+  async readL2(index: number): Promise<Buffer | undefined> {
+    const offset = this.l2OffsetAt(index);
+    return offset === ClusterState.UNALLOCATED ? undefined : await this.read(offset, CLUSTER_BYTES);
+  }
+
+  /** The offset of a cluster's data in the file, or ZERO or UNALLOCATED. @throws Qcow2Error */
+  clusterAt(l2: Buffer, index: number): number {
+    const entry = entryAt(l2, index);
+    return entry === ClusterState.ZERO ? entry : this.checkOffset(entry, `L2 entry ${index}`);
+  }
+
+  /** Reads from the file, exactly so many bytes. */
+  read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
+    return readFully(this.file, offset, length, this.path, into);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.file.close();
+  }
+
+  private checkOffset(offset: number, where: string): number {
+    const fits = offset >= 0 && offset % CLUSTER_BYTES === 0 && offset <= this.fileBytes - CLUSTER_BYTES;
+    if (!fits) throw new Qcow2Error(this.path, `${where} points outside the file`);
+    return offset;
+  }
+}
+
+function checkHeader(header: Qcow2Header, fileBytes: number, path: string): void {
+  const refuse = (why: string): never => {
+    throw new Qcow2Error(path, why);
+  };
+  if (header.magic !== QCOW2_MAGIC) refuse('it is no qcow2 image, or an unfinished one');
+  const known =
+    header.version === QCOW2_VERSION &&
+    header.clusterBits === CLUSTER_BITS &&
+    header.refcountOrder === REFCOUNT_ORDER &&
+    header.encryption === 0 &&
+    header.incompatibleFeatures === 0;
+  if (!known) refuse('it is a qcow2 image of another kind than tidemark makes');
+  if (header.l1Entries !== l1EntriesFor(header.sizeBytes)) refuse('its L1 table does not fit its size');
+  if (header.l1Offset + header.l1Entries * ENTRY_BYTES > fileBytes) refuse('its L1 table lies outside the file');
+  const nameEnd = header.backingNameOffset + header.backingNameBytes;
+  if (header.backingNameBytes > MAX_BACKING_NAME_BYTES || nameEnd > CLUSTER_BYTES)
+    refuse('its backing file has no name');
+}
+
+async function readFully(
+  file: FileHandle,
+  offset: number,
+  length: number,
+  path: string,
+  into: Buffer = Buffer.allocUnsafeSlow(length),
+): Promise<Buffer> {
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await file.read(into, done, length - done, offset + done);
+    if (bytesRead === 0) throw new Qcow2Error(path, 'it ends too early');
+    done += bytesRead;
+  }
+  return into.subarray(0, length);
+}

@@ -1,0 +1,230 @@
+import { assert } from '../../base/assert.js';
+import type { AppendFile } from './append-file.js';
+import { combineCrc32 } from './crc32.js';
+import {
+  CLUSTER_BITS,
+  CLUSTER_BYTES,
+  ENTRY_BYTES,
+  ExtensionType,
+  extensionLayout,
+  headerLayout,
+  L2_SPAN_BYTES,
+  l1EntriesFor,
+  MAX_BACKING_NAME_BYTES,
+  putOffset,
+  putZero,
+  QCOW2_MAGIC,
+  QCOW2_VERSION,
+  REFCOUNT_BYTES,
+  REFCOUNT_ORDER,
+  REFCOUNTS_PER_BLOCK,
+  roundUpToCluster,
+} from './format.js';
+
+export interface WrittenImage {
+  readonly fileBytes: number;
+  /** CRC-32 of the file. */
+  readonly crc: number;
+  /** Clusters with data of their own, in bytes. */
+  readonly dataBytes: number;
+  /** Clusters that are marked as zero, in bytes. */
+  readonly zeroBytes: number;
+}
+
+const zeroCluster = Buffer.alloc(CLUSTER_BYTES);
+
+/** Whether the bytes from `start` to `end`, at most a cluster, are all zero. Data is told apart at its first bytes. */
+export function isZero(data: Buffer, start: number, end: number): boolean {
+  return data.compare(zeroCluster, 0, end - start, start, end) === 0;
+}
+
+/**
+ * Writes a qcow2 image in one pass over the disk, by ascending offset: each L2 table follows the clusters that it
+ * describes, the reference counts come last, and the header, which makes it an image, after everything else. So the
+ * file has no gaps, each of its clusters exactly one reference, and memory is needed for one L2 table.
+ */
+export class Qcow2Writer {
+  private readonly l1: Buffer;
+  private l2: Buffer | undefined;
+  private l2Index = 0;
+  private reached = 0;
+  private dataBytes = 0;
+  private zeroBytes = 0;
+
+  constructor(
+    private readonly file: AppendFile,
+    private readonly sizeBytes: number,
+    /** Relative to the image's own folder; a qcow2 image. Undefined: what is not written reads as zeroes. */
+    private readonly backingName?: string,
+  ) {
+    assert(file.position === CLUSTER_BYTES, 'the first cluster of the file is left for the header');
+    this.l1 = Buffer.alloc(l1EntriesFor(sizeBytes) * ENTRY_BYTES);
+  }
+
+  /**
+   * Gives the disk its data from `offset` on, in whole clusters but for the end of the disk. Clusters of zeroes take no
+   * place. Resolves once the buffer may change.
+   */
+  async write(offset: number, data: Buffer): Promise<void> {
+    this.advanceTo(offset, data.length);
+    const whole = this.padToCluster(data);
+    const written: Promise<void>[] = [];
+    let start = 0;
+    for (let at = 0; at < whole.length; at += CLUSTER_BYTES) {
+      if (!isZero(whole, at, at + CLUSTER_BYTES)) continue;
+      if (at > start) written.push(...this.writeData(offset + start, whole.subarray(start, at)));
+      this.markZero(offset + at, CLUSTER_BYTES);
+      start = at + CLUSTER_BYTES;
+    }
+    if (start < whole.length) written.push(...this.writeData(offset + start, whole.subarray(start)));
+    await Promise.all(written);
+  }
+
+  /** Makes whole clusters, but for the end of the disk, read as zeroes. */
+  zero(offset: number, length: number): void {
+    this.advanceTo(offset, length);
+    this.markZero(offset, roundUpToCluster(length));
+  }
+
+  /** Writes what is left, and makes it durable. */
+  async finish(): Promise<WrittenImage> {
+    const { file } = this;
+    this.sealL2();
+    const l1Offset = file.position;
+    await this.appendPadded(this.l1);
+    const refcounts = await this.appendRefcounts();
+    const restBytes = file.position - CLUSTER_BYTES;
+    const restCrc = file.crc;
+    const headCrc = await file.finish(this.encodeHead(l1Offset, refcounts));
+    return {
+      fileBytes: file.position,
+      crc: combineCrc32(headCrc, restCrc, restBytes),
+      dataBytes: this.dataBytes,
+      zeroBytes: this.zeroBytes,
+    };
+  }
+
+  private advanceTo(offset: number, length: number): void {
+    assert(offset >= this.reached && offset % CLUSTER_BYTES === 0, 'a disk is written cluster by cluster, in order');
+    const end = offset + length;
+    assert(
+      end === this.sizeBytes || (end < this.sizeBytes && length % CLUSTER_BYTES === 0),
+      'whole clusters are written',
+    );
+    this.reached = end;
+  }
+
+  private padToCluster(data: Buffer): Buffer {
+    const missing = roundUpToCluster(data.length) - data.length;
+    return missing === 0 ? data : Buffer.concat([data, zeroCluster.subarray(0, missing)]);
+  }
+
+  /** One promise for each piece: a run of clusters is cut where another L2 table begins. */
+  private writeData(offset: number, data: Buffer): Promise<void>[] {
+    const written: Promise<void>[] = [];
+    for (let at = 0; at < data.length; ) {
+      const table = this.enterL2(offset + at);
+      const first = this.indexInL2(offset + at);
+      const length = Math.min(data.length - at, L2_SPAN_BYTES - ((offset + at) % L2_SPAN_BYTES));
+      for (let cluster = 0; cluster * CLUSTER_BYTES < length; cluster++) {
+        putOffset(table, first + cluster, this.file.position + cluster * CLUSTER_BYTES);
+      }
+      written.push(this.file.append(data.subarray(at, at + length)));
+      at += length;
+    }
+    this.dataBytes += data.length;
+    return written;
+  }
+
+  private markZero(offset: number, length: number): void {
+    if (this.backingName === undefined) return;
+    for (let at = offset; at < offset + length; at += CLUSTER_BYTES) putZero(this.enterL2(at), this.indexInL2(at));
+    this.zeroBytes += length;
+  }
+
+  /** The table for that offset of the disk; the one before, if it is another, is done. */
+  private enterL2(offset: number): Buffer {
+    const index = Math.floor(offset / L2_SPAN_BYTES);
+    if (index !== this.l2Index) this.sealL2();
+    this.l2Index = index;
+    this.l2 ??= Buffer.alloc(CLUSTER_BYTES);
+    return this.l2;
+  }
+
+  private indexInL2(offset: number): number {
+    return (offset % L2_SPAN_BYTES) / CLUSTER_BYTES;
+  }
+
+  private sealL2(): void {
+    if (!this.l2) return;
+    putOffset(this.l1, this.l2Index, this.file.position);
+    // A failure stays with the file, and shows when it is finished.
+    this.file.append(this.l2).catch(() => {});
+    this.l2 = undefined;
+  }
+
+  private async appendPadded(data: Buffer): Promise<void> {
+    await this.file.append(this.padToCluster(data));
+  }
+
+  /** Every cluster of the file has one reference, those of the counts themselves included. */
+  private async appendRefcounts(): Promise<{ offset: number; clusters: number }> {
+    const before = this.file.position / CLUSTER_BYTES;
+    const { blocks, tableClusters } = refcountClusters(before);
+    const total = before + blocks + tableClusters;
+    const table = Buffer.alloc(blocks * ENTRY_BYTES);
+    for (let block = 0; block < blocks; block++) {
+      const offset = this.file.position;
+      table.writeUInt32BE(Math.floor(offset / 2 ** 32), block * ENTRY_BYTES);
+      table.writeUInt32BE(offset % 2 ** 32, block * ENTRY_BYTES + 4);
+      const counted = Math.min(REFCOUNTS_PER_BLOCK, total - block * REFCOUNTS_PER_BLOCK);
+      const counts = Buffer.alloc(CLUSTER_BYTES);
+      for (let i = 0; i < counted; i++) counts.writeUInt16BE(1, i * REFCOUNT_BYTES);
+      await this.file.append(counts);
+    }
+    const offset = this.file.position;
+    await this.appendPadded(table);
+    return { offset, clusters: tableClusters };
+  }
+
+  private encodeHead(l1Offset: number, refcounts: { offset: number; clusters: number }): Buffer {
+    const head = Buffer.alloc(CLUSTER_BYTES);
+    const name = Buffer.from(this.backingName ?? '');
+    assert(name.length <= MAX_BACKING_NAME_BYTES, 'the name of the backing file fits');
+    let at = headerLayout.span;
+    if (name.length > 0) at = putExtension(head, at, ExtensionType.BACKING_FORMAT, Buffer.from('qcow2'));
+    at = putExtension(head, at, ExtensionType.END, Buffer.alloc(0));
+    name.copy(head, at);
+    const header = {
+      ...{ magic: QCOW2_MAGIC, version: QCOW2_VERSION, headerBytes: headerLayout.span },
+      ...{ backingNameOffset: name.length > 0 ? at : 0, backingNameBytes: name.length },
+      ...{ clusterBits: CLUSTER_BITS, sizeBytes: this.sizeBytes, encryption: 0 },
+      ...{ l1Entries: l1EntriesFor(this.sizeBytes), l1Offset },
+      ...{ refcountTableOffset: refcounts.offset, refcountTableClusters: refcounts.clusters },
+      ...{ snapshots: 0, snapshotsOffset: 0, refcountOrder: REFCOUNT_ORDER },
+      ...{ incompatibleFeatures: 0, compatibleFeatures: 0, autoclearFeatures: 0 },
+    };
+    headerLayout.encode(header, head);
+    return head;
+  }
+}
+
+/** How many clusters the counts of a file take that has `before` others. */
+function refcountClusters(before: number): { blocks: number; tableClusters: number } {
+  let blocks = 1;
+  let tableClusters = 1;
+  for (;;) {
+    const total = before + blocks + tableClusters;
+    const neededBlocks = Math.ceil(total / REFCOUNTS_PER_BLOCK);
+    const neededTable = Math.ceil((neededBlocks * ENTRY_BYTES) / CLUSTER_BYTES);
+    if (neededBlocks === blocks && neededTable === tableClusters) return { blocks, tableClusters };
+    blocks = neededBlocks;
+    tableClusters = neededTable;
+  }
+}
+
+function putExtension(head: Buffer, at: number, type: number, data: Buffer): number {
+  extensionLayout.encode({ type, length: data.length }, head, at);
+  data.copy(head, at + extensionLayout.span);
+  return at + extensionLayout.span + Math.ceil(data.length / 8) * 8;
+}

@@ -1,0 +1,45 @@
+import { AppendFile, createTarget } from '../../src/client/qcow2/append-file.js';
+import { CLUSTER_BYTES } from '../../src/client/qcow2/format.js';
+import { Qcow2Writer, type WrittenImage } from '../../src/client/qcow2/writer.js';
+import type { Random } from './random.js';
+
+/** What is written to one cluster of a disk; `skip` leaves it to the backing file. */
+export type ClusterContent = 'skip' | 'zero' | number;
+
+/** Writes an image with so much in each cluster: a number is the byte that the cluster is filled with. */
+export async function writeImage(
+  path: string,
+  sizeBytes: number,
+  contents: readonly ClusterContent[],
+  backingName?: string,
+): Promise<WrittenImage> {
+  const file = new AppendFile(await createTarget(path), CLUSTER_BYTES);
+  const writer = new Qcow2Writer(file, sizeBytes, backingName);
+  for (const [cluster, content] of contents.entries()) {
+    const offset = cluster * CLUSTER_BYTES;
+    const length = Math.min(CLUSTER_BYTES, sizeBytes - offset);
+    if (content === 'zero') writer.zero(offset, length);
+    else if (content !== 'skip') await writer.write(offset, Buffer.alloc(length, content));
+  }
+  const written = await writer.finish();
+  await file.close();
+  return written;
+}
+
+/** The disk as it is with such an image on top of it. */
+export function applyTo(disk: Buffer, contents: readonly ClusterContent[]): void {
+  for (const [cluster, content] of contents.entries()) {
+    const start = cluster * CLUSTER_BYTES;
+    if (content !== 'skip') disk.fill(content === 'zero' ? 0 : content, start, start + CLUSTER_BYTES);
+  }
+}
+
+/** Contents at random: runs of each kind; data that is all zero as well. */
+export function randomContents(random: Random, clusters: number): ClusterContent[] {
+  const contents: ClusterContent[] = [];
+  while (contents.length < clusters) {
+    const kind = random.pick(['skip', 'zero', 0, 'data', 'data'] as const);
+    for (let i = random.below(5); i >= 0; i--) contents.push(kind === 'data' ? 1 + random.below(255) : kind);
+  }
+  return contents.slice(0, clusters);
+}
