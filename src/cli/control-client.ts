@@ -1,4 +1,4 @@
-import { Client } from 'undici';
+import { Client, type Dispatcher } from 'undici';
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
 
@@ -10,6 +10,9 @@ interface Problem {
 }
 
 type Method = 'GET' | 'POST' | 'DELETE';
+
+/** Codes of the errors of a connection that was there, and broke. */
+const hungUp = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 /** Where the control API is unless `--control` says so. */
 export function defaultControlPath(): string {
@@ -39,15 +42,22 @@ export class ControlClient {
     try {
       const json = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
       const request = { method, path: `/v1/${path.map(encodeURIComponent).join('/')}`, ...json };
-      const response = await client.request(request).catch((error) => {
-        throw this.noServer(error as NodeJS.ErrnoException);
+      const { statusCode, text } = await ask(client, request).catch((error: NodeJS.ErrnoException) => {
+        throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);
       });
-      const text = await response.body.text();
-      if (response.statusCode >= 400) throw toError(JSON.parse(text) as Problem);
+      if (statusCode >= 400) throw toError(JSON.parse(text) as Problem);
       return (text === '' ? undefined : JSON.parse(text)) as Answer;
     } finally {
       await client.close();
     }
+  }
+
+  private lostServer(): CodedError {
+    return new CodedError(
+      'NO_SERVER',
+      `the server on ${this.socketPath} hung up before it answered`,
+      'what you asked for may have been done or not: look once it is back, before you ask again',
+    );
   }
 
   private noServer({ code, message }: NodeJS.ErrnoException): CodedError {
@@ -58,6 +68,11 @@ export class ControlClient {
         : 'start one with tidemark serve, or say with --control where it takes commands';
     return new CodedError('NO_SERVER', `no server answers on ${this.socketPath}${why}`, hint);
   }
+}
+
+async function ask(client: Client, request: Dispatcher.RequestOptions) {
+  const { statusCode, body } = await client.request(request);
+  return { statusCode, text: await body.text() };
 }
 
 function toError({ code, detail, hint }: Problem): CodedError {

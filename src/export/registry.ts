@@ -10,6 +10,7 @@ export class ExportRegistry {
   private readonly exports = new Map<string, Export>();
   /** Names being opened or closed: taken, but not to be found. */
   private readonly reserved = new Set<string>();
+  private readonly underWay = new Set<Promise<unknown>>();
 
   constructor(private readonly openExport: OpenExport) {}
 
@@ -37,13 +38,11 @@ export class ExportRegistry {
   /** Opens and serves an export. @throws CodedError EXPORT_EXISTS, IMAGE_UNUSABLE, IMAGE_LOCKED, BITMAP_INVALID */
   async add(spec: ExportSpec): Promise<Export> {
     this.reserve(spec.name);
-    try {
+    return this.whileReserved(spec.name, async () => {
       const opened = await this.openExport(spec);
       this.exports.set(spec.name, opened);
       return opened;
-    } finally {
-      this.reserved.delete(spec.name);
-    }
+    });
   }
 
   /** Takes the export from new clients at once, drains the present ones, then closes it. @throws EXPORT_NOT_FOUND */
@@ -51,15 +50,12 @@ export class ExportRegistry {
     const leaving = this.get(name);
     this.exports.delete(name);
     this.reserved.add(name);
-    try {
-      await leaving.close();
-    } finally {
-      this.reserved.delete(name);
-    }
+    await this.whileReserved(name, () => leaving.close());
   }
 
-  /** Closes every export, side by side. */
+  /** Finishes what was begun, whose failures are those of its callers, and closes every export, side by side. */
   async close(): Promise<void> {
+    await Promise.allSettled(this.underWay);
     await Promise.all([...this.exports.keys()].map((name) => this.remove(name)));
   }
 
@@ -72,5 +68,16 @@ export class ExportRegistry {
       );
     }
     this.reserved.add(name);
+  }
+
+  private async whileReserved<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const working = work();
+    this.underWay.add(working);
+    try {
+      return await working;
+    } finally {
+      this.underWay.delete(working);
+      this.reserved.delete(name);
+    }
   }
 }

@@ -1,7 +1,8 @@
 import { statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
@@ -214,6 +215,15 @@ describe('an export is added', () => {
 });
 
 describe('the control socket', () => {
+  test('may be lost before the answer, of which it is not known whether it was done', async () => {
+    const path = join(scratchFolder(), 'control.sock');
+    const server = createServer((socket) => socket.once('data', () => socket.destroy())).listen(path);
+    onTestFinished(() => void server.close());
+    const outcome = await tidemark('export', 'remove', 'vm1', '--control', path);
+    expectRefusal(outcome, 1, `the server on ${path} hung up before it answered`);
+    expect(outcome.stderr).toContain('may have been done or not');
+  });
+
   test('is that of $TIDEMARK_CONTROL, unless --control says another', async () => {
     const { server } = await serve();
     const withVariable = (socket: string, ...args: string[]) =>

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
 import { ControlServer } from '../../src/control/control-server.js';
@@ -9,14 +10,14 @@ import { serverFacts } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-async function startControl(openExport: OpenExport) {
+async function startControl(openExport: OpenExport, patienceMilliseconds?: number) {
   const path = join(scratchFolder(), 'control.sock');
   const exports = new ExportRegistry(openExport);
   const host = { exports, events: new EventFeed(), log: silentLog, describeServer: () => serverFacts };
-  const control = new ControlServer(host);
+  const control = new ControlServer(host, patienceMilliseconds);
   await control.listenUnix(path);
   onTestFinished(() => control.close());
-  return { path, control };
+  return { path, control, exports };
 }
 
 async function connectTo(path: string): Promise<{ socket: Socket; everything: Promise<string> }> {
@@ -61,6 +62,37 @@ test('what is in flight is answered, and nothing else is taken', async () => {
 test('a client that says nothing is hung up on', async () => {
   const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')));
   const { everything } = await connectTo(path);
+  await control.close();
+  expect(await everything).toBe('');
+});
+
+test('a removal is answered however long it takes', async () => {
+  const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
+  const { path, control, exports } = await startControl(() => Promise.resolve(served), 1);
+  await exports.add({ name: 'disk', path: 'memory' });
+  let proceed = () => {};
+  const drained = new Promise<void>((resolve) => {
+    proceed = resolve;
+  });
+  const drain = vi.fn(() => drained);
+  const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
+  served.attach({ drain, describe: () => ({ id: 1, client: 'unix', connectedAt: '', ...counters }) });
+  const { socket, everything } = await connectTo(path);
+  socket.write('DELETE /v1/exports/disk HTTP/1.1\r\nhost: x\r\n\r\n');
+  await vi.waitUntil(() => drain.mock.calls.length === 1);
+
+  const closed = control.close();
+  // Long enough for it to lose its patience many times.
+  await delay(50);
+  proceed();
+  await closed;
+  expect(await everything).toMatch(/^HTTP\/1\.1 204 /);
+});
+
+test('a client that does not finish its request is hung up on', async () => {
+  const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')), 20);
+  const { socket, everything } = await connectTo(path);
+  await new Promise((resolve) => socket.write('DELETE /v1', resolve));
   await control.close();
   expect(await everything).toBe('');
 });

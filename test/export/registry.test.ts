@@ -1,0 +1,56 @@
+import { expect, test, vi } from 'vitest';
+import { EIO } from '../../src/base/errno.js';
+import { MIB } from '../../src/base/units.js';
+import { ExportRegistry } from '../../src/export/registry.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FaultyDevice } from '../support/faulty-device.js';
+import { memoryRegistry } from '../support/memory-server.js';
+
+/** A promise, and what resolves it. */
+function gate(): { passed: Promise<void>; open: () => void } {
+  let open = () => {};
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { passed, open };
+}
+
+const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
+const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
+
+test('closing waits for a removal that has begun, and keeps the name taken until then', async () => {
+  const exports = await memoryRegistry([{ name: 'disk' }]);
+  const { passed, open } = gate();
+  exports.get('disk').attach({ drain: () => passed, describe });
+  const order: string[] = [];
+  const removed = exports.remove('disk').then(() => order.push('removed'));
+  await expect(exports.add({ name: 'disk', path: 'memory' })).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });
+  const closed = exports.close().then(() => order.push('closed'));
+  await new Promise(setImmediate);
+  expect(order).toEqual([]);
+  open();
+  await Promise.all([removed, closed]);
+  expect(order).toEqual(['removed', 'closed']);
+});
+
+test('closing closes an export that was still being opened', async () => {
+  const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
+  const { passed, open } = gate();
+  const exports = new ExportRegistry(() => passed.then(() => served));
+  const close = vi.spyOn(served, 'close');
+  const added = exports.add({ name: 'disk', path: 'memory' });
+  const closed = exports.close();
+  open();
+  expect(await added).toBe(served);
+  await closed;
+  expect(close).toHaveBeenCalledTimes(1);
+  expect(exports.list()).toEqual([]);
+});
+
+test('a removal that fails does so for its caller alone', async () => {
+  const device = new FaultyDevice(new MemoryDevice(MIB));
+  const exports = await memoryRegistry([{ name: 'disk', device }]);
+  device.fail('flush', EIO);
+  const removed = exports.remove('disk');
+  await Promise.all([expect(removed).rejects.toMatchObject({ code: 'FLUSH_FAILED' }), exports.close()]);
+});
