@@ -1,14 +1,25 @@
 import type { Log } from '../base/log.js';
 import type { BlockDevice } from '../storage/block-device.js';
-import { MemoryDevice } from '../storage/memory-device.js';
 import type { Posix } from '../storage/posix-calls.js';
+import { openUnnamedFile, unnamedDevice } from '../storage/unnamed-file.js';
 
 export interface ScratchOptions {
+  /** From `loadPosix`. Undefined: scratch frees nothing before it is closed. */
   readonly posix: Posix | undefined;
   readonly log: Log;
 }
 
-/** A sparse file without a name in `folder`. */
-export async function openScratch(_folder: string, sizeBytes: number, _options: ScratchOptions): Promise<BlockDevice> {
-  return new MemoryDevice(sizeBytes);
+/**
+ * Makes a sparse file without a name in `folder`, for a snapshot's old data. Its space is given back when it is closed,
+ * and by the kernel when the process ends. @throws the error of the file system
+ */
+export async function openScratch(folder: string, sizeBytes: number, options: ScratchOptions): Promise<BlockDevice> {
+  const handle = await openUnnamedFile(folder);
+  try {
+    await handle.truncate(sizeBytes);
+    return await unnamedDevice(handle, { folder, sizeBytes, readOnly: false, ...options });
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }

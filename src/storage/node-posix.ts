@@ -33,6 +33,7 @@ export const nodePosix: Posix = {
   fallocate: missing,
   seekNow: missingNow,
   seek: missing,
+  clone: missing,
   willNeed: missing,
   setSendBufferNow: missingNow,
   lockByteNow: missingNow,

@@ -1,13 +1,12 @@
 import type { FileHandle } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
-import { FaultLog } from './fault-log.js';
-import { FileDevice } from './file-device.js';
+import { deviceOn } from './device-on.js';
+import type { FileDevice } from './file-device.js';
 import { factsOf, type ImageFacts } from './image-facts.js';
 import { lockImage } from './image-lock.js';
 import { checkImageSize } from './image-size.js';
 import { nodePosix } from './node-posix.js';
-import { OpenFile } from './open-file.js';
 import { type ImageToOpen, openImage } from './open-image.js';
 import type { Posix } from './posix-calls.js';
 
@@ -41,15 +40,7 @@ async function deviceOver(handle: FileHandle, options: FileDeviceOptions): Promi
   lockImage({ fd: handle.fd, path, readOnly, posix, log });
   checkImageSize(path, facts.sizeBytes);
   warnOfOtherSize(facts, options);
-  const mayPunch = facts.mayPunch && posix.fallocate !== nodePosix.fallocate;
-  return new FileDevice({
-    path,
-    handle,
-    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path)),
-    sizeBytes: facts.sizeBytes,
-    capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
-    zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },
-  });
+  return deviceOn(handle, facts, options);
 }
 
 function warnOfOtherSize(facts: ImageFacts, { path, createSizeBytes, log }: FileDeviceOptions): void {

@@ -31,6 +31,8 @@ export interface Posix {
    */
   readonly seekNow: SeekCall<CallResult>;
   readonly seek: SeekCall<Promise<CallResult>>;
+  /** ioctl(2), FICLONE: the file `fd` gets the content of the file `sourceFd` and shares its blocks until either is changed. */
+  readonly clone: (fd: number, sourceFd: number) => Promise<CallResult>;
   /** posix_fadvise(2), POSIX_FADV_WILLNEED */
   readonly willNeed: (fd: number, offset: number, length: number) => Promise<CallResult>;
   /** setsockopt(2), SO_SNDBUF: bytes that a socket may hold for a peer that has not read them yet. */

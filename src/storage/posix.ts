@@ -17,6 +17,7 @@ const MAX_CALLS_IN_FLIGHT = 64;
 
 const RWF_NOWAIT = 8;
 const POSIX_FADV_WILLNEED = 3;
+const FICLONE = 0x40049409;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const F_OFD_GETLK = 36;
@@ -56,6 +57,8 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const lseek = declare('lseek', 'int64', ['int', 'int64', 'int']);
   const fallocate = declare('fallocate', 'int', ['int', 'int', 'int64', 'int64']);
   const fadvise = declare('posix_fadvise', 'int', ['int', 'int64', 'int64', 'int']);
+  // Variadic in C; on these machines that makes no difference to how whole numbers are passed.
+  const ioctl = declare('ioctl', 'int', ['int', 'uint64', 'int']);
   const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
   return {
@@ -66,6 +69,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(lseek && bindSeek(koffi, lseek)),
     ...(fallocate && { fallocate: bindLater(koffi, fallocate) }),
     ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
+    ...(ioctl && { clone: bindClone(koffi, ioctl) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
   };
@@ -132,6 +136,11 @@ function bindSeek(koffi: Koffi, lseek: Native): Pick<Posix, 'seekNow' | 'seek'> 
 function bindWillNeed(koffi: Koffi, fadvise: Native): Posix['willNeed'] {
   const call = bindLater(koffi, fadvise);
   return async (fd, offset, length) => 0 - (await call(fd, offset, length, POSIX_FADV_WILLNEED));
+}
+
+function bindClone(koffi: Koffi, ioctl: Native): Posix['clone'] {
+  const call = bindLater(koffi, ioctl);
+  return (fd, sourceFd) => call(fd, FICLONE, sourceFd);
 }
 
 const inFlight = new Turnstile(MAX_CALLS_IN_FLIGHT);

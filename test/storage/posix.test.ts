@@ -107,6 +107,8 @@ describe('calls in the thread pool', () => {
       { call: () => posix.seek(writable.fd, MIB, SEEK_HOLE), result: -ENXIO },
       { call: () => posix.willNeed(writable.fd, 0, MIB), result: 0 },
       { call: () => posix.willNeed(-1, 0, MIB), result: -EBADF },
+      { call: () => posix.clone(memory.fd, memory.fd), result: -EOPNOTSUPP },
+      { call: () => posix.clone(memory.fd, -1), result: -EBADF },
     ];
     const many = Array.from({ length: 800 }, (_, index) => kinds[index % kinds.length]!);
     const results = await Promise.all(many.map(({ call }) => call()));

@@ -14,6 +14,7 @@ const programsByPackage = {
   'nbd-server': ['nbd-server'],
   nbdkit: ['nbdkit'],
   fio: ['fio'],
+  xfsprogs: ['mkfs.xfs'],
 };
 
 /** Debian leaves the sbin folders out of an ordinary user's PATH. */

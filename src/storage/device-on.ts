@@ -1,0 +1,29 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { Log } from '../base/log.js';
+import { FaultLog } from './fault-log.js';
+import { FileDevice } from './file-device.js';
+import type { ImageFacts } from './image-facts.js';
+import { nodePosix } from './node-posix.js';
+import { OpenFile } from './open-file.js';
+import type { Posix } from './posix-calls.js';
+
+export interface DeviceOnOptions {
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly posix: Posix | undefined;
+  readonly log: Log;
+}
+
+/** The disk on an open file or block device of which `facts` are known. It owns the handle from then on. */
+export function deviceOn(handle: FileHandle, facts: ImageFacts, options: DeviceOnOptions): FileDevice {
+  const { path, readOnly, posix = nodePosix, log } = options;
+  const mayPunch = facts.mayPunch && posix.fallocate !== nodePosix.fallocate;
+  return new FileDevice({
+    path,
+    handle,
+    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path)),
+    sizeBytes: facts.sizeBytes,
+    capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
+    zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },
+  });
+}

@@ -1,0 +1,89 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { KIB, MIB } from '../../src/base/units.js';
+import { cloneImage } from '../../src/snapshot/clone.js';
+import { openFileDevice } from '../../src/storage/open-file-device.js';
+import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
+import { keepLog } from '../support/log-lines.js';
+import { mountedDisk } from '../support/mounted-disk.js';
+import { native, writeImage } from '../support/scratch-device.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+const options = { posix: native, log: silentLog };
+
+const { EXDEV } = constants.errno;
+
+/** The smallest that mkfs.xfs makes. */
+const XFS_BYTES = 300 * MIB;
+
+/** A folder on an XFS, which can clone; needs root. */
+async function xfsFolder(): Promise<string> {
+  const image = join(scratchFolder(), 'xfs');
+  writeFileSync(image, '');
+  truncateSync(image, XFS_BYTES);
+  execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', image]);
+  const { path } = await mountedDisk(`-t xfs -o loop ${image}`);
+  return path;
+}
+
+test('a clone keeps its content while the image changes, and nothing of it is in the folder', async () => {
+  const folder = await xfsFolder();
+  const path = join(folder, 'image');
+  writeFileSync(path, Buffer.alloc(MIB, 'a'));
+  truncateSync(path, 4 * MIB);
+  const image = await openFileDevice({ path, readOnly: false, ...options });
+  onTestFinished(() => image.close());
+  const before = await contentOf(image);
+
+  const clone = await cloneImage(path, image.sizeBytes, options);
+  onTestFinished(() => clone?.close());
+  await put(image, 3 * KIB, Buffer.alloc(2 * MIB, 'b'));
+  await image.zero(0, KIB, { keepAllocated: false, fastOnly: false });
+  await image.resize(8 * MIB);
+
+  expect(clone?.sizeBytes).toBe(4 * MIB);
+  expect(clone?.capabilities.readOnly).toBe(true);
+  expectSame(await contentOf(clone!), before);
+  expect(await allocationOf(clone!)).toEqual([
+    [MIB, 0],
+    [3 * MIB, 3],
+  ]);
+  expect(readdirSync(folder)).toEqual(['image']);
+});
+
+test('a clone shares its blocks with the image', async () => {
+  const folder = await xfsFolder();
+  const path = join(folder, 'image');
+  writeFileSync(path, Buffer.alloc(150 * MIB, 'a'));
+  const clones = await Promise.all([1, 2, 3].map(() => cloneImage(path, 150 * MIB, options)));
+  onTestFinished(async () => void (await Promise.all(clones.map((clone) => clone?.close()))));
+  for (const clone of clones) expectSame(await contentOf(clone!, MIB, MIB), Buffer.alloc(MIB, 'a'));
+});
+
+test('the clone of an image that is reached by a symbolic link lies beside the image', async () => {
+  const path = writeImage({ content: Buffer.alloc(64 * KIB, 'a') });
+  const link = join(scratchFolder(), 'link');
+  symlinkSync(path, link);
+  let clonePath = '';
+  const clone = async (fd: number) => {
+    clonePath = readlinkSync(`/proc/self/fd/${fd}`);
+    return -EXDEV;
+  };
+  expect(await cloneImage(link, 64 * KIB, { posix: { ...native, clone }, log: silentLog })).toBeUndefined();
+  expect(dirname(clonePath)).toBe(dirname(path));
+});
+
+test.each(['tmpfs', 'disk'] as const)('on %s there is no clone, and the log knows why', async (place) => {
+  const path = writeImage({ place, content: Buffer.alloc(64 * KIB, 'a') });
+  const { log, lines } = keepLog();
+  expect(await cloneImage(path, 64 * KIB, { posix: native, log })).toBeUndefined();
+  expect(lines).toMatchObject([{ level: 'debug', fields: { image: path, cause: 'EOPNOTSUPP, FICLONE' } }]);
+});
+
+test('without native calls there is no clone', async () => {
+  expect(await cloneImage(writeImage({ content: MIB }), MIB, { posix: undefined, log: silentLog })).toBeUndefined();
+});
