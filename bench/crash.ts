@@ -63,10 +63,13 @@ export async function measureCrashes(run: BenchRun, parent: string): Promise<Cra
 }
 
 async function killWhileWriting(run: BenchRun, server: RunningServer, job: FioJob, folder: string): Promise<void> {
-  const { signal, options } = run;
+  const { options } = run;
+  const over = new AbortController();
+  const signal = AbortSignal.any([run.signal, over.signal]);
   const work = runFio({ ...job, seconds: 10 * WORKING_SECONDS }, { folder, signal, pin: options.pin }).catch(() => {});
   await delay(WORKING_SECONDS * 1000);
   await server.program!.kill();
+  over.abort();
   await work;
 }
 

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 
 const STOP_SECONDS = 10;
+/** Of what a program writes, so much is kept: fio complains without end once its server is gone. */
+const KEPT_CHARACTERS = 16 * 1024 * 1024;
 
 export type CommandLine = readonly [program: string, ...args: string[]];
 
@@ -11,7 +13,7 @@ export function onCore(core: number, commandLine: CommandLine): CommandLine {
 
 /** A program that runs beside the bench. Whoever starts one disposes of it; an aborted `signal` ends it as well. */
 export class Program implements AsyncDisposable {
-  /** What it wrote so far, on both outputs. */
+  /** What it wrote last, on both outputs. */
   output = '';
   private readonly command: string;
   private readonly child: ChildProcess;
@@ -21,7 +23,9 @@ export class Program implements AsyncDisposable {
     this.command = command;
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.output = (this.output + text).slice(-KEPT_CHARACTERS);
+      });
     }
     this.child = child;
     this.exited = new Promise((resolve, reject) => child.once('error', reject).once('exit', resolve));

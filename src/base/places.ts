@@ -11,3 +11,8 @@ export function defaultStateDirectory(env: NodeJS.ProcessEnv = process.env, uid 
 export function controlSocketIn(stateDirectory: string): string {
   return join(stateDirectory, 'control.sock');
 }
+
+/** Where such a server keeps the old data that views of backups still need, unless it is told. */
+export function scratchDirectoryIn(stateDirectory: string): string {
+  return join(stateDirectory, 'scratch');
+}

@@ -14,6 +14,7 @@ export type BitmapOperation =
   | 'create-successor'
   | 'abdicate'
   | 'reclaim'
+  | 'backup'
   | 'shrink';
 
 /**
@@ -30,6 +31,8 @@ export const refusedBy: Record<BitmapOperation, readonly Obstacle[]> = {
   'create-successor': ['successor', 'busy', 'inconsistent'],
   abdicate: ['no-successor'],
   reclaim: ['no-successor'],
+  // A backup begins an inconsistent one anew.
+  backup: ['busy'],
   shrink: ['busy'],
 };
 
@@ -46,7 +49,7 @@ const refusals: Record<Obstacle, Refusal> = {
       operation === 'create-successor'
         ? 'Cannot create a successor for a bitmap that is in-use by an operation'
         : `Bitmap '${name}' is currently in use by another operation and cannot be used`,
-    hint: 'wait until that operation has ended',
+    hint: 'wait until that operation has ended; tidemark backup list shows backups under way',
   },
   inconsistent: {
     code: 'BITMAP_INCONSISTENT',

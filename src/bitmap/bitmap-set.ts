@@ -3,7 +3,7 @@ import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
 import type { ChangeRecorder } from './change-recorder.js';
-import { DirtyBitmap } from './dirty-bitmap.js';
+import { type BitmapBase, DirtyBitmap } from './dirty-bitmap.js';
 
 export interface NewBitmap {
   readonly name: string;
@@ -12,6 +12,8 @@ export interface NewBitmap {
   /** Made without recording. */
   readonly disabled?: boolean;
   readonly persistent?: boolean;
+  /** Made by a backup that is under way. */
+  readonly provisional?: boolean;
 }
 
 /** What is kept of a bitmap between two runs; `bits` and `successor` are the numbers of its arrays. */
@@ -19,6 +21,9 @@ export interface StoredState {
   readonly granularityBytes: number;
   readonly enabled: boolean;
   readonly inconsistent?: string;
+  readonly base?: BitmapBase;
+  /** Made by a backup that is under way. */
+  readonly provisional?: true;
   readonly bits: number;
   readonly successor?: number;
 }
@@ -89,7 +94,9 @@ export class BitmapSet implements ChangeRecorder {
   }
 
   /** @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
-  add({ name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false }: NewBitmap): Undo {
+  add(wanted: NewBitmap): Undo {
+    const { name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false } = wanted;
+    const { provisional } = wanted;
     checkName(name);
     if (this.bitmaps.has(name)) {
       throw new CodedError(
@@ -100,15 +107,15 @@ export class BitmapSet implements ChangeRecorder {
     }
     checkGranularity(granularityBytes, this.diskBytes);
     const { diskBytes } = this;
-    const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: !disabled, persistent });
+    const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: !disabled, persistent, provisional });
     this.bitmaps.set(name, bitmap);
     return this.changed(() => this.drop(bitmap));
   }
 
   /** Adds a persistent bitmap as it was stored; `load` fills an array by its number. */
   restore(name: string, stored: StoredState, load: (array: BitArray, number: number) => void): void {
-    const { granularityBytes, enabled, inconsistent, bits, successor } = stored;
-    const bitmap = new DirtyBitmap({ name, diskBytes: this.diskBytes, granularityBytes, enabled, persistent: true });
+    const { inconsistent, bits, successor } = stored;
+    const bitmap = new DirtyBitmap({ ...stored, name, diskBytes: this.diskBytes, persistent: true });
     load(bitmap.arrays.bits, bits);
     if (successor !== undefined) {
       bitmap.createSuccessor();
@@ -131,16 +138,26 @@ export class BitmapSet implements ChangeRecorder {
     });
   }
 
+  /** Removes a bitmap that was made by a backup which did not succeed, frozen as it is. */
+  withdraw(name: string): Undo {
+    const undo = this.get(name).busy ? this.reclaim(name) : () => {};
+    const undoRemove = this.remove(name);
+    return () => {
+      undoRemove();
+      undo();
+    };
+  }
+
   clear(name: string): Undo {
     return this.changed(this.get(name).clear());
   }
 
   enable(name: string): Undo {
-    return this.switchTo(name, true);
+    return this.changed(this.get(name).enable());
   }
 
   disable(name: string): Undo {
-    return this.switchTo(name, false);
+    return this.changed(this.get(name).disable());
   }
 
   /** Marks in `target` whatever the sources, of this disk or another of the same size, have dirty. */
@@ -161,8 +178,9 @@ export class BitmapSet implements ChangeRecorder {
     return this.changed(this.get(name).createSuccessor());
   }
 
-  abdicate(name: string): Undo {
-    return this.changed(this.get(name).abdicate());
+  /** @throws CodedError BITMAP_NO_SUCCESSOR */
+  abdicate(name: string, backup: string): Undo {
+    return this.changed(this.get(name).abdicate(backup));
   }
 
   reclaim(name: string): Undo {
@@ -186,14 +204,6 @@ export class BitmapSet implements ChangeRecorder {
     for (const bitmap of this.list()) bitmap.resize(diskBytes);
     this.diskBytes = diskBytes;
     this.refresh();
-  }
-
-  private switchTo(name: string, enabled: boolean): Undo {
-    const bitmap = this.get(name);
-    const was = bitmap.recording;
-    const set = (on: boolean) => (on ? bitmap.enable() : bitmap.disable());
-    set(enabled);
-    return this.changed(() => set(was));
   }
 
   private drop(bitmap: DirtyBitmap): void {

@@ -6,12 +6,21 @@ import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from './bi
 /** Status of an extent that was written since the bitmap's base. */
 export const DIRTY = 1;
 
+/**
+ * What a bitmap counts from: the committed backup that `backup` names, or nothing that a backup has. `none` says why:
+ * it is new, or what was done to it since has broken the chain.
+ */
+export type BitmapBase = { readonly backup: string } | { readonly none: 'new' | 'cleared' | 'merged' | 'disabled' };
+
 export interface DirtyBitmapOptions {
   readonly name: string;
   readonly diskBytes: number;
   readonly granularityBytes: number;
   readonly enabled: boolean;
   readonly persistent: boolean;
+  readonly base?: BitmapBase | undefined;
+  /** Made by a backup that is under way; it goes again with that. */
+  readonly provisional?: boolean | undefined;
 }
 
 /**
@@ -35,13 +44,18 @@ export class DirtyBitmap {
   /** Holds for the bitmap and its successor alike, for it cannot be changed while there are both. */
   private enabled: boolean;
   private inconsistency: string | undefined;
+  private countsFrom: BitmapBase;
+  private madeByBackup: boolean;
 
-  constructor({ name, diskBytes, granularityBytes, enabled, persistent }: DirtyBitmapOptions) {
+  constructor(options: DirtyBitmapOptions) {
+    const { name, diskBytes, granularityBytes, enabled, persistent } = options;
     this.name = name;
     this.granularityBytes = granularityBytes;
     this.persistent = persistent;
     this.disk = diskBytes;
     this.enabled = enabled;
+    this.countsFrom = options.base ?? { none: 'new' };
+    this.madeByBackup = options.provisional ?? false;
     this.bits = this.emptyBits();
   }
 
@@ -63,6 +77,15 @@ export class DirtyBitmap {
   /** Why it cannot be trusted; undefined when it can. */
   get inconsistent(): string | undefined {
     return this.inconsistency;
+  }
+
+  get base(): BitmapBase {
+    return this.countsFrom;
+  }
+
+  /** It was made by a backup that is under way. */
+  get provisional(): boolean {
+    return this.madeByBackup;
   }
 
   /** Bytes that it calls dirty; the last granule counts as far as the disk goes. */
@@ -109,20 +132,32 @@ export class DirtyBitmap {
     return { bits: this.bits, successor: this.successor };
   }
 
-  enable(): void {
+  /** Returns what takes it back. */
+  enable(): () => void {
     this.check('enable');
+    const before = this.enabled;
     this.enabled = true;
+    return () => {
+      this.enabled = before;
+    };
   }
 
-  disable(): void {
+  /** What is written from now on is missing, so no base fits any more. Returns what takes it back. */
+  disable(): () => void {
     this.check('disable');
+    const before = { enabled: this.enabled, base: this.countsFrom };
     this.enabled = false;
+    this.countsFrom = { none: 'disabled' };
+    return () => {
+      this.enabled = before.enabled;
+      this.countsFrom = before.base;
+    };
   }
 
   /** Makes every granule clean. Returns what brings the bits back. */
   clear(): () => void {
     this.check('clear');
-    return this.replaceBits(this.emptyBits());
+    return this.replaceBits(this.emptyBits(), undefined, { none: 'cleared' });
   }
 
   /** Marks whatever the sources have dirty, all or nothing. Returns what brings the bits back. */
@@ -133,7 +168,7 @@ export class DirtyBitmap {
     for (const source of sources) {
       source.eachDirtyRange((offset, length) => markRange(merged, this.granularityBytes, offset, length));
     }
-    return this.replaceBits(merged);
+    return this.replaceBits(merged, undefined, { none: 'merged' });
   }
 
   /** Freezes the bitmap; its successor records from now on, if the bitmap did. Returns what takes it back. */
@@ -142,10 +177,19 @@ export class DirtyBitmap {
     return this.replaceBits(this.bits, this.emptyBits());
   }
 
-  /** The operation succeeded: what the successor has recorded is all that is dirty. Returns what takes it back. */
-  abdicate(): () => void {
+  /**
+   * The operation succeeded: what the successor has recorded is all that is dirty since then, and `backup` is the base.
+   * Returns what takes it back.
+   */
+  abdicate(backup: string): () => void {
     this.check('abdicate');
-    return this.replaceBits(this.successor!);
+    const { madeByBackup } = this;
+    const undo = this.replaceBits(this.successor!, undefined, { backup });
+    this.madeByBackup = false;
+    return () => {
+      undo();
+      this.madeByBackup = madeByBackup;
+    };
   }
 
   /** The operation failed: everything recorded before and since is dirty. Returns what takes it back. */
@@ -191,13 +235,15 @@ export class DirtyBitmap {
     return new BitArray(this.granules());
   }
 
-  private replaceBits(bits: BitArray, successor?: BitArray): () => void {
-    const before = this.arrays;
+  private replaceBits(bits: BitArray, successor?: BitArray, base = this.countsFrom): () => void {
+    const before = { ...this.arrays, base: this.countsFrom };
     this.bits = bits;
     this.successor = successor;
+    this.countsFrom = base;
     return () => {
       this.bits = before.bits;
       this.successor = before.successor;
+      this.countsFrom = before.base;
     };
   }
 

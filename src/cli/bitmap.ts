@@ -61,7 +61,7 @@ function addChanges(group: Command): void {
 
   withCommonOptions(group.command('remove <EXPORT> <NAME>').description('forget a bitmap')).action(
     async (exportName: string, name: string, options: CommonOptions) => {
-      await controlClient(options).delete('exports', exportName, 'bitmaps', name);
+      await controlClient(options).delete(['exports', exportName, 'bitmaps', name]);
       print(options, { removed: name }, () => `removed ${name}`);
     },
   );
@@ -128,6 +128,7 @@ function describe(bitmap: Described): string {
     `disk         ${formatSize(sizeBytes)} (${sizeBytes} bytes)`,
     `dirty        ${formatSize(dirtyBytes)} (${dirtyBytes} bytes), ${percent(bitmap)} %`,
     `state        ${stateOf(bitmap)}`,
+    `base         ${bitmap.base ?? 'none'}`,
     ...(inconsistentReason === undefined ? [] : [`reason       ${inconsistentReason}`]),
   ].join('\n');
 }

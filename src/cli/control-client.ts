@@ -31,17 +31,22 @@ export class ControlClient {
     return this.call('POST', path, body);
   }
 
-  delete(...path: string[]): Promise<void> {
-    return this.call('DELETE', path);
+  delete(path: readonly string[], query: Readonly<Record<string, string>> = {}): Promise<void> {
+    return this.call('DELETE', path, undefined, query);
   }
 
   /** @throws CodedError, the server's or NO_SERVER */
-  private async call<Answer>(method: Method, path: readonly string[], body?: object): Promise<Answer> {
+  private async call<Answer>(
+    method: Method,
+    path: readonly string[],
+    body?: object,
+    query: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
     const { socketPath } = this;
     const client = new Client('http://tidemark', { socketPath, headersTimeout: 0, bodyTimeout: 0 });
     try {
       const json = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
-      const request = { method, path: `/v1/${path.map(encodeURIComponent).join('/')}`, ...json };
+      const request = { method, path: `/v1/${path.map(encodeURIComponent).join('/')}`, query, ...json };
       const { statusCode, text } = await ask(client, request).catch((error: NodeJS.ErrnoException) => {
         throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);
       });

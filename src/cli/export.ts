@@ -38,12 +38,12 @@ export function addExportCommands(program: Command): void {
       print(options, added, ({ name }) => `serving ${name}`);
     });
 
-  withCommonOptions(
-    group.command('remove <NAME>').description('serve a disk no longer; its bitmaps stay stored'),
-  ).action(async (name: string, options: CommonOptions) => {
-    await controlClient(options).delete('exports', name);
-    print(options, { removed: name }, () => `no longer serving ${name}`);
-  });
+  withCommonOptions(group.command('remove <NAME>').description('serve a disk no longer; its bitmaps stay stored'))
+    .option('--force', 'abort the backups that are under way on it')
+    .action(async (name: string, options: CommonOptions & { force?: boolean }) => {
+      await controlClient(options).delete(['exports', name], options.force ? { force: 'true' } : {});
+      print(options, { removed: name }, () => `no longer serving ${name}`);
+    });
 
   withCommonOptions(group.command('resize').description('serve another size of a disk'))
     .argument('<NAME>')

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import { NbdClientError, NbdUriError } from '../client/errors.js';
+import { addBackupCommands } from './backup.js';
 import { addBitmapCommands } from './bitmap.js';
 import { addExportCommands } from './export.js';
 import { addMapCommand } from './map-command.js';
@@ -36,6 +37,7 @@ function buildProgram(): Command {
   addServeCommand(program);
   addExportCommands(program);
   addBitmapCommands(program);
+  addBackupCommands(program);
   addMapCommand(program);
   addStateCommands(program);
   return program;

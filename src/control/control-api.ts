@@ -7,6 +7,7 @@ import type { AnswersDue } from './answers-due.js';
 import type { ControlHost } from './control-host.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing } from './refuse-when-closing.js';
+import { backupRoutes } from './routes/backups.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
 import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
@@ -59,7 +60,15 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
   refuseWhenClosing(api as unknown as FastifyInstance);
   if (admit) api.addHook('onRequest', admit);
   if (answersDue) api.addHook('preHandler', answersDue.watch);
-  for (const routes of [serverRoutes, exportRoutes, bitmapRoutes, transactionRoutes, eventRoutes, metricsRoutes]) {
+  for (const routes of [
+    serverRoutes,
+    exportRoutes,
+    bitmapRoutes,
+    transactionRoutes,
+    backupRoutes,
+    eventRoutes,
+    metricsRoutes,
+  ]) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));
   }
   api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger());

@@ -1,4 +1,5 @@
 import type { Static } from '@fastify/type-provider-typebox';
+import { baseOf } from '../backup/chain.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { Bitmap, ExportDescription } from './schemas.js';
@@ -16,6 +17,7 @@ export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<type
     persistent,
     inconsistent: inconsistent !== undefined,
     ...(inconsistent === undefined ? {} : { inconsistentReason: inconsistent }),
+    base: baseOf(bitmap),
   };
 }
 

@@ -1,20 +1,24 @@
 import { EventEmitter } from 'node:events';
+import type { BackupEvent } from '../backup/backups.js';
 
-/** What happened to an export or its bitmaps, for whoever follows `GET /v1/events`. */
-export interface ServerEvent {
+/** What happened to an export or its bitmaps. */
+interface ExportEvent {
   readonly type: `export-${'added' | 'removed' | 'resized'}` | 'bitmaps-changed';
   readonly export: string;
-  /** ISO 8601. */
-  readonly at: string;
   /** What was done to the bitmaps. */
   readonly actions?: readonly { readonly type: string; readonly bitmap: string }[];
 }
+
+export type Happening = ExportEvent | BackupEvent;
+
+/** What happened, for whoever follows `GET /v1/events`; `at` in ISO 8601. */
+export type ServerEvent = Happening & { readonly at: string };
 
 /** Tells its followers each event as it happens; keeps none. */
 export class EventFeed {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
 
-  publish(event: Omit<ServerEvent, 'at'>): void {
+  publish(event: Happening): void {
     this.emitter.emit('event', { ...event, at: new Date().toISOString() } satisfies ServerEvent);
   }
 

@@ -19,7 +19,7 @@ export async function runActions(host: ControlHost, actions: readonly Action[]):
       throw new FailedStep(index, error);
     }
   });
-  const held = await changeAtOneInstant(involved, () => applySteps(steps));
+  const held = await changeAtOneInstant(involved, { apply: () => applySteps(steps) });
   for (const { name } of involved) publish(host, name, actions);
   return held;
 }

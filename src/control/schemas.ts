@@ -1,4 +1,5 @@
 import { type Static, type TSchema, Type } from '@fastify/type-provider-typebox';
+import { abortReasons } from '../backup/backup-record.js';
 import { errorCatalogue } from '../base/coded-error.js';
 
 /** The shapes of the control API, each once: they validate, type and document. Sizes and offsets are bytes. */
@@ -38,6 +39,7 @@ export const Bitmap = Type.Object({
   persistent: Type.Boolean({ description: 'Outlives the server' }),
   inconsistent: Type.Boolean({ description: 'Cannot be trusted; remove it and add it anew' }),
   inconsistentReason: Type.Optional(Type.String()),
+  base: Type.Union([Type.String(), Type.Null()], { description: 'The committed backup that its bits count from' }),
 });
 
 const Connection = Type.Object({
@@ -138,6 +140,92 @@ export const HeldWrites = Type.Object(
   },
   { description: 'How long clients waited: the writes that came while the change was made' },
 );
+
+const onScratchFull = Type.Union([Type.Literal('fail-view'), Type.Literal('fail-writer')], {
+  description:
+    'When old data finds no room: the backup is aborted (fail-view, when not given), or the write is refused',
+});
+const ttlSeconds = Type.Integer({
+  minimum: 1,
+  maximum: 30 * 24 * 3600,
+  description: 'How long it may go on without a read of a view, or a renewal; 7200 when not given',
+});
+
+export const NewBackup = Type.Object(
+  {
+    exports: Type.Array(Type.String(), {
+      minItems: 1,
+      maxItems: 256,
+      description: 'All of them are cut at one instant',
+    }),
+    bitmap: Type.String({ description: 'Of each export; made, at that instant, where it is missing' }),
+    since: Type.Optional(Type.String({ description: 'The backup to build on; refused when it is not the base' })),
+    full: Type.Optional(Type.Boolean({ description: 'Everything is to be read, whatever the bitmap says' })),
+    ttlSeconds: Type.Optional(ttlSeconds),
+    scratchLimitBytes: Type.Optional(Bytes('Old data that is kept for the views at most')),
+    onScratchFull: Type.Optional(onScratchFull),
+  },
+  strict,
+);
+
+export const Renewal = Type.Object({ ttlSeconds: Type.Optional(ttlSeconds) }, strict);
+
+export const Release = Type.Object(
+  {
+    export: Type.String(),
+    offset: Bytes('Where the range begins'),
+    length: Bytes('Its length; whole granules in it are released'),
+  },
+  strict,
+);
+
+const BackupPart = Type.Object({
+  export: Type.String(),
+  view: Type.String({ description: 'The name of the view, as an NBD export' }),
+  uri: Type.String({ description: 'The NBD URI of the view' }),
+  context: Type.String({ description: 'The metadata context of the view that says what is dirty' }),
+  mode: Type.Union([Type.Literal('full'), Type.Literal('incremental')]),
+  fullReason: Type.Optional(
+    Type.Object(
+      {
+        code: Type.Union([
+          Type.Literal('no-such-bitmap'),
+          Type.Literal('inconsistent'),
+          Type.Literal('no-base'),
+          Type.Literal('base-mismatch'),
+          Type.Literal('asked-for'),
+        ]),
+        detail: Type.String(),
+      },
+      { description: 'Why everything has to be read' },
+    ),
+  ),
+  base: Type.Union([Type.String(), Type.Null()], { description: 'The backup that the changes count from' }),
+  sizeBytes: Bytes('Size of the view'),
+  granularityBytes: Bytes('Bytes that one bit of the bitmap stands for'),
+  dirtyBytes: Bytes('What the context calls dirty'),
+  estimatedReadBytes: Bytes('What is to be read: the dirty bytes, or when full about what is allocated'),
+});
+
+export const Backup = Type.Object({
+  id: Type.String(),
+  bitmap: Type.String(),
+  state: Type.Union([Type.Literal('active'), Type.Literal('committed'), Type.Literal('aborted')]),
+  startedAt: Type.String(),
+  ttlSeconds: Type.Integer(),
+  expiresAt: Type.Optional(Type.String({ description: 'When its lease ends, while it is active' })),
+  endedAt: Type.Optional(Type.String()),
+  endReason: Type.Optional(Type.Enum([...abortReasons], { description: 'Why it was aborted' })),
+  endDetail: Type.Optional(Type.String()),
+  onScratchFull,
+  scratch: Type.Object({
+    usedBytes: Bytes('Old data kept for the views now'),
+    limitBytes: Type.Optional(Bytes('What it may be at most')),
+  }),
+  exports: Type.Array(BackupPart),
+});
+
+export const BegunBackup = Type.Object({ ...Backup.properties, heldWrites: HeldWrites });
 
 export const Extents = Type.Object({
   export: Type.String(),

@@ -1,5 +1,5 @@
 import type { Undo } from '../bitmap/bitmap-set.js';
-import { changeDurably } from '../bitmap/store/change-durably.js';
+import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
 import type { Export } from './export.js';
 
 /** How long writes were held back, for those that came meanwhile; times in milliseconds. */
@@ -10,14 +10,25 @@ export interface HeldWrites {
   readonly maxMilliseconds: number;
 }
 
+export interface InstantChange {
+  /** Makes the change, without waiting. Returns what takes it back. */
+  readonly apply: () => Undo;
+  /** What the store is to hold from then on, besides the bitmaps; asked for once the change is made. */
+  readonly records?: () => readonly RecordChange[];
+  /** Called before, when nothing changes on the disks any more; while it takes its time, writes wait. */
+  readonly prepare?: () => Promise<void>;
+  /** The change calls nothing clean that was written since the last flush, so none is needed. */
+  readonly cleansNothing?: boolean;
+}
+
 /**
  * Changes bitmaps of some exports at one instant: every write is wholly before it or wholly after, on all of them. In
  * order: flush, so that the next one is short; hold back new writes and wait for those in flight; flush again, so
  * that no power loss brings back old data under a granule that is clean then; change, durably; let the writes go on.
- * When `change` throws, or cannot be stored, nothing has happened. @throws what `change` throws; CodedError
+ * When the change throws, or cannot be stored, nothing has happened. @throws what it throws; CodedError
  * FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
-export async function changeAtOneInstant(exports: Iterable<Export>, change: () => Undo): Promise<HeldWrites> {
+export async function changeAtOneInstant(exports: Iterable<Export>, change: InstantChange): Promise<HeldWrites> {
   // Always in the same order, so that two changes never wait for each other.
   const inOrder = [...new Set(exports)].sort((a, b) => (a.name < b.name ? -1 : 1));
   return passAll(inOrder, 0, () => cut(inOrder, change));
@@ -28,23 +39,23 @@ function passAll<T>(exports: readonly Export[], from: number, work: () => Promis
   return next ? next.cuts.pass(() => passAll(exports, from + 1, work)) : work();
 }
 
-async function cut(exports: readonly Export[], change: () => Undo): Promise<HeldWrites> {
+async function cut(exports: readonly Export[], change: InstantChange): Promise<HeldWrites> {
   for (const served of exports) served.assertServed();
   const durable = exports.flatMap(({ persistence }) => persistence ?? []);
-  const flush = () => Promise.all(exports.map((served) => served.persistence && served.flush()));
+  const flush = async () => {
+    if (change.cleansNothing) return;
+    await Promise.all(exports.map((served) => served.persistence && served.flush()));
+  };
   await flush();
   await Promise.all(exports.map(({ device }) => device.quiesce()));
   let waits: number[] = [];
   try {
     await flush();
+    await change.prepare?.();
     const [first] = durable;
-    if (first) {
-      await changeDurably(
-        durable.map(({ intents }) => intents),
-        first.store,
-        change,
-      );
-    } else change();
+    const logs = durable.map(({ intents }) => intents);
+    if (first) await changeDurably(logs, first.store, change.apply, change.records);
+    else change.apply();
   } finally {
     waits = exports.flatMap(({ device }) => device.resume());
   }

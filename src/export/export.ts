@@ -4,38 +4,24 @@ import { Turnstile } from '../base/turnstile.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { TrackingDevice } from '../bitmap/tracking-device.js';
-import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
+import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
+import type { BlockDevice } from '../storage/block-device.js';
 import { WriteGate } from '../storage/write-gate.js';
-import type { MetadataContext } from './metadata-context.js';
-import { AllocationContext, BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, DirtyBitmapContext } from './metadata-context.js';
-
-export type { BlockDevice };
-
-/** A client's hold on an export, as the export sees it. */
-export interface ExportConnection {
-  /** Finishes what is in flight, then closes the connection. Resolves when it is closed. */
-  drain(): Promise<void>;
-  describe(): ConnectionSummary;
-}
-
-/** What clients did with an export, since it is served. */
-export interface ExportCounters {
-  requests: number;
-  failedRequests: number;
-  bytesRead: number;
-  bytesWritten: number;
-}
-
-export interface ConnectionSummary extends Readonly<ExportCounters> {
-  readonly id: number;
-  readonly client: string;
-  readonly connectedAt: string;
-}
+import {
+  AllocationContext,
+  BASE_ALLOCATION,
+  DIRTY_BITMAP_PREFIX,
+  DirtyBitmapContext,
+  type MetadataContext,
+} from './metadata-context.js';
+import { ServedDisk } from './served-disk.js';
 
 /** A device that can follow its image to another size. */
 export interface Disk extends BlockDevice {
   /** @throws CodedError IMAGE_UNUSABLE */
   resize?(sizeBytes: number): Promise<void>;
+  /** Bytes that hold data, or may; undefined when it is not known. */
+  allocatedBytes?(): Promise<number | undefined>;
 }
 
 export interface ExportParts {
@@ -52,28 +38,27 @@ export interface ExportParts {
 }
 
 /**
- * A named disk served over NBD: the stack of devices that requests go through (gate, tracking, disk), its bitmaps, and
- * who is connected.
+ * A named disk served over NBD: the stack of devices that requests go through (gate, copy-before-write, tracking, disk),
+ * its bitmaps, and who is connected.
  */
-export class Export {
+export class Export extends ServedDisk {
   readonly name: string;
   readonly description: string;
   readonly path: string;
   readonly readOnly: boolean;
-  /** The top of the device stack. */
   readonly device: WriteGate;
+  /** The bottom of the stack. */
+  readonly disk: Disk;
+  /** Where the snapshots of backups attach. */
+  readonly copyBeforeWrite: CopyBeforeWrite;
   readonly bitmaps: BitmapSet;
   readonly persistence: PersistentBitmaps | undefined;
-  readonly connections = new Set<ExportConnection>();
   /** Whoever stops the export for an instant passes here, one at a time. */
   readonly cuts = new Turnstile(1);
-  private readonly disk: Disk;
   private readonly allocation: AllocationContext;
-  /** What connections that are gone have done. */
-  private readonly past: ExportCounters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
-  private closing = false;
 
   constructor(parts: ExportParts) {
+    super();
     this.name = parts.name;
     this.description = parts.description;
     this.path = parts.path;
@@ -81,47 +66,27 @@ export class Export {
     this.disk = parts.disk;
     this.bitmaps = parts.bitmaps;
     this.persistence = parts.persistence;
-    this.device = new WriteGate(new TrackingDevice(parts.disk, parts.persistence?.intents ?? parts.bitmaps));
+    const tracking = new TrackingDevice(parts.disk, parts.persistence?.intents ?? parts.bitmaps);
+    this.copyBeforeWrite = new CopyBeforeWrite(tracking);
+    this.device = new WriteGate(this.copyBeforeWrite);
     this.allocation = new AllocationContext(this.device);
   }
 
-  get sizeBytes(): number {
-    return this.device.sizeBytes;
-  }
-
-  get capabilities(): DeviceCapabilities {
-    return this.device.capabilities;
-  }
-
-  /** Every metadata context that a client may select now, `base:allocation` first. */
-  contexts(): MetadataContext[] {
+  override contexts(): MetadataContext[] {
     const usable = this.bitmaps.list().filter((bitmap) => bitmap.inconsistent === undefined);
     return [this.allocation, ...usable.map((bitmap) => new DirtyBitmapContext(bitmap))];
   }
 
-  /** The context of exactly that name; undefined when there is none. */
-  context(name: string): MetadataContext | undefined {
+  override context(name: string): MetadataContext | undefined {
     if (name === BASE_ALLOCATION) return this.allocation;
     if (!name.startsWith(DIRTY_BITMAP_PREFIX)) return undefined;
     const bitmap = this.bitmaps.find(name.slice(DIRTY_BITMAP_PREFIX.length));
     return bitmap && bitmap.inconsistent === undefined ? new DirtyBitmapContext(bitmap) : undefined;
   }
 
-  /** False once the export is being closed: the connection must not go on. */
-  attach(connection: ExportConnection): boolean {
-    if (this.closing) return false;
-    this.connections.add(connection);
-    return true;
-  }
-
-  detach(connection: ExportConnection): void {
-    if (this.connections.delete(connection)) addTo(this.past, connection.describe());
-  }
-
-  counters(): ExportCounters {
-    const total = { ...this.past };
-    for (const connection of this.connections) addTo(total, connection.describe());
-    return total;
+  /** Bytes that hold data, or may. */
+  async allocatedBytes(): Promise<number> {
+    return Math.min((await this.disk.allocatedBytes?.()) ?? this.sizeBytes, this.sizeBytes);
   }
 
   /** @throws CodedError EXPORT_NOT_FOUND once the export is being closed */
@@ -164,9 +129,9 @@ export class Export {
 
   /** Drains every connection, makes the data and the bitmaps durable, and releases the disk. */
   close(): Promise<void> {
-    this.closing = true;
+    this.leave();
     return this.cuts.pass(async () => {
-      await Promise.all([...this.connections].map((connection) => connection.drain()));
+      await this.drainConnections();
       try {
         await this.flush();
         await this.persistence?.close();
@@ -186,11 +151,4 @@ export class Export {
       );
     }
   }
-}
-
-function addTo(total: ExportCounters, more: ExportCounters): void {
-  total.requests += more.requests;
-  total.failedRequests += more.failedRequests;
-  total.bytesRead += more.bytesRead;
-  total.bytesWritten += more.bytesWritten;
 }

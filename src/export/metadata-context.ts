@@ -1,6 +1,6 @@
 import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
-import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import { DIRTY, type DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { BlockDevice } from '../storage/block-device.js';
 
 /** What a block-status request reports on, by its name on the wire. */
@@ -46,6 +46,36 @@ export class DirtyBitmapContext implements MetadataContext {
   async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
     if (this.bitmap.removed || this.bitmap.inconsistent !== undefined) return EIO;
     this.bitmap.extents(offset, length, list);
+    return OK;
+  }
+}
+
+/** The same of a bitmap that is frozen, for the view of the backup that froze it: what was written before the cut. */
+export class FrozenBitmapContext implements MetadataContext {
+  readonly name: string;
+
+  constructor(private readonly bitmap: DirtyBitmap) {
+    this.name = DIRTY_BITMAP_PREFIX + bitmap.name;
+  }
+
+  async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    // No longer frozen: the backup has ended, or the bitmap is inconsistent.
+    if (!this.bitmap.busy) return EIO;
+    this.bitmap.frozenExtents(offset, length, list);
+    return OK;
+  }
+}
+
+/** Calls everything dirty: whoever has no base needs all of it. */
+export class FullContext implements MetadataContext {
+  readonly name: string;
+
+  constructor(bitmap: string) {
+    this.name = DIRTY_BITMAP_PREFIX + bitmap;
+  }
+
+  async status(_offset: number, length: number, list: ExtentList): Promise<Errno> {
+    list.add(length, DIRTY);
     return OK;
   }
 }

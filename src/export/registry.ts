@@ -1,13 +1,16 @@
 import { CodedError } from '../base/coded-error.js';
 import type { Export } from './export.js';
 import type { ExportSpec } from './export-spec.js';
+import type { ServedDisk } from './served-disk.js';
+import type { View } from './view.js';
 
 /** Makes an export from its description, the device stack included. */
 export type OpenExport = (spec: ExportSpec) => Promise<Export>;
 
-/** The exports that are served, by name, in the order they were added. */
+/** The exports that are served, by name, in the order they were added, and the views that backups have of them. */
 export class ExportRegistry {
   private readonly exports = new Map<string, Export>();
+  private readonly views = new Map<string, View>();
   /** Names being opened or closed: taken, but not to be found. */
   private readonly reserved = new Set<string>();
   private readonly underWay = new Set<Promise<unknown>>();
@@ -18,10 +21,15 @@ export class ExportRegistry {
     return [...this.exports.values()];
   }
 
+  /** What a client can connect to: the exports, then the views. */
+  listServed(): ServedDisk[] {
+    return [...this.exports.values(), ...this.views.values()];
+  }
+
   /** As a client names it: the empty name is the default export, which is the only one there is. */
-  find(name: string): Export | undefined {
+  find(name: string): ServedDisk | undefined {
     if (name === '' && this.exports.size === 1) return this.list()[0];
-    return this.exports.get(name);
+    return this.exports.get(name) ?? this.views.get(name);
   }
 
   /** @throws CodedError EXPORT_NOT_FOUND */
@@ -53,6 +61,16 @@ export class ExportRegistry {
     await this.whileReserved(name, () => leaving.close());
   }
 
+  addView(view: View): void {
+    this.views.set(view.name, view);
+  }
+
+  /** Takes the view from new clients at once, and drains the present ones. */
+  async removeView(view: View): Promise<void> {
+    this.views.delete(view.name);
+    await view.close();
+  }
+
   /** Finishes what was begun, whose failures are those of its callers, and closes every export, side by side. */
   async close(): Promise<void> {
     await Promise.allSettled(this.underWay);
@@ -60,7 +78,7 @@ export class ExportRegistry {
   }
 
   private reserve(name: string): void {
-    if (this.exports.has(name) || this.reserved.has(name)) {
+    if (this.exports.has(name) || this.views.has(name) || this.reserved.has(name)) {
       throw new CodedError(
         'EXPORT_EXISTS',
         `there is already an export "${name}"`,

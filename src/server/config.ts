@@ -1,6 +1,6 @@
 import { CodedError } from '../base/coded-error.js';
 import { isLoopback } from '../base/loopback.js';
-import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
+import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
 import type { ExportSpec } from '../export/export-spec.js';
@@ -14,6 +14,7 @@ export interface ServerConfig {
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
   readonly stateDirectory: string;
+  readonly scratchDirectory: string;
   readonly controlPath: string;
   readonly http: HostPort | undefined;
   readonly httpTokenFile: string | undefined;
@@ -60,6 +61,7 @@ export function resolveConfig(
     listen: listen.length > 0 || unixPath !== undefined ? listen : [DEFAULT_LISTEN],
     unixPath,
     stateDirectory,
+    scratchDirectory: last('scratch') ?? scratchDirectoryIn(stateDirectory),
     controlPath: last('control') ?? controlSocketIn(stateDirectory),
     http: last('http'),
     httpTokenFile: last('http-token-file'),

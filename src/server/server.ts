@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
+import { Backups } from '../backup/backups.js';
+import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
@@ -16,7 +18,8 @@ import { openExport } from './open-export.js';
 import { StateDirectory } from './state-directory.js';
 import { clearSocketPath, listenError } from './unix-socket.js';
 
-const COOLING_CLOCK_MILLISECONDS = 1000;
+/** Regions cool, and leases end, by this clock. */
+const CLOCK_MILLISECONDS = 1000;
 
 /** A running tidemark: its exports, the addresses it listens on, and its control API. */
 export class TidemarkServer {
@@ -69,9 +72,10 @@ export class TidemarkServer {
     cleanup.defer(() => this.exports.close());
     for (const spec of config.exports) await this.exports.add(spec);
     await this.state?.store.unmap();
-    this.startCooling();
+    const backups = await this.openBackups();
+    this.startClock(backups);
     await this.listen();
-    await this.openControl();
+    await this.openControl(backups);
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
   }
 
@@ -83,10 +87,20 @@ export class TidemarkServer {
     if (!persistence.transient) this.state = state;
   }
 
-  private startCooling(): void {
+  private async openBackups(): Promise<Backups> {
+    const { exports, log, events, config } = this;
+    const scratch = new ScratchDirectory(config.scratchDirectory, { posix: loadPosix(), log });
+    const publish = events.publish.bind(events);
+    const backups = await Backups.open({ exports, store: this.state?.store, scratch, log, publish });
+    this.cleanup.defer(() => backups.close());
+    return backups;
+  }
+
+  private startClock(backups: Backups): void {
     const timer = setInterval(() => {
       for (const { persistence } of this.exports.list()) void persistence?.cool();
-    }, COOLING_CLOCK_MILLISECONDS);
+      void backups.tick();
+    }, CLOCK_MILLISECONDS);
     this.cleanup.defer(() => clearInterval(timer));
   }
 
@@ -103,11 +117,12 @@ export class TidemarkServer {
     }
   }
 
-  private async openControl(): Promise<void> {
+  private async openControl(backups: Backups): Promise<void> {
     const { controlPath, http, httpTokenFile } = this.config;
     const token = httpTokenFile === undefined ? undefined : await readToken(httpTokenFile);
     const host: ControlHost = {
       exports: this.exports,
+      backups,
       events: this.events,
       log: this.log,
       describeServer: () => this.facts(),

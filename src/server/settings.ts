@@ -70,6 +70,7 @@ export const settings = {
   },
   unix: path('PATH', 'serve NBD on this unix socket'),
   state: path('DIR', 'keep bitmaps in this directory'),
+  scratch: path('DIR', 'keep old data that views of backups still need in this directory'),
   control: path('PATH', 'take commands on this unix socket'),
   http: one<HostPort>('HOST:PORT', 'take commands on this TCP address too', 'HOST:PORT', parseHostPort),
   'http-token-file': path('FILE', 'demand the token in this file of commands that come over TCP'),

@@ -1,5 +1,5 @@
-import type { Export } from '../export/export.js';
 import type { MetadataContext } from '../export/metadata-context.js';
+import type { ServedDisk } from '../export/served-disk.js';
 import { MAX_PAYLOAD_BYTES, PREFERRED_BLOCK_BYTES, TransmissionFlag } from '../protocol/constants.js';
 
 /** A context that the client chose, with the id it has on this connection. */
@@ -10,7 +10,7 @@ export interface SelectedContext {
 
 /** What the handshake settles for the transmission phase. */
 export interface Agreement {
-  readonly export: Export;
+  readonly export: ServedDisk;
   readonly structuredReplies: boolean;
   /** The client asked for the block sizes, so it has to keep to them. */
   readonly enforceBlockSize: boolean;
@@ -20,7 +20,7 @@ export interface Agreement {
 export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES } as const;
 
 /** What an export can do, as the protocol document's transmission flags, for a client that agreed as it did. */
-export function transmissionFlags(served: Export, structuredReplies: boolean): number {
+export function transmissionFlags(served: ServedDisk, structuredReplies: boolean): number {
   const { trim, rotational } = served.capabilities;
   const flag = TransmissionFlag;
   let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE | flag.CAN_MULTI_CONN;

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Log } from '../base/log.js';
-import type { ConnectionSummary, ExportConnection } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
+import type { ClientConnection, ConnectionSummary } from '../export/served-disk.js';
 import type { Agreement } from './agreement.js';
 import type { BusyPoller } from './busy-poller.js';
 import { attachReader, type StreamReader } from './byte-stream.js';
@@ -31,7 +31,7 @@ let lastId = 0;
  * One client: handshake, then transmission, then the end. Events only put bytes or facts here; `advance` makes all the
  * progress that is possible, whatever it was that happened.
  */
-export class Connection implements StreamReader, ExportConnection {
+export class Connection implements StreamReader, ClientConnection {
   readonly id = ++lastId;
   /** Settles when the connection is closed and nothing of it is in flight. */
   readonly closed: Promise<void>;

@@ -98,7 +98,7 @@ export class Handshake {
     if (end - at < this.neededBytes) return at;
     const dataAt = at + headerBytes;
     this.outcome = handler(this.request(option, buffer.subarray(dataAt, dataAt + length)));
-    if (option === Option.LIST) this.optionsLeft += MAX_OPTIONS * this.exports.list().length;
+    if (option === Option.LIST) this.optionsLeft += MAX_OPTIONS * this.exports.listServed().length;
     if (this.outcome === undefined && --this.optionsLeft === 0) return this.close(at, 'sent too many options');
     return dataAt + length;
   }

@@ -1,6 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
-import type { BlockDevice } from '../export/export.js';
+import type { BlockDevice } from '../export/served-disk.js';
 import { CommandFlag, REPLY_FLAG_DONE, ReplyChunk } from '../protocol/constants.js';
 import {
   CHUNK_BYTES,

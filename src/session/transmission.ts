@@ -1,6 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { MIB } from '../base/units.js';
-import type { BlockDevice } from '../export/export.js';
+import type { BlockDevice } from '../export/served-disk.js';
 import { Command, CommandFlag, NbdError, REQUEST_MAGIC } from '../protocol/constants.js';
 import type { Cookie } from '../protocol/reply-codec.js';
 import {

@@ -12,6 +12,9 @@ import { growImage } from './image-size.js';
 import type { OpenFile } from './open-file.js';
 import { assertInside } from './range.js';
 
+/** Of `blocks` in stat(2). */
+const STAT_BLOCK_BYTES = 512;
+
 export interface FileDeviceParts {
   readonly path: string;
   readonly handle: FileHandle;
@@ -113,6 +116,13 @@ export class FileDevice implements BlockDevice {
     this.#assertReadable(offset, length);
     await this.#inFlight(this.#extents.append(offset, length, list));
     return OK;
+  }
+
+  /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */
+  async allocatedBytes(): Promise<number | undefined> {
+    assert(this.#open, 'the device is open');
+    const facts = await this.#inFlight(this.parts.handle.stat());
+    return facts.isFile() ? facts.blocks * STAT_BLOCK_BYTES : undefined;
   }
 
   /**

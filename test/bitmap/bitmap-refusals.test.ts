@@ -18,8 +18,9 @@ const perform: Record<BitmapOperation, (set: BitmapSet) => void> = {
   'merge-into': (set) => set.merge('a', [set.get('b')]),
   'merge-from': (set) => set.merge('b', [set.get('a')]),
   'create-successor': (set) => set.createSuccessor('a'),
-  abdicate: (set) => set.abdicate('a'),
+  abdicate: (set) => set.abdicate('a', 'backup'),
   reclaim: (set) => set.reclaim('a'),
+  backup: (set) => set.get('a').check('backup'),
   shrink: (set) => set.resize(MIB / 2),
 };
 

@@ -119,7 +119,8 @@ test('abdicating keeps only what was written since, reclaiming keeps all', () =>
     set.markDirty(0, 1);
     set.createSuccessor('a');
     set.markDirty(512 * KIB, 1);
-    set[end]('a');
+    if (end === 'abdicate') set.abdicate('a', 'backup');
+    else set.reclaim('a');
     set.markDirty(960 * KIB, 1);
     return set.get('a');
   };
@@ -143,7 +144,7 @@ test('a grown disk is dirty at its new end in every bitmap, disabled and frozen 
   set.createSuccessor('frozen');
   set.resize(2 * MIB);
   expect(set.list().map((bitmap) => bitmap.dirtyBytes)).toEqual([MIB, MIB, MIB]);
-  set.abdicate('frozen');
+  set.abdicate('frozen', 'backup');
   expect(set.get('frozen').dirtyBytes).toBe(MIB);
 });
 

@@ -263,7 +263,7 @@ const successor = fc.tuple(fc.constantFrom('create', 'abdicate', 'reclaim'), nam
       },
       (set) => {
         if (what === 'create') set.createSuccessor(target);
-        else if (what === 'abdicate') set.abdicate(target);
+        else if (what === 'abdicate') set.abdicate(target, 'backup');
         else set.reclaim(target);
       },
     ),

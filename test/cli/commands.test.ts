@@ -47,6 +47,7 @@ const nightly = {
   busy: false,
   persistent: true,
   inconsistent: false,
+  base: null,
 };
 
 describe('with --json every command prints one document', () => {
@@ -169,6 +170,7 @@ describe('for people', () => {
         'disk         8 MiB (8388608 bytes)',
         'dirty        64 KiB (65536 bytes), 0.8 %',
         'state        recording, persistent',
+        'base         none',
         '',
       ].join('\n'),
     );

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
-import type { ServerEvent } from '../../src/control/event-feed.js';
+import type { Happening } from '../../src/control/event-feed.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
@@ -16,6 +16,7 @@ const nightly = {
   busy: false,
   persistent: false,
   inconsistent: false,
+  base: null,
 };
 const disk = {
   name: 'disk',
@@ -31,7 +32,7 @@ const bitmapUrl = '/v1/exports/disk/bitmaps/nightly';
 async function serve(...served: MemoryExport[]) {
   const exports = await memoryRegistry(served.length > 0 ? served : [{ name: 'disk', bitmaps: ['nightly'] }]);
   const tested = await controlApiOver(exports);
-  const heard: Omit<ServerEvent, 'at'>[] = [];
+  const heard: Happening[] = [];
   tested.events.follow(({ at: _, ...event }) => heard.push(event));
   const write = (offset: number, length: number, name = 'disk') =>
     put(exports.get(name).device, offset, Buffer.alloc(length, 1));
@@ -275,7 +276,11 @@ describe('a transaction', () => {
       granularityBytes: 512,
       recording: false,
     });
-    expect(heard.map((event) => [event.export, event.actions?.map(({ bitmap }) => bitmap)])).toEqual([
+    expect(
+      heard.map(
+        (event) => event.type === 'bitmaps-changed' && [event.export, event.actions?.map(({ bitmap }) => bitmap)],
+      ),
+    ).toEqual([
       ['b', ['y', 'y']],
       ['disk', ['old', 'nightly', 'off', 'on', 'on']],
     ]);

@@ -2,18 +2,16 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { silentLog } from '../../src/base/log.js';
 import { ControlServer } from '../../src/control/control-server.js';
-import { EventFeed } from '../../src/control/event-feed.js';
 import { ExportRegistry, type OpenExport } from '../../src/export/registry.js';
-import { serverFacts } from '../support/control-api.js';
+import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 async function startControl(openExport: OpenExport, patienceMilliseconds?: number) {
   const path = join(scratchFolder(), 'control.sock');
   const exports = new ExportRegistry(openExport);
-  const host = { exports, events: new EventFeed(), log: silentLog, describeServer: () => serverFacts };
+  const host = await controlHostOver(exports);
   const control = new ControlServer(host, patienceMilliseconds);
   await control.listenUnix(path);
   onTestFinished(() => control.close());

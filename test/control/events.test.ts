@@ -1,10 +1,9 @@
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { silentLog } from '../../src/base/log.js';
 import { ControlServer } from '../../src/control/control-server.js';
 import { EventFeed } from '../../src/control/event-feed.js';
-import { serverFacts } from '../support/control-api.js';
+import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
@@ -23,7 +22,7 @@ async function startControl() {
       unfollow();
     };
   });
-  const control = new ControlServer({ exports, events, log: silentLog, describeServer: () => serverFacts });
+  const control = new ControlServer({ ...(await controlHostOver(exports)), events });
   await control.listenUnix(path);
   onTestFinished(() => control.close());
   return { path, events, control, followers: () => followers };

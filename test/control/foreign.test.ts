@@ -1,10 +1,8 @@
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { silentLog } from '../../src/base/log.js';
 import { ControlServer } from '../../src/control/control-server.js';
-import { EventFeed } from '../../src/control/event-feed.js';
-import { serverFacts } from '../support/control-api.js';
+import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
@@ -14,7 +12,7 @@ type Place = { readonly socketPath: string } | { readonly host: string; readonly
 /** A server of the disk "disk" on a loopback address and on a unix socket. */
 async function startControl(token?: string) {
   const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
-  const host = { exports, events: new EventFeed(), log: silentLog, describeServer: () => serverFacts };
+  const host = await controlHostOver(exports);
   const control = new ControlServer(host);
   onTestFinished(() => control.close());
   const socketPath = join(scratchFolder(), 'control.sock');

@@ -252,7 +252,7 @@ describe('what cannot be done', () => {
     const { ask } = await serve();
     expectProblem(await ask(method, `/v1/exports/disk/bitmaps/busy${path}`, body), 'BITMAP_BUSY', {
       detail: "Bitmap 'busy' is currently in use by another operation and cannot be used",
-      hint: 'wait until that operation has ended',
+      hint: 'wait until that operation has ended; tidemark backup list shows backups under way',
     });
   });
 

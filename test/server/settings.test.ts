@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
+import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../../src/base/places.js';
 import { GIB, MIB } from '../../src/base/units.js';
 import { resolveConfig, type ServerConfig } from '../../src/server/config.js';
 import { parseConfigFile } from '../../src/server/config-file.js';
@@ -30,6 +30,10 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   listen: ({ listen }) => listen[0],
   unix: ({ unixPath }) => unixPath,
   state: () => defaultStateDirectory({}, 0),
+  scratch: ({ scratchDirectory, stateDirectory }) => {
+    expect(scratchDirectory).toBe(scratchDirectoryIn(stateDirectory));
+    return scratchDirectory.slice(stateDirectory.length + 1);
+  },
   control: ({ controlPath, stateDirectory }) => {
     expect(controlPath).toBe(controlSocketIn(stateDirectory));
     return controlPath.slice(stateDirectory.length + 1);
@@ -108,6 +112,7 @@ describe('the example in docs/configuration.md', () => {
       ],
       unixPath: '/run/tidemark/nbd.sock',
       stateDirectory: '/var/lib/tidemark',
+      scratchDirectory: '/var/tmp/tidemark',
       controlPath: '/run/tidemark/control.sock',
       http: { host: '127.0.0.1', port: 8080 },
       httpTokenFile: '/etc/tidemark/token',

@@ -1,11 +1,15 @@
 import type { FastifyInstance } from 'fastify';
 import { onTestFinished } from 'vitest';
+import { Backups } from '../../src/backup/backups.js';
+import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { type Log, silentLog } from '../../src/base/log.js';
 import { buildControlApi } from '../../src/control/control-api.js';
-import type { ServerFacts } from '../../src/control/control-host.js';
+import type { ControlHost, ServerFacts } from '../../src/control/control-host.js';
 import { EventFeed } from '../../src/control/event-feed.js';
 import { demandToken } from '../../src/control/token.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
+import { loadPosix } from '../../src/storage/posix.js';
+import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {
   readonly api: FastifyInstance;
@@ -33,12 +37,27 @@ export const serverFacts: ServerFacts = {
   nbd: { tcp: [{ host: '127.0.0.1', port: 10809 }] },
 };
 
+/** What the control API works on, with these exports. */
+export async function controlHostOver(exports: ExportRegistry, log: Log = silentLog): Promise<ControlHost> {
+  const events = new EventFeed();
+  const scratch = new ScratchDirectory(scratchFolder(), { posix: loadPosix(), log });
+  const backups = await Backups.open({
+    exports,
+    store: undefined,
+    scratch,
+    log,
+    publish: events.publish.bind(events),
+  });
+  onTestFinished(() => backups.close());
+  return { exports, backups, events, log, describeServer: () => serverFacts };
+}
+
 /** The control API over some exports, asked without a socket; closed when the test is over. */
 export async function controlApiOver(exports: ExportRegistry, options: { token?: string; log?: Log } = {}) {
   const { token, log = silentLog } = options;
-  const events = new EventFeed();
+  const host = await controlHostOver(exports, log);
   const admit = token === undefined ? undefined : demandToken(token);
-  const api = await buildControlApi({ exports, events, log, describeServer: () => serverFacts }, { admit });
+  const api = await buildControlApi(host, { admit });
   onTestFinished(() => api.close());
   const ask: TestedApi['ask'] = async (method, url, body) => {
     const { statusCode, headers, body: text } = await api.inject({ method, url, ...(body && { payload: body }) });
@@ -46,5 +65,5 @@ export async function controlApiOver(exports: ExportRegistry, options: { token?:
     const isJson = mediaType?.endsWith('json') && text !== '';
     return { status: statusCode, mediaType, text, document: isJson ? JSON.parse(text) : undefined };
   };
-  return { api, events, ask } satisfies TestedApi;
+  return { api, events: host.events, ask } satisfies TestedApi;
 }

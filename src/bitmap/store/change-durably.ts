@@ -1,10 +1,18 @@
 import { CodedError } from '../../base/coded-error.js';
 import type { Undo } from '../bitmap-set.js';
-import type { KeyValueStore } from './key-value-store.js';
+import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import type { WriteIntentLog } from './write-intent-log.js';
 
+/** What goes into the same commit as a change of bitmaps; undefined: not there. */
+export interface RecordChange {
+  readonly key: Key;
+  readonly value: Buffer | undefined;
+  /** What the store says so far. */
+  readonly before: Buffer | undefined;
+}
+
 /**
- * Changes the bitmaps of some disks by `apply`, and makes that durable in one commit. If the commit fails the change
+ * Changes the bitmaps of some disks by `apply`, and makes that durable in one commit, with the records that then hold. If the commit fails the change
  * is taken back, in the store as well, for a commit that failed may yet have taken effect. Nothing may be written to
  * these disks meanwhile, and what was written before must be durable: else a power loss could bring back old data under
  * granules that are clean now. @throws what `apply` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
@@ -13,23 +21,30 @@ export async function changeDurably(
   logs: readonly WriteIntentLog[],
   store: KeyValueStore,
   apply: () => Undo,
+  records: () => readonly RecordChange[] = () => [],
 ): Promise<void> {
   const releases = await Promise.all(logs.map((log) => log.hold()));
   try {
     const undo = apply();
-    const failure = await save(logs, store);
+    const also = records();
+    const failure = await save(logs, store, also);
     if (!failure) return;
     undo();
-    throw refusal(failure, await save(logs, store));
+    const back = also.map(({ key, before }) => ({ key, value: before }));
+    throw refusal(failure, await save(logs, store, back));
   } finally {
     for (const release of releases) release();
   }
 }
 
 /** Makes the store say what memory says. Returns what went wrong. */
-async function save(logs: readonly WriteIntentLog[], store: KeyValueStore): Promise<Error | undefined> {
+async function save(
+  logs: readonly WriteIntentLog[],
+  store: KeyValueStore,
+  records: readonly Change[],
+): Promise<Error | undefined> {
   try {
-    await store.commit(logs.flatMap((log) => log.changes()));
+    await store.commit([...logs.flatMap((log) => log.changes()), ...records]);
   } catch (error) {
     for (const log of logs) log.settled(false);
     return error as Error;

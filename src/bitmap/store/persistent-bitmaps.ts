@@ -166,6 +166,8 @@ function recover(
 ): Change[] {
   const { exportName, bitmaps, store, log } = options;
   const marks = [...store.entries(allRegions(exportName))].map(({ key }) => key);
+  // Its backup ended with the server that made it.
+  for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
   const reason = before.clean ? changedSince(before.identity, identity) : otherDisk(before.identity, identity);
   if (reason !== undefined) {
     for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);

@@ -141,6 +141,8 @@ export class StoredBitmaps {
       granularityBytes: bitmap.granularityBytes,
       enabled: bitmap.recording,
       ...(bitmap.inconsistent === undefined ? {} : { inconsistent: bitmap.inconsistent }),
+      base: bitmap.base,
+      ...(bitmap.provisional ? { provisional: true } : {}),
       bits: numberOf(bits),
       ...(successor ? { successor: numberOf(successor) } : {}),
     };

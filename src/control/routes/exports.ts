@@ -4,9 +4,10 @@ import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
 import { ExportDescription, NewExport, Refusal, Size } from '../schemas.js';
 
+const strict = { additionalProperties: false };
 const Params = Type.Object({ export: Type.String() });
 
-export function exportRoutes(api: ControlApi, { exports, events }: ControlHost): void {
+export function exportRoutes(api: ControlApi, { exports, backups, events }: ControlHost): void {
   api.get(
     '/v1/exports',
     {
@@ -56,11 +57,16 @@ export function exportRoutes(api: ControlApi, { exports, events }: ControlHost):
         operationId: 'removeExport',
         summary: 'Serve it no longer: no new clients, then those there are finish, then the disk is closed',
         params: Params,
+        querystring: Type.Object(
+          { force: Type.Optional(Type.Boolean({ description: 'Aborts the backups that are under way on it' })) },
+          strict,
+        ),
         response: { 204: Type.Null(), default: Refusal },
       },
     },
-    async ({ params }, reply) => {
-      await exports.remove(params.export);
+    async ({ params, query }, reply) => {
+      const done = await backups.leave(params.export, query.force ?? false);
+      await exports.remove(params.export).finally(done);
       events.publish({ type: 'export-removed', export: params.export });
       return reply.status(204).send(null);
     },

@@ -1,5 +1,5 @@
 import { SECTOR_BYTES } from '../../base/units.js';
-import type { Export } from '../../export/export.js';
+import type { ServedDisk } from '../../export/served-disk.js';
 import { InfoType, OptionError, OptionReply } from '../../protocol/constants.js';
 import {
   decodeInfoRequest,
@@ -48,7 +48,7 @@ function describe(request: OptionRequest): Agreement | undefined {
 }
 
 /** EXPORT always; the others when asked for. Types that nobody knows are passed over. */
-function sendInformation(request: OptionRequest, wanted: InfoRequest, served: Export, structured: boolean): void {
+function sendInformation(request: OptionRequest, wanted: InfoRequest, served: ServedDisk, structured: boolean): void {
   const asked = new Set(wanted.infoTypes);
   const info = (data: Buffer) => request.reply(OptionReply.INFO, data);
   if (asked.has(InfoType.NAME)) info(encodeInfoText(InfoType.NAME, served.name));

@@ -8,7 +8,7 @@ export function handleList(request: OptionRequest): OptionOutcome {
     request.refuse(OptionError.INVALID, 'LIST carries no data');
     return undefined;
   }
-  for (const served of request.exports.list()) {
+  for (const served of request.exports.listServed()) {
     request.reply(OptionReply.SERVER, encodeServerEntry(served.name, served.description));
   }
   request.ack();

@@ -1,5 +1,5 @@
-import type { Export } from '../../export/export.js';
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, type MetadataContext } from '../../export/metadata-context.js';
+import type { ServedDisk } from '../../export/served-disk.js';
 import { OptionError, OptionReply } from '../../protocol/constants.js';
 import {
   decodeMetaContextRequest,
@@ -58,7 +58,7 @@ export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
 }
 
 /** The request and the export it names; undefined when it was refused. */
-function decode(request: OptionRequest): (MetaContextRequest & { served: Export }) | undefined {
+function decode(request: OptionRequest): (MetaContextRequest & { served: ServedDisk }) | undefined {
   const wanted = decodeMetaContextRequest(request.data);
   if (wanted instanceof InvalidOption) {
     request.refuse(OptionError.INVALID, wanted.message);

@@ -1,0 +1,55 @@
+import type { OnScratchFull } from '../snapshot/snapshot.js';
+
+/** Why a backup has to read everything. */
+export interface FullReason {
+  readonly code: 'no-such-bitmap' | 'inconsistent' | 'no-base' | 'base-mismatch' | 'asked-for';
+  /** For people. */
+  readonly detail: string;
+}
+
+/** How a backup ended, but for a commit. */
+export const abortReasons = [
+  'asked',
+  'expired',
+  'server-restarted',
+  'server-stopped',
+  'scratch-full',
+  'scratch-failed',
+  'export-removed',
+  'bitmap-inconsistent',
+] as const;
+export type AbortReason = (typeof abortReasons)[number];
+
+/** One export's part in a backup, as it was at the cut. */
+export interface PartRecord {
+  readonly export: string;
+  readonly mode: 'full' | 'incremental';
+  readonly fullReason?: FullReason;
+  /** The backup that the changes count from; null when there is none. */
+  readonly base: string | null;
+  readonly sizeBytes: number;
+  readonly granularityBytes: number;
+  /** What the view's dirty context calls dirty. */
+  readonly dirtyBytes: number;
+  /** The dirty bytes, or when full the allocated ones. */
+  readonly estimatedReadBytes: number;
+}
+
+/** What is kept of a backup, in JSON. */
+export interface BackupRecord {
+  readonly id: string;
+  readonly bitmap: string;
+  readonly state: 'active' | 'committed' | 'aborted';
+  /** Times in ISO 8601. */
+  readonly startedAt: string;
+  readonly ttlSeconds: number;
+  readonly onScratchFull: OnScratchFull;
+  readonly scratchLimitBytes?: number;
+  readonly endedAt?: string;
+  readonly endReason?: AbortReason;
+  readonly endDetail?: string;
+  readonly parts: readonly PartRecord[];
+}
+
+export type EndOfBackup = Required<Pick<BackupRecord, 'state' | 'endedAt'>> &
+  Pick<BackupRecord, 'endReason' | 'endDetail'>;

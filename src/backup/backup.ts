@@ -1,0 +1,98 @@
+import { CodedError } from '../base/coded-error.js';
+import { Turnstile } from '../base/turnstile.js';
+import type { Export } from '../export/export.js';
+import type { View } from '../export/view.js';
+import type { Snapshot } from '../snapshot/snapshot.js';
+import type { AbortReason, BackupRecord, EndOfBackup, PartRecord } from './backup-record.js';
+import { Lease } from './lease.js';
+
+/** What a running backup holds of one export. */
+export interface BackupPart {
+  readonly served: Export;
+  readonly snapshot: Snapshot;
+  readonly view: View;
+  readonly record: PartRecord;
+  /** Takes the snapshot from the path of writes. */
+  readonly detach: () => void;
+}
+
+/** Why a backup that is still active must end. */
+export interface Doom {
+  readonly reason: AbortReason;
+  readonly detail: string;
+}
+
+/** A backup from its cut to its end: views that do not change, bitmaps that are frozen, and a lease on both. */
+export class Backup {
+  /** Whoever ends it passes here, one at a time. */
+  readonly endings = new Turnstile(1);
+  readonly lease: Lease;
+  /** Set once it can only be aborted. */
+  doom: Doom | undefined;
+  private end: EndOfBackup | undefined;
+
+  constructor(
+    private readonly beginning: BackupRecord,
+    readonly parts: readonly BackupPart[],
+  ) {
+    this.lease = new Lease(beginning.ttlSeconds);
+  }
+
+  get id(): string {
+    return this.beginning.id;
+  }
+
+  get bitmap(): string {
+    return this.beginning.bitmap;
+  }
+
+  get active(): boolean {
+    return this.end === undefined;
+  }
+
+  get exports(): Export[] {
+    return this.parts.map(({ served }) => served);
+  }
+
+  /** Bytes of old data that are kept for its views. */
+  get scratchBytes(): number {
+    return this.parts.reduce((sum, { snapshot }) => sum + snapshot.usedBytes, 0);
+  }
+
+  /** Infinity: no limit but the room there is. */
+  get scratchLimitBytes(): number {
+    return this.beginning.scratchLimitBytes ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** As it is to be kept; `end` when it is about to end. */
+  record(end = this.end): BackupRecord {
+    return { ...this.beginning, ttlSeconds: this.lease.ttlSeconds, ...end };
+  }
+
+  ended(end: EndOfBackup): void {
+    this.end = end;
+  }
+
+  /** @throws CodedError BACKUP_INVALID */
+  part(exportName: string): BackupPart {
+    const part = this.parts.find(({ record }) => record.export === exportName);
+    if (part) return part;
+    throw new CodedError(
+      'BACKUP_INVALID',
+      `backup ${this.id} is not one of "${exportName}"`,
+      `it is one of ${this.parts.map(({ record }) => record.export).join(', ')}`,
+    );
+  }
+
+  /** A read of any view since the last call extends the lease. */
+  noticeReads(): void {
+    this.lease.noticeReads(this.parts.reduce((sum, { snapshot }) => sum + snapshot.reads, 0));
+  }
+
+  /** Lets writes go on without copying, ends the views, and gives back the scratch. */
+  async release(removeView: (view: View) => Promise<void>): Promise<void> {
+    for (const { detach } of this.parts) detach();
+    await Promise.all(this.parts.map(({ view }) => removeView(view)));
+    await Promise.all(this.parts.map(({ snapshot }) => snapshot.close()));
+  }
+}

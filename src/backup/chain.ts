@@ -1,0 +1,95 @@
+import { CodedError } from '../base/coded-error.js';
+import type { BitmapSet, Undo } from '../bitmap/bitmap-set.js';
+import type { BitmapBase, DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { FullReason } from './backup-record.js';
+
+export interface ChainRequest {
+  readonly bitmap: string;
+  /** The backup that the agent has, and wants the changes since. */
+  readonly since?: string | undefined;
+  /** Everything is to be read, whatever the bitmap says. */
+  readonly full?: boolean | undefined;
+}
+
+/** How a backup of one disk goes on from the last one. */
+export interface Link {
+  /** Undefined: incremental. */
+  readonly fullReason: FullReason | undefined;
+  readonly base: string | null;
+}
+
+const noBase: Record<Extract<BitmapBase, { none: string }>['none'], string> = {
+  new: 'no backup has been committed with it yet',
+  cleared: 'it was cleared since the last backup',
+  merged: 'another bitmap was merged into it since the last backup',
+  disabled: 'it was disabled since the last backup, so writes may be missing',
+};
+
+/** The committed backup that the bitmap counts from. */
+export function baseOf(bitmap: DirtyBitmap | undefined): string | null {
+  return bitmap && bitmap.inconsistent === undefined && 'backup' in bitmap.base ? bitmap.base.backup : null;
+}
+
+/**
+ * Decides whether a backup can be incremental. @throws CodedError BITMAP_BUSY, BITMAP_DISABLED; BASE_MISMATCH when the
+ * agent counts on a base that the bitmap does not have, and does not want everything instead
+ */
+export function linkTo(exportName: string, bitmaps: BitmapSet, { bitmap: name, since, full }: ChainRequest): Link {
+  const bitmap = bitmaps.find(name);
+  checkUsable(exportName, bitmap);
+  const base = baseOf(bitmap);
+  if (since !== undefined && since !== base) {
+    const detail = `bitmap '${name}' of "${exportName}" does not count from backup ${since}: ${sayBase(bitmap, base)}`;
+    if (full) return { fullReason: { code: 'base-mismatch', detail }, base: null };
+    throw new CodedError('BASE_MISMATCH', detail, 'take a full backup (--full), or give the base it has');
+  }
+  if (full) return { fullReason: { code: 'asked-for', detail: 'a full backup was asked for' }, base: null };
+  return { fullReason: base === null ? whyFull(bitmap, name) : undefined, base };
+}
+
+/**
+ * Freezes the bitmap of a backup. One that is not there is made, and one that is inconsistent begins anew, at this very
+ * instant. Returns what takes it back.
+ */
+export function freeze(bitmaps: BitmapSet, name: string, persistent: boolean): Undo {
+  const undos: Undo[] = [];
+  const found = bitmaps.find(name);
+  if (!found) undos.push(bitmaps.add({ name, persistent, provisional: true }));
+  else if (found.inconsistent !== undefined) {
+    const { granularityBytes } = found;
+    undos.push(bitmaps.remove(name), bitmaps.add({ name, granularityBytes, persistent: found.persistent }));
+  }
+  undos.push(bitmaps.createSuccessor(name));
+  return () => {
+    for (const undo of undos.reverse()) undo();
+  };
+}
+
+function checkUsable(exportName: string, bitmap: DirtyBitmap | undefined): void {
+  bitmap?.check('backup');
+  if (!bitmap || bitmap.inconsistent !== undefined || bitmap.recording) return;
+  throw new CodedError(
+    'BITMAP_DISABLED',
+    `bitmap '${bitmap.name}' of "${exportName}" is disabled: a backup could not be followed by another`,
+    `tidemark bitmap enable ${exportName} ${bitmap.name}`,
+  );
+}
+
+function whyFull(bitmap: DirtyBitmap | undefined, name: string): FullReason {
+  if (!bitmap) return { code: 'no-such-bitmap', detail: `there was no bitmap '${name}'; it records from now on` };
+  if (bitmap.inconsistent !== undefined) {
+    return { code: 'inconsistent', detail: `bitmap '${name}' is inconsistent: ${bitmap.inconsistent}` };
+  }
+  return { code: 'no-base', detail: `bitmap '${name}' has no base: ${sayNoBase(bitmap)}` };
+}
+
+function sayBase(bitmap: DirtyBitmap | undefined, base: string | null): string {
+  if (base !== null) return `its base is ${base}`;
+  if (!bitmap) return 'there is no such bitmap';
+  if (bitmap.inconsistent !== undefined) return `it is inconsistent: ${bitmap.inconsistent}`;
+  return `it has no base: ${sayNoBase(bitmap)}`;
+}
+
+function sayNoBase({ base }: DirtyBitmap): string {
+  return 'none' in base ? noBase[base.none] : '';
+}

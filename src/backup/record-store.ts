@@ -1,0 +1,85 @@
+import type { RecordChange } from '../bitmap/store/change-durably.js';
+import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
+import { backupKey, everyBackup } from '../bitmap/store/keys.js';
+import type { BackupRecord } from './backup-record.js';
+
+export type { RecordChange };
+
+/** Ended backups are remembered for whoever asks again; of more than these the oldest are forgotten. */
+const REMEMBERED = 200;
+
+/** What is known of every backup, ended ones included, in memory and, where there is a store, in that. */
+export class RecordStore {
+  private readonly records = new Map<string, BackupRecord>();
+
+  private constructor(private readonly store: KeyValueStore | undefined) {}
+
+  /**
+   * Reads what the store has. A backup that was active then ended with its server, and is stored as aborted.
+   * @throws the cause when that cannot be stored
+   */
+  static async open(store: KeyValueStore | undefined): Promise<RecordStore> {
+    const opened = new RecordStore(store);
+    if (!store) return opened;
+    const endedAt = new Date().toISOString();
+    const changes: RecordChange[] = [];
+    for (const { value } of [...store.entries(everyBackup)]) {
+      const before = JSON.parse(value.toString()) as BackupRecord;
+      opened.records.set(before.id, before);
+      if (before.state !== 'active') continue;
+      const detail = 'the server was started again while the backup was under way';
+      const record = {
+        ...before,
+        state: 'aborted',
+        endedAt,
+        endReason: 'server-restarted',
+        endDetail: detail,
+      } as const;
+      changes.push(...opened.changes(record));
+      opened.hold(record);
+    }
+    if (changes.length > 0) await store.commit(changes);
+    return opened;
+  }
+
+  /** Oldest first. */
+  list(): BackupRecord[] {
+    return [...this.records.values()];
+  }
+
+  find(id: string): BackupRecord | undefined {
+    return this.records.get(id);
+  }
+
+  /** What makes the store say it; call `hold` once that is so. */
+  changes(record: BackupRecord): RecordChange[] {
+    const change = (id: string, value: BackupRecord | undefined): RecordChange => {
+      const before = this.records.get(id);
+      return { key: backupKey(id), value: value && encode(value), before: before && encode(before) };
+    };
+    return [change(record.id, record), ...this.forgotten().map((id) => change(id, undefined))];
+  }
+
+  hold(record: BackupRecord): void {
+    for (const id of this.forgotten()) this.records.delete(id);
+    this.records.set(record.id, record);
+  }
+
+  /** Puts it back to what it was. */
+  drop(id: string): void {
+    this.records.delete(id);
+  }
+
+  get durable(): boolean {
+    return this.store !== undefined;
+  }
+
+  private forgotten(): string[] {
+    const ended = this.list().filter(({ state }) => state !== 'active');
+    return ended.slice(0, Math.max(0, ended.length - REMEMBERED)).map(({ id }) => id);
+  }
+}
+
+function encode(record: BackupRecord): Buffer {
+  return Buffer.from(JSON.stringify(record));
+}

@@ -1,0 +1,35 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import { CodedError } from '../base/coded-error.js';
+import type { Log } from '../base/log.js';
+import { openScratch } from '../snapshot/scratch.js';
+import type { BlockDevice } from '../storage/block-device.js';
+import type { Posix } from '../storage/posix-calls.js';
+
+/** Where the old data is kept that views still need. Its files have no names, so a killed server leaves none behind. */
+export class ScratchDirectory {
+  constructor(
+    readonly path: string,
+    private readonly options: { readonly posix: Posix | undefined; readonly log: Log },
+  ) {}
+
+  /** An empty, sparse device. @throws CodedError SCRATCH_UNUSABLE */
+  async open(sizeBytes: number): Promise<BlockDevice> {
+    try {
+      await mkdir(this.path, { recursive: true, mode: 0o700 });
+      return await openScratch(this.path, sizeBytes, this.options);
+    } catch (cause) {
+      throw new CodedError(
+        'SCRATCH_UNUSABLE',
+        `the scratch directory ${this.path} cannot be used: ${(cause as Error).message}`,
+        'choose one that you may write, on a file system with sparse files, with --scratch DIR',
+        { cause },
+      );
+    }
+  }
+
+  /** Bytes that are free there; Infinity when that is not known. */
+  async freeBytes(): Promise<number> {
+    const facts = await statfs(this.path).catch(() => undefined);
+    return facts ? facts.bavail * facts.bsize : Number.POSITIVE_INFINITY;
+  }
+}

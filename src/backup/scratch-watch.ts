@@ -1,0 +1,28 @@
+import type { Backup } from './backup.js';
+import type { ScratchDirectory } from './scratch-directory.js';
+
+/** Parts of its room, in per cent, at which a backup's scratch is worth a word. */
+const LEVELS = [50, 80, 95];
+
+/** Tells when the scratch of a backup fills up: once for each level. */
+export class ScratchWatch {
+  private readonly reached = new WeakMap<Backup, number>();
+
+  constructor(
+    private readonly directory: ScratchDirectory,
+    private readonly tell: (backup: Backup, percent: number) => void,
+  ) {}
+
+  async look(backups: readonly Backup[]): Promise<void> {
+    if (backups.length === 0) return;
+    const freeBytes = await this.directory.freeBytes();
+    for (const backup of backups) {
+      const { scratchBytes, scratchLimitBytes } = backup;
+      const room = Math.min(scratchLimitBytes, scratchBytes + freeBytes);
+      const level = LEVELS.findLast((percent) => scratchBytes * 100 >= room * percent) ?? 0;
+      if (scratchBytes === 0 || level <= (this.reached.get(backup) ?? 0)) continue;
+      this.reached.set(backup, level);
+      this.tell(backup, level);
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import type { Static } from '@fastify/type-provider-typebox';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Backup, BegunBackup } from '../control/schemas.js';
+import {
+  type CommonOptions,
+  controlClient,
+  formatSize,
+  formatTable,
+  print,
+  sizeArgument,
+  withCommonOptions,
+} from './command-line.js';
+
+type Described = Static<typeof Backup>;
+type Begun = Static<typeof BegunBackup>;
+
+interface BeginOptions extends CommonOptions {
+  readonly bitmap: string;
+  readonly since?: string;
+  readonly full?: boolean;
+  readonly ttl?: number;
+  readonly scratchLimit?: number;
+  readonly onScratchFull?: string;
+}
+
+const help = `
+A backup freezes a bitmap and makes a view of each export, as it is at this instant: an NBD export of its own, which
+does not change while clients go on writing. Read from the view what is dirty (or everything, when the backup is full),
+then commit: the next backup counts from this one. Abort, or let the lease run out, and nothing is lost: the bitmap
+again describes all changes since the last commit.
+
+$ tidemark backup begin disk --bitmap nightly
+$ nbdinfo --map=qemu:dirty-bitmap:nightly URI        (what has changed; URI as it was printed)
+$ qemu-img convert -O qcow2 URI full.qcow2
+$ tidemark backup commit ID`;
+
+export function addBackupCommands(program: Command): void {
+  const group = program.command('backup').description('point-in-time views for backups').helpOption('--help');
+  group.addHelpText('after', help);
+  addBegin(group);
+  addQueries(group);
+  addLease(group);
+  addEndings(group);
+}
+
+function addBegin(group: Command): void {
+  withCommonOptions(group.command('begin <EXPORT...>').description('make views of exports, all at one instant'))
+    .requiredOption('--bitmap <NAME>', 'the bitmap of each export; made where it is missing')
+    .option('--since <BACKUP-ID>', 'the backup to build on; refused when it is not the base')
+    .option('--full', 'everything is to be read, whatever the bitmap says')
+    .option(
+      '--ttl <TIME>',
+      'abort when the views are not read for so long: 90s, 30m, 2h (default: 2h)',
+      secondsArgument,
+    )
+    .option('--scratch-limit <SIZE>', 'keep at most so much old data for the views', sizeArgument)
+    .addOption(
+      new Option('--on-scratch-full <WHAT>', 'when old data finds no room: abort the backup, or refuse the write')
+        .choices(['fail-view', 'fail-writer'])
+        .default(undefined, 'fail-view'),
+    )
+    .action(async (exports: string[], options: BeginOptions) => {
+      const { bitmap, since, full, ttl, scratchLimit, onScratchFull } = options;
+      const wanted = { exports, bitmap, since, full, ttlSeconds: ttl, scratchLimitBytes: scratchLimit, onScratchFull };
+      print(options, await controlClient(options).post<Begun>(['backups'], wanted), sayBegun);
+    });
+}
+
+function addQueries(group: Command): void {
+  withCommonOptions(group.command('list').description('backups under way, and those that ended lately')).action(
+    async (options: CommonOptions) => {
+      const answer = await controlClient(options).get<{ backups: Described[] }>('backups');
+      print(options, answer, ({ backups }) => backupTable(backups));
+    },
+  );
+
+  withCommonOptions(group.command('show <ID>').description('show one backup')).action(
+    async (id: string, options: CommonOptions) => {
+      print(options, await controlClient(options).get<Described>('backups', id), describe);
+    },
+  );
+}
+
+function addLease(group: Command): void {
+  withCommonOptions(group.command('renew <ID>').description('extend the lease; reading a view does that too'))
+    .option('--ttl <TIME>', 'how long from now, and from each read on', secondsArgument)
+    .action(async (id: string, options: CommonOptions & { ttl?: number }) => {
+      const answer = await controlClient(options).post<Described>(['backups', id, 'renew'], {
+        ttlSeconds: options.ttl,
+      });
+      print(options, answer, ({ expiresAt }) => `${id} is held until ${expiresAt}`);
+    });
+
+  withCommonOptions(
+    group
+      .command('release <ID> <EXPORT> <OFFSET> <LENGTH>')
+      .description('give back the scratch of a range that is read; reading it again is an error'),
+  ).action(async (id: string, exportName: string, offset: string, length: string, options: CommonOptions) => {
+    const range = { export: exportName, offset: sizeArgument(offset), length: sizeArgument(length) };
+    const answer = await controlClient(options).post<Described>(['backups', id, 'release'], range);
+    print(options, answer, ({ scratch }) => `${id} keeps ${formatSize(scratch.usedBytes)} of old data`);
+  });
+}
+
+function addEndings(group: Command): void {
+  const endings = {
+    commit: 'all is read: the next backup counts from this one',
+    abort: 'give up: the bitmaps again describe all changes since their bases',
+  };
+  for (const [verb, description] of Object.entries(endings)) {
+    withCommonOptions(group.command(`${verb} <ID>`).description(description)).action(
+      async (id: string, options: CommonOptions) => {
+        const answer = await controlClient(options).post<Described>(['backups', id, verb]);
+        print(options, answer, ({ state }) => `${id} is ${state}`);
+      },
+    );
+  }
+}
+
+/** For commander: a time such as 90s, 30m, 2h or 1d, in seconds. */
+function secondsArgument(text: string): number {
+  const match = /^(\d+)([smhd]?)$/.exec(text);
+  if (!match) throw new InvalidArgumentError('Expected a time such as 90s, 30m or 2h.');
+  return Number(match[1]) * { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match[2] as '' | 's' | 'm' | 'h' | 'd'];
+}
+
+function sayBegun(backup: Begun): string {
+  return [
+    `began ${backup.id}, held until ${backup.expiresAt}`,
+    ...backup.exports.flatMap(sayPart),
+    `tidemark backup commit ${backup.id}   when all is read`,
+  ].join('\n');
+}
+
+function sayPart(part: Described['exports'][number]): string[] {
+  const { export: name, mode, base, fullReason, estimatedReadBytes, uri, context } = part;
+  const from = base === null ? '' : ` since ${base}`;
+  return [
+    `${name}: ${mode}${from}${fullReason ? `, for ${fullReason.detail}` : ''}; about ${formatSize(estimatedReadBytes)} to read`,
+    `  ${uri}`,
+    `  ${context}`,
+  ];
+}
+
+function backupTable(backups: readonly Described[]): string {
+  const rows = backups.map(({ id, bitmap, exports, state, endReason, scratch }) => [
+    id,
+    bitmap,
+    exports.map((part) => part.export).join(' '),
+    exports.every(({ mode }) => mode === 'incremental') ? 'incremental' : 'full',
+    endReason === undefined ? state : `${state}: ${endReason}`,
+    formatSize(scratch.usedBytes),
+  ]);
+  return formatTable(['ID', 'BITMAP', 'EXPORTS', 'MODE', 'STATE', 'SCRATCH'], rows, [5]);
+}
+
+function describe(backup: Described): string {
+  const { id, bitmap, state, startedAt, expiresAt, endedAt, endReason, endDetail, ttlSeconds, scratch } = backup;
+  const limit = scratch.limitBytes === undefined ? '' : ` of ${formatSize(scratch.limitBytes)}`;
+  return [
+    `id        ${id}`,
+    `bitmap    ${bitmap}`,
+    `state     ${state}${endReason === undefined ? '' : ` (${endReason}: ${endDetail})`}`,
+    `started   ${startedAt}`,
+    ...(expiresAt === undefined ? [] : [`expires   ${expiresAt}, ${ttlSeconds} s after the last read`]),
+    ...(endedAt === undefined ? [] : [`ended     ${endedAt}`]),
+    `scratch   ${formatSize(scratch.usedBytes)}${limit}`,
+    ...backup.exports.flatMap(sayPart),
+  ].join('\n');
+}

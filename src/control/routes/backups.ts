@@ -1,0 +1,127 @@
+import { type Static, Type } from '@fastify/type-provider-typebox';
+import type { BackupRecord } from '../../backup/backup-record.js';
+import { DIRTY_BITMAP_PREFIX } from '../../export/metadata-context.js';
+import type { ControlApi } from '../control-api.js';
+import type { ControlHost, ServerFacts } from '../control-host.js';
+import { Backup, BegunBackup, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
+import { viewUri } from '../view-uri.js';
+
+const Params = Type.Object({ backup: Type.String() });
+const DEFAULT_TTL_SECONDS = 2 * 3600;
+
+export function backupRoutes(api: ControlApi, host: ControlHost): void {
+  const { backups } = host;
+  const describe = (record: BackupRecord) => describeBackup(host, record);
+
+  api.get(
+    '/v1/backups',
+    {
+      schema: {
+        operationId: 'listBackups',
+        summary: 'Backups under way, and for a while those that have ended',
+        response: { 200: Type.Object({ backups: Type.Array(Backup) }), default: Refusal },
+      },
+    },
+    async () => ({ backups: backups.list().map(describe) }),
+  );
+
+  api.post(
+    '/v1/backups',
+    {
+      schema: {
+        operationId: 'beginBackup',
+        summary: 'Freeze a bitmap and make a view, of all exports at one instant',
+        body: NewBackup,
+        response: { 201: BegunBackup, default: Refusal },
+      },
+    },
+    async ({ body }, reply) => {
+      const { record, held } = await backups.begin({
+        ...body,
+        ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
+        onScratchFull: body.onScratchFull ?? 'fail-view',
+      });
+      return reply.status(201).send({ ...describe(record), heldWrites: held });
+    },
+  );
+
+  api.get(
+    '/v1/backups/:backup',
+    {
+      schema: {
+        operationId: 'getBackup',
+        summary: 'One backup',
+        params: Params,
+        response: { 200: Backup, default: Refusal },
+      },
+    },
+    async ({ params }) => describe(backups.get(params.backup)),
+  );
+
+  api.post(
+    '/v1/backups/:backup/renew',
+    {
+      schema: {
+        operationId: 'renewBackup',
+        summary: 'Extend the lease; reading a view does that too',
+        params: Params,
+        body: Type.Optional(Type.Union([Renewal, Type.Null()])),
+        response: { 200: Backup, default: Refusal },
+      },
+    },
+    async ({ params, body }) => describe(backups.renew(params.backup, body?.ttlSeconds)),
+  );
+
+  api.post(
+    '/v1/backups/:backup/release',
+    {
+      schema: {
+        operationId: 'releaseRange',
+        summary: 'Give back the scratch of a range that is read and needed no more; reading it is an error then',
+        params: Params,
+        body: Release,
+        response: { 200: Backup, default: Refusal },
+      },
+    },
+    async ({ params, body }) => describe(await backups.release(params.backup, body.export, body.offset, body.length)),
+  );
+
+  const endings = {
+    commit: 'All is read: the next backup counts from this one; asked again, the answer is the same',
+    abort: 'Give up: the bitmaps again describe all changes since their bases',
+  };
+  for (const verb of ['commit', 'abort'] as const) {
+    api.post(
+      `/v1/backups/:backup/${verb}`,
+      {
+        schema: {
+          operationId: `${verb}Backup`,
+          summary: endings[verb],
+          params: Params,
+          response: { 200: Backup, default: Refusal },
+        },
+      },
+      async ({ params }) => describe(await backups[verb](params.backup)),
+    );
+  }
+}
+
+function describeBackup(host: ControlHost, record: BackupRecord): Static<typeof Backup> {
+  const { parts, scratchLimitBytes, ...facts } = record;
+  const running = host.backups.running(record.id);
+  const { nbd } = host.describeServer();
+  return {
+    ...facts,
+    ...(running && { expiresAt: running.lease.expiresAt.toISOString() }),
+    scratch: {
+      usedBytes: running?.scratchBytes ?? 0,
+      ...(scratchLimitBytes === undefined ? {} : { limitBytes: scratchLimitBytes }),
+    },
+    exports: parts.map((part) => describePart(nbd, record, part)),
+  };
+}
+
+function describePart(nbd: ServerFacts['nbd'], { id, bitmap }: BackupRecord, part: BackupRecord['parts'][number]) {
+  const view = `${part.export}@${id}`;
+  return { ...part, view, uri: viewUri(nbd, view), context: DIRTY_BITMAP_PREFIX + bitmap };
+}

@@ -1,0 +1,92 @@
+import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
+import type { MetadataContext } from './metadata-context.js';
+
+export type { BlockDevice };
+
+/** A client's hold on a disk, as the disk sees it. */
+export interface ClientConnection {
+  /** Finishes what is in flight, then closes the connection. Resolves when it is closed. */
+  drain(): Promise<void>;
+  describe(): ConnectionSummary;
+}
+
+/** What clients did with a disk, since it is served. */
+export interface ClientCounters {
+  requests: number;
+  failedRequests: number;
+  bytesRead: number;
+  bytesWritten: number;
+}
+
+export interface ConnectionSummary extends Readonly<ClientCounters> {
+  readonly id: number;
+  readonly client: string;
+  readonly connectedAt: string;
+}
+
+/** What a client can connect to by its name: an export, or the view that a backup has of one. */
+export abstract class ServedDisk {
+  readonly connections = new Set<ClientConnection>();
+  abstract readonly name: string;
+  abstract readonly description: string;
+  abstract readonly readOnly: boolean;
+  /** The top of the device stack. */
+  abstract readonly device: BlockDevice;
+  /** What connections that are gone have done. */
+  private readonly past: ClientCounters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
+  private leaving = false;
+
+  get sizeBytes(): number {
+    return this.device.sizeBytes;
+  }
+
+  get capabilities(): DeviceCapabilities {
+    return this.device.capabilities;
+  }
+
+  /** It takes no connection any more. */
+  get closing(): boolean {
+    return this.leaving;
+  }
+
+  /** Every metadata context that a client may select now, `base:allocation` first. */
+  abstract contexts(): MetadataContext[];
+
+  /** The context of exactly that name; undefined when there is none. */
+  context(name: string): MetadataContext | undefined {
+    return this.contexts().find((context) => context.name === name);
+  }
+
+  /** False once the disk is being closed: the connection must not go on. */
+  attach(connection: ClientConnection): boolean {
+    if (this.leaving) return false;
+    this.connections.add(connection);
+    return true;
+  }
+
+  detach(connection: ClientConnection): void {
+    if (this.connections.delete(connection)) addTo(this.past, connection.describe());
+  }
+
+  counters(): ClientCounters {
+    const total = { ...this.past };
+    for (const connection of this.connections) addTo(total, connection.describe());
+    return total;
+  }
+
+  /** Nobody may connect from now on. */
+  protected leave(): void {
+    this.leaving = true;
+  }
+
+  protected async drainConnections(): Promise<void> {
+    await Promise.all([...this.connections].map((connection) => connection.drain()));
+  }
+}
+
+function addTo(total: ClientCounters, more: ClientCounters): void {
+  total.requests += more.requests;
+  total.failedRequests += more.failedRequests;
+  total.bytesRead += more.bytesRead;
+  total.bytesWritten += more.bytesWritten;
+}

@@ -1,0 +1,40 @@
+import type { BlockDevice } from '../storage/block-device.js';
+import { AllocationContext, type MetadataContext } from './metadata-context.js';
+import { ServedDisk } from './served-disk.js';
+
+export interface ViewParts {
+  /** `EXPORT@BACKUP-ID` */
+  readonly name: string;
+  readonly description: string;
+  /** Read-only; whoever made it closes it once the view is closed. */
+  readonly device: BlockDevice;
+  /** What has changed since the base of the backup. */
+  readonly changes: MetadataContext;
+}
+
+/** An export as it was at the instant at which a backup began, read-only. */
+export class View extends ServedDisk {
+  readonly name: string;
+  readonly description: string;
+  readonly readOnly = true;
+  readonly device: BlockDevice;
+  private readonly all: readonly MetadataContext[];
+
+  constructor({ name, description, device, changes }: ViewParts) {
+    super();
+    this.name = name;
+    this.description = description;
+    this.device = device;
+    this.all = [new AllocationContext(device), changes];
+  }
+
+  override contexts(): MetadataContext[] {
+    return [...this.all];
+  }
+
+  /** Lets no one connect any more, and drains those who are. */
+  async close(): Promise<void> {
+    this.leave();
+    await this.drainConnections();
+  }
+}
