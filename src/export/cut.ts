@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import type { Undo } from '../bitmap/bitmap-set.js';
 import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
 import type { Export } from './export.js';
@@ -19,6 +20,16 @@ export interface InstantChange {
   readonly prepare?: () => Promise<void>;
   /** The change calls nothing clean that was written since the last flush, so none is needed. */
   readonly cleansNothing?: boolean;
+}
+
+/** The diagnostics channel on which every cut is told, a `Cut` for each export. */
+export const CUT_CHANNEL = 'tidemark:cut';
+const cuts = channel(CUT_CHANNEL);
+
+export interface Cut {
+  readonly served: Export;
+  /** How long each write was held back that came meanwhile. */
+  readonly heldMilliseconds: readonly number[];
 }
 
 /**
@@ -57,9 +68,15 @@ async function cut(exports: readonly Export[], change: InstantChange): Promise<H
     if (first) await changeDurably(logs, first.store, change.apply, change.records);
     else change.apply();
   } finally {
-    waits = exports.flatMap(({ device }) => device.resume());
+    waits = exports.flatMap(resume);
   }
   return summarize(waits);
+}
+
+function resume(served: Export): number[] {
+  const heldMilliseconds = served.device.resume();
+  cuts.publish({ served, heldMilliseconds } satisfies Cut);
+  return heldMilliseconds;
 }
 
 function summarize(waits: readonly number[]): HeldWrites {

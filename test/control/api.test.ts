@@ -1,9 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import type { Happening } from '../../src/control/event-feed.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
+import { FaultyDevice } from '../support/faulty-device.js';
 import { DISK_BYTES, type MemoryExport, memoryRegistry } from '../support/memory-server.js';
 
 const nightly = {
@@ -319,6 +320,26 @@ describe('metrics', () => {
     expect(text).toContain('# TYPE tidemark_export_requests_total counter');
     expect(text).toContain('# TYPE tidemark_export_connections gauge');
     expect(text).toContain('process_resident_memory_bytes');
+  });
+
+  test('tell how long writes were held back, each once', async () => {
+    const device = new FaultyDevice(new MemoryDevice(DISK_BYTES));
+    const { ask, exports, write } = await serve({ name: 'disk', device, bitmaps: ['nightly'] }, { name: 'small' });
+    const quiesce = vi.spyOn(exports.get('disk').device, 'quiesce');
+    device.hold();
+    const inFlight = write(0, 512);
+    const change = ask('POST', `${bitmapUrl}/clear`);
+    await vi.waitUntil(() => quiesce.mock.calls.length === 1);
+    const held = [write(0, 512), write(MIB, 512)];
+    device.release();
+    await Promise.all([inFlight, change, ...held]);
+    await ask('POST', '/v1/exports/small/bitmaps', { name: 'x' });
+    const { text } = await ask('GET', '/metrics');
+    expect(text).toContain('# TYPE tidemark_export_held_write_seconds histogram');
+    expect(text).toContain('tidemark_export_held_write_seconds_bucket{le="+Inf",export="disk"} 2');
+    expect(text).toContain('tidemark_export_held_write_seconds_count{export="disk"} 2');
+    expect(text).toMatch(/tidemark_export_held_write_seconds_sum\{export="disk"\} [\d.e-]+\n/);
+    expect(text).not.toContain('held_write_seconds_count{export="small"}');
   });
 
   test('forget an export that is gone', async () => {

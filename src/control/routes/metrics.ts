@@ -3,10 +3,13 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Export } from '../../export/export.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
+import { measureHeldWrites } from '../held-writes-metric.js';
 import { answerOf, Refusal } from '../schemas.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);
+  const stopMeasuring = measureHeldWrites(host.exports, registry);
+  api.addHook('onClose', async () => stopMeasuring());
   api.get(
     '/metrics',
     {
