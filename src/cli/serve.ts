@@ -1,12 +1,20 @@
+import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, Option } from 'commander';
 import { pino } from 'pino';
+import type { Server } from '../control/schemas.js';
 import { type Entry, resolveConfig } from '../server/config.js';
 import { readConfigFile } from '../server/config-file.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
+import { controlClient } from './command-line.js';
 import { readVersion } from './version.js';
 
 const STDERR = 2;
 const STOPPED_THE_HARD_WAY = 1;
+
+interface ServeOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
 
 const help = `
 With no --listen and no --unix, NBD is served on 127.0.0.1:10809. Sizes take K, M, G and T.
@@ -20,8 +28,9 @@ export function addServeCommand(program: Command): void {
   const entries: Entry[] = [];
   command.option('--config <FILE>', 'read settings from a TOML file');
   for (const key of settingKeys) command.addOption(toOption(key, entries));
+  command.option('--json', 'once it serves, print one line of JSON that says where, and what');
   command.addHelpText('after', help);
-  command.action(async ({ config }: { config?: string }) => serve(entries, config));
+  command.action(async (options: ServeOptions) => serve(entries, options));
 }
 
 function toOption(key: SettingKey, entries: Entry[]): Option {
@@ -33,7 +42,7 @@ function toOption(key: SettingKey, entries: Entry[]): Option {
   return argument === undefined ? option.argParser(() => note('true')).preset('true') : option.argParser(note);
 }
 
-async function serve(flags: readonly Entry[], configPath: string | undefined): Promise<void> {
+async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
   const config = resolveConfig(flags, file?.entries, file?.exports);
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
@@ -42,9 +51,19 @@ async function serve(flags: readonly Entry[], configPath: string | undefined): P
   // Loaded by this command alone: it takes several times as long as all the others need.
   const { TidemarkServer } = await import('../server/server.js');
   const server = await TidemarkServer.start(config, log, readVersion());
-  await stopping;
-  await server.stop();
+  try {
+    if (json) await announce(config.controlPath);
+    await stopping;
+  } finally {
+    await server.stop();
+  }
   log.info({}, 'stopped');
+}
+
+/** On one line, so that whoever started the server can read it without waiting for an end. */
+async function announce(control: string): Promise<void> {
+  const server = await controlClient({ control }).get<Static<typeof Server>>('server');
+  process.stdout.write(`${JSON.stringify(server)}\n`);
 }
 
 /** Resolves with the first signal to stop; a second one ends the program at once. */

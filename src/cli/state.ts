@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import { defaultStateDirectory } from '../base/places.js';
+import { formatCount } from '../base/units.js';
 import type { StateReport } from '../server/check-state.js';
 import { formatSize, formatTable, print } from './command-line.js';
 
@@ -17,6 +18,7 @@ export function addStateCommands(program: Command): void {
     .helpOption('--help', 'show this help')
     .option('--json', 'print one JSON document')
     .option('--state <DIR>', 'the state directory (default: that of a server)')
+    .option('--control <PATH>', 'not used, for no server is asked: the check works offline')
     .action(async (options: Options) => {
       const directory = options.state ?? defaultStateDirectory();
       // Loaded by this command alone: the store takes longer to load than the other commands need.
@@ -26,7 +28,7 @@ export function addStateCommands(program: Command): void {
       if (report.problems.length > 0) {
         throw new CodedError(
           'STORE_UNUSABLE',
-          `the state in ${directory} has ${report.problems.length} problems`,
+          `the state in ${directory} has ${formatCount(report.problems.length, 'problem')}`,
           'move the directory away and start the server with an empty one; the next backups are full ones',
         );
       }

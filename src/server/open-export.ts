@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { BitmapSet } from '../bitmap/bitmap-set.js';
@@ -28,7 +29,9 @@ export interface ExportHost {
  * Opens the image of an export, and its bitmaps as they were left. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
  * BITMAP_INVALID, STORE_UNUSABLE
  */
-export async function openExport(spec: ExportSpec, host: ExportHost): Promise<Export> {
+export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<Export> {
+  // Absolute, for whoever is told where the disk is may work in another directory.
+  const spec = { ...wanted, path: resolve(wanted.path) };
   const { name, path, readOnly = false, description = '' } = spec;
   const disk = await openFileDevice({
     path,

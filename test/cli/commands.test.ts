@@ -2,11 +2,14 @@ import { statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
 import { KIB, MIB } from '../../src/base/units.js';
+import { allArrays } from '../../src/bitmap/store/keys.js';
+import { LmdbStore } from '../../src/bitmap/store/lmdb-store.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { parseNbdUri } from '../../src/client/nbd-uri.js';
+import { controlOf } from '../support/control.js';
 import { makeImage } from '../support/image.js';
 import { type Outcome, outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -123,6 +126,20 @@ test('with --json the check of a state prints one document', async () => {
   });
 });
 
+test('a state that does not fit together is reported, and the server is asked for nothing', async () => {
+  const folder = scratchFolder();
+  const server = await startTidemarkIn(folder, [`vm1=${makeImage(8 * MIB)},bitmap=nightly`]);
+  await server.stop();
+  const state = join(folder, 'state');
+  const store = await LmdbStore.open(join(state, 'store'));
+  await store.commit([{ key: [...allArrays('vm1'), 99, 0], value: Buffer.alloc(8) }]);
+  await store.close();
+  const { code, stdout, stderr } = await tidemark('state', 'check', '--state', state, '--control', '/nonexistent.sock');
+  expect(stdout).toContain('PROBLEM: export "vm1": pages of an array 99 that belongs to no bitmap\n');
+  expect(stderr).toContain(`tidemark: the state in ${state} has 1 problem (move the directory away`);
+  expect(code).toBe(1);
+});
+
 describe('for people', () => {
   test('exports are a table', async () => {
     const large = join(scratchFolder(), 'large.img');
@@ -192,6 +209,31 @@ describe('for people', () => {
     expect(map).toContain('vm1: 8 MiB, one character is 16 KiB\n');
     expect(map).toContain('qemu:dirty-bitmap:nightly: nothing dirty\n');
   });
+});
+
+test('serve --json prints on one line where it serves, once it does', async () => {
+  const server = await startTidemarkIn(
+    scratchFolder(),
+    [`vm1=${makeImage(8 * MIB)}`],
+    ['--json', '--log-level', 'silent'],
+  );
+  await vi.waitUntil(() => server.output().includes('\n'));
+  const described = await controlOf(server).call('GET', '/v1/server');
+  expect(described).toMatchObject({ exports: ['vm1'], nbd: { tcp: [{ host: '127.0.0.1', port: server.port }] } });
+  expect(await server.stop()).toBe(0);
+  expect(server.output()).toBe(`${JSON.stringify(described)}\n`);
+});
+
+test('the path of an export is absolute, however it was given', async () => {
+  const [image, other] = [makeImage(8 * MIB), makeImage(8 * MIB)];
+  const server = await startTidemark(`vm1=${relative(process.cwd(), image)}`);
+  const added = await controlOf(server).call('POST', '/v1/exports', {
+    name: 'vm2',
+    path: relative(process.cwd(), other),
+  });
+  expect(added).toMatchObject({ path: other });
+  const { code, stdout } = await tidemark('export', 'list', '--json', '--control', server.control);
+  expect({ code, ...JSON.parse(stdout) }).toMatchObject({ code: 0, exports: [{ path: image }, { path: other }] });
 });
 
 describe('an export is added', () => {
