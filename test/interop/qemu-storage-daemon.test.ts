@@ -75,7 +75,7 @@ async function startBoth(): Promise<{ qemu: Speaker; tidemark: Speaker }> {
     startStorageDaemon(...nodes),
     startTidemark(...disks.map((disk) => `${disk}=${images(disk)}`)),
   ]);
-  return { qemu: await qemuSpeaker(daemon, disks), tidemark: tidemarkSpeaker(server, await controlOf(server)) };
+  return { qemu: await qemuSpeaker(daemon, disks), tidemark: tidemarkSpeaker(server, controlOf(server)) };
 }
 
 async function answerTo(speaker: Speaker, said: Said): Promise<string> {
@@ -345,7 +345,7 @@ async function startQemuAfterCrash(): Promise<Speaker> {
 async function startTidemarkAfterChange(): Promise<Speaker> {
   const image = makeImage(sizes.disk);
   const server = await startTidemark(`disk=${image},bitmap=nightly`);
-  const control = await controlOf(server);
+  const control = controlOf(server);
   await control.call('DELETE', '/v1/exports/disk');
   await run('qemu-io', '-f', 'raw', '-c', 'write 1M 64k', image);
   await control.call('POST', '/v1/exports', { name: 'disk', path: image });

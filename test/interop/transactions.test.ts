@@ -136,7 +136,7 @@ function describeHeld(held: readonly HeldWrites[]): string {
 test('roles change hands 200 times under four writers, and no write is in neither bitmap', async () => {
   const image = makeImage(DISK_BYTES);
   const server = await startTidemark(`disk=${image}`);
-  const roles = new Roles(await controlOf(server));
+  const roles = new Roles(controlOf(server));
   await roles.add();
   const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
   console.log(`fio's seed is ${seed}; give it as TIDEMARK_SEED`);

@@ -2,7 +2,6 @@ import { request } from 'node:http';
 import type { Static } from '@fastify/type-provider-typebox';
 import type { Action, Bitmap, Extents, HeldWrites, Problem } from '../../src/control/schemas.js';
 import type { Range } from './image.js';
-import { untilListening } from './peer.js';
 
 /** What the control API answered with a status of 400 or more. */
 export class Refusal extends Error {
@@ -11,9 +10,7 @@ export class Refusal extends Error {
   }
 }
 
-/** A server takes commands a moment after it takes clients, which is when it counts as started. */
-export async function controlOf(server: { readonly control: string }): Promise<Control> {
-  await untilListening({ path: server.control });
+export function controlOf(server: { readonly control: string }): Control {
   return new Control(server.control);
 }
 
