@@ -44,6 +44,11 @@ export function formatExactSize(bytes: number): string {
   return `${value} ${unitNames[unit]}`;
 }
 
+/** A number of things, each of which is called by `noun`: `1 client`, `2 clients`. */
+export function formatCount(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 export function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value));
 }

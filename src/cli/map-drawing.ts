@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { formatExactSize, formatSize } from '../base/units.js';
+import { formatCount, formatExactSize, formatSize } from '../base/units.js';
 import { contextKind } from '../client/context-kind.js';
 import { printable } from '../client/errors.js';
 import { LABEL_COLUMNS, type MapLayout } from './map-layout.js';
@@ -50,7 +50,7 @@ function totals({ totalMarkedBytes, runs }: ContextSurvey, layout: MapLayout, ma
   if (totalMarkedBytes === 0) return `nothing ${mark}`;
   const share = (100 * totalMarkedBytes) / layout.sizeBytes;
   const percent = share < 0.1 ? 'less than 0.1' : share.toFixed(1);
-  return `${formatSize(totalMarkedBytes)} ${mark}, ${percent} %, in ${runs} ${runs === 1 ? 'extent' : 'extents'}`;
+  return `${formatSize(totalMarkedBytes)} ${mark}, ${percent} %, in ${formatCount(runs, 'extent')}`;
 }
 
 function sliceLength({ sizeBytes, sliceBytes }: MapLayout, slice: number): number {

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { formatCount } from '../base/units.js';
 import { type BlockSizes, encodeRequest } from '../protocol/client-codec.js';
 import { Command, CommandFlag } from '../protocol/constants.js';
 import { type StatusWindow, walkBlockStatus } from './block-status-walk.js';
@@ -88,7 +89,7 @@ export class NbdClient {
   async write(offset: number, data: Buffer, { fua = false }: ChangeOptions = {}): Promise<void> {
     this.checkPayload(offset, data.length);
     this.need('change the export', !this.features.readOnly);
-    const request = new PlainRequest(`to write ${data.length} bytes at ${offset}`);
+    const request = new PlainRequest(`to write ${formatCount(data.length, 'byte')} at ${offset}`);
     await this.request(Command.WRITE, this.fuaFlag(fua), offset, data.length, request, data);
   }
 
@@ -103,7 +104,7 @@ export class NbdClient {
     this.need('zero', this.features.zero);
     this.need('zero fast', this.features.fastZero || !fast);
     const flags = this.fuaFlag(fua) | (noHole ? CommandFlag.NO_HOLE : 0) | (fast ? CommandFlag.FAST_ZERO : 0);
-    const request = new PlainRequest(`to zero ${length} bytes at ${offset}`);
+    const request = new PlainRequest(`to zero ${formatCount(length, 'byte')} at ${offset}`);
     await this.request(Command.WRITE_ZEROES, flags, offset, length, request);
   }
 
@@ -112,7 +113,7 @@ export class NbdClient {
     this.checkRange(offset, length);
     this.need('change the export', !this.features.readOnly);
     this.need('trim', this.features.trim);
-    const request = new PlainRequest(`to trim ${length} bytes at ${offset}`);
+    const request = new PlainRequest(`to trim ${formatCount(length, 'byte')} at ${offset}`);
     await this.request(Command.TRIM, this.fuaFlag(fua), offset, length, request);
   }
 
@@ -126,7 +127,13 @@ export class NbdClient {
   async cache(offset: number, length: number): Promise<void> {
     this.checkRange(offset, length);
     this.need('cache', this.features.cache);
-    await this.request(Command.CACHE, 0, offset, length, new PlainRequest(`to cache ${length} bytes at ${offset}`));
+    await this.request(
+      Command.CACHE,
+      0,
+      offset,
+      length,
+      new PlainRequest(`to cache ${formatCount(length, 'byte')} at ${offset}`),
+    );
   }
 
   /**

@@ -1,3 +1,4 @@
+import { formatCount } from '../base/units.js';
 import { Coverage } from './coverage.js';
 import { PendingRequest } from './pending-request.js';
 
@@ -9,14 +10,14 @@ export class ReadRequest extends PendingRequest<Buffer> {
     private readonly offset: number,
     private readonly target: Buffer,
   ) {
-    super(`to read ${target.length} bytes at ${offset}`);
+    super(`to read ${formatCount(target.length, 'byte')} at ${offset}`);
   }
 
   /** Where the data of that part of the export goes. @throws NbdProtocolError if it was not asked for, or came before */
   place(offset: number, length: number): Buffer {
     const start = offset - this.offset;
     if (start < 0 || length === 0 || length > this.target.length - start) {
-      throw this.violation(`sent ${length} bytes at ${offset}`);
+      throw this.violation(`sent ${formatCount(length, 'byte')} at ${offset}`);
     }
     const problem = this.coverage.add(start, start + length);
     if (problem) throw this.violation(`sent data that ${problem === 'overlaps' ? 'overlaps' : 'is too scattered'}`);

@@ -1,4 +1,4 @@
-import { KIB } from '../base/units.js';
+import { formatCount, KIB } from '../base/units.js';
 import { REPLY_FLAG_DONE, ReplyChunk, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from '../protocol/constants.js';
 import {
   blockStatusLayout,
@@ -119,5 +119,7 @@ function* takeError(type: number, length: number): Dialogue<{ error: number; mes
 }
 
 function invalidChunk(type: number, length: number): NbdProtocolError {
-  return new NbdProtocolError(`sent a chunk of type ${type} and ${length} bytes where none such belongs`);
+  return new NbdProtocolError(
+    `sent a chunk of type ${type} and ${formatCount(length, 'byte')} where none such belongs`,
+  );
 }

@@ -1,4 +1,5 @@
 import { ExtentList } from '../base/extents.js';
+import { formatCount } from '../base/units.js';
 import { PendingRequest } from './pending-request.js';
 
 /** Most descriptors that the document allows in a chunk. */
@@ -24,7 +25,7 @@ export class StatusRequest extends PendingRequest<BlockStatus> {
     /** Selected contexts: name by id. */
     private readonly contexts: ReadonlyMap<number, string>,
   ) {
-    super(`for the block status of ${range.length} bytes at ${range.offset}`);
+    super(`for the block status of ${formatCount(range.length, 'byte')} at ${range.offset}`);
   }
 
   /** Begins the chunk of one context. */

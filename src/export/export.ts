@@ -1,6 +1,7 @@
 import { CodedError } from '../base/coded-error.js';
 import { errnoName, OK } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
+import { formatCount } from '../base/units.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { TrackingDevice } from '../bitmap/tracking-device.js';
@@ -146,7 +147,7 @@ export class Export extends ServedDisk {
     if (sizeBytes < this.sizeBytes && this.connections.size > 0) {
       throw new CodedError(
         'EXPORT_IN_USE',
-        `"${this.name}" cannot shrink under its ${this.connections.size} clients`,
+        `"${this.name}" cannot shrink under its ${formatCount(this.connections.size, 'client')}`,
         'disconnect them first',
       );
     }

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import { errnoName, errnoOf } from '../base/errno.js';
-import { formatSize, SECTOR_BYTES } from '../base/units.js';
+import { formatCount, formatSize, SECTOR_BYTES } from '../base/units.js';
 import { factsOf } from './image-facts.js';
 
 /** Throws IMAGE_UNUSABLE unless a disk may have that size. */
@@ -13,7 +13,7 @@ export function checkImageSize(path: string, sizeBytes: number): void {
     const nextBytes = Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
     throw new CodedError(
       'IMAGE_UNUSABLE',
-      `the size of the image ${path}, ${sizeBytes} bytes, is not a multiple of ${SECTOR_BYTES}`,
+      `the size of the image ${path}, ${formatCount(sizeBytes, 'byte')}, is not a multiple of ${SECTOR_BYTES}`,
       `fill it up with zeroes: truncate -s ${nextBytes} ${path}`,
     );
   }

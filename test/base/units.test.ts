@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { formatExactSize, formatSize, GIB, isPowerOfTwo, KIB, MIB, parseSize, TIB } from '../../src/base/units.js';
+import {
+  formatCount,
+  formatExactSize,
+  formatSize,
+  GIB,
+  isPowerOfTwo,
+  KIB,
+  MIB,
+  parseSize,
+  TIB,
+} from '../../src/base/units.js';
 
 test.each([
   ['512', 512],
@@ -42,4 +52,8 @@ test('sizes are written exactly where it counts', () => {
 test('powers of two', () => {
   expect([1, 512, 2 ** 31, 2 ** 40].every(isPowerOfTwo)).toBe(true);
   expect([0, -2, 3, 513, 2 ** 31 + 1].some(isPowerOfTwo)).toBe(false);
+});
+
+test('one thing is no plural', () => {
+  expect([0, 1, 2].map((count) => formatCount(count, 'client'))).toEqual(['0 clients', '1 client', '2 clients']);
 });

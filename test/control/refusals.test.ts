@@ -140,6 +140,10 @@ describe('requests that are not well formed', () => {
 
   test.each([
     ['offset=x', 'querystring.offset must be integer'],
+    ['offset=1.5', 'querystring.offset must be integer'],
+    ['offset=', 'querystring.offset must be integer'],
+    ['offset=1&offset=2', 'querystring.offset must be integer'],
+    ['limit=2.0', 'querystring.limit must be integer'],
     ['offset=-1', 'querystring.offset must be >= 0'],
     ['limit=0', 'querystring.limit must be >= 1'],
     ['limit=100001', 'querystring.limit must be <= 100000'],
@@ -197,7 +201,7 @@ describe('what cannot be done', () => {
     const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
     exports.get('disk').attach({ drain: async () => {}, describe });
     const answer = await ask('POST', '/v1/exports/disk/resize', { sizeBytes: MIB });
-    const detail = '"disk" cannot shrink under its 1 clients';
+    const detail = '"disk" cannot shrink under its 1 client';
     expectProblem(answer, 'EXPORT_IN_USE', { detail, hint: 'disconnect them first' });
     expect(exports.get('disk').sizeBytes).toBe(DISK_BYTES);
   });
