@@ -1,10 +1,12 @@
 import { Command, CommanderError } from 'commander';
 import { CodedError } from '../base/coded-error.js';
+import { AgentError } from '../client/agent/agent-error.js';
 import { NbdClientError, NbdUriError } from '../client/errors.js';
 import { addBackupCommands } from './backup.js';
 import { addBitmapCommands } from './bitmap.js';
 import { addExportCommands } from './export.js';
 import { addMapCommand } from './map-command.js';
+import { addPullCommand } from './pull.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
 import { readVersion } from './version.js';
@@ -39,13 +41,14 @@ function buildProgram(): Command {
   addBitmapCommands(program);
   addBackupCommands(program);
   addMapCommand(program);
+  addPullCommand(program);
   addStateCommands(program);
   return program;
 }
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return reportUsage(error);
-  if (error instanceof CodedError || error instanceof NbdClientError) {
+  if (error instanceof CodedError || error instanceof NbdClientError || error instanceof AgentError) {
     const { message, hint } = error;
     process.stderr.write(`tidemark: ${message}${hint === '' ? '' : ` (${hint})`}\n`);
     const isUsage = error instanceof NbdUriError || (error instanceof CodedError && usageErrors.has(error.code));

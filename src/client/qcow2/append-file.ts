@@ -14,6 +14,7 @@ export interface AppendTarget {
 /** Where every thread of a pool of four has one, and the file system can work on several pages at once. */
 const WRITES_IN_FLIGHT = 4;
 const BATCH_BYTES = MIB;
+const OWNER_ONLY = 0o600;
 
 interface Waiting {
   readonly data: Buffer;
@@ -118,9 +119,9 @@ export class AppendFile {
   }
 }
 
-/** A new file. @throws EEXIST when there is one already */
+/** A new file, for its owner alone, as disks are. @throws EEXIST when there is one already */
 export async function createTarget(path: string): Promise<AppendTarget> {
-  const file = await open(path, 'wx');
+  const file = await open(path, 'wx', OWNER_ONLY);
   return {
     write: (buffers, position) => writeFully(file, buffers, position),
     sync: () => file.sync(),

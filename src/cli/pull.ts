@@ -1,0 +1,113 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { BackupService } from '../client/agent/backup-service.js';
+import type { PulledImage, PullRequest, PullResult } from '../client/agent/pull.js';
+import {
+  type CommonOptions,
+  controlClient,
+  formatSize,
+  print,
+  sizeArgument,
+  withCommonOptions,
+} from './command-line.js';
+import { HttpBackupService } from './http-backup-service.js';
+import { Progress } from './progress.js';
+import { abortOnSignals } from './until-interrupted.js';
+
+interface PullOptions extends CommonOptions {
+  readonly bitmap?: string;
+  readonly to: string;
+  readonly full?: boolean;
+  readonly bwlimit?: number;
+  readonly connections: number;
+  readonly uri?: string;
+  readonly context?: string;
+}
+
+const DEFAULT_CONNECTIONS = 4;
+
+const help = `
+Writes DIR/EXPORT/ID.qcow2 for each export, all of the same instant: everything the first time, later what changed since
+the newest image there, which becomes its backing file. Nothing counts before all is complete, durable and committed.
+When the server says that a backup has to be full, it is, and a new chain begins. An image of another server that shows
+a dirty bitmap is pulled with --uri and --context; there is nothing to commit then.
+
+  tidemark pull vm1 vm2 --bitmap nightly --to /backup
+  tidemark pull vm3 --uri nbd://host/vm3 --context qemu:dirty-bitmap:b0 --to /backup`;
+
+export function addPullCommand(program: Command): void {
+  withCommonOptions(
+    program.command('pull <EXPORT...>').description('back up what changed, into chains of qcow2 images'),
+  )
+    .option('--bitmap <NAME>', 'the bitmap of each export; made where it is missing')
+    .requiredOption('--to <DIR>', 'the directory of the backups')
+    .option('--full', 'read everything, and begin a new chain')
+    .option('--bwlimit <SIZE>', 'read at most so much a second: 50M', sizeArgument)
+    .option('--connections <N>', 'connections to the server', connectionsArgument, DEFAULT_CONNECTIONS)
+    .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
+    .option('--context <NAME>', 'with --uri: the metadata context that says what changed')
+    .addHelpText('after', help)
+    .action(async (exports: string[], options: PullOptions, command: Command) => {
+      checkUsage(exports, options, command);
+      print(options, await runPull(exports, options), describe);
+    });
+}
+
+function checkUsage(exports: readonly string[], { bitmap, uri, context }: PullOptions, command: Command): void {
+  const refuse = (why: string) => command.error(`error: ${why}`);
+  if (uri === undefined && bitmap === undefined) refuse('--bitmap says which bitmap, or --uri which other server');
+  if (uri === undefined && context !== undefined) refuse('--context belongs to --uri');
+  if (uri !== undefined && bitmap !== undefined) refuse('--bitmap is of a tidemark server, --uri of another');
+  if (uri !== undefined && exports.length > 1) refuse('--uri is one export');
+}
+
+async function runPull(exports: readonly string[], options: PullOptions): Promise<PullResult> {
+  // Before anything else is loaded, so that no moment is left in which a signal leaves something behind.
+  const signal = abortOnSignals();
+  const { pull } = await import('../client/agent/pull.js');
+  const progress = new Progress(process.stderr);
+  const notes = options.json ? process.stderr : process.stdout;
+  const request: PullRequest = {
+    exports,
+    bitmap: options.bitmap ?? '',
+    directory: options.to,
+    full: options.full ?? false,
+    connections: options.connections,
+    bytesPerSecond: options.bwlimit,
+    signal,
+    observer: {
+      note(exportName, text) {
+        progress.clear();
+        notes.write(`${exportName}: ${text}\n`);
+      },
+      progress: (exportName, done, total) => progress.update(exportName, done, total),
+    },
+  };
+  try {
+    return await pull(request, await serviceFor(exports[0]!, options));
+  } finally {
+    progress.clear();
+  }
+}
+
+async function serviceFor(exportName: string, options: PullOptions): Promise<BackupService> {
+  const { uri, context, to } = options;
+  if (uri === undefined) return new HttpBackupService(controlClient(options));
+  const { UriBackupService } = await import('../client/agent/uri-backup-service.js');
+  return new UriBackupService({ uri, context, directory: to, exportName });
+}
+
+function describe({ images }: PullResult): string {
+  return images.map(describeImage).join('\n');
+}
+
+function describeImage({ export: name, mode, readBytes, durationSeconds, path, fileBytes }: PulledImage): string {
+  const read = `${formatSize(readBytes)} read in ${durationSeconds.toFixed(1)} s`;
+  return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})`;
+}
+
+/** For commander: a number of connections. */
+function connectionsArgument(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > 16) throw new InvalidArgumentError('Expected 1 to 16.');
+  return count;
+}

@@ -1,0 +1,27 @@
+/** A fixed number of buffers of one size. The one returned last is given out first: it is in the CPU's cache. */
+export class BufferPool {
+  private readonly free: Buffer[];
+  private readonly waiting: ((buffer: Buffer) => void)[] = [];
+
+  constructor(count: number, bytes: number) {
+    this.free = Array.from({ length: count }, () => Buffer.allocUnsafeSlow(bytes));
+  }
+
+  /** Undefined when all are in use. */
+  takeNow(): Buffer | undefined {
+    return this.free.pop();
+  }
+
+  /** Waits for one. */
+  take(): Promise<Buffer> {
+    const buffer = this.free.pop();
+    if (buffer) return Promise.resolve(buffer);
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  give(buffer: Buffer): void {
+    const next = this.waiting.shift();
+    if (next) next(buffer);
+    else this.free.push(buffer);
+  }
+}

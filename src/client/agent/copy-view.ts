@@ -1,0 +1,129 @@
+import { AppendFile, type AppendTarget } from '../qcow2/append-file.js';
+import { CLUSTER_BYTES } from '../qcow2/format.js';
+import { Qcow2Writer, type WrittenImage } from '../qcow2/writer.js';
+import { BufferPool } from './buffer-pool.js';
+import type { RateLimit } from './rate-limit.js';
+import type { ViewReader } from './view-reader.js';
+
+/** Pieces that are being read or written at a time. */
+const PIECES_IN_FLIGHT = 32;
+/** Steps that wait for their turn: zero runs among the reads need no buffer. */
+const MAX_STEPS = 1024;
+
+export interface CopyOptions {
+  readonly target: AppendTarget;
+  /** Relative name of the image below; undefined: the copy has everything. */
+  readonly backingName: string | undefined;
+  readonly limit: RateLimit;
+  readonly signal: AbortSignal;
+  /** Told what is done of what there is to read, in bytes. */
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface CopiedView extends WrittenImage {
+  /** Bytes of clusters that are dirty, whether they had to be read or not. */
+  readonly dirtyBytes: number;
+  readonly readBytes: number;
+}
+
+/** Copies what changed, or everything that is not zero, into an image. Closes the target, whatever happens. */
+export async function copyView(reader: ViewReader, options: CopyOptions): Promise<CopiedView> {
+  const file = new AppendFile(options.target, CLUSTER_BYTES);
+  const stop = () => reader.abort();
+  options.signal.addEventListener('abort', stop);
+  try {
+    options.signal.throwIfAborted();
+    return await new ViewCopy(reader, file, options).run();
+  } finally {
+    options.signal.removeEventListener('abort', stop);
+    await file.close();
+  }
+}
+
+/** What is done when its turn comes: the image is written in the order of the disk. */
+type Step =
+  | { readonly offset: number; readonly length: number; readonly read?: undefined }
+  | { readonly offset: number; readonly read: Promise<Buffer>; readonly slot: Buffer };
+
+class ViewCopy {
+  private readonly writer: Qcow2Writer;
+  private readonly slots: BufferPool;
+  private readonly steps: Step[] = [];
+  private totalBytes = 0;
+  private readBytes = 0;
+  private dirtyBytes = 0;
+
+  constructor(
+    private readonly reader: ViewReader,
+    private readonly file: AppendFile,
+    private readonly options: CopyOptions,
+  ) {
+    this.writer = new Qcow2Writer(file, reader.sizeBytes, options.backingName);
+    this.slots = new BufferPool(PIECES_IN_FLIGHT, reader.pieceBytes);
+  }
+
+  async run(): Promise<CopiedView> {
+    await this.survey();
+    for await (const { offset, length, kind } of this.reader.plan()) {
+      if (kind === 'zero') await this.zero(offset, length);
+      if (kind === 'data') await this.copy(offset, length);
+    }
+    while (this.steps.length > 0) await this.finishFirst();
+    const written = await this.writer.finish();
+    return { ...written, dirtyBytes: this.dirtyBytes, readBytes: this.readBytes };
+  }
+
+  /** Asks for the block status once more rather than keep it, which would take memory without limit. */
+  private async survey(): Promise<void> {
+    for await (const { length, kind } of this.reader.plan()) {
+      if (kind === 'data') this.totalBytes += length;
+      if (kind !== 'skip') this.dirtyBytes += length;
+    }
+    this.options.onProgress(0, this.totalBytes);
+  }
+
+  private async zero(offset: number, length: number): Promise<void> {
+    if (this.steps.length >= MAX_STEPS) await this.finishFirst();
+    this.steps.push({ offset, length });
+  }
+
+  private async copy(offset: number, length: number): Promise<void> {
+    const { limit, signal } = this.options;
+    for (let at = offset; at < offset + length; ) {
+      const slot = await this.takeSlot();
+      const bytes = Math.min(this.reader.pieceBytes, offset + length - at);
+      await limit.pass(bytes, signal);
+      const read = this.reader.read(at, bytes, slot);
+      // Whoever's turn it is sees the failure; until then it must not count as unhandled.
+      read.catch(() => {});
+      this.steps.push({ offset: at, read, slot });
+      at += bytes;
+    }
+  }
+
+  /** A buffer for another read. While there is none, what has been read is written. */
+  private async takeSlot(): Promise<Buffer> {
+    for (;;) {
+      const slot = this.slots.takeNow();
+      if (slot) return slot;
+      if (this.steps.length === 0) return await this.slots.take();
+      await this.finishFirst();
+    }
+  }
+
+  /** Begins to write what comes next in the order of the disk, as soon as it has been read. */
+  private async finishFirst(): Promise<void> {
+    if (this.file.failure) throw this.file.failure;
+    const step = this.steps.shift()!;
+    if (!step.read) {
+      this.writer.zero(step.offset, step.length);
+      return;
+    }
+    const data = await step.read;
+    this.readBytes += data.length;
+    this.options.onProgress(this.readBytes, this.totalBytes);
+    const release = () => this.slots.give(step.slot);
+    // A failure stays with the file, and ends the copy at the next step.
+    this.writer.write(step.offset, data).then(release, release);
+  }
+}

@@ -1,0 +1,158 @@
+import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Qcow2Image } from '../qcow2/image.js';
+import { AgentError } from './agent-error.js';
+import { lockFolder } from './folder-lock.js';
+import { type ImageEntry, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.js';
+
+const SUFFIX = '.qcow2';
+/** Around the id of an image that is being written. */
+const PARTIAL = /^\.(.+)\.(partial|merging)$/;
+
+/** Where the backups of one export lie. Any name is the name of one folder: what a path would read otherwise is escaped. */
+export function folderOf(directory: string, exportName: string): string {
+  const escaped = exportName.replace(/[%/\0]/g, encodeURIComponent);
+  const isSpecial = escaped === '' || escaped.startsWith('.');
+  return join(directory, isSpecial ? `%${escaped}` : escaped);
+}
+
+/** The exports that have backups in a directory, by their folders. @throws AgentError when it cannot be read */
+export async function listFolders(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    throw new AgentError(
+      `${directory} cannot be read: ${error.code}`,
+      'give the directory that tidemark pull wrote to',
+    );
+  });
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
+  const manifests = await Promise.all(folders.map(readManifest));
+  return folders.filter((_, index) => manifests[index] !== undefined).sort();
+}
+
+/** The file of an image. */
+export function imagePath(folder: string, id: string): string {
+  return join(folder, `${id}${SUFFIX}`);
+}
+
+/** The images there are, when a merge may have been interrupted: the one that its rename left is what counts. */
+export async function currentImages(folder: string, manifest: Manifest): Promise<readonly ImageEntry[]> {
+  const { images, merging } = manifest;
+  if (!merging || !(await standsAlone(imagePath(folder, merging.image.id)))) return images;
+  return images
+    .filter(({ id }) => !merging.drops.includes(id))
+    .map((image) => (image.id === merging.image.id ? merging.image : image));
+}
+
+async function standsAlone(path: string): Promise<boolean> {
+  try {
+    await using image = await Qcow2Image.open(path);
+    return image.backingName === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** What of a manifest changes. A pending image and a merge are over unless they are given. */
+interface ManifestState {
+  readonly images?: ImageEntry[];
+  readonly pending?: ImageEntry | undefined;
+  readonly merging?: Manifest['merging'];
+}
+
+/** An export's folder that nobody else changes meanwhile. */
+export class ExportFolder implements AsyncDisposable {
+  private constructor(
+    readonly exportName: string,
+    readonly path: string,
+    public manifest: Manifest,
+    private readonly unlock: () => Promise<void>,
+  ) {}
+
+  /** Makes the folder when it is not there. @throws AgentError */
+  static async open(directory: string, exportName: string): Promise<ExportFolder> {
+    const path = folderOf(directory, exportName);
+    await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+      throw new AgentError(`${path} cannot be made: ${error.code}`, 'choose another directory, or mend its rights');
+    });
+    const unlock = await lockFolder(path);
+    try {
+      const manifest = (await readManifest(path)) ?? (await newManifest(path, exportName));
+      const folder = new ExportFolder(exportName, path, manifest, unlock);
+      await folder.settleMerge();
+      return folder;
+    } catch (error) {
+      await unlock();
+      throw error;
+    }
+  }
+
+  get newest(): ImageEntry | undefined {
+    return this.manifest.images.at(-1);
+  }
+
+  imagePath(id: string): string {
+    return imagePath(this.path, id);
+  }
+
+  /** Where an image is written until it counts. */
+  partialPath(id: string, kind: 'partial' | 'merging' = 'partial'): string {
+    return join(this.path, `.${id}.${kind}`);
+  }
+
+  async save({ images = this.manifest.images, pending, merging }: ManifestState): Promise<void> {
+    const { format, export: exportName } = this.manifest;
+    const state = { ...(pending && { pending }), ...(merging && { merging }) };
+    const manifest: Manifest = { format, export: exportName, images, ...state };
+    await writeManifest(this.path, manifest);
+    this.manifest = manifest;
+  }
+
+  /** Ids of images that were begun and never came to count. */
+  async unfinishedIds(): Promise<string[]> {
+    const names = (await readdir(this.path)).map((name) => PARTIAL.exec(name));
+    return names.filter((match) => match?.[2] === 'partial').map((match) => match![1]!);
+  }
+
+  /** Why the newest image cannot carry another: a file of its chain is missing or cut off. Reads no data. */
+  async findBrokenLink(): Promise<string | undefined> {
+    const byId = new Map(this.manifest.images.map((image) => [image.id, image]));
+    for (let image = this.newest; image; image = image.base === null ? undefined : byId.get(image.base)) {
+      const path = this.imagePath(image.id);
+      const found = await stat(path).catch(() => undefined);
+      if (!found) return `${path} is missing`;
+      if (found.size !== image.fileBytes) return `${path} has ${found.size} bytes instead of ${image.fileBytes}`;
+      if (image.base !== null && !byId.has(image.base)) return `${path} has no image below it`;
+    }
+    return undefined;
+  }
+
+  /** Brings a merge that was interrupted to its end, or takes it back. */
+  async settleMerge(): Promise<void> {
+    const { merging, pending } = this.manifest;
+    if (merging) {
+      const images = [...(await currentImages(this.path, this.manifest))];
+      const isDone = images.some(({ id, base }) => id === merging.image.id && base === null);
+      if (isDone) for (const id of merging.drops) await rm(this.imagePath(id), { force: true });
+      await this.save({ images, pending });
+    }
+    const names = (await readdir(this.path)).filter((name) => PARTIAL.exec(name)?.[2] === 'merging');
+    for (const name of names) await rm(join(this.path, name), { force: true });
+  }
+
+  /** A folder that nothing came into goes again. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rmdir(this.path).catch(() => {});
+    await this.unlock();
+  }
+}
+
+async function newManifest(folder: string, exportName: string): Promise<Manifest> {
+  const images = (await readdir(folder)).filter((name) => name.endsWith(SUFFIX));
+  if (images.length > 0) {
+    throw new AgentError(
+      `${folder} has images (${images[0]}) and no manifest`,
+      'put the manifest back, or move the images to another place',
+    );
+  }
+  return { format: MANIFEST_FORMAT, export: exportName, images: [] };
+}

@@ -1,0 +1,155 @@
+import { rm } from 'node:fs/promises';
+import { Cleanup } from '../../base/cleanup.js';
+import type { Backup, BackupPart, BackupService, FullReason } from './backup-service.js';
+import { commitSurely } from './commit.js';
+import { ExportFolder } from './export-folder.js';
+import { Lease } from './lease.js';
+import type { ImageEntry } from './manifest.js';
+import { explainFailure } from './pull-failure.js';
+import { RateLimit } from './rate-limit.js';
+import { addImage, recover } from './recover.js';
+import { takeImage } from './take-image.js';
+
+/** Short, for a bitmap that a dead agent leaves frozen; signs of life come in time. */
+const TTL_SECONDS = 300;
+const DEFAULT_COMMIT_PATIENCE_SECONDS = 60;
+
+/** Told how a pull goes. */
+export interface PullObserver {
+  /** Something that people want to know, of one export. */
+  note(exportName: string, text: string): void;
+  progress(exportName: string, doneBytes: number, totalBytes: number): void;
+}
+
+export interface PullRequest {
+  readonly exports: readonly string[];
+  readonly bitmap: string;
+  /** Holds a folder for each export. */
+  readonly directory: string;
+  readonly full: boolean;
+  /** To each export. */
+  readonly connections: number;
+  /** Undefined: as fast as it goes. */
+  readonly bytesPerSecond: number | undefined;
+  /** How long commit is asked for again while nobody answers. */
+  readonly commitPatienceSeconds?: number;
+  readonly signal: AbortSignal;
+  readonly observer: PullObserver;
+}
+
+export interface PulledImage extends ImageEntry {
+  readonly export: string;
+  readonly path: string;
+}
+
+export interface PullResult {
+  readonly id: string;
+  readonly images: readonly PulledImage[];
+}
+
+/**
+ * Takes one backup of several exports, of the same instant: an image for each, on top of the newest one that is there
+ * when it fits. Nothing counts before all of them are complete, durable, and committed; when anything fails before
+ * that, the backup is aborted and nothing of it stays. @throws AgentError, NbdClientError, or the service's refusal
+ */
+export async function pull(request: PullRequest, service: BackupService): Promise<PullResult> {
+  const { directory, bitmap, full, observer } = request;
+  const exports = [...new Set(request.exports)];
+  const cleanup = new Cleanup();
+  try {
+    const folders = new Map<string, ExportFolder>();
+    for (const name of exports) {
+      const folder = await ExportFolder.open(directory, name);
+      cleanup.defer(() => folder[Symbol.asyncDispose]());
+      folders.set(name, folder);
+      for (const note of await recover(folder, service)) observer.note(name, note);
+    }
+    request.signal.throwIfAborted();
+    const backup = await service.begin({ exports, bitmap, full, ttlSeconds: TTL_SECONDS });
+    return await takeBackup(request, service, backup, folders);
+  } catch (error) {
+    throw await explainFailure(error, { service, signal: request.signal, directory });
+  } finally {
+    await cleanup.run();
+  }
+}
+
+interface Draft {
+  readonly folder: ExportFolder;
+  readonly image: ImageEntry;
+}
+
+async function takeBackup(
+  request: PullRequest,
+  service: BackupService,
+  backup: Backup,
+  folders: ReadonlyMap<string, ExportFolder>,
+): Promise<PullResult> {
+  const lease = new Lease(service, backup);
+  try {
+    const drafts = await takeImages(request, backup, folders, lease.lost);
+    await commitSurely(service, backup.id, request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS);
+    for (const { folder, image } of drafts) await addImage(folder, image);
+    const images = drafts.map(({ folder, image }) => ({
+      export: folder.exportName,
+      path: folder.imagePath(image.id),
+      ...image,
+    }));
+    return { id: backup.id, images };
+  } catch (error) {
+    const cause = lease.lost.aborted ? lease.lost.reason : error;
+    throw await explainFailure(cause, {
+      service,
+      signal: request.signal,
+      directory: request.directory,
+      backup,
+      discard: () => discard(backup.id, folders.values()),
+    });
+  } finally {
+    lease.stop();
+  }
+}
+
+/** Writes an image of every export, complete and durable, and notes in the manifests that they wait for the commit. */
+async function takeImages(
+  request: PullRequest,
+  backup: Backup,
+  folders: ReadonlyMap<string, ExportFolder>,
+  lost: AbortSignal,
+): Promise<Draft[]> {
+  const { observer, connections } = request;
+  const signal = AbortSignal.any([request.signal, lost]);
+  const limit = new RateLimit(request.bytesPerSecond);
+  const drafts: Draft[] = [];
+  for (const part of backup.exports) {
+    const folder = folders.get(part.export)!;
+    const why = await whyFull(folder, part);
+    if (why) observer.note(part.export, `full backup: ${why.detail}`);
+    const onProgress = (done: number, total: number) => observer.progress(part.export, done, total);
+    const image = await takeImage({ folder, backup, part, fullReason: why, connections, limit, signal, onProgress });
+    drafts.push({ folder, image });
+  }
+  signal.throwIfAborted();
+  for (const { folder, image } of drafts) await folder.save({ pending: image });
+  return drafts;
+}
+
+/** Why an export is read as a whole; undefined when what changed fits on the newest image. */
+async function whyFull(folder: ExportFolder, part: BackupPart): Promise<FullReason | undefined> {
+  if (part.mode === 'full') return part.fullReason ?? { code: 'unknown', detail: 'the server says so' };
+  const { newest } = folder;
+  if (!newest) return { code: 'nothing-here', detail: `${folder.path} has no image yet` };
+  if (part.base !== newest.id) {
+    const detail = `the bitmap counts from backup ${part.base}, and the newest image here is ${newest.id}; give each backup directory a bitmap of its own`;
+    return { code: 'base-mismatch', detail };
+  }
+  const broken = await folder.findBrokenLink();
+  return broken === undefined ? undefined : { code: 'chain-broken', detail: broken };
+}
+
+async function discard(id: string, folders: Iterable<ExportFolder>): Promise<void> {
+  for (const folder of folders) {
+    await rm(folder.partialPath(id), { force: true });
+    if (folder.manifest.pending) await folder.save({});
+  }
+}

@@ -1,0 +1,17 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Lets so many bytes pass in a second, on average over the time it is used; unlimited without a rate. */
+export class RateLimit {
+  private freeAt = 0;
+
+  constructor(private readonly bytesPerSecond: number | undefined) {}
+
+  /** Resolves when that many bytes may go. Rejects when `signal` aborts. */
+  async pass(bytes: number, signal: AbortSignal): Promise<void> {
+    if (this.bytesPerSecond === undefined) return;
+    const now = performance.now();
+    const start = Math.max(now, this.freeAt);
+    this.freeAt = start + (bytes / this.bytesPerSecond) * 1000;
+    if (start > now) await delay(start - now, undefined, { signal });
+  }
+}
