@@ -1,9 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { freePort } from '../support/free-port.js';
 import { type GuestFiles, TOKEN } from './guest-files.js';
+import { Machine } from './machine.js';
 
 const START_SECONDS = 120;
 
@@ -16,30 +14,28 @@ export interface GuestOptions {
   readonly eagerWriteback: boolean;
 }
 
-/** A machine with tidemark in it, emulated: it needs no rights and no processor of any kind. */
+/** A machine with tidemark in it. */
 export class Guest {
-  private output = '';
   private killed = false;
 
   private constructor(
-    private readonly process: ChildProcess,
+    private readonly machine: Machine,
     private readonly nbdPort: number,
     private readonly httpPort: number,
-  ) {
-    for (const stream of [process.stdout!, process.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text) => {
-        this.output += text;
-      });
-    }
-  }
+  ) {}
 
   /** It is gone when the test is over. */
   static async start(files: GuestFiles, options: GuestOptions): Promise<Guest> {
     const [nbdPort, httpPort] = [await freePort(), await freePort()];
-    const child = spawn(files.qemu, qemuOptions(files, options, nbdPort, httpPort), {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    const wishes = `${options.checkState ? 'CHECK=yes' : ''} ${options.eagerWriteback ? 'EAGER=yes' : ''}`;
+    const machine = Machine.start({
+      kernel: files.kernel,
+      initramfs: files.initramfs,
+      boot: `console=ttyS0 quiet panic=-1 ${wishes}`,
+      memoryMebibytes: 1024,
+      options: devices(files, options.diskUri, nbdPort, httpPort),
     });
-    const guest = new Guest(child, nbdPort, httpPort);
+    const guest = new Guest(machine, nbdPort, httpPort);
     onTestFinished(() => guest.kill());
     return guest;
   }
@@ -50,15 +46,12 @@ export class Guest {
 
   /** What its console and its server wrote. */
   get console(): string {
-    return this.output;
+    return this.machine.output;
   }
 
   async untilServing(): Promise<void> {
-    for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(20)) {
-      if (this.output.includes('tidemark is serving')) return;
-      if (this.process.exitCode !== null) throw new Error(`the guest ended before it served:\n${this.output}`);
-    }
-    throw new Error(`the guest does not serve after ${START_SECONDS} s:\n${this.output}`);
+    const isServing = (output: string) => output.includes('tidemark is serving') || undefined;
+    await this.machine.until('it serves', START_SECONDS, isServing);
   }
 
   async clearBitmap(name: string): Promise<void> {
@@ -76,22 +69,15 @@ export class Guest {
   /** Ends the machine without warning. */
   async kill(): Promise<void> {
     this.killed = true;
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
-    const gone = once(this.process, 'exit');
-    this.process.kill('SIGKILL');
-    await gone;
+    await this.machine.kill();
   }
 }
 
-function qemuOptions(files: GuestFiles, options: GuestOptions, nbdPort: number, httpPort: number): string[] {
+function devices(files: GuestFiles, diskUri: string, nbdPort: number, httpPort: number): string[] {
   const forward = (port: number, to: number) => `hostfwd=tcp:127.0.0.1:${port}-:${to}`;
-  const wishes = `${options.checkState ? 'CHECK=yes' : ''} ${options.eagerWriteback ? 'EAGER=yes' : ''}`;
   return [
-    ...['-accel', 'tcg', '-cpu', 'max', '-m', '1024'],
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
-    ...['-kernel', files.kernel, '-initrd', files.initramfs, '-append', `console=ttyS0 quiet panic=-1 ${wishes}`],
     ...['-drive', `file=${files.system},format=raw,if=virtio,readonly=on`],
-    ...['-drive', `file=${options.diskUri},format=raw,if=virtio,cache=writeback`],
+    ...['-drive', `file=${diskUri},format=raw,if=virtio,cache=writeback`],
     ...['-netdev', `user,id=net,restrict=on,${forward(nbdPort, 10_809)},${forward(httpPort, 8080)}`],
     ...['-device', 'virtio-net-pci,netdev=net,romfile='],
   ];

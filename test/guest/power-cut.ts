@@ -5,7 +5,7 @@
 // any sector of 512 bytes. Clients outside write, flush and clear the bitmap until the guest is killed without
 // warning, while it serves or while it starts. Then it starts again, and the clients compare.
 //
-// Not part of `npm test`: it wants an emulator and a kernel, and takes about 15 seconds a round.
+// Not part of `npm test`: it takes about 15 seconds a round.
 
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -14,7 +14,14 @@ const programsByPackage = {
   'nbd-server': ['nbd-server'],
   nbdkit: ['nbdkit'],
   fio: ['fio'],
-  xfsprogs: ['mkfs.xfs'],
+  // For the guests with Linux's own NBD client.
+  'qemu-system-x86': ['qemu-system-x86_64'],
+  'busybox-static': ['busybox'],
+  cpio: ['cpio'],
+  kmod: ['modprobe', 'depmod'],
+  e2fsprogs: ['mke2fs', 'e2fsck', 'debugfs'],
+  xfsprogs: ['mkfs.xfs', 'xfs_repair', 'xfs_io'],
+  systemd: ['systemd-socket-activate'],
 };
 
 /** Debian leaves the sbin folders out of an ordinary user's PATH. */
