@@ -1,0 +1,146 @@
+import { assert } from '../../src/base/assert.js';
+import { EIO, ENOSPC, type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { KIB } from '../../src/base/units.js';
+import type { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
+import { Snapshot } from '../../src/snapshot/snapshot.js';
+import type { BlockDevice } from '../../src/storage/block-device.js';
+import { FilterDevice } from '../../src/storage/filter-device.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { JitteryDevice, type Waits } from '../support/jittery-device.js';
+import type { Random } from '../support/random.js';
+
+/** Counts the bytes that arrive. */
+class CountingDevice extends FilterDevice {
+  writtenBytes = 0;
+
+  override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    this.writtenBytes += length;
+    return super.writeNow(source, start, length, offset);
+  }
+
+  override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    this.writtenBytes += length;
+    return super.write(source, start, length, offset);
+  }
+}
+
+/** A snapshot of a random kind, with a plain copy of the disk from the time at which it was attached. */
+export class ObservedSnapshot {
+  readonly #snapshot: Snapshot;
+  readonly #counting: CountingDevice;
+  readonly #limitBytes: number;
+  readonly #granuleBytes: number;
+  readonly #failures: Errno[] = [];
+  readonly #detach: () => void;
+  readonly #mayFail: boolean;
+  /** By granule: 1 from the time that its release is asked for, 2 when it is done. */
+  readonly #released: Uint8Array;
+  #closed = false;
+
+  constructor(
+    source: BlockDevice,
+    filter: CopyBeforeWrite,
+    private readonly before: Buffer,
+    private readonly random: Random,
+    waits: Waits,
+  ) {
+    this.#granuleBytes = random.pick([4, 16, 64, 128]) * KIB;
+    this.#limitBytes = random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, random.below(200) * KIB]);
+    this.#released = new Uint8Array(Math.ceil(before.length / this.#granuleBytes));
+    const failing = { oneIn: random.pick([0, 0, 10]), errno: random.pick([EIO, ENOSPC]) };
+    this.#mayFail = failing.oneIn > 0 || this.#limitBytes < Number.POSITIVE_INFINITY;
+    this.#counting = new CountingDevice(new MemoryDevice(before.length));
+    this.#snapshot = new Snapshot({
+      source,
+      sizeBytes: before.length,
+      granuleBytes: this.#granuleBytes,
+      scratch: new JitteryDevice(this.#counting, random, waits, failing),
+      limitBytes: this.#limitBytes,
+      onScratchFull: random.pick(['fail-view', 'fail-writer']),
+      onFailure: (errno) => void this.#failures.push(errno),
+    });
+    this.#detach = filter.attach(this.#snapshot);
+  }
+
+  /** Whether the policy may let a write of the disk fail. */
+  get mayFailWriters(): boolean {
+    return this.#mayFail && this.#failures.length === 0;
+  }
+
+  async read(offset: number, length: number): Promise<void> {
+    const goneBefore = this.#isReleased(offset, length, 2) || this.#ended;
+    const target = Buffer.alloc(length, 0xee);
+    const view = this.#snapshot.device;
+    let errno: Errno = this.random.chance(3) ? WOULD_BLOCK : view.readNow(target, 0, length, offset);
+    if (errno === WOULD_BLOCK) errno = await view.read(target, 0, length, offset);
+    if (errno === OK) {
+      assert(!goneBefore, 'what is gone cannot be read');
+      assert(target.equals(this.before.subarray(offset, offset + length)), 'the view has changed');
+    } else {
+      assert(errno === EIO, `a read gave ${errno}`);
+      assert(this.#isReleased(offset, length, 1) || this.#ended, 'a view that is well can be read');
+    }
+  }
+
+  async survey(offset: number, length: number): Promise<void> {
+    if (!this.#ended) this.#assertZeroes(offset, this.#snapshot.device.holeNow(offset, length));
+    const list = new ExtentList(this.random.pick([1, 2, 100]));
+    const errno = await this.#snapshot.device.extents(offset, length, list);
+    if (errno !== OK) return assert(errno === EIO && this.#ended, `the allocation gave ${errno}`);
+    assert(list.totalBytes === length || list.count === list.limit, 'the allocation covers the range');
+    let position = offset;
+    for (const [index, bytes] of list.lengths.entries()) {
+      if (list.statuses[index] !== 0) this.#assertZeroes(position, bytes);
+      position += bytes;
+    }
+  }
+
+  async release(offset: number, length: number): Promise<void> {
+    const from = Math.ceil(offset / this.#granuleBytes);
+    const toEnd = offset + length === this.before.length;
+    const end = toEnd ? this.#released.length : Math.floor((offset + length) / this.#granuleBytes);
+    const mark = (level: number) => {
+      for (let i = from; i < end; i++) this.#released[i] = Math.max(level, this.#released[i]!);
+    };
+    mark(1);
+    const errno = await this.#snapshot.release(offset, length);
+    if (errno === OK) mark(2);
+    else assert(this.#ended, `a release gave ${errno}`);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#detach();
+    await this.#snapshot.close();
+  }
+
+  /** To be called when nothing is in flight. */
+  async checkAtEnd(): Promise<void> {
+    await this.read(0, this.before.length);
+    for (let offset = 0; offset < this.before.length; offset += 4 * KIB) {
+      await this.read(offset, Math.min(4 * KIB, this.before.length - offset));
+    }
+    await this.survey(0, this.before.length);
+    assert(this.#snapshot.usedBytes >= 0 && this.#snapshot.usedBytes <= this.#limitBytes, 'scratch keeps to its limit');
+    assert(this.#failures.length <= 1, 'a view breaks once');
+    if (this.#mayFail) return;
+    assert(this.#failures.length === 0, 'a view does not break without a cause');
+    assert(this.#counting.writtenBytes <= this.before.length, 'each granule is copied once');
+  }
+
+  get #ended(): boolean {
+    return this.#closed || this.#failures.length > 0;
+  }
+
+  #isReleased(offset: number, length: number, level: number): boolean {
+    const from = Math.floor(offset / this.#granuleBytes);
+    const end = Math.ceil((offset + length) / this.#granuleBytes);
+    return length > 0 && this.#released.subarray(from, end).some((reached) => reached >= level);
+  }
+
+  #assertZeroes(offset: number, length: number): void {
+    const bytes = this.before.subarray(offset, offset + length);
+    assert(bytes.equals(Buffer.alloc(length)), 'a hole is shown where there was data');
+  }
+}

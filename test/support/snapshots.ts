@@ -1,0 +1,46 @@
+import type { Errno } from '../../src/base/errno.js';
+import { KIB } from '../../src/base/units.js';
+import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
+import { Snapshot, type SnapshotOptions } from '../../src/snapshot/snapshot.js';
+import type { BlockDevice } from '../../src/storage/block-device.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FaultyDevice } from './faulty-device.js';
+
+export const GRANULE = 64 * KIB;
+export const GRANULES = 8;
+
+type Choices = Partial<Pick<SnapshotOptions, 'granuleBytes' | 'limitBytes' | 'onScratchFull' | 'sizeBytes'>>;
+
+/** A snapshot of `disk`, not attached yet; `scratch` and `failures` are its own. */
+export function snapshotOf(disk: BlockDevice, choices: Choices = {}) {
+  const sizeBytes = choices.sizeBytes ?? disk.sizeBytes;
+  const scratch = new FaultyDevice(new MemoryDevice(sizeBytes));
+  const failures: Errno[] = [];
+  const snapshot = new Snapshot({
+    source: disk,
+    scratch,
+    sizeBytes,
+    granuleBytes: GRANULE,
+    limitBytes: Number.POSITIVE_INFINITY,
+    onScratchFull: 'fail-view',
+    onFailure: (errno) => void failures.push(errno),
+    ...choices,
+  });
+  return { snapshot, view: snapshot.device, scratch, failures };
+}
+
+/** A disk of eight granules, each full of its own letter, with a snapshot attached. */
+export function snapshottedDisk(choices: Choices = {}) {
+  const memory = new MemoryDevice(GRANULES * GRANULE);
+  const before = Buffer.alloc(memory.sizeBytes);
+  for (let i = 0; i < GRANULES; i++) before.fill('abcdefgh'[i]!, i * GRANULE, (i + 1) * GRANULE);
+  memory.writeNow(before, 0, before.length, 0);
+  const disk = new FaultyDevice(memory);
+  const filter = new CopyBeforeWrite(disk);
+  const made = snapshotOf(disk, choices);
+  const detach = filter.attach(made.snapshot);
+  return { ...made, memory, disk, filter, detach, before };
+}
+
+/** Content of one byte, many times. */
+export const filled = (bytes: number, byte = '!'): Buffer => Buffer.alloc(bytes, byte);
