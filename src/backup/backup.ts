@@ -91,8 +91,11 @@ export class Backup {
 
   /** Lets writes go on without copying, ends the views, and gives back the scratch. */
   async release(removeView: (view: View) => Promise<void>): Promise<void> {
-    for (const { detach } of this.parts) detach();
-    await Promise.all(this.parts.map(({ view }) => removeView(view)));
-    await Promise.all(this.parts.map(({ snapshot }) => snapshot.close()));
+    const closed = this.parts.map(({ detach, snapshot }) => {
+      detach();
+      // In the same breath, for what the view would show now is not the past any more.
+      return snapshot.close();
+    });
+    await Promise.all([...closed, ...this.parts.map(({ view }) => removeView(view))]);
   }
 }

@@ -75,7 +75,8 @@ const steps: readonly Step[] = [
           change: () => bitmaps.createSuccessor('a'),
           next: { base, frozen: content },
         },
-  (bitmaps, { frozen }) => (frozen ? { change: () => bitmaps.abdicate('a', 'backup'), next: { base: frozen } } : undefined),
+  (bitmaps, { frozen }) =>
+    frozen ? { change: () => bitmaps.abdicate('a', 'backup'), next: { base: frozen } } : undefined,
   (bitmaps, { base, frozen }) => (frozen ? { change: () => bitmaps.reclaim('a'), next: { base } } : undefined),
 ];
 

@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { MIB, SECTOR_BYTES } from '../../src/base/units.js';
+import { Control } from '../support/control.js';
+import { makeImage } from '../support/image.js';
+import { Random } from '../support/random.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
+import { Agent, type Ending } from './oracle/agent.js';
+import { sequencesIn } from './oracle/blocks.js';
+import { WriteLog } from './oracle/write-log.js';
+import { writeUntilGone } from './oracle/writer.js';
+
+const DISK_BYTES = 16 * MIB;
+const DISKS = ['disk0', 'disk1'];
+const WRITERS_PER_DISK = 2;
+
+const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 50);
+
+/** Much happens to the log in a short time: small regions, few of them, which cool at once. */
+const busyLog = ['--region-size', '512K', '--max-active-regions', '6', '--cool-after', '0'];
+
+const endings: readonly Ending[] = [
+  'commit',
+  'commit',
+  'commit',
+  'commit',
+  'abort',
+  'abort',
+  'crash',
+  'crash',
+  'expire',
+];
+
+class Rounds {
+  readonly seen: Record<Ending, number> = { commit: 0, abort: 0, crash: 0, expire: 0 };
+  private readonly folder = scratchFolder();
+  private readonly images = DISKS.map(() => makeImage(DISK_BYTES));
+  private readonly log = new WriteLog(DISKS.length, DISK_BYTES);
+  private readonly agents: readonly Agent[];
+  private server!: Tidemark;
+  private writers: Promise<void>[] = [];
+
+  constructor(private readonly random: Random) {
+    this.agents = ['nightly', 'weekly'].map((bitmap) => new Agent(bitmap, DISKS, this.log, random));
+  }
+
+  async start(): Promise<void> {
+    const specs = DISKS.map((name, i) => `${name}=${this.images[i]},bitmap=nightly:16K`);
+    this.server = await startTidemarkIn(this.folder, specs, busyLog);
+    const sectors = DISK_BYTES / SECTOR_BYTES / WRITERS_PER_DISK;
+    this.writers = DISKS.flatMap((name, disk) =>
+      Array.from({ length: WRITERS_PER_DISK }, (_, i) =>
+        writeUntilGone(this.server.uri(name), { disk, firstSector: i * sectors, sectors }, this.log, this.random),
+      ),
+    );
+  }
+
+  /** One agent, or both side by side. */
+  async round(): Promise<void> {
+    const control = new Control(this.server.control);
+    const busy = this.random.chance(3) ? this.agents : [this.random.pick(this.agents)];
+    const chosen = busy.map((agent) => ({ agent, ending: this.random.pick(endings) }));
+    for (const { ending } of chosen) this.seen[ending]++;
+    const crash = chosen.some(({ ending }) => ending === 'crash');
+    const work = Promise.allSettled(chosen.map(({ agent, ending }) => agent.backUp(control, ending)));
+    if (crash) {
+      await delay(this.random.below(700));
+      await this.crash();
+    }
+    for (const result of await work)
+      if (result.status === 'rejected' && !(crash && isLoss(result.reason))) throw result.reason;
+    if (crash) await this.restart();
+  }
+
+  get cleanBytes(): number {
+    return this.agents.reduce((sum, agent) => sum + agent.cleanBytes, 0);
+  }
+
+  private async crash(): Promise<void> {
+    await this.server.stop('SIGKILL');
+    await Promise.all(this.writers);
+  }
+
+  private async restart(): Promise<void> {
+    this.log.adoptAfterCrash(this.images.map((image, disk) => sequencesIn(readFileSync(image), disk)));
+    await this.start();
+    const control = new Control(this.server.control);
+    for (const agent of this.agents) await agent.recover(control);
+  }
+
+  async stop(): Promise<void> {
+    await this.server.stop();
+    await Promise.all(this.writers);
+  }
+}
+
+/** The server went away in the middle of something. */
+function isLoss(error: unknown): boolean {
+  const { name, code } = error as { name?: string; code?: string };
+  return name === 'NbdConnectionError' || ['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE'].includes(code ?? '');
+}
+
+test(`every view is one instant, and no change is missed (${rounds} rounds)`, {
+  timeout: 60_000 + rounds * 10_000,
+}, async () => {
+  console.log(`the seed is ${seed}; give it as TIDEMARK_SEED, and a number of rounds as TIDEMARK_ROUNDS`);
+  const all = new Rounds(new Random(seed));
+  await all.start();
+  for (let round = 0; round < rounds; round++) await all.round();
+  await all.stop();
+  console.log(`backups meant to end by: ${JSON.stringify(all.seen)}; ${all.cleanBytes / MIB} MiB were clean`);
+  // Else a server that called everything dirty would pass.
+  expect(all.cleanBytes).toBeGreaterThan(0);
+});
