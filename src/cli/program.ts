@@ -6,9 +6,12 @@ import { addBackupCommands } from './backup.js';
 import { addBitmapCommands } from './bitmap.js';
 import { addExportCommands } from './export.js';
 import { addMapCommand } from './map-command.js';
+import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
+import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
+import { addVerifyCommand } from './verify.js';
 import { readVersion } from './version.js';
 
 const DONE = 0;
@@ -42,6 +45,9 @@ function buildProgram(): Command {
   addBackupCommands(program);
   addMapCommand(program);
   addPullCommand(program);
+  addVerifyCommand(program);
+  addRestoreCommand(program);
+  addPruneCommand(program);
   addStateCommands(program);
   return program;
 }

@@ -5,7 +5,7 @@ import type { NbdClient } from '../nbd-client.js';
 import { CLUSTER_BYTES } from '../qcow2/format.js';
 
 /** Left to the base, known to be zero, or to be read. */
-export type RunKind = 'skip' | 'zero' | 'data';
+type RunKind = 'skip' | 'zero' | 'data';
 
 /** Whole clusters of the disk, but for its end: bytes. */
 export interface ClusterRun {

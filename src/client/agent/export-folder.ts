@@ -3,7 +3,14 @@ import { join } from 'node:path';
 import { Qcow2Image } from '../qcow2/image.js';
 import { AgentError } from './agent-error.js';
 import { lockFolder } from './folder-lock.js';
-import { type ImageEntry, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.js';
+import {
+  type ImageEntry,
+  MANIFEST_FORMAT,
+  MANIFEST_NAME,
+  type Manifest,
+  readManifest,
+  writeManifest,
+} from './manifest.js';
 
 const SUFFIX = '.qcow2';
 /** Around the id of an image that is being written. */
@@ -16,7 +23,7 @@ export function folderOf(directory: string, exportName: string): string {
   return join(directory, isSpecial ? `%${escaped}` : escaped);
 }
 
-/** The exports that have backups in a directory, by their folders. @throws AgentError when it cannot be read */
+/** The folders of a directory that hold backups: a manifest, or images that lack one. @throws AgentError */
 export async function listFolders(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
     throw new AgentError(
@@ -25,8 +32,9 @@ export async function listFolders(directory: string): Promise<string[]> {
     );
   });
   const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
-  const manifests = await Promise.all(folders.map(readManifest));
-  return folders.filter((_, index) => manifests[index] !== undefined).sort();
+  const contents = await Promise.all(folders.map((folder) => readdir(folder)));
+  const isOurs = (name: string) => name === MANIFEST_NAME || name.endsWith(SUFFIX);
+  return folders.filter((_, index) => contents[index]!.some(isOurs)).sort();
 }
 
 /** The file of an image. */
@@ -69,8 +77,7 @@ export class ExportFolder implements AsyncDisposable {
   ) {}
 
   /** Makes the folder when it is not there. @throws AgentError */
-  static async open(directory: string, exportName: string): Promise<ExportFolder> {
-    const path = folderOf(directory, exportName);
+  static async open(path: string, exportName: string): Promise<ExportFolder> {
     await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
       throw new AgentError(`${path} cannot be made: ${error.code}`, 'choose another directory, or mend its rights');
     });

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { Cleanup } from '../../base/cleanup.js';
 import type { Backup, BackupPart, BackupService, FullReason } from './backup-service.js';
 import { commitSurely } from './commit.js';
-import { ExportFolder } from './export-folder.js';
+import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease.js';
 import type { ImageEntry } from './manifest.js';
 import { explainFailure } from './pull-failure.js';
@@ -15,7 +15,7 @@ const TTL_SECONDS = 300;
 const DEFAULT_COMMIT_PATIENCE_SECONDS = 60;
 
 /** Told how a pull goes. */
-export interface PullObserver {
+interface PullObserver {
   /** Something that people want to know, of one export. */
   note(exportName: string, text: string): void;
   progress(exportName: string, doneBytes: number, totalBytes: number): void;
@@ -59,7 +59,7 @@ export async function pull(request: PullRequest, service: BackupService): Promis
   try {
     const folders = new Map<string, ExportFolder>();
     for (const name of exports) {
-      const folder = await ExportFolder.open(directory, name);
+      const folder = await ExportFolder.open(folderOf(directory, name), name);
       cleanup.defer(() => folder[Symbol.asyncDispose]());
       folders.set(name, folder);
       for (const note of await recover(folder, service)) observer.note(name, note);

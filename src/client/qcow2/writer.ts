@@ -34,7 +34,7 @@ export interface WrittenImage {
 const zeroCluster = Buffer.alloc(CLUSTER_BYTES);
 
 /** Whether the bytes from `start` to `end`, at most a cluster, are all zero. Data is told apart at its first bytes. */
-export function isZero(data: Buffer, start: number, end: number): boolean {
+function isZero(data: Buffer, start: number, end: number): boolean {
   return data.compare(zeroCluster, 0, end - start, start, end) === 0;
 }
 

@@ -1,0 +1,59 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { AgentError } from '../client/agent/agent-error.js';
+import type { PrunedExport } from '../client/agent/prune.js';
+import { formatSize, print } from './command-line.js';
+import { Progress } from './progress.js';
+import { abortOnSignals } from './until-interrupted.js';
+
+interface Options {
+  readonly keep: number;
+  readonly json?: boolean;
+}
+
+const help = `
+Keeps the N newest restore points of each export. The oldest of them is made to stand alone: its image is written anew,
+with what the images below it have, which takes room for one full image. Interrupted at any moment, all N are there.
+An export with an image that is not good is left as it is.`;
+
+export function addPruneCommand(program: Command): void {
+  program
+    .command('prune')
+    .description('drop old restore points, and merge their images into the oldest that stays')
+    .argument('<DIR>', 'what tidemark pull wrote to')
+    .requiredOption('--keep <N>', 'restore points that stay, of each export', keepArgument)
+    .helpOption('--help', 'show this help')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', help)
+    .action(async (directory: string, options: Options) => {
+      const signal = abortOnSignals();
+      const { prune } = await import('../client/agent/prune.js');
+      const progress = new Progress(process.stderr);
+      const { keep } = options;
+      const onProgress = (...args: [string, number, number]) => progress.update(...args);
+      const exports = await prune(directory, { keep, signal, onProgress }).finally(() => progress.clear());
+      print(options, { directory, keep, exports }, (answer) => answer.exports.map(describe).join('\n'));
+      refuseIfLeft(exports);
+    });
+}
+
+function describe({ export: name, kept, dropped, freedBytes, problem }: PrunedExport): string {
+  if (problem !== null) return `${name}: left as it is, ${problem}`;
+  const change = freedBytes < 0 ? `${formatSize(-freedBytes)} more` : `${formatSize(freedBytes)} freed`;
+  return `${name}: ${kept.length} kept, ${dropped.length} dropped, ${change}`;
+}
+
+function refuseIfLeft(exports: readonly PrunedExport[]): void {
+  const left = exports.filter(({ problem }) => problem !== null);
+  if (left.length === 0) return;
+  throw new AgentError(
+    `not pruned: ${left.map((one) => one.export).join(', ')}`,
+    'begin a new chain with tidemark pull --full, and move the images that are not good away once you need none of them',
+  );
+}
+
+/** For commander: a number of restore points. */
+function keepArgument(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number above 0.');
+  return count;
+}

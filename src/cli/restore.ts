@@ -1,0 +1,47 @@
+import type { Command } from 'commander';
+import type { RestoreResult } from '../client/agent/restore.js';
+import { formatSize, print } from './command-line.js';
+import { Progress } from './progress.js';
+import { abortOnSignals } from './until-interrupted.js';
+
+interface Options {
+  readonly to: string;
+  readonly at?: string;
+  readonly force?: boolean;
+  readonly unchecked?: boolean;
+  readonly json?: boolean;
+}
+
+const help = `
+FILE becomes a sparse raw image; it gets its name when it is complete. An NBD export has to be there and large enough.
+qemu-img does the same without tidemark:
+
+  qemu-img convert -O raw DIR/EXPORT/ID.qcow2 FILE`;
+
+export function addRestoreCommand(program: Command): void {
+  program
+    .command('restore')
+    .description('write a disk as it was at a restore point')
+    .argument('<DIR>', 'what tidemark pull wrote to')
+    .argument('<EXPORT>')
+    .requiredOption('--to <FILE|NBD-URI>', 'a new file, a block device (with --force), or an NBD export')
+    .option('--at <ID>', 'the restore point (default: the newest)')
+    .option('--force', 'overwrite a file or a device that is there')
+    .option('--unchecked', 'do not read the images first to compare their checksums')
+    .helpOption('--help', 'show this help')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', help)
+    .action(async (directory: string, exportName: string, options: Options) => {
+      const signal = abortOnSignals();
+      const { restore } = await import('../client/agent/restore.js');
+      const progress = new Progress(process.stderr);
+      const { to, at, force = false, unchecked = false } = options;
+      const onProgress = (done: number, total: number) => progress.update(exportName, done, total);
+      const request = { directory, exportName, to, at, force, check: !unchecked, signal, onProgress };
+      print(options, await restore(request).finally(() => progress.clear()), describe);
+    });
+}
+
+function describe({ export: name, id, takenAt, to, sizeBytes }: RestoreResult): string {
+  return `restored ${name} as of ${takenAt} (${id}) to ${to}: ${formatSize(sizeBytes)}`;
+}

@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import { AgentError } from '../client/agent/agent-error.js';
+import type { VerifyResult } from '../client/agent/verify.js';
+import { formatSize, formatTable, print } from './command-line.js';
+import { Progress } from './progress.js';
+import { abortOnSignals } from './until-interrupted.js';
+
+const help = `
+Reads every image: its checksum, its tables, what it lies on, and qemu-img check where there is a qemu-img. Says which
+restore points are good. The exit code is 1 when one is not. Nothing is changed.`;
+
+export function addVerifyCommand(program: Command): void {
+  program
+    .command('verify')
+    .description('read all images of a backup directory, and tell which restore points are good')
+    .argument('<DIR>', 'what tidemark pull wrote to')
+    .helpOption('--help', 'show this help')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', help)
+    .action(async (directory: string, options: { json?: boolean }) => {
+      const signal = abortOnSignals();
+      const { verify } = await import('../client/agent/verify.js');
+      const progress = new Progress(process.stderr);
+      const result = await verify(directory, { signal, onProgress: (...args) => progress.update(...args) }).finally(
+        () => progress.clear(),
+      );
+      print(options, result, describe);
+      refuseIfDamaged(result);
+    });
+}
+
+function describe({ exports, checkedByQemu }: VerifyResult): string {
+  const rows = exports.flatMap(({ export: name, problem, points }) => [
+    ...(problem === null ? [] : [[name, '', '', '', problem]]),
+    ...points.map((point) => [name, point.id, point.mode, formatSize(point.fileBytes), point.problem ?? 'good']),
+  ]);
+  const note = checkedByQemu ? '' : '\n\nqemu-img is not installed: its check was left out';
+  return `${formatTable(['EXPORT', 'RESTORE POINT', 'MODE', 'FILE', 'STATE'], rows, [3])}${note}`;
+}
+
+function refuseIfDamaged({ directory, exports }: VerifyResult): void {
+  const bad = exports.flatMap(({ problem, points }) => [problem, ...points.map((point) => point.problem)]);
+  const count = bad.filter((problem) => problem !== null).length;
+  if (count === 0) return;
+  throw new AgentError(
+    `${count} of the restore points in ${directory} are not good`,
+    'take a full backup now: tidemark pull --full begins a new chain',
+  );
+}

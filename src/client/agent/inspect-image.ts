@@ -1,0 +1,72 @@
+import { execFile } from 'node:child_process';
+import { open } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { MIB } from '../../base/units.js';
+import { checkImage } from '../qcow2/check-image.js';
+import { formatChecksum } from '../qcow2/crc32.js';
+import { Qcow2Image } from '../qcow2/image.js';
+import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { isSystemError } from './agent-error.js';
+import { imagePath } from './export-folder.js';
+import type { ImageEntry } from './manifest.js';
+
+const READ_BYTES = MIB;
+const MAX_OUTPUT_BYTES = 64 * MIB;
+
+/** What is wrong with the file of an image, the images below it apart; undefined when it is good. */
+export async function findDamage(folder: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
+  const path = imagePath(folder, image.id);
+  try {
+    const { checksum, fileBytes } = await readChecksum(path, signal);
+    if (fileBytes !== image.fileBytes) return `the file has ${fileBytes} bytes instead of ${image.fileBytes}`;
+    if (checksum !== image.checksum) return `the file has the checksum ${checksum} instead of ${image.checksum}`;
+    await checkImage(path);
+    return await findDisagreement(path, folder, image);
+  } catch (error) {
+    if (error instanceof Qcow2Error) return error.problem;
+    if (isSystemError(error)) return error.code === 'ENOENT' ? 'the file is missing' : `the file: ${error.message}`;
+    throw error;
+  }
+}
+
+/** Whether the image says of itself what the manifest says of it. */
+async function findDisagreement(path: string, folder: string, entry: ImageEntry): Promise<string | undefined> {
+  await using image = await Qcow2Image.open(path);
+  const expected = entry.base === null ? undefined : basename(imagePath(folder, entry.base));
+  if (image.backingName !== expected) {
+    return `it lies on ${image.backingName ?? 'nothing'} instead of ${expected ?? 'nothing'}`;
+  }
+  return image.sizeBytes === entry.sizeBytes ? undefined : `its disk has ${image.sizeBytes} bytes`;
+}
+
+async function readChecksum(path: string, signal: AbortSignal): Promise<{ checksum: string; fileBytes: number }> {
+  const file = await open(path, 'r');
+  try {
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    let crc = 0;
+    for (let position = 0; ; ) {
+      signal.throwIfAborted();
+      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, position);
+      if (bytesRead === 0) return { checksum: formatChecksum(crc), fileBytes: position };
+      crc = crc32(buffer.subarray(0, bytesRead), crc);
+      position += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** What `qemu-img check` finds in one image: undefined when nothing, 'missing' when there is no qemu-img. */
+export function checkByQemu(path: string): Promise<{ readonly problem: string } | 'missing' | undefined> {
+  // An absolute path, for QEMU takes what is before a colon for a protocol.
+  const args = ['check', '-f', 'qcow2', resolve(path)];
+  return new Promise((done) => {
+    execFile('qemu-img', args, { maxBuffer: MAX_OUTPUT_BYTES }, (error, stdout, stderr) => {
+      if (!error) return done(undefined);
+      if (error.code === 'ENOENT') return done('missing');
+      const line = (stderr.trim() || stdout.trim()).split('\n')[0];
+      done({ problem: `qemu-img check: ${line}` });
+    });
+  });
+}

@@ -1,0 +1,90 @@
+import { Qcow2Chain } from '../qcow2/chain.js';
+import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { AgentError, isSystemError } from './agent-error.js';
+import { type ChainCopyOptions, copyChain } from './copy-chain.js';
+import { currentImages, folderOf, imagePath } from './export-folder.js';
+import { findDamage } from './inspect-image.js';
+import { type ImageEntry, readManifest } from './manifest.js';
+import { openRestoreTarget } from './restore-target.js';
+
+export interface RestoreRequest extends ChainCopyOptions {
+  readonly directory: string;
+  readonly exportName: string;
+  /** Undefined: the newest. */
+  readonly at: string | undefined;
+  /** A file, a block device, or an NBD URI. */
+  readonly to: string;
+  /** Overwrite what is there. */
+  readonly force: boolean;
+  /** Read all images of the chain first, to be sure of them. */
+  readonly check: boolean;
+}
+
+export interface RestoreResult {
+  readonly export: string;
+  readonly id: string;
+  readonly takenAt: string;
+  readonly to: string;
+  readonly sizeBytes: number;
+}
+
+/** Writes the disk as it was at a restore point. @throws AgentError, NbdClientError */
+export async function restore(request: RestoreRequest): Promise<RestoreResult> {
+  const { directory, exportName, to, force, signal } = request;
+  const folder = folderOf(directory, exportName);
+  const chain = await findChain(folder, request);
+  const { id, takenAt, sizeBytes } = chain[0]!;
+  const target = await openRestoreTarget(to, { sizeBytes, force });
+  try {
+    if (request.check) await checkChain(folder, chain, signal);
+    await using disk = await Qcow2Chain.open(imagePath(folder, id));
+    await copyChain(disk, target, request);
+    await target.finish();
+    return { export: exportName, id, takenAt, to, sizeBytes };
+  } catch (error) {
+    await target.discard();
+    throw describe(error, request);
+  }
+}
+
+/** The image of the restore point and all below it, from the top down. */
+async function findChain(folder: string, { directory, exportName, at }: RestoreRequest): Promise<ImageEntry[]> {
+  const manifest = await readManifest(folder);
+  const images = manifest ? await currentImages(folder, manifest) : [];
+  if (images.length === 0) {
+    const hint = `tidemark verify ${directory} shows what is there`;
+    throw new AgentError(`${directory} has no backup of "${exportName}"`, hint);
+  }
+  const top = at === undefined ? images.at(-1) : images.find(({ id }) => id === at);
+  if (!top) {
+    const hint = `it has ${images.map(({ id }) => id).join(', ')}`;
+    throw new AgentError(`${directory} has no backup ${at} of "${exportName}"`, hint);
+  }
+  const chain = [top];
+  for (let base = top.base; base !== null; base = chain.at(-1)!.base) {
+    const below = images.find(({ id }) => id === base);
+    if (!below || chain.includes(below)) throw damaged(top.id, `${base} is missing`);
+    chain.push(below);
+  }
+  return chain;
+}
+
+async function checkChain(folder: string, chain: readonly ImageEntry[], signal: AbortSignal): Promise<void> {
+  for (const image of chain) {
+    const damage = await findDamage(folder, image, signal);
+    if (damage !== undefined) throw damaged(chain[0]!.id, `${imagePath(folder, image.id)}: ${damage}`);
+  }
+}
+
+function damaged(id: string, why: string): AgentError {
+  const hint = 'tidemark verify shows which restore points are good; --at takes one, and --unchecked this one as it is';
+  return new AgentError(`backup ${id} is not good: ${why}`, hint);
+}
+
+function describe(error: unknown, { at = '', to, signal }: RestoreRequest): unknown {
+  if (signal.aborted) return new AgentError('interrupted: the restore is not complete', 'run it again');
+  if (error instanceof Qcow2Error) return damaged(at, error.message);
+  if (!isSystemError(error)) return error;
+  if (error.code === 'ENOSPC') return new AgentError(`there is no room for ${to}`, 'make room', { cause: error });
+  return new AgentError(`cannot restore to ${to}: ${error.message}`, 'mend that, and run it again', { cause: error });
+}

@@ -1,0 +1,95 @@
+import { basename } from 'node:path';
+import { AgentError } from './agent-error.js';
+import { currentImages, imagePath, listFolders } from './export-folder.js';
+import { checkByQemu, findDamage } from './inspect-image.js';
+import { type ImageEntry, readManifest } from './manifest.js';
+
+interface VerifiedPoint {
+  readonly id: string;
+  readonly takenAt: string;
+  readonly mode: 'full' | 'incremental';
+  readonly sizeBytes: number;
+  readonly fileBytes: number;
+  /** Why the disk of that time cannot be had any more; null when it can. */
+  readonly problem: string | null;
+}
+
+interface VerifiedExport {
+  readonly export: string;
+  readonly folder: string;
+  /** Of the folder as a whole; null when it can be read. */
+  readonly problem: string | null;
+  /** Restore points, the oldest first. */
+  readonly points: readonly VerifiedPoint[];
+}
+
+export interface VerifyResult {
+  readonly directory: string;
+  /** Whether qemu-img has looked at the images, too. */
+  readonly checkedByQemu: boolean;
+  readonly exports: readonly VerifiedExport[];
+}
+
+export interface VerifyOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (exportName: string, doneBytes: number, totalBytes: number) => void;
+}
+
+/** Reads every image of a directory, and tells which restore points are good. Changes nothing. */
+export async function verify(directory: string, options: VerifyOptions): Promise<VerifyResult> {
+  const verifier = new Verifier(options);
+  const exports: VerifiedExport[] = [];
+  for (const folder of await listFolders(directory)) exports.push(await verifier.verifyFolder(folder));
+  return { directory, checkedByQemu: verifier.checkedByQemu, exports };
+}
+
+class Verifier {
+  checkedByQemu = false;
+
+  constructor(private readonly options: VerifyOptions) {}
+
+  async verifyFolder(folder: string): Promise<VerifiedExport> {
+    try {
+      const manifest = await readManifest(folder);
+      if (!manifest) throw new AgentError(`${folder} has images and no manifest`, '');
+      const images = await currentImages(folder, manifest);
+      const points = await this.verifyImages(folder, manifest.export, images);
+      return { export: manifest.export, folder, problem: null, points };
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      return { export: basename(folder), folder, problem: error.message, points: [] };
+    }
+  }
+
+  private async verifyImages(folder: string, name: string, images: readonly ImageEntry[]): Promise<VerifiedPoint[]> {
+    const { signal, onProgress } = this.options;
+    const totalBytes = images.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+    const points = new Map<string, VerifiedPoint>();
+    let doneBytes = 0;
+    for (const image of images) {
+      signal.throwIfAborted();
+      const damage = (await findDamage(folder, image, signal)) ?? (await this.askQemu(folder, image));
+      const { id, takenAt, mode, sizeBytes, fileBytes } = image;
+      const problem = damage ?? findBroken(image, points) ?? null;
+      points.set(id, { id, takenAt, mode, sizeBytes, fileBytes, problem });
+      doneBytes += fileBytes;
+      onProgress(name, doneBytes, totalBytes);
+    }
+    return [...points.values()];
+  }
+
+  private async askQemu(folder: string, { id }: ImageEntry): Promise<string | undefined> {
+    const answer = await checkByQemu(imagePath(folder, id));
+    if (answer === 'missing') return undefined;
+    this.checkedByQemu = true;
+    return answer?.problem;
+  }
+}
+
+/** What is wrong with what an image lies on. */
+function findBroken({ base }: ImageEntry, points: ReadonlyMap<string, VerifiedPoint>): string | undefined {
+  if (base === null) return undefined;
+  const below = points.get(base);
+  if (!below) return `the image below, ${base}, is not in the manifest`;
+  return below.problem === null ? undefined : `needs ${base}, which is not good`;
+}
