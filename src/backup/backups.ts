@@ -6,6 +6,7 @@ import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { changeAtOneInstant, type HeldWrites } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
+import type { BlockDevice } from '../storage/block-device.js';
 import type { Backup } from './backup.js';
 import { newBackupId } from './backup-id.js';
 import type { AbortReason, BackupRecord, EndOfBackup } from './backup-record.js';
@@ -41,6 +42,7 @@ export class Backups {
   private readonly leaving = new Set<string>();
   /** How many backups of an export are being begun. */
   private readonly beginning = new Map<string, Promise<unknown>>();
+  private readonly uncloneable = new WeakSet<Export>();
   /** Views of ended backups that still have clients. */
   private readonly releasing = new Set<Promise<void>>();
   private readonly watch: ScratchWatch;
@@ -85,6 +87,7 @@ export class Backups {
     const id = this.newId();
     const begun = beginBackup(id, request, exports, {
       openScratch: (sizeBytes) => this.options.scratch.open(sizeBytes),
+      clone: (served) => this.clone(served),
       register: (backup) => this.register(backup),
       record: (backup) => this.records.changes(backup.record()),
       broken: (broken, exportName, errno) => this.broke(broken, exportName, errno),
@@ -218,6 +221,14 @@ export class Backups {
       if (!this.leaving.has(name)) return served;
       throw new CodedError('EXPORT_NOT_FOUND', `the export "${name}" is being removed`, 'add it again first');
     });
+  }
+
+  /** Writes wait while it is tried, so an export whose image cannot be cloned is not asked again. */
+  private async clone(served: Export): Promise<BlockDevice | undefined> {
+    if (this.uncloneable.has(served)) return undefined;
+    const clone = await this.options.scratch.clone(served.path, served.sizeBytes);
+    if (!clone) this.uncloneable.add(served);
+    return clone;
   }
 
   private newId(): string {

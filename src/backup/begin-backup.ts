@@ -28,6 +28,8 @@ export interface BeginRequest extends ChainRequest {
 export interface BeginHost {
   /** An empty, sparse device of that size. @throws CodedError SCRATCH_UNUSABLE */
   readonly openScratch: (sizeBytes: number) => Promise<BlockDevice>;
+  /** The image as it is now, read-only; undefined where the file system cannot clone. */
+  readonly clone: (served: Export) => Promise<BlockDevice | undefined>;
   /** Makes the backup known at the instant of its cut; returns what takes that back. */
   readonly register: (backup: Backup) => Undo;
   /** What to store with the cut. */
@@ -41,6 +43,8 @@ interface Preparation {
   readonly served: Export;
   readonly scratch: BlockDevice;
   readonly allocatedBytes: number;
+  /** Made in the cut. */
+  clone: BlockDevice | undefined;
 }
 
 /**
@@ -59,6 +63,9 @@ export async function beginBackup(
   let backup: Backup | undefined;
   try {
     const held = await changeAtOneInstant(exports, {
+      prepare: async () => {
+        for (const one of prepared) one.clone = await host.clone(one.served);
+      },
       apply: () => {
         const made = cut(id, request, prepared, host);
         backup = made.backup;
@@ -66,9 +73,10 @@ export async function beginBackup(
       },
       records: () => host.record(backup!),
     });
+    await Promise.all(prepared.map(({ scratch, clone }) => clone && scratch.close()));
     return { backup: backup!, held };
   } catch (error) {
-    await Promise.all(prepared.map(({ scratch }) => scratch.close()));
+    await Promise.all(prepared.flatMap(({ scratch, clone }) => [scratch.close(), clone?.close()]));
     throw error;
   }
 }
@@ -78,7 +86,7 @@ async function prepare(exports: readonly Export[], host: BeginHost): Promise<Pre
   try {
     for (const served of exports) {
       const allocatedBytes = await served.allocatedBytes();
-      prepared.push({ served, allocatedBytes, scratch: await host.openScratch(served.sizeBytes) });
+      prepared.push({ served, allocatedBytes, scratch: await host.openScratch(served.sizeBytes), clone: undefined });
     }
     return prepared;
   } catch (error) {
@@ -112,7 +120,7 @@ function cut(
 function cutOne(
   id: string,
   request: BeginRequest,
-  { served, scratch, allocatedBytes }: Preparation,
+  { served, scratch, clone, allocatedBytes }: Preparation,
   host: BeginHost,
   undos: Undo[],
 ): BackupPart {
@@ -125,15 +133,16 @@ function cutOne(
   const bitmap = bitmaps.get(request.bitmap);
   const dirtyBytes = fullReason ? sizeBytes : bitmap.dirtyBytes;
   const snapshot = new Snapshot({
-    source: served.disk,
+    // A clone never changes, so nothing of it is copied.
+    source: clone ?? served.disk,
     sizeBytes,
     granuleBytes: Math.min(Math.max(bitmap.granularityBytes, MIN_COPY_BYTES), MAX_COPY_BYTES),
-    scratch,
+    scratch: clone ?? scratch,
     limitBytes: request.scratchLimitBytes ?? Number.POSITIVE_INFINITY,
     onScratchFull: request.onScratchFull,
     onFailure: (errno) => host.broken(id, served.name, errno),
   });
-  const detach = served.copyBeforeWrite.attach(snapshot);
+  const detach = clone ? () => {} : served.copyBeforeWrite.attach(snapshot);
   undos.push(detach);
   const record: PartRecord = {
     export: served.name,

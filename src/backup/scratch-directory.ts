@@ -1,6 +1,7 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import { cloneImage } from '../snapshot/clone.js';
 import { openScratch } from '../snapshot/scratch.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import type { Posix } from '../storage/posix-calls.js';
@@ -25,6 +26,11 @@ export class ScratchDirectory {
         { cause },
       );
     }
+  }
+
+  /** The image as it is, without a copy; undefined where the file system cannot do that. */
+  clone(imagePath: string, sizeBytes: number): Promise<BlockDevice | undefined> {
+    return cloneImage(imagePath, sizeBytes, this.options);
   }
 
   /** Bytes that are free there; Infinity when that is not known. */

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readdirSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -9,7 +8,7 @@ import { cloneImage } from '../../src/snapshot/clone.js';
 import { openFileDevice } from '../../src/storage/open-file-device.js';
 import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
 import { keepLog } from '../support/log-lines.js';
-import { mountedDisk } from '../support/mounted-disk.js';
+import { xfsDisk } from '../support/mounted-disk.js';
 import { native, writeImage } from '../support/scratch-device.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
@@ -17,21 +16,8 @@ const options = { posix: native, log: silentLog };
 
 const { EXDEV } = constants.errno;
 
-/** The smallest that mkfs.xfs makes. */
-const XFS_BYTES = 300 * MIB;
-
-/** A folder on an XFS, which can clone; needs root. */
-async function xfsFolder(): Promise<string> {
-  const image = join(scratchFolder(), 'xfs');
-  writeFileSync(image, '');
-  truncateSync(image, XFS_BYTES);
-  execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', image]);
-  const { path } = await mountedDisk(`-t xfs -o loop ${image}`);
-  return path;
-}
-
 test('a clone keeps its content while the image changes, and nothing of it is in the folder', async () => {
-  const folder = await xfsFolder();
+  const { path: folder } = await xfsDisk();
   const path = join(folder, 'image');
   writeFileSync(path, Buffer.alloc(MIB, 'a'));
   truncateSync(path, 4 * MIB);
@@ -56,7 +42,7 @@ test('a clone keeps its content while the image changes, and nothing of it is in
 });
 
 test('a clone shares its blocks with the image', async () => {
-  const folder = await xfsFolder();
+  const { path: folder } = await xfsDisk();
   const path = join(folder, 'image');
   writeFileSync(path, Buffer.alloc(150 * MIB, 'a'));
   const clones = await Promise.all([1, 2, 3].map(() => cloneImage(path, 150 * MIB, options)));

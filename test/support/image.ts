@@ -9,9 +9,9 @@ export interface Range {
   readonly length: number;
 }
 
-/** Makes a sparse image in a folder of its own, with random bytes in `data`. Returns its path. */
-export function makeImage(sizeBytes: number, data: readonly Range[] = []): string {
-  const path = join(scratchFolder(), 'disk.img');
+/** Makes a sparse image, in a folder of its own unless one is given, with random bytes in `data`. Returns its path. */
+export function makeImage(sizeBytes: number, data: readonly Range[] = [], folder = scratchFolder()): string {
+  const path = join(folder, 'disk.img');
   const fd = openSync(path, 'wx');
   ftruncateSync(fd, sizeBytes);
   for (const { offset, length } of data) writeSync(fd, randomFillSync(Buffer.alloc(length)), 0, length, offset);

@@ -1,8 +1,13 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { MIB } from '../../src/base/units.js';
 import { scratchFolder } from './scratch-folder.js';
+
+/** The smallest that mkfs.xfs makes. */
+const XFS_BYTES = 300 * MIB;
 
 /** A file system of a test's own. */
 export interface MountedDisk {
@@ -34,4 +39,13 @@ export async function mountedDisk(mount: string): Promise<MountedDisk> {
   };
   await command(`mount ${mount} ${folder}`);
   return { folder, path: join(`/proc/${holder.pid}/root`, folder), command };
+}
+
+/** An XFS, which can clone files. It takes a loop device, and so root. */
+export async function xfsDisk(): Promise<MountedDisk> {
+  const image = join(scratchFolder(), 'xfs');
+  writeFileSync(image, '');
+  truncateSync(image, XFS_BYTES);
+  execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', image]);
+  return mountedDisk(`-t xfs -o loop ${image}`);
 }
