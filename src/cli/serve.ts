@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import type { Server } from '../control/schemas.js';
 import { type Entry, resolveConfig } from '../server/config.js';
 import { readConfigFile } from '../server/config-file.js';
+import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { controlClient } from './command-line.js';
 import { readVersion } from './version.js';
@@ -17,7 +18,8 @@ interface ServeOptions {
 }
 
 const help = `
-With no --listen and no --unix, NBD is served on 127.0.0.1:10809. Sizes take K, M, G and T.
+With no --listen and no --unix, NBD is served on the sockets that systemd passes on, else on 127.0.0.1:10809.
+Sizes take K, M, G and T.
 Every flag is also a key of the configuration file, which has a table [[export]] for each disk.
 
 Example:
@@ -44,18 +46,24 @@ function toOption(key: SettingKey, entries: Entry[]): Option {
 
 async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
-  const config = resolveConfig(flags, file?.entries, file?.exports);
+  const inherited = takeListenFds(process.env, process.pid);
+  const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
   // From here on: a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
   // Loaded by this command alone: it takes several times as long as all the others need.
   const { TidemarkServer } = await import('../server/server.js');
+  const { SystemdNotify } = await import('../server/systemd-notify.js');
   const server = await TidemarkServer.start(config, log, readVersion());
+  const systemd = new SystemdNotify(process.env, log);
   try {
+    systemd.ready();
     if (json) await announce(config.controlPath);
     await stopping;
+    systemd.stopping();
   } finally {
     await server.stop();
+    systemd.close();
   }
   log.info({}, 'stopped');
 }

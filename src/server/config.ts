@@ -13,6 +13,8 @@ export interface ServerConfig {
   readonly exports: readonly ExportSpec[];
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
+  /** Listening sockets that this process was started with, as file descriptors. */
+  readonly inheritedSockets: readonly number[];
   readonly stateDirectory: string;
   readonly scratchDirectory: string;
   readonly controlPath: string;
@@ -41,11 +43,12 @@ export interface Entry {
 
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 10809 };
 
-/** Flags win over the file; exports of both are served. @throws CodedError CONFIG_INVALID */
+/** Flags win over the file; exports of both are served. The default address gives way to any other. @throws CodedError CONFIG_INVALID */
 export function resolveConfig(
   flags: readonly Entry[],
   file: readonly Entry[] = [],
   fileExports: readonly ExportSpec[] = [],
+  inheritedSockets: readonly number[] = [],
 ): ServerConfig {
   const all = <Key extends SettingKey>(key: Key): SettingValue<Key>[] => {
     const given = flags.filter((entry) => entry.key === key);
@@ -58,8 +61,9 @@ export function resolveConfig(
   const stateDirectory = last('state') ?? defaultStateDirectory();
   const config: ServerConfig = {
     exports: [...fileExports, ...all('export')],
-    listen: listen.length > 0 || unixPath !== undefined ? listen : [DEFAULT_LISTEN],
+    listen: listen.length > 0 || unixPath !== undefined || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
     unixPath,
+    inheritedSockets,
     stateDirectory,
     scratchDirectory: last('scratch') ?? scratchDirectoryIn(stateDirectory),
     controlPath: last('control') ?? controlSocketIn(stateDirectory),

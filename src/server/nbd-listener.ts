@@ -69,6 +69,13 @@ export class NbdListener {
     await this.listen({ path });
   }
 
+  /** On a socket that listens already. Resolves to its address, when it is one of TCP. Rejects as net.Server does. */
+  async listenFd(fd: number): Promise<AddressInfo | undefined> {
+    const server = await this.listen({ fd });
+    const address = server.address();
+    return address !== null && typeof address === 'object' ? address : undefined;
+  }
+
   /** Serves a client that is already connected, and whose socket is paused. */
   adopt(socket: Socket): void {
     const client = socket.remoteAddress ? `${socket.remoteAddress}:${socket.remotePort}` : 'unix';
@@ -95,7 +102,7 @@ export class NbdListener {
     if (handle?.fd !== undefined && handle.fd >= 0) this.posix?.setSendBufferNow(handle.fd, UNIX_SEND_BUFFER_BYTES);
   }
 
-  private async listen(options: { host: string; port: number } | { path: string }): Promise<Server> {
+  private async listen(options: { host: string; port: number } | { path: string } | { fd: number }): Promise<Server> {
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => this.adopt(socket));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

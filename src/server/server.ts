@@ -105,11 +105,15 @@ export class TidemarkServer {
   }
 
   private async listen(): Promise<void> {
-    const { listen, unixPath } = this.config;
+    const { listen, unixPath, inheritedSockets } = this.config;
     this.cleanup.defer(() => this.listener.drain());
     for (const address of listen) {
       const bound = this.listener.listenTcp(address.host, address.port);
       this.tcpAddresses.push(await bound.catch(refuse(formatHostPort(address))));
+    }
+    for (const fd of inheritedSockets) {
+      const bound = await this.listener.listenFd(fd).catch(refuse(`inherited socket ${fd}`));
+      if (bound) this.tcpAddresses.push(bound);
     }
     if (unixPath !== undefined) {
       await clearSocketPath(unixPath);

@@ -36,6 +36,7 @@ export const nodePosix: Posix = {
   clone: missing,
   willNeed: missing,
   setSendBufferNow: missingNow,
+  sendDatagramNow: missingNow,
   lockByteNow: missingNow,
   byteLockedNow: missingNow,
 };

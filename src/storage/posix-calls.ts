@@ -37,6 +37,8 @@ export interface Posix {
   readonly willNeed: (fd: number, offset: number, length: number) => Promise<CallResult>;
   /** setsockopt(2), SO_SNDBUF: bytes that a socket may hold for a peer that has not read them yet. */
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
+  /** Sends to a unix datagram socket: a path, or a name in the abstract namespace behind an `@`. */
+  readonly sendDatagramNow: (path: string, message: Buffer) => CallResult;
   /** Takes a shared lock on one byte, owned by the open file description; the byte need not exist. */
   readonly lockByteNow: (fd: number, offset: number) => CallResult;
   /** 1 when somebody else holds a lock on that byte, else 0. */

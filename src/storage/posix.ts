@@ -4,6 +4,7 @@ import { EINTR } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
 import { nodePosix } from './node-posix.js';
 import type { CallResult, Posix } from './posix-calls.js';
+import { bindDatagrams } from './posix-datagram.js';
 
 /*
  * The system calls that Node lacks, through koffi; the only file with foreign calls. The declarations and the layouts
@@ -26,8 +27,8 @@ const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 
-type Koffi = typeof import('koffi');
-type Native = ReturnType<ReturnType<Koffi['load']>['func']>;
+export type Koffi = typeof import('koffi');
+export type Native = ReturnType<ReturnType<Koffi['load']>['func']>;
 type Declare = (name: string, result: string, parameters: string[]) => Native | undefined;
 
 /** The calls with the native ones where they are to be had; undefined when there is no way to make any. */
@@ -60,6 +61,9 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   // Variadic in C; on these machines that makes no difference to how whole numbers are passed.
   const ioctl = declare('ioctl', 'int', ['int', 'uint64', 'int']);
   const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
+  const socket = declare('socket', 'int', ['int', 'int', 'int']);
+  const sendto = declare('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
+  const close = declare('close', 'int', ['int']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
   return {
     ...nodePosix,
@@ -71,6 +75,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
     ...(ioctl && { clone: bindClone(koffi, ioctl) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
+    ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
   };
 }

@@ -1,0 +1,122 @@
+// What a service manager does: it holds the listening socket while servers come and go. Here a shell does it, started by
+// systemd-socket-activate; clients write all the time, and connect again when their connection breaks.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { NbdClient } from '../../src/client/nbd-client.js';
+import { controlOf } from '../support/control.js';
+import { freePort } from '../support/free-port.js';
+import { makeImage } from '../support/image.js';
+import { startPeer } from '../support/peer.js';
+import { Random } from '../support/random.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { tidemarkProgram } from '../support/tidemark.js';
+
+const DISK_BYTES = 64 * MIB;
+const BLOCK_BYTES = 4 * KIB;
+const WRITERS = 4;
+const RESTARTS = 6;
+const WRITES_BETWEEN_RESTARTS = 400;
+
+const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Starts one server after the other on the sockets that it was given, until the file named first is there. */
+const supervisor = 'stop=$1; shift; until [ -e "$stop" ]; do sh -c \'LISTEN_PID=$$ exec "$@"\' sh "$@"; done';
+
+/** A client that writes blocks of its own, each full of a number that no other write has. */
+class Writer {
+  written = 0;
+  /** By block: which numbers it may hold. The last write that was answered decides; one that broke off may count or not. */
+  readonly expected = new Map<number, number[]>();
+  private stopped = false;
+
+  constructor(
+    private readonly uri: string,
+    private readonly index: number,
+    private readonly random: Random,
+  ) {}
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Rejects when the server could not be reached at all. */
+  async run(): Promise<void> {
+    while (!this.stopped) {
+      try {
+        await this.writeOn(await NbdClient.connect(this.uri));
+      } catch (error) {
+        if (String((error as Error).message).includes('ECONNREFUSED')) throw error;
+      }
+    }
+  }
+
+  private async writeOn(client: NbdClient): Promise<void> {
+    while (!this.stopped) {
+      const block = WRITERS * this.random.below(DISK_BYTES / BLOCK_BYTES / WRITERS) + this.index;
+      const number = 1 + WRITERS * ++this.written + this.index;
+      this.expected.set(block, [...(this.expected.get(block) ?? [0]), number]);
+      await client.write(block * BLOCK_BYTES, blockOf(number));
+      this.expected.set(block, [number]);
+    }
+    await client.disconnect();
+  }
+}
+
+function blockOf(number: number): Buffer {
+  const block = Buffer.alloc(BLOCK_BYTES);
+  for (let at = 0; at < BLOCK_BYTES; at += 4) block.writeUInt32LE(number, at);
+  return block;
+}
+
+test('restarts under load lose no acknowledged write, and turn no client away', { timeout: 120_000 }, async () => {
+  console.log(`the seed is ${seed}; give it as TIDEMARK_SEED`);
+  const random = new Random(seed);
+  const [folder, port] = [scratchFolder(), await freePort()];
+  const [stop, control] = [join(folder, 'stop'), { control: join(folder, 'control.sock') }];
+  const server = [
+    ...[process.execPath, tidemarkProgram, 'serve', '--export', `disk=${makeImage(DISK_BYTES)},bitmap=nightly`],
+    ...['--state', join(folder, 'state'), '--control', control.control, '--region-size', '1M', '--cool-after', '0'],
+  ];
+  await startPeer(
+    'systemd-socket-activate',
+    ['--listen', `127.0.0.1:${port}`, 'sh', '-c', supervisor, 'sh', stop, ...server],
+    { host: '127.0.0.1', port },
+  );
+  const serverPid = async () => (await (await controlOf(control)).call<{ pid: number }>('GET', '/v1/server')).pid;
+  onTestFinished(async () => {
+    writeFileSync(stop, '');
+    process.kill(await serverPid());
+  });
+
+  const uri = `nbd://127.0.0.1:${port}/disk`;
+  const writers = Array.from({ length: WRITERS }, (_, i) => new Writer(uri, i, new Random(seed + i)));
+  const running = Promise.all(writers.map((writer) => writer.run()));
+  const written = () => writers.reduce((sum, writer) => sum + writer.written, 0);
+  for (let restart = 1; restart <= RESTARTS; restart++) {
+    await expect.poll(written, { timeout: 60_000 }).toBeGreaterThan(restart * WRITES_BETWEEN_RESTARTS);
+    process.kill(await serverPid(), random.pick(['SIGKILL', 'SIGTERM']));
+  }
+  for (const writer of writers) writer.stop();
+  await running;
+
+  const client = await NbdClient.connect(uri);
+  const dirty = await (await controlOf(control)).dirtyRanges('disk', 'nightly');
+  const isDirty = (offset: number) =>
+    dirty.some((range) => range.offset <= offset && offset < range.offset + range.length);
+  for (const { expected } of writers) {
+    for (const [block, numbers] of expected) {
+      const found = await client.read(block * BLOCK_BYTES, BLOCK_BYTES);
+      const where = `seed ${seed}, block ${block}`;
+      expect(
+        numbers.some((number) => found.equals(number === 0 ? Buffer.alloc(BLOCK_BYTES) : blockOf(number))),
+        where,
+      ).toBe(true);
+      if (found[0] !== 0) expect(isDirty(block * BLOCK_BYTES), where).toBe(true);
+    }
+  }
+  expect(dirty.length).toBeGreaterThan(0);
+  await client.disconnect();
+});
