@@ -1,4 +1,4 @@
-import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { open, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PAGE_BYTES } from '../src/base/bit-array.js';
 import { silentLog } from '../src/base/log.js';
@@ -6,7 +6,7 @@ import { KIB, TIB } from '../src/base/units.js';
 import { BitmapSet } from '../src/bitmap/bitmap-set.js';
 import { LmdbStore } from '../src/bitmap/store/lmdb-store.js';
 import { PersistentBitmaps } from '../src/bitmap/store/persistent-bitmaps.js';
-import { identifyDisk } from '../src/storage/disk-identity.js';
+import { type DiskIdentity, identifyDisk } from '../src/storage/disk-identity.js';
 import { makeCold } from './image.js';
 import { startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
@@ -42,6 +42,15 @@ export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: st
   return results;
 }
 
+async function identify(path: string): Promise<DiskIdentity> {
+  const handle = await open(path);
+  try {
+    return await identifyDisk(handle, DISK_BYTES);
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Writes the state that a server would have left. */
 async function store(directory: string, path: string): Promise<void> {
   const bitmaps = new BitmapSet(DISK_BYTES);
@@ -50,7 +59,7 @@ async function store(directory: string, path: string): Promise<void> {
     exportName: 'disk',
     bitmaps,
     store: lmdb,
-    identify: () => identifyDisk(path, DISK_BYTES),
+    identify: () => identify(path),
     limits: { regionBytes: 16 * KIB * KIB, maxActiveRegions: 512, coolAfterTurns: 5 },
     onBitmapError: 'refuse',
     log: silentLog,

@@ -8,7 +8,6 @@ import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { applySteps } from '../bitmap/transaction.js';
 import { Export } from '../export/export.js';
 import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
-import { identifyDisk } from '../storage/disk-identity.js';
 import type { FileDevice } from '../storage/file-device.js';
 import { openFileDevice } from '../storage/open-file-device.js';
 import type { Posix } from '../storage/posix-calls.js';
@@ -52,7 +51,7 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
 }
 
 function openPersistence(
-  { name, path }: ExportSpec,
+  { name }: ExportSpec,
   disk: FileDevice,
   bitmaps: BitmapSet,
   store: KeyValueStore,
@@ -70,7 +69,7 @@ function openPersistence(
     exportName: name,
     bitmaps,
     store,
-    identify: () => identifyDisk(path, disk.sizeBytes),
+    identify: () => disk.identify(),
     // The clock turns once a second.
     limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },
     onBitmapError,

@@ -1,12 +1,15 @@
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import { formatSize, KIB } from '../base/units.js';
 import { LmdbStore } from '../bitmap/store/lmdb-store.js';
 import type { Posix } from '../storage/posix-calls.js';
 
 const LOCK_BYTE = 0;
+/** More than an empty store takes. */
+const LEAST_FREE_BYTES = 256 * KIB;
 
 /** The directory in which one server at a time keeps its bitmaps. */
 export class StateDirectory {
@@ -21,6 +24,7 @@ export class StateDirectory {
     try {
       await mkdir(path, { recursive: true, mode: 0o700 }).catch(unusable(path));
       await lock(path, posix, log, cleanup);
+      await needRoom(path);
       const store = await LmdbStore.open(join(path, 'store'));
       cleanup.defer(() => store.close());
       return new StateDirectory(store, cleanup);
@@ -44,6 +48,18 @@ function unusable(path: string): (error: Error) => never {
       { cause },
     );
   };
+}
+
+/** The store maps its files into memory, where a disk that is full ends the program without a word. */
+async function needRoom(path: string): Promise<void> {
+  const { blocks, bfree, bsize } = await statfs(path);
+  // Some file systems do not tell.
+  if (blocks === 0 || bfree * bsize >= LEAST_FREE_BYTES) return;
+  throw new CodedError(
+    'STORE_UNUSABLE',
+    `the disk of the state directory ${path} is full: ${formatSize(bfree * bsize)} are free`,
+    `make room for ${formatSize(LEAST_FREE_BYTES)} at least, or choose another directory with --state DIR`,
+  );
 }
 
 /** Everybody locks first and looks for others afterwards: of two that come together none goes on unlocked. */

@@ -1,4 +1,5 @@
-import { type BigIntStats, promises as fs } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 
 /**
  * By what a disk is known again after it was out of sight. For a file that is its inode and the times of its last
@@ -15,9 +16,12 @@ export interface DiskIdentity {
   readonly changedAt?: string;
 }
 
-/** Rejects as fs.stat does. `sizeBytes` is the disk's, which stat does not tell of a block device. */
-export async function identifyDisk(path: string, sizeBytes: number): Promise<DiskIdentity> {
-  const stats = await fs.stat(path, { bigint: true });
+/**
+ * Identifies the disk that is open, whatever lies at its path by now. Rejects as fs.fstat does. `sizeBytes` is the disk's,
+ * which fstat does not tell of a block device.
+ */
+export async function identifyDisk(handle: FileHandle, sizeBytes: number): Promise<DiskIdentity> {
+  const stats = await handle.stat({ bigint: true });
   if (stats.isBlockDevice()) return { kind: 'block device', id: `${stats.rdev}`, sizeBytes };
   return { kind: 'file', id: `${stats.dev}:${stats.ino}`, sizeBytes, ...timesOf(stats) };
 }

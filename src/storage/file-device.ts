@@ -3,6 +3,7 @@ import { assert } from '../base/assert.js';
 import { EIO, EOPNOTSUPP, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from './block-device.js';
+import { type DiskIdentity, identifyDisk } from './disk-identity.js';
 import { FileExtents } from './file-extents.js';
 import { FileFlusher } from './file-flusher.js';
 import { FileReader } from './file-reader.js';
@@ -116,6 +117,11 @@ export class FileDevice implements BlockDevice {
     this.#assertReadable(offset, length);
     await this.#inFlight(this.#extents.append(offset, length, list));
     return OK;
+  }
+
+  identify(): Promise<DiskIdentity> {
+    assert(this.#open, 'the device is open');
+    return this.#inFlight(identifyDisk(this.parts.handle, this.#sizeBytes));
   }
 
   /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */

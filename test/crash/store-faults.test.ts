@@ -73,6 +73,22 @@ test('a full state directory: what cannot be recorded is refused and not written
   expect(await dirtyRanges(next.uri('disk'), 'nightly')).toEqual([{ offset: 0, length: at + REGION_BYTES }]);
 });
 
+test('a full state directory: a new size that cannot be stored is refused, and taken with room', async () => {
+  const disk = await smallDisk(2 * MIB);
+  const { server, client } = await serveOn(disk, makeImage(256 * MIB));
+  disk.fill();
+  await writeUntilRefused(client);
+  const resize = () => tidemark('export', 'resize', 'disk', '512M', '--control', server.control);
+  expect((await resize()).stderr).toMatch(
+    /^tidemark: the new size of "disk" could not be stored: No space left on device \(.*then resize it again\)\n$/,
+  );
+  disk.makeRoom();
+  expect(await resize()).toMatchObject({ code: 0, stdout: 'disk has 512 MiB now\n' });
+  await client.disconnect();
+  const dirty = await dirtyRanges(server.uri('disk'), 'nightly');
+  expect(dirty.at(-1)).toEqual({ offset: 256 * MIB, length: 256 * MIB });
+});
+
 test('with --on-bitmap-error=continue writes go on and the bitmap says that it cannot be trusted, then and later', async () => {
   const disk = await smallDisk(2 * MIB);
   const image = makeImage(256 * MIB);
@@ -101,6 +117,17 @@ async function storedReason(disk: SmallDisk): Promise<string> {
   await run('cp', '-r', join(disk.path, 'state', 'store'), copy);
   return (await tidemark('state', 'check', '--state', copy)).stdout;
 }
+
+test('a state directory without room is refused at the start, with how to mend it', async () => {
+  const disk = await smallDisk(2 * MIB);
+  const state = join(disk.path, 'state');
+  mkdirSync(state);
+  disk.fill();
+  const places = ['--unix', join(scratchFolder(), 'nbd.sock'), '--control', join(scratchFolder(), 'control.sock')];
+  const refused = await tidemark('serve', '--state', state, ...places);
+  expect(refused.stderr).toMatch(/^tidemark: the disk of the state directory .* is full: .* \(make room for 256 KiB/);
+  expect(refused.code).toBe(1);
+});
 
 test('a state directory that cannot be written is refused at the start, with how to mend it', async () => {
   const disk = await smallDisk(2 * MIB);

@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { type Key as LmdbKey, open, type RootDatabase } from 'lmdb';
 import { CodedError } from '../../base/coded-error.js';
+import { damageOfLmdbFile } from './check-lmdb-file.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import { formatKey } from './keys.js';
 
@@ -72,6 +74,14 @@ export class LmdbStore implements KeyValueStore {
 }
 
 function openDatabase(directory: string): RootDatabase<Buffer, LmdbKey> {
+  const damage = damageOfLmdbFile(join(directory, 'data.mdb'));
+  if (damage !== undefined) {
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `the store in ${directory} is damaged: ${damage}`,
+      'move the directory away and start the server with an empty one; the next backups are full ones',
+    );
+  }
   try {
     // With overlappingSync a commit would resolve before it is durable; with eventTurnBatching one that fails would
     // reject a promise that nobody holds, which ends the process.
@@ -92,5 +102,7 @@ async function causeOf(error: unknown): Promise<Error> {
   const unknown = new Promise<unknown>((resolve) => setImmediate(resolve, error));
   const cause = await Promise.race([commitError?.catch((reason: unknown) => reason) ?? error, unknown]);
   const { message, code } = cause as { message: string; code?: unknown };
-  return Object.assign(new Error(message, { cause: error }), typeof code === 'number' ? { errno: code } : {});
+  // What the library was about to do is of use to nobody who reads it.
+  const [what] = message.split(': Attempting to ');
+  return Object.assign(new Error(what, { cause: error }), typeof code === 'number' ? { errno: code } : {});
 }

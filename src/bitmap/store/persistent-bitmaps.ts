@@ -106,7 +106,13 @@ export class PersistentBitmaps {
       this.intents.settled(true);
     } catch (error) {
       this.intents.settled(false);
-      throw error;
+      if (error instanceof CodedError) throw error;
+      throw new CodedError(
+        'STORE_UNUSABLE',
+        `the new size of "${this.options.exportName}" could not be stored: ${(error as Error).message}`,
+        'see that the state directory is writable and its disk not full, then resize it again',
+        { cause: error },
+      );
     } finally {
       release();
     }
@@ -120,8 +126,9 @@ export class PersistentBitmaps {
     const errno = await this.intents.close([this.describe(true, await this.options.identify())]);
     if (errno !== OK) {
       this.options.log.error(
-        { export: this.options.exportName, errno },
-        'the bitmaps could not be stored at the close; the next start treats this as a crash',
+        { export: this.options.exportName, cause: errnoName(errno) },
+        'the bitmaps could not be stored at the close, so the next start treats it as a crash. Make room in the state ' +
+          'directory or mend its disk before',
       );
     }
     return errno;
@@ -144,7 +151,8 @@ export class PersistentBitmaps {
     }
     log.error(
       { export: exportName, cause },
-      'a write could not be recorded in the state directory and went on; the persistent bitmaps are inconsistent now',
+      'a write could not be recorded in the state directory and went on; the persistent bitmaps are inconsistent now. ' +
+        'Mend the directory, remove the bitmaps, add them anew, and take a full backup',
     );
     const reason = `a write could not be recorded in the store: ${cause}`;
     for (const bitmap of bitmaps.list()) if (bitmap.persistent) bitmaps.markInconsistent(bitmap.name, reason);
@@ -171,7 +179,10 @@ function recover(
   const reason = before.clean ? changedSince(before.identity, identity) : otherDisk(before.identity, identity);
   if (reason !== undefined) {
     for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
-    log.warn({ export: exportName, reason }, 'the disk is not as it was left: its bitmaps are inconsistent');
+    log.warn(
+      { export: exportName, reason },
+      'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them anew, and take a full backup',
+    );
     return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
   }
   for (const bitmap of bitmaps.list()) if (bitmap.busy) bitmaps.reclaim(bitmap.name);

@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Key } from '../../../src/bitmap/store/key-value-store.js';
 import { formatKey } from '../../../src/bitmap/store/keys.js';
@@ -57,5 +59,25 @@ test('a store of a newer format is refused, with what to do', async () => {
     code: 'STORE_UNUSABLE',
     message: expect.stringContaining('has format 200, and this program knows formats up to 1'),
     hint: 'start the newer tidemark that wrote it, or choose another --state directory',
+  });
+});
+
+test.each<[string, (file: Buffer) => Buffer, string]>([
+  ['whose beginning is overwritten', (file) => file.fill(0xaa, 0, 4096), 'its beginning is overwritten or missing'],
+  ['whose second page is overwritten', (file) => file.fill(0xaa, 4096, 8192), 'its second page is overwritten'],
+  ['of less than a page', (file) => file.subarray(0, 100), 'its beginning is overwritten or missing'],
+  ['of one page', (file) => file.subarray(0, 4096), 'its second page is overwritten or missing'],
+  ['that was cut off', (file) => file.subarray(0, 8192), 'its end is missing'],
+])('a store %s is refused, with what to do', async (_what, damage, message) => {
+  const folder = scratchFolder();
+  const store = await LmdbStore.open(folder);
+  for (let i = 0; i < 50; i++) await store.commit([{ key: ['a', i], value: Buffer.alloc(2000, i) }]);
+  await store.close();
+  const file = join(folder, 'data.mdb');
+  writeFileSync(file, damage(readFileSync(file)));
+  await expect(LmdbStore.open(folder)).rejects.toMatchObject({
+    code: 'STORE_UNUSABLE',
+    message: expect.stringContaining(`is damaged: ${message}`),
+    hint: expect.stringContaining('start the server with an empty one'),
   });
 });

@@ -1,0 +1,102 @@
+import {
+  copyFileSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { NbdClient } from '../../src/client/nbd-client.js';
+import { controlOf } from '../support/control.js';
+import { makeImage } from '../support/image.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
+
+const DISK_BYTES = 8 * MIB;
+/** Marks stay, however slow the machine is. */
+const options = ['--cool-after', '3600'];
+
+/** What the server says of the bitmap once it has taken the disk back, when `change` befell the image at `moment`. */
+async function afterwards(moment: 'served' | 'away', change: (image: string) => void, signal?: NodeJS.Signals) {
+  const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];
+  const start = () => startTidemarkIn(folder, [`disk=${image},bitmap=nightly`], options);
+  const server = await start();
+  await write(server);
+  if (moment === 'served') change(image);
+  const code = await server.stop(signal);
+  if (moment === 'away') change(image);
+  const next = await start();
+  return { code, log: next.output(), bitmap: await controlOf(next).bitmap('disk', 'nightly') };
+}
+
+async function write(server: Tidemark): Promise<void> {
+  const client = await NbdClient.connect(server.uri('disk'));
+  await client.write(0, Buffer.alloc(4 * KIB, 7));
+  await client.disconnect();
+}
+
+/** Puts a copy with one byte changed in the place of the image. */
+function swap(image: string): void {
+  const other = `${image}.other`;
+  const content = readFileSync(image);
+  content[5 * MIB] = 9;
+  writeFileSync(other, content);
+  renameSync(other, image);
+}
+
+/** Writes an old copy back, and gives it the time that the image had. */
+function restore(image: string): void {
+  const { atime, mtime } = statSync(image);
+  const copy = join(scratchFolder(), 'copy');
+  copyFileSync(image, copy);
+  writeFileSync(image, readFileSync(copy));
+  utimesSync(image, atime, mtime);
+}
+
+test.each<[string, 'served' | 'away', (image: string) => void, RegExp]>([
+  ['written', 'away', (image) => writeFileSync(image, 'x', { flag: 'r+' }), /^modified at .* while not served$/],
+  ['restored with its old time', 'away', restore, /^(modified|replaced or altered) at .* while not served$/],
+  [
+    'cut off',
+    'away',
+    (image) => truncateSync(image, DISK_BYTES / 2),
+    /^its size changed from 8388608 to 4194304 bytes/,
+  ],
+  ['swapped', 'away', swap, /^another disk is in its place$/],
+  ['swapped', 'served', swap, /^another disk is in its place$/],
+])('an image that is %s while it is %s makes its bitmaps inconsistent', async (_what, moment, change, reason) => {
+  const { code, log, bitmap } = await afterwards(moment, change);
+  expect(code).toBe(0);
+  expect(bitmap).toMatchObject({ inconsistent: true, recording: false });
+  expect(bitmap.inconsistentReason).toMatch(reason);
+  expect(log).toContain('bitmaps are inconsistent. Remove them, add them anew, and take a full backup');
+});
+
+test('an image that is swapped after a crash makes its bitmaps inconsistent', async () => {
+  const { bitmap } = await afterwards('away', swap, 'SIGKILL');
+  expect(bitmap).toMatchObject({ inconsistent: true, inconsistentReason: 'another disk is in its place' });
+});
+
+test('an image that nobody touched keeps its bitmaps, after a crash with all of a marked region dirty', async () => {
+  expect((await afterwards('away', () => {})).bitmap).toMatchObject({ inconsistent: false, dirtyBytes: 64 * KIB });
+  const crashed = await afterwards('away', () => {}, 'SIGKILL');
+  expect(crashed.bitmap).toMatchObject({ inconsistent: false, dirtyBytes: DISK_BYTES });
+  expect(crashed.log).toContain('after a crash, marked regions count as dirty');
+});
+
+test('an image that is deleted while it is served is served to its end, and missed at the next start', async () => {
+  const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];
+  const start = () => startTidemarkIn(folder, [`disk=${image},bitmap=nightly`], options);
+  const server = await start();
+  rmSync(image);
+  await write(server);
+  expect(await server.stop()).toBe(0);
+  await expect(start()).rejects.toThrow(`tidemark: there is no image ${image} (check the path`);
+  writeFileSync(image, Buffer.alloc(DISK_BYTES));
+  expect(await controlOf(await start()).bitmap('disk', 'nightly')).toMatchObject({ inconsistent: true });
+});
