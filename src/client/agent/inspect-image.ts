@@ -11,6 +11,7 @@ import { isSystemError } from './agent-error.js';
 import { imagePath } from './export-folder.js';
 import type { ImageEntry } from './manifest.js';
 
+const QEMU_IMG = 'qemu-img';
 const READ_BYTES = MIB;
 const MAX_OUTPUT_BYTES = 64 * MIB;
 
@@ -62,7 +63,7 @@ export function checkByQemu(path: string): Promise<{ readonly problem: string } 
   // An absolute path, for QEMU takes what is before a colon for a protocol.
   const args = ['check', '-f', 'qcow2', resolve(path)];
   return new Promise((done) => {
-    execFile('qemu-img', args, { maxBuffer: MAX_OUTPUT_BYTES }, (error, stdout, stderr) => {
+    execFile(QEMU_IMG, args, { maxBuffer: MAX_OUTPUT_BYTES }, (error, stdout, stderr) => {
       if (!error) return done(undefined);
       if (error.code === 'ENOENT') return done('missing');
       const line = (stderr.trim() || stdout.trim()).split('\n')[0];

@@ -1,0 +1,69 @@
+import type { Backup, BackupPart, BackupService, BeginRequest } from '../../src/client/agent/backup-service.js';
+
+/** A service of backups that answers as a test says, and keeps the chain of bases itself. */
+export class ScriptedBackups implements BackupService {
+  /** What was called, with the id. */
+  readonly calls: string[] = [];
+  readonly backups = new Map<string, Backup>();
+  /** What the bitmap of every export counts from. */
+  base: string | null = null;
+  /** Called before a commit counts, and after; either may throw. */
+  beforeCommit: () => void | Promise<void> = () => {};
+  afterCommit: () => void = () => {};
+  ttlSeconds: number | undefined;
+  onRenew: () => void = () => {};
+  private count = 0;
+
+  constructor(private readonly uriOf: (exportName: string) => string) {}
+
+  async begin({ exports, full, ttlSeconds }: BeginRequest): Promise<Backup> {
+    const id = `20261123-00000${++this.count}-test`;
+    const everything = full || this.base === null;
+    const backup: Backup = {
+      id,
+      state: 'active',
+      startedAt: new Date().toISOString(),
+      ttlSeconds: this.ttlSeconds ?? ttlSeconds,
+      exports: exports.map(
+        (name): BackupPart => ({
+          export: name,
+          uri: this.uriOf(name),
+          context: 'qemu:dirty-bitmap:nightly',
+          mode: everything ? 'full' : 'incremental',
+          base: everything ? null : this.base,
+          ...(everything && { fullReason: { code: 'no-base', detail: 'no base' } }),
+        }),
+      ),
+    };
+    this.backups.set(id, backup);
+    this.calls.push(`begin ${id}`);
+    return backup;
+  }
+
+  async renew(id: string): Promise<void> {
+    this.calls.push(`renew ${id}`);
+    this.onRenew();
+  }
+
+  async commit(id: string): Promise<void> {
+    this.calls.push(`commit ${id}`);
+    await this.beforeCommit();
+    this.end(id, { state: 'committed' });
+    this.base = id;
+    this.afterCommit();
+  }
+
+  async abort(id: string): Promise<void> {
+    this.calls.push(`abort ${id}`);
+    this.end(id, { state: 'aborted', endReason: 'asked' });
+  }
+
+  async show(id: string): Promise<Backup | undefined> {
+    this.calls.push(`show ${id}`);
+    return this.backups.get(id);
+  }
+
+  end(id: string, change: Partial<Backup>): void {
+    this.backups.set(id, { ...this.backups.get(id)!, ...change });
+  }
+}
