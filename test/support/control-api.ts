@@ -54,8 +54,11 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
 
 /** The control API over some exports, asked without a socket; closed when the test is over. */
 export async function controlApiOver(exports: ExportRegistry, options: { token?: string; log?: Log } = {}) {
-  const { token, log = silentLog } = options;
-  const host = await controlHostOver(exports, log);
+  return controlApiOf(await controlHostOver(exports, options.log), options.token);
+}
+
+/** The same over a host of the test's own. */
+export async function controlApiOf(host: ControlHost, token?: string) {
   const admit = token === undefined ? undefined : demandToken(token);
   const api = await buildControlApi(host, { admit });
   onTestFinished(() => api.close());

@@ -1,0 +1,207 @@
+import type { Static } from '@fastify/type-provider-typebox';
+import { expect, onTestFinished, vi } from 'vitest';
+import { Backups } from '../../src/backup/backups.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { KIB } from '../../src/base/units.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { type OnBitmapError, PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
+import type { ControlHost } from '../../src/control/control-host.js';
+import { EventFeed, type ServerEvent } from '../../src/control/event-feed.js';
+import type { Backup, Extents } from '../../src/control/schemas.js';
+import { Export } from '../../src/export/export.js';
+import { ExportRegistry } from '../../src/export/registry.js';
+import { View } from '../../src/export/view.js';
+import type { BlockDevice } from '../../src/storage/block-device.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { type Answer, controlApiOf, serverFacts } from './control-api.js';
+import { put } from './device-content.js';
+import { keepLog } from './log-lines.js';
+import { MemoryScratch } from './memory-scratch.js';
+import { MemoryStore } from './memory-store.js';
+
+export type Described = Static<typeof Backup>;
+
+export const GRANULE = 64 * KIB;
+export const GRANULES = 16;
+const DISK_BYTES = GRANULES * GRANULE;
+
+export interface TestDisk {
+  readonly device?: BlockDevice;
+  readonly readOnly?: boolean;
+}
+
+interface Choices {
+  /** By their names; "disk" alone when not given. */
+  readonly disks?: Readonly<Record<string, TestDisk>>;
+  readonly onBitmapError?: OnBitmapError;
+}
+
+/**
+ * The part of a server that backups need: exports on disks in memory with persistent bitmaps, in a store that outlives a
+ * restart, and the control API. Its clock stands still until the test turns it.
+ */
+export class BackupServer {
+  readonly store = new MemoryStore();
+  readonly scratch = new MemoryScratch();
+  /** Everything that was told, oldest first. */
+  readonly events: ServerEvent[] = [];
+  readonly logged = keepLog();
+  exports!: ExportRegistry;
+  backups!: Backups;
+  private answer!: (method: 'GET' | 'POST' | 'DELETE', url: string, body?: object) => Promise<Answer>;
+  private readonly devices: Map<string, BlockDevice>;
+
+  private constructor(private readonly choices: Choices) {
+    const { disks = { disk: {} } } = choices;
+    const entries = Object.entries(disks);
+    this.devices = new Map(entries.map(([name, { device }]) => [name, device ?? new MemoryDevice(DISK_BYTES)]));
+  }
+
+  static async start(choices: Choices = {}): Promise<BackupServer> {
+    vi.useFakeTimers({ toFake: ['performance', 'Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const server = new BackupServer(choices);
+    await server.open();
+    onTestFinished(() => {
+      server.store.failWith = undefined;
+      return server.stop();
+    });
+    return server;
+  }
+
+  /** As after a kill: the disks and the store are what is left. */
+  async restart(): Promise<void> {
+    await this.open();
+  }
+
+  async stop(): Promise<void> {
+    await this.backups.close();
+    await this.exports.close();
+  }
+
+  ask(method: 'GET' | 'POST' | 'DELETE', url: string, body?: object): Promise<Answer> {
+    return this.answer(method, url, body);
+  }
+
+  /** Asks for what has to be answered. */
+  async call<Document>(method: 'GET' | 'POST' | 'DELETE', url: string, body?: object): Promise<Document> {
+    const { status, text, document } = await this.ask(method, url, body);
+    expect(status, text).toBeLessThan(300);
+    return document as Document;
+  }
+
+  /** Begins a backup of "disk" with the bitmap "nightly", unless `wanted` says otherwise. */
+  begin(wanted: object = {}): Promise<Described> {
+    return this.call('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly', ...wanted });
+  }
+
+  commit({ id }: Described): Promise<Described> {
+    return this.call('POST', `/v1/backups/${id}/commit`);
+  }
+
+  abort({ id }: Described): Promise<Described> {
+    return this.call('POST', `/v1/backups/${id}/abort`);
+  }
+
+  /** A backup as it is by now. */
+  look({ id }: Described): Promise<Described> {
+    return this.call('GET', `/v1/backups/${id}`);
+  }
+
+  /** A committed backup, so that the bitmap has a base and nothing is dirty. */
+  async committed(wanted: object = {}): Promise<Described> {
+    return this.commit(await this.begin(wanted));
+  }
+
+  bitmap(name = 'nightly', exportName = 'disk') {
+    return this.call<{ base: string | null; busy: boolean }>('GET', `/v1/exports/${exportName}/bitmaps/${name}`);
+  }
+
+  /** The numbers of the dirty granules, as the control API has them. */
+  async dirty(bitmap = 'nightly', exportName = 'disk'): Promise<number[]> {
+    const url = `/v1/exports/${exportName}/bitmaps/${bitmap}/extents`;
+    const { extents } = await this.call<Static<typeof Extents>>('GET', url);
+    return granulesIn(extents.filter(({ dirty }) => dirty));
+  }
+
+  /** The same of the view of a backup. */
+  async viewDirty(backup: Described, exportName = 'disk'): Promise<number[]> {
+    const view = this.view(backup, exportName);
+    const list = new ExtentList(1000);
+    const context = view.context(`qemu:dirty-bitmap:${backup.bitmap}`)!;
+    expect(await context.status(0, view.sizeBytes, list)).toBe(0);
+    let offset = 0;
+    const extents = list.lengths.map((length, i) => {
+      offset += length;
+      return { offset: offset - length, length, dirty: list.statuses[i] === 1 };
+    });
+    return granulesIn(extents.filter(({ dirty }) => dirty));
+  }
+
+  view({ id }: Described, exportName = 'disk'): View {
+    const view = this.exports.find(`${exportName}@${id}`);
+    expect(view).toBeInstanceOf(View);
+    return view as View;
+  }
+
+  /** Names of the views that clients can connect to. */
+  views(): string[] {
+    return this.exports.listServed().flatMap(({ name }) => (name.includes('@') ? [name] : []));
+  }
+
+  /** Fills granules with a letter, as a client does. */
+  async write(granules: readonly number[], letter = 'x', exportName = 'disk'): Promise<void> {
+    const { device } = this.exports.get(exportName);
+    for (const granule of granules) await put(device, granule * GRANULE, Buffer.alloc(GRANULE, letter));
+  }
+
+  /** Time goes by, then the clock turns. */
+  async pass(seconds: number): Promise<void> {
+    vi.advanceTimersByTime(seconds * 1000);
+    await this.backups.tick();
+  }
+
+  private async open(): Promise<void> {
+    const { log } = this.logged;
+    this.exports = new ExportRegistry(({ name }) => this.openExport(name));
+    for (const name of this.devices.keys()) await this.exports.add({ name, path: 'memory' });
+    const events = new EventFeed();
+    events.follow((event) => void this.events.push(event));
+    const { exports, store, scratch } = this;
+    this.backups = await Backups.open({ exports, store, scratch, log, publish: events.publish.bind(events) });
+    const host: ControlHost = { exports, backups: this.backups, events, log, describeServer: () => serverFacts };
+    this.answer = (await controlApiOf(host)).ask;
+  }
+
+  private async openExport(name: string): Promise<Export> {
+    const disk = this.devices.get(name)!;
+    const { sizeBytes } = disk;
+    const bitmaps = new BitmapSet(sizeBytes);
+    const persistence = await PersistentBitmaps.open({
+      exportName: name,
+      bitmaps,
+      store: this.store,
+      identify: async () => ({
+        kind: 'file',
+        id: name,
+        sizeBytes: disk.sizeBytes,
+        modifiedAt: '1',
+        changedAt: '1',
+      }),
+      limits: { regionBytes: GRANULE, maxActiveRegions: 1000, coolAfterTurns: 0 },
+      onBitmapError: this.choices.onBitmapError ?? 'refuse',
+      log: this.logged.log,
+    });
+    const readOnly = this.choices.disks?.[name]?.readOnly ?? false;
+    return new Export({ name, description: '', path: 'memory', readOnly, disk, bitmaps, persistence });
+  }
+}
+
+/** Every granule of a disk. */
+export const allGranules = Array.from({ length: GRANULES }, (_, i) => i);
+
+function granulesIn(ranges: readonly { offset: number; length: number }[]): number[] {
+  return ranges.flatMap(({ offset, length }) =>
+    Array.from({ length: Math.ceil(length / GRANULE) }, (_, i) => Math.floor(offset / GRANULE) + i),
+  );
+}

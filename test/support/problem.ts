@@ -1,0 +1,15 @@
+import { expect } from 'vitest';
+import { type ErrorCode, errorCatalogue } from '../../src/base/coded-error.js';
+import type { Answer } from './control-api.js';
+
+/** Compares the whole problem document of a refusal; of a hint that is not given only that there is one. */
+export function expectProblem(
+  answer: Answer,
+  code: ErrorCode,
+  detail: string,
+  hint: unknown = expect.any(String),
+): void {
+  const { status, title } = errorCatalogue[code];
+  expect(answer.document).toEqual({ type: `errors.md#${code.toLowerCase()}`, title, status, code, detail, hint });
+  expect(answer).toMatchObject({ status, mediaType: 'application/problem+json' });
+}
