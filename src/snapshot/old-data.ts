@@ -65,9 +65,8 @@ export class OldData {
     return OK;
   }
 
-  /** As `saveNow`, of a range of any length. */
+  /** Goes on where `saveNow` answered WOULD_BLOCK. */
   async save(offset: number, length: number): Promise<Errno> {
-    if (offset >= this.granules.sizeBytes) return OK;
     const end = this.granules.endAt(offset + length);
     for (let from = this.granules.indexAt(offset); !this.#ended; ) {
       from = this.granules.nextUnsettled(from, end);

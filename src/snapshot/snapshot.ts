@@ -55,7 +55,7 @@ export class Snapshot {
     return this.#old.saveNow(offset, length);
   }
 
-  /** As `saveNow`, and may wait. */
+  /** Goes on where `saveNow` answered WOULD_BLOCK. */
   save(offset: number, length: number): Promise<Errno> {
     return this.#old.save(offset, length);
   }

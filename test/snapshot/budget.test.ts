@@ -100,6 +100,26 @@ it('a writer that waited for the copy of another, which failed, tries for itself
   expectSame(await contentOf(view), before);
 });
 
+it('a copy that waited and failed gives its room in the budget back', async () => {
+  const { filter, scratch, snapshot } = snapshottedDisk({ limitBytes: GRANULE, onScratchFull: 'fail-writer' });
+  scratch.deferAll(true);
+  scratch.failNext('write', EIO);
+  expect(await writers.waiting(filter, 0)).toBe(EIO);
+  expect(snapshot.usedBytes).toBe(0);
+  expect(await writers.waiting(filter, 1)).toBe(OK);
+});
+
+it('copies that all fail break the view once', async () => {
+  const { filter, scratch, failures } = snapshottedDisk();
+  scratch.hold();
+  scratch.fail('write', EIO);
+  const writes = [0, 1, 2].map((granule) => writers.waiting(filter, granule));
+  await nextTurn();
+  scratch.release();
+  expect(await Promise.all(writes)).toEqual([OK, OK, OK]);
+  expect(failures).toEqual([EIO]);
+});
+
 it('a view that breaks during a read of it fails the read', async () => {
   const { filter, disk, view, failures } = snapshottedDisk({ limitBytes: 0 });
   disk.hold();

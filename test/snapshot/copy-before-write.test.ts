@@ -146,6 +146,15 @@ describe('copying', () => {
     expectSame(await contentOf(view), before);
   });
 
+  it('needs nothing for a hole at the end of the disk, where the last granule is cut', async () => {
+    const memory = new MemoryDevice(GRANULE + 512);
+    const filter = new CopyBeforeWrite(memory);
+    const { snapshot, scratch } = snapshotOf(memory);
+    filter.attach(snapshot);
+    expect(await filter.trim(0, GRANULE + 512)).toBe(OK);
+    expect([scratch.calls, snapshot.usedBytes]).toEqual([[], 0]);
+  });
+
   it('copies a granule that is a hole only in part', async () => {
     const memory = new MemoryDevice(4 * GRANULE);
     memory.writeNow(filled(GRANULE, 'a'), 0, GRANULE, GRANULE);
@@ -204,6 +213,39 @@ describe('copying', () => {
     disk.release();
     expect(await Promise.all([first, second])).toEqual([OK, OK]);
     expectSame(await contentOf(view), Buffer.alloc(2 * GRANULE));
+  });
+
+  it('of a large range lets writers to the rest of it go first', async () => {
+    const memory = new MemoryDevice(8 * MIB);
+    memory.writeNow(filled(8 * MIB, 'a'), 0, 8 * MIB, 0);
+    const disk = new FaultyDevice(memory);
+    const filter = new CopyBeforeWrite(disk);
+    const { snapshot, view } = snapshotOf(disk);
+    filter.attach(snapshot);
+    disk.hold();
+    const large = filter.zero(0, 8 * MIB, HOLE);
+    await nextTurn();
+    expect(disk.heldCalls).toBe(1);
+    const small = filter.write(filled(512), 0, 512, 4 * MIB);
+    await nextTurn();
+    expect(disk.heldCalls).toBe(2);
+    disk.release();
+    expect(await Promise.all([large, small])).toEqual([OK, OK]);
+    expect(snapshot.usedBytes).toBe(8 * MIB);
+    expectSame(await contentOf(view), filled(8 * MIB, 'a'));
+  });
+
+  it('that stops short of one in flight leaves the granules of that one to it', async () => {
+    const { filter, disk, scratch, view, before } = snapshottedDisk();
+    disk.hold();
+    const first = filter.write(filled(512), 0, 512, 2 * GRANULE);
+    const second = filter.write(filled(4 * GRANULE), 0, 4 * GRANULE, 512);
+    await nextTurn();
+    disk.release();
+    expect(await Promise.all([first, second])).toEqual([OK, OK]);
+    // Granules 0 and 1, 2, and 3 and 4.
+    expect(scratch.calls).toEqual(['write', 'write', 'write']);
+    expectSame(await contentOf(view), before);
   });
 
   it('holds no more than 8 MiB of buffers, however many writers there are', async () => {

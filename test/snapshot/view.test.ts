@@ -228,6 +228,21 @@ describe('the allocation of a view', () => {
     ]);
   });
 
+  it('asks the disk no more when the list is full', async () => {
+    const { view, disk } = snapshottedDisk();
+    await disk.trim(4 * GRANULE, GRANULE);
+    expect(await allocationOf(view, 0, GRANULES * GRANULE, 2)).toHaveLength(2);
+    expect(disk.calls.filter((call) => call === 'extents')).toHaveLength(1);
+  });
+
+  it('is EIO when the view was closed while it waited', async () => {
+    const { view, disk, snapshot } = lateDisk();
+    const asking = view.extents(0, GRANULE, new ExtentList(1));
+    await snapshot.close();
+    disk.goOn();
+    expect(await asking).toBe(EIO);
+  });
+
   it('is data where it was released, and EIO where the view was closed', async () => {
     const { view, filter, snapshot } = partlyAllocated();
     filter.writeNow(filled(512), 0, 512, 2 * GRANULE);
