@@ -16,6 +16,10 @@ export interface FioJob extends Workload {
   readonly warmUpSeconds?: number;
   /** Writes one block in each piece of so many bytes. */
   readonly alignBytes?: number;
+  /** Bytes to write in one pass, when that is not all of the disk. */
+  readonly ioBytes?: number;
+  /** Passes over so many bytes after each block of a sequential write. */
+  readonly skipBytes?: number;
   /** Bytes a second at most. */
   readonly rateBytes?: number;
   /** Measures each request's latency, which costs fio some speed. */
@@ -68,7 +72,7 @@ function fioCommand(job: FioJob, report: string): CommandLine {
     '--name=bench',
     '--ioengine=nbd',
     `--uri=${job.uri}`,
-    `--rw=${job.operation}`,
+    `--rw=${job.operation}${job.skipBytes === undefined ? '' : `:${job.skipBytes}`}`,
     `--bs=${job.blockBytes}`,
     `--iodepth=${job.depth}`,
     `--size=${job.sizeBytes}`,
@@ -85,9 +89,10 @@ function timed(seconds: number, warmUpSeconds: number): string[] {
   return ['--time_based', `--runtime=${seconds}`, `--ramp_time=${warmUpSeconds}`, '--norandommap'];
 }
 
-function onePass({ alignBytes, blockBytes, sizeBytes }: FioJob): string[] {
+function onePass({ alignBytes, blockBytes, sizeBytes, ioBytes }: FioJob): string[] {
   if (alignBytes === undefined) return [];
-  return [`--blockalign=${alignBytes}`, `--io_size=${(sizeBytes / alignBytes) * blockBytes}`, '--norandommap'];
+  const bytes = ioBytes ?? (sizeBytes / alignBytes) * blockBytes;
+  return [`--blockalign=${alignBytes}`, `--io_size=${bytes}`, '--norandommap'];
 }
 
 function percentiles(nanoseconds: Readonly<Record<string, number>> | undefined): FioResult['latencyMicroseconds'] {

@@ -8,6 +8,7 @@ import { measureLargeStart } from './large-start.js';
 import { type Part, parseOptions } from './options.js';
 import { formatReport } from './report.js';
 import { type BenchRun, measureThroughput } from './throughput.js';
+import { measureViewCost } from './view-cost.js';
 
 const TMPFS = '/dev/shm';
 
@@ -39,8 +40,9 @@ async function bench(): Promise<void> {
   const starts = await onDisk('start', (disk) =>
     inScratchFolder(TMPFS, (tmpfs) => measureLargeStart(run, disk, tmpfs)),
   );
+  const views = await onDisk('view', (disk) => inScratchFolder(TMPFS, (tmpfs) => measureViewCost(run, tmpfs, disk)));
   const minutes = (Date.now() - startedAt.getTime()) / 60_000;
-  const report = formatReport({ throughput, coldReads, costs, crashes, starts, startedAt, minutes }, options);
+  const report = formatReport({ throughput, coldReads, costs, crashes, starts, views, startedAt, minutes }, options);
   console.log(`\n${report}`);
   if (options.output) await writeFile(options.output, report);
 }

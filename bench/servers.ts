@@ -86,7 +86,8 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
   const program = await starts[name](socket, options);
   const dispose = () => program[Symbol.asyncDispose]();
   try {
-    await waitUntilItListens(name, program, socket);
+    // Tidemark takes commands last.
+    await waitUntilItListens(name, program, name === 'tidemark' ? controlIn(options.folder) : socket);
   } catch (error) {
     await dispose();
     throw error;

@@ -1,0 +1,213 @@
+import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { GIB, KIB, MIB } from '../src/base/units.js';
+import { NbdClient } from '../src/client/nbd-client.js';
+import { callControl } from './control.js';
+import { type FioJob, runFio } from './fio.js';
+import { makeImage } from './image.js';
+import { controlIn, type Image, type RunningServer, startServer } from './servers.js';
+import type { BenchRun } from './throughput.js';
+
+const SIZE_BYTES = GIB;
+const EXPORT_COUNTS = [1, 4, 16];
+const BEGINS = 20;
+/** Exports that are written while backups begin; fio would take more processor time than there is for all of 16. */
+const MAX_WRITERS = 4;
+const SPARSE_BYTES = 100 * GIB;
+const SPARSE_DIRTY_BYTES = GIB;
+
+const randomWrites = { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 } as const;
+
+export interface ViewResult {
+  /** Random writes a second, in thousands, one figure a round. */
+  readonly noView: { readonly firstPass: number[]; readonly afterwards: number[] };
+  readonly view: { readonly firstPass: number[]; readonly afterwards: number[] };
+  readonly pauses: readonly PauseResult[];
+  readonly sparse: { readonly beginMilliseconds: number[]; readonly firstExtentsMilliseconds: number[] };
+}
+
+interface PauseResult {
+  readonly exports: number;
+  /** How long writes waited, of each begin. */
+  readonly p99Milliseconds: number[];
+  readonly maxMilliseconds: number[];
+  /** Memory that all those views took. */
+  readonly bytesPerView: number;
+}
+
+interface Begun {
+  readonly id: string;
+  readonly heldWrites: { readonly p99Milliseconds: number; readonly maxMilliseconds: number };
+  readonly exports: readonly { readonly uri: string; readonly context: string }[];
+}
+
+/** Measures what an open view costs writers, how long they wait for a begin, and a begin on a large sparse disk. */
+export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string): Promise<ViewResult[]> {
+  const result: ViewResult = {
+    noView: { firstPass: [], afterwards: [] },
+    view: { firstPass: [], afterwards: [] },
+    pauses: [],
+    sparse: { beginMilliseconds: [], firstExtentsMilliseconds: [] },
+  };
+  const image = { path: join(tmpfs, 'view.img'), exportName: 'disk' };
+  await makeImage(image.path, SIZE_BYTES);
+  for (let round = 0; round < run.options.rounds; round++) {
+    // Whoever is first in one round is second in the next.
+    const modes = round % 2 === 0 ? (['noView', 'view'] as const) : (['view', 'noView'] as const);
+    for (const mode of modes) await measureWrites(run, tmpfs, image, mode, result);
+  }
+  await rm(image.path);
+  const pauses = [];
+  for (const count of EXPORT_COUNTS) pauses.push(await measurePauses(run, join(tmpfs, `pause-${count}`), count));
+  await measureSparse(run, join(disk, 'sparse'), result.sparse);
+  return [{ ...result, pauses }];
+}
+
+/** Two passes over a server on which everything is dirty already, so that no region has to be marked. */
+async function measureWrites(
+  run: BenchRun,
+  parent: string,
+  image: Image,
+  mode: 'noView' | 'view',
+  result: ViewResult,
+): Promise<void> {
+  const { options, signal, log } = run;
+  const folder = join(parent, 'view');
+  await mkdir(folder);
+  {
+    await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
+    const once = {
+      ...randomWrites,
+      alignBytes: 64 * KIB,
+      uri: server.uri(image),
+      sizeBytes: SIZE_BYTES,
+      latency: false,
+    };
+    const environment = { folder, signal, pin: options.pin };
+    await runFio(once, environment);
+    if (mode === 'view') await begin(folder, ['disk']);
+    const first = await runFio(once, environment);
+    const { alignBytes: _, ...anywhere } = once;
+    // At random some granules are missed.
+    await runFio({ ...anywhere, operation: 'write', skipBytes: 60 * KIB }, environment);
+    const later = await runFio({ ...anywhere, seconds: options.seconds, warmUpSeconds: 1 }, environment);
+    result[mode].firstPass.push(first.iops / 1000);
+    result[mode].afterwards.push(later.iops / 1000);
+    log(
+      `${mode}  first pass ${(first.iops / 1000).toFixed(1)} kIOPS  afterwards ${(later.iops / 1000).toFixed(1)} kIOPS`,
+    );
+  }
+  await rm(folder, { recursive: true });
+}
+
+async function measurePauses(run: BenchRun, folder: string, count: number): Promise<PauseResult> {
+  const { options, signal, log } = run;
+  await mkdir(folder);
+  const images: Image[] = [];
+  for (let i = 0; i < count; i++) {
+    const image = { path: join(folder, `disk${i}.img`), exportName: `disk${i}` };
+    await makeImage(image.path, 32 * MIB);
+    images.push(image);
+  }
+  await using server = await startServer('tidemark', {
+    images: images as [Image, ...Image[]],
+    folder,
+    signal,
+    pin: options.pin,
+  });
+  const over = new AbortController();
+  const writers = images.slice(0, MAX_WRITERS).map((image) => {
+    const job: FioJob = {
+      ...randomWrites,
+      depth: 4,
+      uri: server.uri(image),
+      sizeBytes: 32 * MIB,
+      seconds: 600,
+      latency: false,
+    };
+    const environment = { folder, signal: AbortSignal.any([signal, over.signal]), pin: options.pin };
+    return runFio(job, environment).catch(() => {});
+  });
+  await delay(1000);
+  const names = images.map(({ exportName }) => exportName);
+  const result = { exports: count, p99Milliseconds: [] as number[], maxMilliseconds: [] as number[], bytesPerView: 0 };
+  for (let i = 0; i < BEGINS; i++) {
+    const { id, heldWrites } = await begin(folder, names);
+    result.p99Milliseconds.push(heldWrites.p99Milliseconds);
+    result.maxMilliseconds.push(heldWrites.maxMilliseconds);
+    await callControl(controlIn(folder), 'POST', `/v1/backups/${id}/abort`);
+  }
+  over.abort();
+  await Promise.all(writers);
+  result.bytesPerView = await measureMemory(server, folder, names);
+  log(
+    `begin on ${count} exports: writes waited ${result.p99Milliseconds.map((ms) => ms.toFixed(1)).join(' ')} ms (p99)`,
+  );
+  await rm(folder, { recursive: true });
+  return result;
+}
+
+/** With nothing written, what a view takes by itself. */
+async function measureMemory(server: RunningServer, folder: string, names: readonly string[]): Promise<number> {
+  const before = await residentBytes(server);
+  await begin(folder, names);
+  return Math.max(0, (await residentBytes(server)) - before) / names.length;
+}
+
+async function measureSparse(run: BenchRun, folder: string, result: ViewResult['sparse']): Promise<void> {
+  const { options, signal, log } = run;
+  await mkdir(folder);
+  const image = { path: join(folder, 'disk.img'), exportName: 'disk' };
+  await writeFile(image.path, '');
+  await truncate(image.path, SPARSE_BYTES);
+  await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
+  const control = controlIn(folder);
+  // A first backup, so that the next is an increment.
+  const { id } = await begin(folder, ['disk']);
+  await callControl(control, 'POST', `/v1/backups/${id}/commit`);
+  const job = {
+    operation: 'randwrite',
+    blockBytes: 64 * KIB,
+    depth: 16,
+    uri: server.uri(image),
+    latency: false,
+  } as const;
+  await runFio(
+    { ...job, sizeBytes: SPARSE_BYTES, alignBytes: 64 * KIB, ioBytes: SPARSE_DIRTY_BYTES },
+    { folder, signal, pin: options.pin },
+  );
+  await flush(server.uri(image));
+  for (let round = 0; round < options.rounds; round++) {
+    const began = performance.now();
+    const backup = await begin(folder, ['disk']);
+    const hasBegun = performance.now();
+    const [{ uri, context }] = backup.exports as [Begun['exports'][number]];
+    const client = await NbdClient.connect(uri, { contexts: [context] });
+    await client.blockStatus(0, 64 * MIB);
+    const told = performance.now();
+    await client.disconnect();
+    await callControl(control, 'POST', `/v1/backups/${backup.id}/abort`);
+    result.beginMilliseconds.push(hasBegun - began);
+    result.firstExtentsMilliseconds.push(told - hasBegun);
+    log(
+      `begin on 100 GiB: ${(hasBegun - began).toFixed(1)} ms, first extents ${(told - hasBegun).toFixed(1)} ms later`,
+    );
+  }
+}
+
+/** A begin makes durable what clients have not; how long that takes is the disk's affair. */
+async function flush(uri: string): Promise<void> {
+  const client = await NbdClient.connect(uri);
+  await client.flush();
+  await client.disconnect();
+}
+
+function begin(folder: string, exports: readonly string[]): Promise<Begun> {
+  return callControl<Begun>(controlIn(folder), 'POST', '/v1/backups', { exports, bitmap: 'nightly' });
+}
+
+async function residentBytes(server: RunningServer): Promise<number> {
+  const status = await readFile(`/proc/${server.program!.pid}/status`, 'utf8');
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * KIB;
+}
