@@ -68,9 +68,9 @@ class Verifier {
     let doneBytes = 0;
     for (const image of images) {
       signal.throwIfAborted();
-      const damage = (await findDamage(folder, image, signal)) ?? (await this.askQemu(folder, image));
+      const damage = (await findDamage(folder, image, signal)) ?? findBroken(image, points);
       const { id, takenAt, mode, sizeBytes, fileBytes } = image;
-      const problem = damage ?? findBroken(image, points) ?? null;
+      const problem = damage ?? (await this.askQemu(folder, image)) ?? null;
       points.set(id, { id, takenAt, mode, sizeBytes, fileBytes, problem });
       doneBytes += fileBytes;
       onProgress(name, doneBytes, totalBytes);
@@ -78,6 +78,7 @@ class Verifier {
     return [...points.values()];
   }
 
+  /** Of an image whose chain is good, for QEMU opens all of it. */
   private async askQemu(folder: string, { id }: ImageEntry): Promise<string | undefined> {
     const answer = await checkByQemu(imagePath(folder, id));
     if (answer === 'missing') return undefined;
