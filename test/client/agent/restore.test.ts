@@ -140,9 +140,8 @@ describe.each(harms)('with an image of which "%s"', (what, harm) => {
 });
 
 test('a restore that is not to check takes what there is, when the tables are sound', async () => {
-  const { restoreTo, pathOf, first, disks } = await chainOfTwo();
-  // In data that the image above does not hide.
-  flipBit(pathOf(first), 640 * KIB);
+  const { restoreTo, pathOf, second, disks } = await chainOfTwo();
+  flipBit(pathOf(second), 640 * KIB);
   const path = join(scratchFolder(), 'a.img');
   await restoreTo(path, { check: false });
   const different = readFileSync(path).filter((byte, at) => byte !== disks.second[at]);
