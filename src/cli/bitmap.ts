@@ -22,7 +22,12 @@ interface AddOptions extends CommonOptions {
 
 const help = `
 A dirty bitmap has one bit for each granule of a disk (64 KiB unless you say otherwise), set when the granule was
-written since the bitmap was added or cleared. Backup tools read it over NBD as qemu:dirty-bitmap:NAME.`;
+written since the bitmap was added or cleared. Backup tools read it over NBD as qemu:dirty-bitmap:NAME.
+
+Example:
+  tidemark bitmap add vm1 weekly --granularity 1M
+  tidemark bitmap list vm1
+  tidemark bitmap clear vm1 weekly`;
 
 export function addBitmapCommands(program: Command): void {
   const group = program.command('bitmap').description('the dirty bitmaps of an export').helpOption('--help');
@@ -104,7 +109,8 @@ export function bitmapTable(bitmaps: readonly Described[]): string {
 }
 
 function percent({ dirtyBytes, sizeBytes }: Described): string {
-  return ((100 * dirtyBytes) / sizeBytes).toFixed(1);
+  const shown = ((100 * dirtyBytes) / sizeBytes).toFixed(1);
+  return dirtyBytes > 0 && shown === '0.0' ? '<0.1' : shown;
 }
 
 function stateOf({ recording, busy, persistent, inconsistent }: Described): string {

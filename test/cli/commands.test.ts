@@ -176,6 +176,14 @@ describe('for people', () => {
     expect(clients).toMatch(/^CLIENT {2}READ {2}WRITTEN {2}SINCE\nunix {5}0 B {4}4 KiB {2}\d{4}-\d\d-\d\dT[\d:.]+Z$/);
   });
 
+  test('a little that is dirty is no 0.0 per cent', async () => {
+    const { text, server } = await serve();
+    await text('bitmap', 'add', 'vm1', 'fine', '--granularity', '512');
+    await write(server.uri('vm1'), 0, 512);
+    const rows = (await text('bitmap', 'list', 'vm1')).split('\n');
+    expect(rows[2]).toBe('fine           512 B  8 MiB   512 B  <0.1  recording, persistent');
+  });
+
   test('a bitmap is described', async () => {
     const { text, server } = await serve();
     await write(server.uri('vm1'), 0, 512);
@@ -369,7 +377,7 @@ describe('a command that is used wrongly ends with 2', () => {
 describe('help', () => {
   /** The names of the commands that a help text lists. */
   function commandsIn(help: string): string[] {
-    const list = help.split('\nCommands:\n')[1] ?? '';
+    const list = help.split('\nCommands:\n')[1]?.split('\n\n')[0] ?? '';
     return [...list.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name!).filter((name) => name !== 'help');
   }
 
