@@ -127,19 +127,21 @@ function secondsArgument(text: string): number {
 function sayBegun(backup: Begun): string {
   return [
     `began ${backup.id}, held until ${backup.expiresAt}`,
-    ...backup.exports.flatMap(sayPart),
+    ...backup.exports.flatMap(sayView),
     `tidemark backup commit ${backup.id}   when all is read`,
   ].join('\n');
 }
 
-function sayPart(part: Described['exports'][number]): string[] {
-  const { export: name, mode, base, fullReason, estimatedReadBytes, uri, context } = part;
+type Part = Described['exports'][number];
+
+function sayPart({ export: name, mode, base, fullReason, estimatedReadBytes }: Part): string {
   const from = base === null ? '' : ` since ${base}`;
-  return [
-    `${name}: ${mode}${from}${fullReason ? `, for ${fullReason.detail}` : ''}; about ${formatSize(estimatedReadBytes)} to read`,
-    `  ${uri}`,
-    `  ${context}`,
-  ];
+  const why = fullReason ? `, because ${fullReason.detail}` : '';
+  return `${name}: ${mode}${from}${why}; about ${formatSize(estimatedReadBytes)} to read`;
+}
+
+function sayView(part: Part): string[] {
+  return [sayPart(part), `  ${part.uri}`, `  ${part.context}`];
 }
 
 function backupTable(backups: readonly Described[]): string {
@@ -165,6 +167,6 @@ function describe(backup: Described): string {
     ...(expiresAt === undefined ? [] : [`expires   ${expiresAt}, ${ttlSeconds} s after the last read`]),
     ...(endedAt === undefined ? [] : [`ended     ${endedAt}`]),
     `scratch   ${formatSize(scratch.usedBytes)}${limit}`,
-    ...backup.exports.flatMap(sayPart),
+    ...(state === 'active' ? backup.exports.flatMap(sayView) : backup.exports.map(sayPart)),
   ].join('\n');
 }
