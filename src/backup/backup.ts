@@ -1,5 +1,6 @@
 import { CodedError } from '../base/coded-error.js';
 import { Turnstile } from '../base/turnstile.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { View } from '../export/view.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
@@ -9,6 +10,8 @@ import { Lease } from './lease.js';
 /** What a running backup holds of one export. */
 export interface BackupPart {
   readonly served: Export;
+  /** Frozen; another one may have its name once it is inconsistent. */
+  readonly bitmap: DirtyBitmap;
   readonly snapshot: Snapshot;
   readonly view: View;
   readonly record: PartRecord;
@@ -48,6 +51,11 @@ export class Backup {
 
   get active(): boolean {
     return this.end === undefined;
+  }
+
+  /** A bitmap of it is inconsistent, and so it is frozen no more. */
+  get bitmapLost(): boolean {
+    return this.parts.some(({ bitmap }) => bitmap.inconsistent !== undefined);
   }
 
   get exports(): Export[] {

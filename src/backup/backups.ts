@@ -7,7 +7,7 @@ import { changeAtOneInstant, type HeldWrites } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { BlockDevice } from '../storage/block-device.js';
-import type { Backup } from './backup.js';
+import type { Backup, BackupPart } from './backup.js';
 import { newBackupId } from './backup-id.js';
 import type { AbortReason, BackupRecord, EndOfBackup } from './backup-record.js';
 import { type BeginRequest, beginBackup } from './begin-backup.js';
@@ -106,14 +106,14 @@ export class Backups {
 
   /** @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED */
   renew(id: string, ttlSeconds?: number): BackupRecord {
-    const backup = this.mustRun(id, 'renewed');
+    const backup = this.mustGoOn(id, 'renewed');
     backup.lease.renew(ttlSeconds);
     return backup.record();
   }
 
   /** The range of a view is needed no more. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED, BACKUP_INVALID */
   async release(id: string, exportName: string, offset: number, length: number): Promise<BackupRecord> {
-    const backup = this.mustRun(id, 'changed');
+    const backup = this.mustGoOn(id, 'changed');
     const { snapshot, view } = backup.part(exportName);
     if (offset + length > view.sizeBytes) {
       throw new CodedError('BACKUP_INVALID', `the range reaches behind the end of ${view.name}`, 'see its size');
@@ -133,9 +133,9 @@ export class Backups {
     const backup = this.mustRun(id, 'committed');
     return await backup.endings.pass(async () => {
       if (!backup.active) return this.committedOrThrow(id);
-      if (backup.doom) throw endedError(id, backup.doom.reason, backup.doom.detail, 'committed');
+      this.mustGoOn(id, 'committed');
       const end = { state: 'committed', endedAt: new Date().toISOString() } as const;
-      await this.end(backup, end, ({ bitmaps }) => bitmaps.abdicate(backup.bitmap, id));
+      await this.end(backup, end, ({ served }) => served.bitmaps.abdicate(backup.bitmap, id));
       this.publish(backup, { type: 'backup-committed' });
       return this.get(id);
     });
@@ -178,7 +178,9 @@ export class Backups {
           'wait for it, abort it, or remove the export with --force',
         );
       }
-      for (const { id } of using) await this.abort(id, 'export-removed', `the export "${exportName}" was removed`);
+      for (const backup of using) {
+        await this.abortIfActive(backup, 'export-removed', `the export "${exportName}" was removed`);
+      }
       return stay;
     } catch (error) {
       stay();
@@ -191,9 +193,7 @@ export class Backups {
     for (const backup of this.active.values()) {
       backup.noticeReads();
       if (backup.lease.expired) this.doom(backup, 'expired', `its lease of ${backup.lease.ttlSeconds} s ran out`);
-      else if (backup.exports.some(({ bitmaps }) => bitmaps.find(backup.bitmap)?.inconsistent !== undefined)) {
-        this.doom(backup, 'bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
-      }
+      this.noticeLostBitmap(backup);
       if (backup.doom) await this.abortDoomed(backup);
     }
     await this.watch.look([...this.active.values()]);
@@ -268,6 +268,11 @@ export class Backups {
     void this.abortDoomed(backup);
   }
 
+  private noticeLostBitmap(backup: Backup): void {
+    if (!backup.bitmapLost) return;
+    this.doom(backup, 'bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
+  }
+
   private doom(backup: Backup, reason: AbortReason, detail: string): void {
     backup.doom ??= { reason, detail };
   }
@@ -275,31 +280,35 @@ export class Backups {
   private async abortDoomed(backup: Backup): Promise<void> {
     const { reason, detail } = backup.doom!;
     try {
-      await backup.endings.pass(async () => {
-        if (backup.active) await this.abortNow(backup, reason, detail);
-      });
+      await this.abortIfActive(backup, reason, detail);
     } catch (err) {
       this.options.log.error({ err, backup: backup.id }, 'a backup could not be aborted; it is tried again');
     }
   }
 
+  private abortIfActive(backup: Backup, reason: AbortReason, detail: string): Promise<void> {
+    return backup.endings.pass(async () => {
+      if (backup.active) await this.abortNow(backup, reason, detail);
+    });
+  }
+
   private async abortNow(backup: Backup, reason: AbortReason, detail: string): Promise<void> {
     const end = { state: 'aborted', endedAt: new Date().toISOString(), endReason: reason, endDetail: detail } as const;
-    await this.end(backup, end, ({ bitmaps }) => {
-      const bitmap = bitmaps.find(backup.bitmap);
-      // Inconsistent meanwhile: it is frozen no more.
-      if (!bitmap?.busy) return () => {};
-      return bitmap.provisional ? bitmaps.withdraw(bitmap.name) : bitmaps.reclaim(bitmap.name);
+    await this.end(backup, end, ({ served: { bitmaps }, bitmap }) => {
+      // Inconsistent, and then removed or begun anew: what has its name now is none of this backup's.
+      if (bitmap.removed) return () => {};
+      if (bitmap.provisional) return bitmaps.withdraw(bitmap.name);
+      return bitmap.busy ? bitmaps.reclaim(bitmap.name) : () => {};
     });
     this.options.log.warn({ backup: backup.id, reason, detail }, 'a backup was aborted');
     this.publish(backup, { type: 'backup-aborted', reason });
   }
 
   /** Changes every bitmap and the record together, then lets go of the views. */
-  private async end(backup: Backup, end: EndOfBackup, change: (served: Export) => Undo): Promise<void> {
+  private async end(backup: Backup, end: EndOfBackup, change: (part: BackupPart) => Undo): Promise<void> {
     await changeAtOneInstant(backup.exports, {
       cleansNothing: true,
-      apply: () => changeAll(backup.exports, change),
+      apply: () => changeAll(backup.parts, change),
       records: () => this.records.changes(backup.record(end)),
     });
     backup.ended(end);
@@ -323,6 +332,14 @@ export class Backups {
     throw ended(this.get(id), what);
   }
 
+  /** As `mustRun`, and it is not about to be aborted. */
+  private mustGoOn(id: string, what: string): Backup {
+    const backup = this.mustRun(id, what);
+    this.noticeLostBitmap(backup);
+    if (backup.doom) throw endedError(id, backup.doom.reason, backup.doom.detail, what);
+    return backup;
+  }
+
   private committedOrThrow(id: string): BackupRecord {
     const record = this.get(id);
     if (record.state === 'committed') return record;
@@ -336,13 +353,13 @@ export class Backups {
 }
 
 /** All or none. */
-function changeAll(exports: readonly Export[], change: (served: Export) => Undo): Undo {
+function changeAll(parts: readonly BackupPart[], change: (part: BackupPart) => Undo): Undo {
   const undos: Undo[] = [];
   const undo = () => {
     for (const one of undos.splice(0).reverse()) one();
   };
   try {
-    for (const served of exports) undos.push(change(served));
+    for (const part of parts) undos.push(change(part));
     return undo;
   } catch (error) {
     undo();

@@ -160,7 +160,7 @@ function cutOne(
     device: snapshot.device,
     changes: fullReason ? new FullContext(bitmap.name) : new FrozenBitmapContext(bitmap),
   });
-  return { served, snapshot, view, record, detach };
+  return { served, bitmap, snapshot, view, record, detach };
 }
 
 function firstRecord(id: string, request: BeginRequest, parts: readonly BackupPart[]): BackupRecord {

@@ -1,3 +1,4 @@
+import { CodedError } from '../base/coded-error.js';
 import type { RecordChange } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { backupKey, everyBackup } from '../bitmap/store/keys.js';
@@ -16,7 +17,7 @@ export class RecordStore {
 
   /**
    * Reads what the store has. A backup that was active then ended with its server, and is stored as aborted.
-   * @throws the cause when that cannot be stored
+   * @throws CodedError STORE_UNUSABLE when that cannot be stored
    */
   static async open(store: KeyValueStore | undefined): Promise<RecordStore> {
     const opened = new RecordStore(store);
@@ -38,7 +39,7 @@ export class RecordStore {
       changes.push(...opened.changes(record));
       opened.hold(record);
     }
-    if (changes.length > 0) await store.commit(changes);
+    if (changes.length > 0) await store.commit(changes).catch(refuse);
     return opened;
   }
 
@@ -78,6 +79,15 @@ export class RecordStore {
     const ended = this.list().filter(({ state }) => state !== 'active');
     return ended.slice(0, Math.max(0, ended.length - REMEMBERED)).map(({ id }) => id);
   }
+}
+
+function refuse(cause: Error): never {
+  throw new CodedError(
+    'STORE_UNUSABLE',
+    `how backups have ended cannot be stored: ${cause.message}`,
+    'see that the state directory is writable and its disk not full',
+    { cause },
+  );
 }
 
 function encode(record: BackupRecord): Buffer {

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { BackupServer, type Described } from '../support/backup-server.js';
+import { expectProblem } from '../support/problem.js';
+
+const detail = 'a write could not be recorded, so its bitmap is inconsistent';
+
+/** A backup whose bitmap has become inconsistent; the clock has not turned since. */
+async function lost(server: BackupServer): Promise<Described> {
+  await server.committed();
+  await server.write([1]);
+  const backup = await server.begin();
+  server.exports.get('disk').bitmaps.markInconsistent('nightly', 'the store failed');
+  return backup;
+}
+
+test('a backup whose bitmap has become inconsistent is not committed', async () => {
+  const server = await BackupServer.start();
+  const backup = await lost(server);
+  expectProblem(
+    await server.ask('POST', `/v1/backups/${backup.id}/commit`),
+    'BACKUP_ENDED',
+    `backup ${backup.id} was aborted (bitmap-inconsistent: ${detail}) and cannot be committed`,
+  );
+  await server.pass(0);
+  expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'bitmap-inconsistent' });
+});
+
+test('nor does it end the backup that has begun the bitmap anew', async () => {
+  const server = await BackupServer.start();
+  const [first, second] = [await lost(server), await server.begin()];
+  await server.write([2]);
+  expect((await server.ask('POST', `/v1/backups/${first.id}/commit`)).status).toBe(409);
+  expect(await server.bitmap()).toMatchObject({ base: null, busy: true });
+  await server.abort(first);
+  await server.pass(0);
+  expect(await server.look(second)).toMatchObject({ state: 'active' });
+  await server.commit(second);
+  expect(await server.bitmap()).toMatchObject({ base: second.id });
+  expect(await server.dirty()).toEqual([2]);
+});
+
+test('it ends by the clock too when the bitmap was removed, or added anew, meanwhile', async () => {
+  const server = await BackupServer.start();
+  const backup = await lost(server);
+  await server.call('DELETE', '/v1/exports/disk/bitmaps/nightly');
+  await server.call('POST', '/v1/exports/disk/bitmaps', { name: 'nightly' });
+  await server.pass(0);
+  expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'bitmap-inconsistent' });
+  expect(await server.bitmap()).toMatchObject({ base: null, inconsistent: false });
+});
+
+test('its view reads on until then, but calls nothing clean', async () => {
+  const server = await BackupServer.start();
+  const backup = await lost(server);
+  await expect(server.viewDirty(backup)).rejects.toThrow('expected 5 to be +0');
+});
+
+test('a write that cannot be recorded, where writes go on, ends the backup', async () => {
+  const server = await BackupServer.start({ onBitmapError: 'continue' });
+  await server.committed();
+  const backup = await server.begin();
+  server.store.failWith = 28;
+  await server.write([4]);
+  server.store.failWith = undefined;
+  await server.pass(0);
+  expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'bitmap-inconsistent' });
+  expect(await server.bitmap()).toMatchObject({
+    inconsistent: true,
+    inconsistentReason: 'a write could not be recorded in the store: ENOSPC',
+  });
+});
