@@ -4,6 +4,8 @@ import { AgentError } from '../client/agent/agent-error.js';
 import { NbdClientError, NbdUriError } from '../client/errors.js';
 import { addBackupCommands } from './backup.js';
 import { addBitmapCommands } from './bitmap.js';
+import { addCompletionCommand } from './completion.js';
+import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
 import { addMapCommand } from './map-command.js';
 import { addPruneCommand } from './prune.js';
@@ -32,7 +34,8 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-function buildProgram(): Command {
+/** All commands and their options. */
+export function buildProgram(): Command {
   const program = new Command('tidemark')
     .description('An NBD server that remembers what changed.')
     .version(readVersion())
@@ -49,6 +52,8 @@ function buildProgram(): Command {
   addRestoreCommand(program);
   addPruneCommand(program);
   addStateCommands(program);
+  addDoctorCommand(program);
+  addCompletionCommand(program);
   return program;
 }
 

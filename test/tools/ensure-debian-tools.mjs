@@ -22,6 +22,9 @@ const programsByPackage = {
   e2fsprogs: ['mke2fs', 'e2fsck', 'debugfs'],
   xfsprogs: ['mkfs.xfs', 'xfs_repair', 'xfs_io'],
   systemd: ['systemd-socket-activate'],
+  // Whose completions there are.
+  zsh: ['zsh'],
+  fish: ['fish'],
 };
 
 /** Debian leaves the sbin folders out of an ordinary user's PATH. */
