@@ -1,15 +1,14 @@
-import { mkdir, open, statfs } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
-import { formatSize, KIB } from '../base/units.js';
+import { formatSize } from '../base/units.js';
 import { LmdbStore } from '../bitmap/store/lmdb-store.js';
+import { freeBytes, LEAST_FREE_BYTES } from '../bitmap/store/room.js';
 import type { Posix } from '../storage/posix-calls.js';
 
 const LOCK_BYTE = 0;
-/** More than an empty store takes. */
-const LEAST_FREE_BYTES = 256 * KIB;
 
 /** The directory in which one server at a time keeps its bitmaps. */
 export class StateDirectory {
@@ -24,7 +23,7 @@ export class StateDirectory {
     try {
       await mkdir(path, { recursive: true, mode: 0o700 }).catch(unusable(path));
       await lock(path, posix, log, cleanup);
-      await needRoom(path);
+      needRoom(path);
       const store = await LmdbStore.open(join(path, 'store'));
       cleanup.defer(() => store.close());
       return new StateDirectory(store, cleanup);
@@ -51,13 +50,12 @@ function unusable(path: string): (error: Error) => never {
 }
 
 /** The store maps its files into memory, where a disk that is full ends the program without a word. */
-async function needRoom(path: string): Promise<void> {
-  const { blocks, bfree, bsize } = await statfs(path);
-  // Some file systems do not tell.
-  if (blocks === 0 || bfree * bsize >= LEAST_FREE_BYTES) return;
+function needRoom(path: string): void {
+  const free = freeBytes(path);
+  if (free >= LEAST_FREE_BYTES) return;
   throw new CodedError(
     'STORE_UNUSABLE',
-    `the disk of the state directory ${path} is full: ${formatSize(bfree * bsize)} are free`,
+    `the disk of the state directory ${path} is full: ${formatSize(free)} are free`,
     `make room for ${formatSize(LEAST_FREE_BYTES)} at least, or choose another directory with --state DIR`,
   );
 }

@@ -89,6 +89,21 @@ test('a full state directory: a new size that cannot be stored is refused, and t
   expect(dirty.at(-1)).toEqual({ offset: 256 * MIB, length: 256 * MIB });
 });
 
+test.each(['refuse', 'continue'])(
+  'with a full state directory and --on-bitmap-error=%s the server stops as it should',
+  async (what) => {
+    const disk = await smallDisk(2 * MIB);
+    const { server, client } = await serveOn(disk, makeImage(256 * MIB), '--on-bitmap-error', what);
+    disk.fill();
+    for (let region = 0; region < 64; region++) await client.write(region * REGION_BYTES, data).catch(() => {});
+    await client.disconnect();
+    expect(await server.stop()).toBe(0);
+    expect(server.output()).toContain('the bitmaps could not be stored at the close');
+    // What LMDB says just before it writes over memory that is not its own.
+    expect(server.output()).not.toContain('Write error');
+  },
+);
+
 test('with --on-bitmap-error=continue writes go on and the bitmap says that it cannot be trusted, then and later', async () => {
   const disk = await smallDisk(2 * MIB);
   const image = makeImage(256 * MIB);

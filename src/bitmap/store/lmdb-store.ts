@@ -1,9 +1,11 @@
 import { join } from 'node:path';
 import { type Key as LmdbKey, open, type RootDatabase } from 'lmdb';
 import { CodedError } from '../../base/coded-error.js';
+import { ENOSPC } from '../../base/errno.js';
 import { damageOfLmdbFile } from './check-lmdb-file.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import { formatKey } from './keys.js';
+import { freeBytes, LEAST_FREE_BYTES } from './room.js';
 
 /** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
 const FORMAT_VERSION = 1;
@@ -36,6 +38,7 @@ export class LmdbStore implements KeyValueStore {
   }
 
   async commit(changes: readonly Change[]): Promise<void> {
+    this.needRoom(changes);
     // A commit that fails rejects every promise of its batch; that of the batch says it for all.
     const ignore = () => {};
     try {
@@ -48,6 +51,16 @@ export class LmdbStore implements KeyValueStore {
     } catch (error) {
       throw await causeOf(error);
     }
+  }
+
+  /**
+   * When LMDB cannot write a page it describes that in a buffer that is too small (lmdb 3.5.6, mdb_page_flush), which
+   * ends the process sooner or later. So a full disk is noticed before it comes to that.
+   */
+  private needRoom(changes: readonly Change[]): void {
+    const bytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    if (freeBytes(this.directory) >= LEAST_FREE_BYTES + 2 * bytes) return;
+    throw Object.assign(new Error('No space left on device'), { errno: ENOSPC });
   }
 
   get(key: Key): Buffer | undefined {
