@@ -107,11 +107,12 @@ export class OldData {
     if (this.#skipHole(from, stop)) return OK;
     const pieceEnd = this.#dataEnd(from, stop);
     const bytes = this.granules.bytesIn(from, pieceEnd);
-    if (!this.#hasRoom(bytes)) return this.#fail(ENOSPC);
+    if (!this.#take(bytes)) return this.#fail(ENOSPC);
     const errno = this.#copyNow(this.granules.offsetOf(from), bytes);
-    if (errno === WOULD_BLOCK) return WOULD_BLOCK;
-    if (errno !== OK) return this.#fail(errno);
-    this.#usedBytes += bytes;
+    if (errno !== OK) {
+      this.#giveBack(bytes);
+      return errno === WOULD_BLOCK ? WOULD_BLOCK : this.#fail(errno);
+    }
     this.granules.markStored(from, pieceEnd);
     return OK;
   }
@@ -126,18 +127,17 @@ export class OldData {
     const stop = Math.min(unsettledEnd, ...this.#copies.within(from, unsettledEnd).map((copy) => copy.from));
     if (this.#skipHole(from, stop)) return OK;
     const pieceEnd = this.#dataEnd(from, stop);
-    if (!this.#hasRoom(this.granules.bytesIn(from, pieceEnd))) return this.#fail(ENOSPC);
+    if (!this.#take(this.granules.bytesIn(from, pieceEnd))) return this.#fail(ENOSPC);
     const errno = await this.#copies.watch({ from, end: pieceEnd, done: this.#copy(from, pieceEnd) });
     return errno === OK ? OK : this.#fail(errno);
   }
 
-  /** Copies and settles the granules. Their bytes count from the start, so that copies side by side keep to the limit. */
+  /** Copies and settles the granules, whose bytes are taken: so copies side by side keep to the limit. */
   async #copy(from: number, end: number): Promise<Errno> {
     const bytes = this.granules.bytesIn(from, end);
-    this.#usedBytes += bytes;
     const errno = await this.#buffers.pass(() => this.#transfer(this.granules.offsetOf(from), bytes));
     if (errno === OK) this.granules.markStored(from, end);
-    else this.#usedBytes -= bytes;
+    else this.#giveBack(bytes);
     return errno;
   }
 
@@ -177,8 +177,15 @@ export class OldData {
     return this.source.holeNow(this.granules.offsetOf(index), bytes) >= bytes;
   }
 
-  #hasRoom(bytes: number): boolean {
-    return this.#usedBytes + bytes <= this.#options.limitBytes;
+  #take(bytes: number): boolean {
+    const taken = this.#options.budget.take(bytes);
+    if (taken) this.#usedBytes += bytes;
+    return taken;
+  }
+
+  #giveBack(bytes: number): void {
+    this.#options.budget.giveBack(bytes);
+    this.#usedBytes -= bytes;
   }
 
   /** What the writer is told of a copy that failed: nothing, when it is the view that breaks. */
@@ -196,7 +203,7 @@ export class OldData {
       const bytes = this.granules.bytesIn(start, stop);
       const errno = await this.scratch.trim(this.granules.offsetOf(start), bytes);
       if (errno !== OK) return errno;
-      this.#usedBytes -= bytes;
+      this.#giveBack(bytes);
       start = this.granules.nextStored(stop, end);
     }
     return OK;

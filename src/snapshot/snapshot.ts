@@ -1,6 +1,7 @@
 import { EIO, type Errno, type WOULD_BLOCK } from '../base/errno.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import { OldData } from './old-data.js';
+import type { ScratchBudget } from './scratch-budget.js';
 import { ViewDevice } from './view-device.js';
 
 /** What happens when old data cannot be kept: the view breaks, or the write that needs the room fails. */
@@ -14,8 +15,8 @@ export interface SnapshotOptions {
   readonly granuleBytes: number;
   /** Takes the old data; of the same size, sparse, and reads as zeroes. */
   readonly scratch: BlockDevice;
-  /** Bytes of old data that scratch may hold; Infinity for no limit. */
-  readonly limitBytes: number;
+  /** Of the old data that scratch may hold. */
+  readonly budget: ScratchBudget;
   readonly onScratchFull: OnScratchFull;
   /** Called once, when the view breaks: with ENOSPC at the limit, else with what the disk or scratch answered. */
   readonly onFailure: (errno: Errno) => void;
@@ -25,13 +26,11 @@ export interface SnapshotOptions {
 export class Snapshot {
   /** The view: read-only. EIO from the time on that it is broken or closed. */
   readonly device: BlockDevice;
-  readonly limitBytes: number;
   readonly #old: OldData;
   readonly #view: ViewDevice;
   #closed: Promise<void> | undefined;
 
   constructor(options: SnapshotOptions) {
-    this.limitBytes = options.limitBytes;
     this.#old = new OldData(options);
     this.#view = new ViewDevice(this.#old);
     this.device = this.#view;

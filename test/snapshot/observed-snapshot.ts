@@ -3,6 +3,7 @@ import { EIO, ENOSPC, type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.j
 import { ExtentList } from '../../src/base/extents.js';
 import { KIB } from '../../src/base/units.js';
 import type { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
+import { ScratchBudget } from '../../src/snapshot/scratch-budget.js';
 import { Snapshot } from '../../src/snapshot/snapshot.js';
 import type { BlockDevice } from '../../src/storage/block-device.js';
 import { FilterDevice } from '../../src/storage/filter-device.js';
@@ -56,7 +57,7 @@ export class ObservedSnapshot {
       sizeBytes: before.length,
       granuleBytes: this.#granuleBytes,
       scratch: new JitteryDevice(this.#counting, random, waits, failing),
-      limitBytes: this.#limitBytes,
+      budget: new ScratchBudget(this.#limitBytes),
       onScratchFull: random.pick(['fail-view', 'fail-writer']),
       onFailure: (errno) => void this.#failures.push(errno),
     });

@@ -1,6 +1,7 @@
 import type { Errno } from '../../src/base/errno.js';
 import { KIB } from '../../src/base/units.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
+import { ScratchBudget } from '../../src/snapshot/scratch-budget.js';
 import { Snapshot, type SnapshotOptions } from '../../src/snapshot/snapshot.js';
 import type { BlockDevice } from '../../src/storage/block-device.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
@@ -9,10 +10,12 @@ import { FaultyDevice } from './faulty-device.js';
 export const GRANULE = 64 * KIB;
 export const GRANULES = 8;
 
-type Choices = Partial<Pick<SnapshotOptions, 'granuleBytes' | 'limitBytes' | 'onScratchFull' | 'sizeBytes'>>;
+type Choices = Partial<Pick<SnapshotOptions, 'granuleBytes' | 'onScratchFull' | 'sizeBytes'>> & {
+  readonly limitBytes?: number;
+};
 
 /** A snapshot of `disk`, not attached yet; `scratch` and `failures` are its own. */
-export function snapshotOf(disk: BlockDevice, choices: Choices = {}) {
+export function snapshotOf(disk: BlockDevice, { limitBytes = Number.POSITIVE_INFINITY, ...choices }: Choices = {}) {
   const sizeBytes = choices.sizeBytes ?? disk.sizeBytes;
   const scratch = new FaultyDevice(new MemoryDevice(sizeBytes));
   const failures: Errno[] = [];
@@ -21,7 +24,7 @@ export function snapshotOf(disk: BlockDevice, choices: Choices = {}) {
     scratch,
     sizeBytes,
     granuleBytes: GRANULE,
-    limitBytes: Number.POSITIVE_INFINITY,
+    budget: new ScratchBudget(limitBytes),
     onScratchFull: 'fail-view',
     onFailure: (errno) => void failures.push(errno),
     ...choices,

@@ -1,0 +1,151 @@
+import { CodedError } from '../base/coded-error.js';
+import type { Errno } from '../base/errno.js';
+import { KIB, MIB } from '../base/units.js';
+import type { Undo } from '../bitmap/bitmap-set.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { Export } from '../export/export.js';
+import { FrozenBitmapContext, FullContext } from '../export/metadata-context.js';
+import { View } from '../export/view.js';
+import { ScratchBudget } from '../snapshot/scratch-budget.js';
+import { type OnScratchFull, Snapshot } from '../snapshot/snapshot.js';
+import type { BlockDevice } from '../storage/block-device.js';
+import { Backup, type BackupPart } from './backup.js';
+import type { BackupRecord, PartRecord } from './backup-record.js';
+import { type ChainRequest, freeze, type Link, linkTo } from './chain.js';
+import type { RecordChange } from './record-store.js';
+
+/** Old data is copied in pieces of a bitmap's granules, within these limits. */
+const MIN_COPY_BYTES = 4 * KIB;
+const MAX_COPY_BYTES = 1 * MIB;
+
+export interface BeginRequest extends ChainRequest {
+  readonly exports: readonly string[];
+  readonly ttlSeconds: number;
+  /** Bytes of old data kept for the views at most; undefined: as much as there is room. */
+  readonly scratchLimitBytes?: number | undefined;
+  readonly onScratchFull: OnScratchFull;
+}
+
+export interface BeginHost {
+  /** An empty, sparse device of that size. @throws CodedError SCRATCH_UNUSABLE */
+  readonly openScratch: (sizeBytes: number) => Promise<BlockDevice>;
+  /** The image as it is now, read-only; undefined where the file system cannot clone. */
+  readonly clone: (served: Export) => Promise<BlockDevice | undefined>;
+  /** Makes the backup known at the instant of its cut; returns what takes that back. */
+  readonly register: (backup: Backup) => Undo;
+  /** What to store with the cut. */
+  readonly record: (backup: Backup) => readonly RecordChange[];
+  /** A view can go on no more. */
+  readonly broken: (id: string, exportName: string, errno: Errno) => void;
+}
+
+/** What is got ready before the cut, for writes wait while it is made. */
+export interface Preparation {
+  readonly served: Export;
+  readonly scratch: BlockDevice;
+  readonly allocatedBytes: number;
+  /** Made in the cut. */
+  clone: BlockDevice | undefined;
+}
+
+/** Makes a backup of what is prepared, all at once, while nothing is written. Returns it with what takes it back. */
+export function cut(
+  id: string,
+  request: BeginRequest,
+  prepared: readonly Preparation[],
+  host: BeginHost,
+): { backup: Backup; undo: Undo } {
+  const undos: Undo[] = [];
+  const undo = () => {
+    for (const one of undos.splice(0).reverse()) one();
+  };
+  const cutter = new Cutter(id, request, host, undos);
+  try {
+    const parts = prepared.map((one) => cutter.cut(one));
+    const backup = new Backup(firstRecord(id, request, parts), parts);
+    undos.push(host.register(backup));
+    return { backup, undo };
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+/** Cuts one export after the other; each step's undo goes to `undos`. */
+class Cutter {
+  /** All parts of a backup share it. */
+  private readonly budget: ScratchBudget;
+
+  constructor(
+    private readonly id: string,
+    private readonly request: BeginRequest,
+    private readonly host: BeginHost,
+    private readonly undos: Undo[],
+  ) {
+    this.budget = new ScratchBudget(request.scratchLimitBytes ?? Number.POSITIVE_INFINITY);
+  }
+
+  cut(prepared: Preparation): BackupPart {
+    const { served, scratch, clone } = prepared;
+    if (served.sizeBytes !== scratch.sizeBytes) {
+      throw new CodedError('BACKUP_INVALID', `"${served.name}" was resized while the backup began`, 'begin it again');
+    }
+    const { bitmaps, persistence, copyBeforeWrite } = served;
+    const link = linkTo(served.name, bitmaps, this.request);
+    this.undos.push(freeze(bitmaps, this.request.bitmap, persistence !== undefined));
+    const bitmap = bitmaps.get(this.request.bitmap);
+    const snapshot = this.snapshotOf(prepared, bitmap);
+    const detach = clone ? () => {} : copyBeforeWrite.attach(snapshot);
+    this.undos.push(detach);
+    const record = describe(prepared, bitmap, link);
+    return { served, bitmap, snapshot, view: this.viewOf(record, snapshot, bitmap), record, detach };
+  }
+
+  private snapshotOf({ served, scratch, clone }: Preparation, { granularityBytes }: DirtyBitmap): Snapshot {
+    const { id, host, request, budget } = this;
+    return new Snapshot({
+      // A clone never changes, so nothing of it is copied.
+      source: clone ?? served.disk,
+      scratch: clone ?? scratch,
+      sizeBytes: served.sizeBytes,
+      granuleBytes: Math.min(Math.max(granularityBytes, MIN_COPY_BYTES), MAX_COPY_BYTES),
+      budget,
+      onScratchFull: request.onScratchFull,
+      onFailure: (errno) => host.broken(id, served.name, errno),
+    });
+  }
+
+  private viewOf(record: PartRecord, { device }: Snapshot, bitmap: DirtyBitmap): View {
+    return new View({
+      name: `${record.export}@${this.id}`,
+      description: `"${record.export}" as it was when backup ${this.id} began`,
+      device,
+      changes: record.mode === 'full' ? new FullContext(bitmap.name) : new FrozenBitmapContext(bitmap),
+    });
+  }
+}
+
+function describe(
+  { served: { name, sizeBytes }, allocatedBytes }: Preparation,
+  { granularityBytes, dirtyBytes }: DirtyBitmap,
+  { fullReason, base }: Link,
+): PartRecord {
+  const common = { export: name, base, sizeBytes, granularityBytes };
+  return fullReason
+    ? { ...common, mode: 'full', fullReason, dirtyBytes: sizeBytes, estimatedReadBytes: allocatedBytes }
+    : { ...common, mode: 'incremental', dirtyBytes, estimatedReadBytes: dirtyBytes };
+}
+
+function firstRecord(id: string, request: BeginRequest, parts: readonly BackupPart[]): BackupRecord {
+  const { bitmap, ttlSeconds, onScratchFull, scratchLimitBytes } = request;
+  return {
+    id,
+    bitmap,
+    state: 'active',
+    startedAt: new Date().toISOString(),
+    ttlSeconds,
+    onScratchFull,
+    ...(scratchLimitBytes === undefined ? {} : { scratchLimitBytes }),
+    parts: parts.map(({ record }) => record),
+  };
+}
