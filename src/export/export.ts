@@ -144,7 +144,15 @@ export class Export extends ServedDisk {
 
   private checkResize(sizeBytes: number): void {
     this.bitmaps.checkResize(sizeBytes);
-    if (sizeBytes < this.sizeBytes && this.connections.size > 0) {
+    if (sizeBytes >= this.sizeBytes) return;
+    if (this.copyBeforeWrite.hasSnapshots) {
+      throw new CodedError(
+        'EXPORT_IN_USE',
+        `"${this.name}" cannot shrink under a backup's view`,
+        'end the backup first',
+      );
+    }
+    if (this.connections.size > 0) {
       throw new CodedError(
         'EXPORT_IN_USE',
         `"${this.name}" cannot shrink under its ${formatCount(this.connections.size, 'client')}`,

@@ -8,6 +8,11 @@ export class CopyBeforeWrite extends FilterDevice {
   /** Replaced, never changed: a snapshot may be detached while a change goes through the list. */
   private snapshots: readonly Snapshot[] = [];
 
+  /** Some snapshot needs the disk as large as it is. */
+  get hasSnapshots(): boolean {
+    return this.snapshots.length > 0;
+  }
+
   /**
    * To be called while no change is in flight below. Returns what detaches it, to be called at any time; the snapshot
    * should be closed then, for its view is no longer true.
