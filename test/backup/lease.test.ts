@@ -1,0 +1,137 @@
+import { describe, expect, test, vi } from 'vitest';
+import { newBackupId } from '../../src/backup/backup-id.js';
+import { Lease } from '../../src/backup/lease.js';
+import { BackupServer } from '../support/backup-server.js';
+import { contentOf } from '../support/device-content.js';
+
+describe('a lease', () => {
+  let now = 0;
+  const at = (milliseconds: number) => {
+    now = milliseconds;
+  };
+  const leaseOf = (ttlSeconds: number) => {
+    at(0);
+    return new Lease(ttlSeconds, () => now);
+  };
+
+  test('ends when its time has gone by, and not before', () => {
+    const lease = leaseOf(10);
+    at(9999);
+    expect(lease.expired).toBe(false);
+    at(10_000);
+    expect(lease.expired).toBe(true);
+  });
+
+  test('counts anew from a renewal, which may change how long it is', () => {
+    const lease = leaseOf(10);
+    at(5000);
+    lease.renew();
+    at(14_999);
+    expect(lease.expired).toBe(false);
+    lease.renew(1);
+    expect(lease.ttlSeconds).toBe(1);
+    at(15_999);
+    expect(lease.expired).toBe(true);
+  });
+
+  test('counts anew when there were more reads, and not when there were none', () => {
+    const lease = leaseOf(10);
+    at(6000);
+    lease.noticeReads(3);
+    at(12_000);
+    lease.noticeReads(3);
+    expect(lease.expired).toBe(false);
+    at(16_000);
+    expect(lease.expired).toBe(true);
+  });
+});
+
+describe('a backup', () => {
+  test('is held for two hours unless it is said otherwise', async () => {
+    const server = await BackupServer.start();
+    const backup = await server.begin();
+    expect(backup.ttlSeconds).toBe(7200);
+    expect(Date.parse(backup.expiresAt!) - Date.parse(backup.startedAt)).toBe(7_200_000);
+    await server.pass(7199);
+    expect(await server.look(backup)).toMatchObject({ state: 'active' });
+    await server.pass(1);
+    expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
+  });
+
+  test('is held longer by a renewal, for as long as before or as is said', async () => {
+    const server = await BackupServer.start();
+    const backup = await server.begin({ ttlSeconds: 10 });
+    await server.pass(9);
+    const renewed = await server.call<typeof backup>('POST', `/v1/backups/${backup.id}/renew`);
+    expect(renewed.ttlSeconds).toBe(10);
+    expect(Date.parse(renewed.expiresAt!) - Date.parse(backup.expiresAt!)).toBe(9000);
+    await server.pass(9);
+    const longer = await server.call('POST', `/v1/backups/${backup.id}/renew`, { ttlSeconds: 100 });
+    expect(longer).toMatchObject({ ttlSeconds: 100 });
+    await server.pass(99);
+    expect(await server.look(backup)).toMatchObject({ state: 'active', ttlSeconds: 100 });
+    await server.pass(1);
+    expect(await server.look(backup)).toMatchObject({ endDetail: 'its lease of 100 s ran out', ttlSeconds: 100 });
+  });
+
+  test.each([0, -1, 1.5, 30 * 24 * 3600 + 1])('is not held for %d s', async (ttlSeconds) => {
+    const server = await BackupServer.start();
+    const { id } = await server.begin();
+    expect((await server.ask('POST', `/v1/backups/${id}/renew`, { ttlSeconds })).status).toBe(400);
+  });
+
+  test('is held by reads of any of its views', async () => {
+    const server = await BackupServer.start({ disks: { disk: {}, other: {} } });
+    const backup = await server.begin({ exports: ['disk', 'other'], ttlSeconds: 10 });
+    for (let i = 0; i < 5; i++) {
+      await contentOf(server.view(backup, i % 2 ? 'disk' : 'other').device, 0, 512);
+      await server.pass(9);
+    }
+    expect(await server.look(backup)).toMatchObject({ state: 'active' });
+    await server.pass(10);
+    expect(await server.look(backup)).toMatchObject({ state: 'aborted' });
+  });
+
+  test('is held by reads of its views alone, not of the export', async () => {
+    const server = await BackupServer.start();
+    const backup = await server.begin({ ttlSeconds: 10 });
+    await server.pass(9);
+    await contentOf(server.exports.get('disk').device);
+    await server.write([1]);
+    await server.pass(1);
+    expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
+  });
+
+  test('is held by a release', async () => {
+    const server = await BackupServer.start();
+    const backup = await server.begin({ ttlSeconds: 10 });
+    await server.pass(9);
+    await server.call('POST', `/v1/backups/${backup.id}/release`, { export: 'disk', offset: 0, length: 512 });
+    await server.pass(9);
+    expect(await server.look(backup)).toMatchObject({ state: 'active' });
+  });
+
+  test('is committed, or renewed, while nobody has noticed yet that its lease is over', async () => {
+    const server = await BackupServer.start();
+    const [one, two] = [await server.begin({ ttlSeconds: 1 }), await server.begin({ ttlSeconds: 1, bitmap: 'two' })];
+    vi.advanceTimersByTime(5000);
+    await server.commit(one);
+    await server.call('POST', `/v1/backups/${two.id}/renew`);
+    await server.pass(0);
+    expect(await server.look(one)).toMatchObject({ state: 'committed' });
+    expect(await server.look(two)).toMatchObject({ state: 'active' });
+  });
+});
+
+test('ids sort by time, and can stand in names and paths as they are', () => {
+  const times = [
+    '2026-11-23T23:57:10.000Z',
+    '2026-11-23T23:57:11.999Z',
+    '2026-11-24T00:00:00Z',
+    '2027-01-01T00:00:00Z',
+  ];
+  const ids = times.map((time) => newBackupId(new Date(time)));
+  expect([...ids].sort()).toEqual(ids);
+  for (const id of ids) expect(id).toMatch(/^\d{8}-\d{6}-[a-z2-9]{4}$/);
+  expect(ids[0]).toMatch(/^20261123-235710-/);
+});
