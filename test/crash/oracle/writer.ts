@@ -20,15 +20,14 @@ export interface Area {
 export async function writeUntilGone(uri: string, area: Area, log: WriteLog, random: Random): Promise<void> {
   const depth = 1 + random.below(4);
   const laneSectors = Math.floor(area.sectors / depth);
-  try {
-    const client = await NbdClient.connect(uri);
-    const lanes = Array.from({ length: depth }, (_, lane) => area.firstSector + lane * laneSectors);
-    await Promise.all(
-      lanes.map((firstSector) => writeLane(client, { ...area, firstSector, sectors: laneSectors }, log, random)),
-    );
-  } catch {
-    // The server is gone, as was the plan; what it acknowledged is in the log.
-  }
+  const lanes = Array.from({ length: depth }, (_, lane) => area.firstSector + lane * laneSectors);
+  // Killed as was the plan, perhaps before this client was connected; what it acknowledged is in the log.
+  const client = await NbdClient.connect(uri).catch(() => undefined);
+  if (!client) return;
+  // Until each has seen it: one that pauses begins another write before it does.
+  await Promise.allSettled(
+    lanes.map((firstSector) => writeLane(client, { ...area, firstSector, sectors: laneSectors }, log, random)),
+  );
 }
 
 async function writeLane(client: NbdClient, area: Area, log: WriteLog, random: Random): Promise<never> {
