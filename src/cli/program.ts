@@ -34,7 +34,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-/** All commands and their options. */
+/** All commands and their options. @public for what describes them. */
 export function buildProgram(): Command {
   const program = new Command('tidemark')
     .description('An NBD server that remembers what changed.')

@@ -4,7 +4,8 @@ import { freePort } from './free-port.js';
 import { type Peer, startPeer } from './peer.js';
 import { scratchFolder } from './scratch-folder.js';
 
-export const tidemarkProgram = resolve(import.meta.dirname, '../../dist/main.js');
+/** The built program of this checkout, unless the environment names an installed one. */
+export const tidemarkProgram = process.env.TIDEMARK_PROGRAM ?? resolve(import.meta.dirname, '../../dist/main.js');
 
 export interface Tidemark extends Peer {
   /** An export's URI on the unix socket. */

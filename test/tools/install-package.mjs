@@ -1,0 +1,21 @@
+// Packs this checkout as it is built and installs it as a user would, with nothing but its dependencies, in the empty
+// folder that the first argument names. Prints the path of the program there.
+
+import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '../..');
+const prefix = process.argv[2];
+if (prefix === undefined) throw new Error('a folder to install in is needed');
+
+/** @param {string[]} args */
+const npm = (...args) =>
+  execFileSync('npm', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+
+// Not the scripts: what they build is there, and may be in use.
+const [{ filename }] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--pack-destination', prefix));
+const tarball = join(prefix, filename);
+npm('install', '--global', '--prefix', prefix, '--prefer-offline', '--no-audit', '--no-fund', tarball);
+rmSync(tarball);
+console.log(join(prefix, 'bin/tidemark'));
