@@ -1,0 +1,9 @@
+# Clients that people use, and the script that runs them against any NBD server. The context is the root of the repository.
+ARG BASE=docker.io/library/node:20-slim
+
+FROM ${BASE}
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends qemu-utils libnbd-bin nbd-client fio \
+ && rm -rf /var/lib/apt/lists/*
+COPY docker/harness.sh docker/qemu-nbd.sh /opt/harness/
+ENTRYPOINT ["/opt/harness/harness.sh"]
