@@ -7,7 +7,7 @@ import type { ViewReader } from './view-reader.js';
 
 /** Pieces that are being read or written at a time. */
 const PIECES_IN_FLIGHT = 32;
-/** Steps that wait for their turn: zero runs among the reads need no buffer. */
+/** Steps that wait for their turn: there may be many runs of zeroes among the reads. */
 const MAX_STEPS = 1024;
 
 export interface CopyOptions {
@@ -41,14 +41,30 @@ export async function copyView(reader: ViewReader, options: CopyOptions): Promis
 }
 
 /** What is done when its turn comes: the image is written in the order of the disk. */
-type Step =
-  | { readonly offset: number; readonly length: number; readonly read?: undefined }
-  | { readonly offset: number; readonly read: Promise<Buffer>; readonly slot: Buffer };
+type Step = ZeroStep | ReadStep;
+
+interface ZeroStep {
+  readonly isReady: true;
+  readonly offset: number;
+  readonly length: number;
+  readonly read?: undefined;
+}
+
+interface ReadStep {
+  /** Whether the data is there. */
+  isReady: boolean;
+  readonly offset: number;
+  readonly read: Promise<Buffer>;
+  readonly slot: Buffer;
+}
 
 class ViewCopy {
   private readonly writer: Qcow2Writer;
   private readonly slots: BufferPool;
   private readonly steps: Step[] = [];
+  /** Aborted by a read that failed, whosever turn it is. */
+  private readonly broken = new AbortController();
+  private readonly stopped: AbortSignal;
   private totalBytes = 0;
   private readBytes = 0;
   private dirtyBytes = 0;
@@ -60,6 +76,7 @@ class ViewCopy {
   ) {
     this.writer = new Qcow2Writer(file, reader.sizeBytes, options.backingName);
     this.slots = new BufferPool(PIECES_IN_FLIGHT, reader.pieceBytes);
+    this.stopped = AbortSignal.any([options.signal, this.broken.signal]);
   }
 
   async run(): Promise<CopiedView> {
@@ -83,22 +100,37 @@ class ViewCopy {
   }
 
   private async zero(offset: number, length: number): Promise<void> {
-    if (this.steps.length >= MAX_STEPS) await this.finishFirst();
-    this.steps.push({ offset, length });
+    this.steps.push({ isReady: true, offset, length });
+    if (this.steps.length > MAX_STEPS) await this.finishFirst();
+    await this.finishReady();
   }
 
   private async copy(offset: number, length: number): Promise<void> {
-    const { limit, signal } = this.options;
     for (let at = offset; at < offset + length; ) {
       const slot = await this.takeSlot();
       const bytes = Math.min(this.reader.pieceBytes, offset + length - at);
-      await limit.pass(bytes, signal);
-      const read = this.reader.read(at, bytes, slot);
-      // Whoever's turn it is sees the failure; until then it must not count as unhandled.
-      read.catch(() => {});
-      this.steps.push({ offset: at, read, slot });
+      await this.options.limit.pass(bytes, this.stopped).catch(() => this.stopped.throwIfAborted());
+      this.steps.push(this.read(at, bytes, slot));
       at += bytes;
+      await this.finishReady();
     }
+  }
+
+  private read(offset: number, length: number, slot: Buffer): Step {
+    const read = this.reader.read(offset, length, slot);
+    const step = { isReady: false, offset, read, slot };
+    read.then(
+      () => {
+        step.isReady = true;
+      },
+      (error: Error) => this.broken.abort(error),
+    );
+    return step;
+  }
+
+  /** Takes the steps whose turn it is, as far as nothing has to be waited for. */
+  private async finishReady(): Promise<void> {
+    while (this.steps[0]?.isReady) await this.finishFirst();
   }
 
   /** A buffer for another read. While there is none, what has been read is written. */

@@ -1,0 +1,229 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { NbdClient } from '../../src/client/nbd-client.js';
+import { startPull, tidemark } from '../support/agent.js';
+import { expectSameContent, makeImage } from '../support/image.js';
+import type { Outcome } from '../support/run.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { smallDisk } from '../support/small-disk.js';
+import { startTidemark } from '../support/tidemark.js';
+
+const ERROR_LINE = /^tidemark: .+ \(.+\)\n$/;
+const ID = /\d{8}-\d{6}-\w{4}/;
+
+/** A server of `vm1`, 8 MiB of which 1 MiB is data, and an agent that backs it up. */
+async function scene(directory = scratchFolder()) {
+  const image = makeImage(8 * MIB, [{ offset: MIB, length: MIB }]);
+  const server = await startTidemark(`vm1=${image},bitmap=nightly`);
+  const pullArgs = ['vm1', '--bitmap', 'nightly', '--to', directory, '--control', server.control];
+  const text = async (...args: string[]) => {
+    const outcome = await tidemark(...args);
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    return outcome.stdout;
+  };
+  return {
+    ...{ server, image, directory, pullArgs, text },
+    folder: join(directory, 'vm1'),
+    pull: (...args: string[]) => tidemark('pull', ...pullArgs, ...args),
+    json: async (...args: string[]) => JSON.parse(await text(...args, '--json')),
+    async write(offset: number, length: number) {
+      const client = await NbdClient.connect(server.uri('vm1'));
+      await client.write(offset, Buffer.alloc(length, 7));
+      await client.disconnect();
+    },
+  };
+}
+
+function expectRefusal({ code, stdout, stderr }: Outcome, expectedCode: number, what: string): void {
+  expect(stderr).toMatch(ERROR_LINE);
+  expect(stderr).toContain(what);
+  expect({ code, stdout }).toEqual({ code: expectedCode, stdout: '' });
+}
+
+/** A text in which the ids and times of backups are the same each time. */
+function timeless(text: string): string {
+  return text
+    .replace(new RegExp(ID, 'g'), 'ID')
+    .replace(/[\d.]+ s,/g, 'TIME s,')
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME');
+}
+
+test('people are told what was done', async () => {
+  const { text, pullArgs, write, directory, folder, image } = await scene();
+  const first = timeless(await text('pull', ...pullArgs));
+  expect(first).toMatch(/^vm1: full backup: bitmap 'nightly' has no base/);
+  expect(first).toContain(`vm1: full, 1 MiB read in TIME s, ${folder}/ID.qcow2 (1.3 MiB)\n`);
+  await write(0, 512);
+  expect(timeless(await text('pull', ...pullArgs))).toBe(
+    `vm1: incremental, 64 KiB read in TIME s, ${folder}/ID.qcow2 (384 KiB)\n`,
+  );
+  expect(timeless(await text('verify', directory))).toBe(
+    [
+      'EXPORT  RESTORE POINT         MODE            FILE  STATE',
+      'vm1     ID  full         1.3 MiB  good',
+      'vm1     ID  incremental  384 KiB  good',
+      '',
+    ].join('\n'),
+  );
+  const to = join(scratchFolder(), 'restored.img');
+  expect(timeless(await text('restore', directory, 'vm1', '--to', to))).toBe(
+    `restored vm1 as of TIME (ID) to ${to}: 8 MiB\n`,
+  );
+  expectSameContent(to, image);
+  expect(await text('prune', directory, '--keep', '1')).toMatch(/^vm1: 1 kept, 1 dropped, [\d.]+ [KM]iB freed\n$/);
+});
+
+test('with --json each command prints one document', async () => {
+  const { json, pullArgs, directory, folder, pull } = await scene();
+  const { code, stdout, stderr } = await pull('--json');
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^vm1: full backup: .*\n$/);
+  const pulled = JSON.parse(stdout);
+  const { id } = pulled;
+  expect(pulled).toEqual({
+    id: expect.stringMatching(ID),
+    images: [
+      {
+        ...{ export: 'vm1', path: join(folder, `${id}.qcow2`), id, base: null, mode: 'full' },
+        ...{ takenAt: expect.any(String), durationSeconds: expect.any(Number) },
+        fullReason: { code: 'no-base', detail: expect.any(String) },
+        ...{ sizeBytes: 8 * MIB, dirtyBytes: 8 * MIB, readBytes: MIB, dataBytes: MIB, zeroBytes: 0 },
+        ...{ fileBytes: MIB + 5 * 64 * KIB, checksum: expect.stringMatching(/^crc32:[0-9a-f]{8}$/) },
+      },
+    ],
+  });
+  const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
+  const { export: _export, path: _path, ...image } = pulled.images[0];
+  expect(manifest).toEqual({ format: 1, export: 'vm1', images: [image] });
+
+  const second = await json('pull', ...pullArgs);
+  expect(second.images[0]).toMatchObject({ mode: 'incremental', base: id, dirtyBytes: 0, readBytes: 0 });
+  expect(await json('verify', directory)).toMatchObject({ directory, exports: [{ export: 'vm1', problem: null }] });
+  const to = join(scratchFolder(), 'restored.img');
+  expect(await json('restore', directory, 'vm1', '--to', to, '--at', id)).toMatchObject({ id, to, sizeBytes: 8 * MIB });
+  expect(await json('prune', directory, '--keep', '1')).toMatchObject({
+    ...{ directory, keep: 1 },
+    exports: [{ export: 'vm1', kept: [second.id], dropped: [id], merged: second.id, problem: null }],
+  });
+});
+
+test('--full begins a new chain', async () => {
+  const { pull } = await scene();
+  await pull();
+  const { code, stdout } = await pull('--full');
+  expect(code).toBe(0);
+  expect(stdout).toContain('vm1: full backup: a full backup was asked for\nvm1: full, ');
+});
+
+test('a checksum is the CRC-32 that other tools compute', async () => {
+  const { pull, folder } = await scene();
+  await pull();
+  const { images } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
+  const { crc32 } = await import('node:zlib');
+  const crc = crc32(readFileSync(join(folder, `${images[0].id}.qcow2`)));
+  expect(images[0].checksum).toBe(`crc32:${crc.toString(16).padStart(8, '0')}`);
+});
+
+describe('what fails is told in one line', () => {
+  test('an export or a server that is not there', async () => {
+    const { directory, server } = await scene();
+    const args = ['--bitmap', 'nightly', '--to', directory];
+    expectRefusal(await tidemark('pull', 'vm9', ...args, '--control', server.control), 1, 'there is no export "vm9"');
+    const nowhere = join(scratchFolder(), 'nowhere.sock');
+    expectRefusal(await tidemark('pull', 'vm1', ...args, '--control', nowhere), 1, 'no server answers');
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('a directory that cannot be made', async () => {
+    const { server } = await scene();
+    const file = join(scratchFolder(), 'file');
+    writeFileSync(file, '');
+    const args = ['vm1', '--bitmap', 'nightly', '--control', server.control];
+    expectRefusal(await tidemark('pull', ...args, '--to', file), 1, 'cannot be made');
+  });
+
+  test('a bitmap that another backup holds', async () => {
+    const { server, pull } = await scene();
+    const held = await tidemark('backup', 'begin', 'vm1', '--bitmap', 'nightly', '--control', server.control);
+    expect(held.code).toBe(0);
+    expectRefusal(await pull(), 1, 'nightly');
+  });
+
+  test('images that are not good', async () => {
+    const { directory, pull, folder } = await scene();
+    await pull();
+    const name = readdirSync(folder).find((file) => file.endsWith('.qcow2'))!;
+    writeFileSync(join(folder, name), 'nonsense');
+    const { code, stdout, stderr } = await tidemark('verify', directory);
+    expect(code).toBe(1);
+    expect(stdout).toContain('the file has 8 bytes instead of');
+    expect(stderr).toMatch(/^tidemark: 1 of the restore points in .* are not good \(.*--full.*\)\n$/);
+    const to = join(scratchFolder(), 'restored.img');
+    expectRefusal(await tidemark('restore', directory, 'vm1', '--to', to), 1, 'is not good');
+  });
+});
+
+test('a target that is full: nothing good is destroyed, and with room the next pull succeeds', async () => {
+  const small = await smallDisk(12 * MIB);
+  const { pull, write, server, folder, directory } = await scene(join(small.path, 'backups'));
+  expect((await pull()).code).toBe(0);
+  const before = readdirSync(folder);
+  small.fill();
+  await write(0, 7 * MIB);
+  expectRefusal(await pull(), 1, 'is full');
+  expect(readdirSync(folder)).toEqual(before);
+  expect((await tidemark('verify', directory)).code).toBe(0);
+  const { backups } = JSON.parse((await tidemark('backup', 'list', '--json', '--control', server.control)).stdout);
+  expect(backups.map(({ state }: { state: string }) => state).sort()).toEqual(['aborted', 'committed']);
+
+  small.makeRoom();
+  const { code, stdout } = await pull();
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^vm1: incremental, /);
+});
+
+test('a server that goes away, and an agent that is interrupted, leave no file', async () => {
+  const { pullArgs, write, folder, server } = await scene();
+  await write(0, 8 * MIB);
+  const interrupted = await (await startPull(folder, ...pullArgs, '--bwlimit', '1M')).end('SIGTERM');
+  expectRefusal({ ...interrupted, stdout: '' }, 1, 'interrupted');
+  const deserted = await startPull(folder, ...pullArgs, '--bwlimit', '1M');
+  await server.stop('SIGKILL');
+  const { code, stderr } = await deserted.ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(ERROR_LINE);
+  expect(readdirSync(join(folder, '..'))).toEqual([]);
+});
+
+test('a lease that the server ends is told with its reason', async () => {
+  const { pullArgs, write, folder, server } = await scene();
+  await write(0, 8 * MIB);
+  const agent = await startPull(folder, ...pullArgs, '--bwlimit', '1M');
+  const control = ['--control', server.control];
+  const { backups } = JSON.parse((await tidemark('backup', 'list', '--json', ...control)).stdout);
+  expect((await tidemark('backup', 'abort', backups[0].id, ...control)).code).toBe(0);
+  const { code, stderr } = await agent.ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(new RegExp(`^tidemark: the server ended backup ${backups[0].id}: .+ \\(.+\\)\n$`));
+});
+
+describe('a command that is used wrongly ends with 2', () => {
+  test.each([
+    [['pull', 'vm1', '--to', 'd'], '--bitmap says which bitmap'],
+    [['pull', 'vm1', '--bitmap', 'b'], "required option '--to <DIR>' not specified"],
+    [['pull', '--bitmap', 'b', '--to', 'd'], "missing required argument 'EXPORT'"],
+    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--context', 'c'], '--context belongs to --uri'],
+    [['pull', 'vm1', 'vm2', '--uri', 'nbd://h', '--to', 'd'], '--uri is one export'],
+    [['pull', 'vm1', '--bitmap', 'b', '--uri', 'nbd://h', '--to', 'd'], '--bitmap is of a tidemark server'],
+    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--bwlimit', 'fast'], 'Expected a size'],
+    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--connections', '0'], 'Expected 1 to 16'],
+    [['prune', 'd', '--keep', '0'], 'Expected a whole number above 0'],
+    [['prune', 'd'], "required option '--keep <N>' not specified"],
+    [['restore', 'd', 'vm1'], "required option '--to <FILE|NBD-URI>' not specified"],
+    [['verify'], "missing required argument 'DIR'"],
+  ])('%j', async (args, what) => {
+    expectRefusal(await tidemark(...args), 2, what);
+  });
+});

@@ -1,0 +1,74 @@
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { tidemark } from '../support/agent.js';
+import { makeDirtyImage, startNbdkit, startQemuNbd } from '../support/nbd-peers.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+const CONTEXT = 'qemu:dirty-bitmap:nightly';
+
+async function pull(directory: string, uri: string, ...args: string[]) {
+  const { code, stdout, stderr } = await tidemark('pull', 'vm1', '--uri', uri, '--to', directory, '--json', ...args);
+  expect(code, stderr).toBe(0);
+  return JSON.parse(stdout).images[0];
+}
+
+async function restored(directory: string, ...args: string[]): Promise<Buffer> {
+  const to = join(scratchFolder(), 'restored.img');
+  const { code, stderr } = await tidemark('restore', directory, 'vm1', '--to', to, ...args);
+  expect(code, stderr).toBe(0);
+  return readFileSync(to);
+}
+
+test('the dirty bitmap of qemu-nbd says what to pull; nothing is committed there', async () => {
+  const directory = scratchFolder();
+  const image = makeDirtyImage([{ offset: MIB, length: 64 * KIB, pattern: 1 }]);
+  const copy = join(scratchFolder(), 'copy.qcow2');
+  copyFileSync(image.path, copy);
+  const first = await pull(directory, await startQemuNbd(copy, '--format=qcow2', '--read-only'));
+  expect(first).toMatchObject({ mode: 'full', sizeBytes: image.sizeBytes, readBytes: 64 * KIB });
+  const expected = Buffer.alloc(image.sizeBytes);
+  expected.fill(1, MIB, MIB + 64 * KIB);
+
+  execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 2 5M 100k', '-c', 'write -z 1M 4k', image.path]);
+  const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly');
+  const second = await pull(directory, uri, '--context', CONTEXT);
+  expect(second).toMatchObject({ mode: 'incremental', base: first.id, dirtyBytes: 192 * KIB });
+  const after = Buffer.from(expected);
+  after.fill(2, 5 * MIB, 5 * MIB + 100 * KIB);
+  after.fill(0, MIB, MIB + 4 * KIB);
+
+  expect((await restored(directory, '--at', first.id)).equals(expected)).toBe(true);
+  expect((await restored(directory)).equals(after)).toBe(true);
+  const again = await pull(directory, uri, '--context', CONTEXT);
+  expect(again).toMatchObject({ mode: 'incremental', base: second.id, dirtyBytes: 192 * KIB });
+  expect((await restored(directory)).equals(after)).toBe(true);
+});
+
+test('the first pull with a bitmap is a full one, for there is nothing to lie on', async () => {
+  const image = makeDirtyImage([{ offset: 0, length: 4096, pattern: 1 }]);
+  const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly');
+  const taken = await pull(scratchFolder(), uri, '--context', CONTEXT);
+  expect(taken).toMatchObject({ mode: 'full', fullReason: { code: 'nothing-here' } });
+});
+
+test('a context that the server does not have is refused', async () => {
+  const directory = scratchFolder();
+  const image = makeDirtyImage([]);
+  const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only');
+  await pull(directory, uri);
+  const outcome = await tidemark('pull', 'vm1', '--uri', uri, '--context', CONTEXT, '--to', directory);
+  expect(outcome).toMatchObject({ code: 1, stdout: '' });
+  expect(outcome.stderr).toMatch(/^tidemark: the server has no metadata context "qemu:dirty-bitmap:nightly" .+\n$/);
+});
+
+test('a server without block status is read as a whole, and zeroes take no place', async () => {
+  const directory = scratchFolder();
+  const uri = await startNbdkit('--no-sr', 'data', '@1048576 7*65536', 'size=16M');
+  expect(await pull(directory, uri)).toMatchObject({ mode: 'full', readBytes: 16 * MIB, dataBytes: 64 * KIB });
+  const expected = Buffer.alloc(16 * MIB);
+  expected.fill(7, MIB, MIB + 64 * KIB);
+  expect((await restored(directory)).equals(expected)).toBe(true);
+});
