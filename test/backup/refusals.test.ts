@@ -174,7 +174,7 @@ describe('an export under backup is not removed', () => {
       'wait for it, abort it, or remove the export with --force',
     );
     expect((await server.ask('DELETE', '/v1/exports/other')).status).toBe(204);
-    expect(await server.look({ id } as never)).toMatchObject({ state: 'active' });
+    expect(await server.call('GET', `/v1/backups/${id}`)).toMatchObject({ state: 'active' });
   });
 
   test('and all its backups are named', async () => {

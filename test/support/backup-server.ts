@@ -25,7 +25,7 @@ export const GRANULE = 64 * KIB;
 export const GRANULES = 16;
 const DISK_BYTES = GRANULES * GRANULE;
 
-export interface TestDisk {
+interface TestDisk {
   readonly device?: BlockDevice;
   readonly readOnly?: boolean;
 }
