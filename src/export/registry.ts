@@ -71,10 +71,15 @@ export class ExportRegistry {
     await view.close();
   }
 
-  /** Finishes what was begun, whose failures are those of its callers, and closes every export, side by side. */
+  /**
+   * Finishes what was begun, whose failures are those of its callers, and closes every export, side by side. Rejects with the
+   * first failure, once all are closed.
+   */
   async close(): Promise<void> {
     await Promise.allSettled(this.underWay);
-    await Promise.all([...this.exports.keys()].map((name) => this.remove(name)));
+    const closed = await Promise.allSettled([...this.exports.keys()].map((name) => this.remove(name)));
+    const failed = closed.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   private reserve(name: string): void {

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeImage } from '../support/image.js';
@@ -49,7 +49,9 @@ test('a full state directory: what cannot be recorded is refused and not written
   disk.fill();
   const { region, code } = await writeUntilRefused(client);
   expect(['ENOSPC', 'EIO']).toContain(code);
-  expect(server.output()).toContain('a write was refused: it could not be recorded in the state directory');
+  await vi.waitFor(() =>
+    expect(server.output()).toContain('a write was refused: it could not be recorded in the state directory'),
+  );
   const at = region * REGION_BYTES;
   expect(
     readFileSync(image)
@@ -90,15 +92,15 @@ test('a full state directory: a new size that cannot be stored is refused, and t
 });
 
 test.each(['refuse', 'continue'])(
-  'with a full state directory and --on-bitmap-error=%s the server stops as it should',
+  'with a full state directory and --on-bitmap-error=%s the server stops, and says what that costs',
   async (what) => {
     const disk = await smallDisk(2 * MIB);
     const { server, client } = await serveOn(disk, makeImage(256 * MIB), '--on-bitmap-error', what);
     disk.fill();
     for (let region = 0; region < 64; region++) await client.write(region * REGION_BYTES, data).catch(() => {});
     await client.disconnect();
-    expect(await server.stop()).toBe(0);
-    expect(server.output()).toContain('the bitmaps could not be stored at the close');
+    expect(await server.stop()).toBe(1);
+    expect(server.output()).toContain('the bitmaps of "disk" could not be stored at the close: ENOSPC');
     // What LMDB says just before it writes over memory that is not its own.
     expect(server.output()).not.toContain('Write error');
   },
@@ -113,7 +115,7 @@ test('with --on-bitmap-error=continue writes go on and the bitmap says that it c
   await client.disconnect();
   expect(await bitmapOf(server)).toMatchObject({ inconsistent: true, recording: false });
   expect((await bitmapOf(server)).inconsistentReason).toMatch(/^a write could not be recorded in the store: E/);
-  expect(server.output()).toContain('went on; the persistent bitmaps are inconsistent now');
+  await vi.waitFor(() => expect(server.output()).toContain('went on; the persistent bitmaps are inconsistent now'));
   disk.makeRoom();
   // The cooling clock makes it durable, within seconds; then even a crash cannot bring trust back.
   await expect.poll(() => storedReason(disk), { timeout: 30_000 }).toMatch(/could not be recorded/);

@@ -120,18 +120,16 @@ export class PersistentBitmaps {
 
   /**
    * Exact bits, no marks, and the disk's identity after the last change: next time nothing is over-reported. The disk
-   * must have been flushed.
+   * must have been flushed. @throws CodedError STORE_UNUSABLE
    */
-  async close(): Promise<Errno> {
+  async close(): Promise<void> {
     const errno = await this.intents.close([this.describe(true, await this.options.identify())]);
-    if (errno !== OK) {
-      this.options.log.error(
-        { export: this.options.exportName, cause: errnoName(errno) },
-        'the bitmaps could not be stored at the close, so the next start treats it as a crash. Make room in the state ' +
-          'directory or mend its disk before',
-      );
-    }
-    return errno;
+    if (errno === OK) return;
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `the bitmaps of "${this.options.exportName}" could not be stored at the close: ${errnoName(errno)}`,
+      'make room in the state directory or mend its disk; the next start treats this as a crash',
+    );
   }
 
   private describe(clean: boolean, identity: DiskIdentity): Change {
