@@ -6,6 +6,7 @@ import { measureColdReads } from './cold-reads.js';
 import { measureCrashes } from './crash.js';
 import { measureLargeStart } from './large-start.js';
 import { type Part, parseOptions } from './options.js';
+import { measurePull } from './pull.js';
 import { formatReport } from './report.js';
 import { type BenchRun, measureThroughput } from './throughput.js';
 import { measureViewCost } from './view-cost.js';
@@ -41,8 +42,14 @@ async function bench(): Promise<void> {
     inScratchFolder(TMPFS, (tmpfs) => measureLargeStart(run, disk, tmpfs)),
   );
   const views = await onDisk('view', (disk) => inScratchFolder(TMPFS, (tmpfs) => measureViewCost(run, tmpfs, disk)));
+  const pull = options.parts.has('pull')
+    ? await inScratchFolder(TMPFS, (folder) => measurePull(run, folder))
+    : undefined;
   const minutes = (Date.now() - startedAt.getTime()) / 60_000;
-  const report = formatReport({ throughput, coldReads, costs, crashes, starts, views, startedAt, minutes }, options);
+  const report = formatReport(
+    { throughput, coldReads, costs, crashes, starts, views, pull, startedAt, minutes },
+    options,
+  );
   console.log(`\n${report}`);
   if (options.output) await writeFile(options.output, report);
 }

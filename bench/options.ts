@@ -32,8 +32,8 @@ const full = { rounds: 5, seconds: 5, sizeBytes: GIB };
 const quick = { rounds: 1, seconds: 1, sizeBytes: 256 * MIB };
 const report = 'docs/benchmarks.md';
 
-/** What is measured of tidemark alone: cached reads beside cold ones, what bitmaps cost, what a crash adds, a start, views. */
-const parts = ['cold', 'cost', 'crash', 'start', 'view'] as const;
+/** What is measured of tidemark alone: cached reads beside cold ones, what bitmaps cost, what a crash adds, a start, views, pulls. */
+const parts = ['cold', 'cost', 'crash', 'start', 'view', 'pull'] as const;
 export type Part = (typeof parts)[number];
 
 export function parseOptions(argv: readonly string[]): BenchOptions {

@@ -5,6 +5,8 @@ import type { CrashResult } from './crash.js';
 import { BITMAPS, DISK_BYTES, type StartResult } from './large-start.js';
 import { describeMachine } from './machine.js';
 import type { BenchOptions } from './options.js';
+import type { PullResults } from './pull.js';
+import type { PullFigures } from './pull-tools.js';
 import { type BitmapMode, bitmapModes, type ServerName } from './servers.js';
 import { type Summary, summarize } from './statistics.js';
 import type { CaseResult } from './throughput.js';
@@ -17,6 +19,7 @@ export interface BenchResults {
   readonly crashes: readonly CrashResult[];
   readonly starts: readonly StartResult[];
   readonly views: readonly ViewResult[];
+  readonly pull: PullResults | undefined;
   readonly startedAt: Date;
   readonly minutes: number;
 }
@@ -31,6 +34,7 @@ export function formatReport(results: BenchResults, options: BenchOptions): stri
     ...(results.crashes.length > 0 ? [crashSection(results.crashes)] : []),
     ...(results.starts.length > 0 ? [startSection(results.starts)] : []),
     ...results.views.map(viewSection),
+    ...(results.pull ? [pullSection(results.pull)] : []),
   ];
   return `${sections.join('\n\n')}\n`;
 }
@@ -165,6 +169,29 @@ view of 32 MiB took by itself.`,
     `A sparse disk of 100 GiB with 1 GiB dirty, flushed: begin took ${spread(summarize(sparse.beginMilliseconds))} ms, and the first extents came
 ${spread(summarize(sparse.firstExtentsMilliseconds))} ms later.`,
   ].join('\n\n');
+}
+
+function pullSection({ full, increment }: PullResults): string {
+  const { sizeBytes, dataBytes, changedBytes } = increment;
+  return [
+    '## Pulling backups',
+    `Everything of a disk of ${formatSize(full.sizeBytes)} without holes, from one tidemark, from tmpfs to tmpfs. Times are those of whole programs; what
+tidemark writes is durable and checked at the end.`,
+    pullTable(full.figures),
+    `What changed, ${formatSize(changedBytes)} in granules at random, on a disk of ${formatSize(sizeBytes)} with ${formatSize(dataBytes)} of data. QEMU's tools read a qcow2 image with a
+persistent bitmap from qemu-nbd: qemu-img map tells what is dirty, and qemu-io reads it through an overlay that copies on read.`,
+    pullTable(increment.figures),
+  ].join('\n\n');
+}
+
+function pullTable(figures: readonly PullFigures[]): string {
+  const rows = figures.map(({ title, seconds, readBytes, writtenBytes }) => [
+    title,
+    spread(summarize(seconds)),
+    readBytes === undefined ? '-' : formatSize(readBytes),
+    formatSize(writtenBytes),
+  ]);
+  return table(['', 'time (s)', 'read', 'written'], rows);
 }
 
 function spread({ median, min, max }: Summary): string {

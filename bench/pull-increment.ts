@@ -1,0 +1,169 @@
+import { randomFillSync } from 'node:crypto';
+import { mkdir, open, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MIB } from '../src/base/units.js';
+import { NbdClient } from '../src/client/nbd-client.js';
+import { Program } from './program.js';
+import { allocatedBytes, backupsIn, GRANULE_BYTES, type PullFigures, pullWith, timed } from './pull-tools.js';
+import { type Image, startServer } from './servers.js';
+import type { BenchRun } from './throughput.js';
+
+export interface IncrementOptions {
+  readonly sizeBytes: number;
+  /** How much of the disk has data: pieces of 1 MiB, evenly over the disk. */
+  readonly dataBytes: number;
+  /** Granules at random, all over the disk. */
+  readonly changedBytes: number;
+  readonly rounds: number;
+}
+
+export interface PulledIncrement {
+  readonly sizeBytes: number;
+  readonly dataBytes: number;
+  readonly changedBytes: number;
+  readonly figures: readonly PullFigures[];
+}
+
+interface Scene {
+  readonly run: BenchRun;
+  readonly folder: string;
+  readonly image: Image;
+  readonly options: IncrementOptions;
+}
+
+const BITMAP = 'nightly';
+const CONTEXT = `qemu:dirty-bitmap:${BITMAP}`;
+
+/** Takes an increment of a sparse disk with tidemark and with QEMU's tools, and copies all of its data with nbdcopy. */
+export async function pullIncrement(
+  run: BenchRun,
+  parent: string,
+  options: IncrementOptions,
+): Promise<PulledIncrement> {
+  const folder = join(parent, 'increment');
+  await mkdir(folder);
+  const scene = { run, folder, image: { path: join(folder, 'disk.img'), exportName: 'disk' }, options };
+  await makeSparseImage(scene);
+  const ours = await withTidemark(scene);
+  const qemus = await withQemu(scene);
+  await rm(folder, { recursive: true });
+  const { sizeBytes, dataBytes, changedBytes } = options;
+  return { sizeBytes, dataBytes, changedBytes, figures: [ours.pulled, qemus, ours.copied] };
+}
+
+async function makeSparseImage({ image, options: { sizeBytes, dataBytes } }: Scene): Promise<void> {
+  const file = await open(image.path, 'wx');
+  try {
+    await file.truncate(sizeBytes);
+    const piece = randomFillSync(Buffer.allocUnsafe(MIB));
+    const pieces = dataBytes / MIB;
+    const stride = Math.floor(sizeBytes / pieces / MIB) * MIB;
+    for (let i = 0; i < pieces; i++) await file.write(piece, 0, MIB, i * stride);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes granules at random to an export. */
+async function change(uri: string, { sizeBytes, changedBytes }: IncrementOptions): Promise<void> {
+  const client = await NbdClient.connect(uri);
+  const data = randomFillSync(Buffer.allocUnsafe(GRANULE_BYTES));
+  const granules = new Set<number>();
+  while (granules.size < changedBytes / GRANULE_BYTES) {
+    granules.add(Math.floor(Math.random() * (sizeBytes / GRANULE_BYTES)));
+  }
+  for (const granule of granules) await client.write(granule * GRANULE_BYTES, data);
+  await client.flush();
+  await client.disconnect();
+}
+
+async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied: PullFigures }> {
+  const { run, folder, image, options } = scene;
+  const pulled = { title: 'tidemark pull', seconds: [] as number[], readBytes: 0, writtenBytes: 0 };
+  const copied = { title: 'nbdcopy of everything', seconds: [] as number[], readBytes: undefined, writtenBytes: 0 };
+  await using server = await startServer('tidemark', {
+    images: [image],
+    folder,
+    signal: run.signal,
+    pin: run.options.pin,
+  });
+  await pullWith(run, folder, image.exportName);
+  for (let round = 0; round < options.rounds; round++) {
+    await change(server.uri(image), options);
+    const { seconds, readBytes, fileBytes } = await pullWith(run, folder, image.exportName);
+    pulled.seconds.push(seconds);
+    Object.assign(pulled, { readBytes, writtenBytes: fileBytes });
+    const raw = join(folder, 'copy.img');
+    copied.seconds.push(await timed(run, 'nbdcopy', server.uri(image), raw));
+    copied.writtenBytes = await allocatedBytes(raw);
+    await rm(raw);
+    run.log(`round ${round + 1}/${options.rounds}  an increment: tidemark pull ${seconds.toFixed(2)} s`);
+  }
+  await rm(backupsIn(folder), { recursive: true });
+  return { pulled, copied };
+}
+
+/**
+ * The same with a qcow2 image, its persistent bitmap, and qemu-nbd: qemu-img map tells what is dirty, and reading that
+ * through an overlay that copies on read (qemu-io -C) fills the overlay.
+ */
+async function withQemu({ run, folder, image, options }: Scene): Promise<PullFigures> {
+  const { signal, log } = run;
+  const figures = { title: 'qemu-img and qemu-io', seconds: [] as number[], readBytes: undefined, writtenBytes: 0 };
+  const disk = join(folder, 'disk.qcow2');
+  await timed(run, 'qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', image.path, disk);
+  await rm(image.path);
+  for (let round = 0; round < options.rounds; round++) {
+    await timed(run, 'qemu-img', 'bitmap', '--add', disk, BITMAP);
+    const socket = join(folder, 'qemu.sock');
+    {
+      await using _writable = await startQemuNbd(['-f', 'qcow2', disk], socket, signal);
+      await change(uriOf(socket), options);
+    }
+    const increment = join(folder, 'increment.qcow2');
+    {
+      await using _readable = await startQemuNbd(['-f', 'qcow2', '--read-only', '-B', BITMAP, disk], socket, signal);
+      figures.seconds.push(await takeWithQemu(run, socket, increment));
+    }
+    figures.writtenBytes = await allocatedBytes(increment);
+    await rm(increment);
+    await timed(run, 'qemu-img', 'bitmap', '--remove', disk, BITMAP);
+    log(
+      `round ${round + 1}/${options.rounds}  an increment: qemu-img and qemu-io ${figures.seconds.at(-1)!.toFixed(2)} s`,
+    );
+  }
+  return figures;
+}
+
+function uriOf(socket: string): string {
+  return `nbd+unix:///?socket=${socket}`;
+}
+
+async function startQemuNbd(args: readonly string[], socket: string, signal: AbortSignal): Promise<Program> {
+  await rm(socket, { force: true });
+  const program = new Program(['qemu-nbd', '--persistent', '--shared=0', '-k', socket, ...args], signal);
+  for (let i = 0; i < 500; i++) {
+    const client = await NbdClient.connect(uriOf(socket)).catch(() => undefined);
+    await client?.disconnect();
+    if (client) return program;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await program[Symbol.asyncDispose]();
+  throw new Error(`qemu-nbd does not listen:\n${program.output}`);
+}
+
+/** Resolves to the seconds that it took. */
+async function takeWithQemu(run: BenchRun, socket: string, increment: string): Promise<number> {
+  const started = performance.now();
+  const node = `driver=nbd,server.type=unix,server.path=${socket},x-dirty-bitmap=${CONTEXT}`;
+  await using map = new Program(['qemu-img', 'map', '--output=json', '--image-opts', node], run.signal);
+  const extents: { start: number; length: number; data: boolean }[] = JSON.parse(await map.finished());
+  // QEMU shows the bit as "no data".
+  const commands = extents.filter(({ data }) => !data).map(({ start, length }) => `read ${start} ${length}`);
+  const script = `${increment}.commands`;
+  await writeFile(script, `${commands.join('\n')}\n`);
+  await timed(run, 'qemu-img', 'create', '-q', '-f', 'qcow2', '-b', uriOf(socket), '-F', 'raw', increment);
+  await timed(run, 'sh', '-c', 'qemu-io -C -f qcow2 "$0" < "$1" > /dev/null', increment, script);
+  await timed(run, 'qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b', '', increment);
+  return (performance.now() - started) / 1000;
+}

@@ -1,0 +1,55 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { KIB } from '../src/base/units.js';
+import { Program } from './program.js';
+import { controlIn, tidemark } from './servers.js';
+import type { BenchRun } from './throughput.js';
+
+/** One way to take a backup, measured once a round. */
+export interface PullFigures {
+  readonly title: string;
+  readonly seconds: number[];
+  /** Over NBD; undefined where the tool does not tell. */
+  readonly readBytes: number | undefined;
+  /** To the file. */
+  readonly writtenBytes: number;
+}
+
+/** Where `pullWith` puts its backups. */
+export function backupsIn(folder: string): string {
+  return join(folder, 'backups');
+}
+
+/** Runs `tidemark pull` against the server in that folder. Its time is that of the whole program. */
+export async function pullWith(
+  { signal }: BenchRun,
+  folder: string,
+  exportName: string,
+): Promise<{ seconds: number; readBytes: number; fileBytes: number; path: string }> {
+  const places = ['--to', backupsIn(folder), '--control', controlIn(folder)];
+  const started = performance.now();
+  await using program = new Program(
+    [process.execPath, tidemark, 'pull', exportName, '--bitmap', 'nightly', '--json', ...places],
+    signal,
+  );
+  const output = await program.finished();
+  const seconds = (performance.now() - started) / 1000;
+  // What it says of a full backup comes before the document, on the other output.
+  const [image] = JSON.parse(output.slice(output.indexOf('{'))).images;
+  return { seconds, ...image };
+}
+
+/** Runs a program; resolves to how many seconds it took. */
+export async function timed({ signal }: BenchRun, program: string, ...args: string[]): Promise<number> {
+  const started = performance.now();
+  await using running = new Program([program, ...args], signal);
+  await running.finished();
+  return (performance.now() - started) / 1000;
+}
+
+export async function allocatedBytes(path: string): Promise<number> {
+  return (await stat(path)).blocks * 512;
+}
+
+/** What the bitmap counts by, and qcow2 images, too. */
+export const GRANULE_BYTES = 64 * KIB;
