@@ -58,7 +58,7 @@ random_writes() {
 
 # The bitmap records since it was made: the two granules written last are dirty, whatever else is.
 bitmap() {
-  if ! nbdinfo --json "$1" | grep -q 'qemu:dirty-bitmap:nightly'; then
+  if ! nbdinfo --json --no-content "$1" | grep -q 'qemu:dirty-bitmap:nightly'; then
     say "$1 has no bitmap nightly"
     return
   fi
