@@ -3,14 +3,8 @@ import { join } from 'node:path';
 import { Qcow2Image } from '../qcow2/image.js';
 import { AgentError } from './agent-error.js';
 import { lockFolder } from './folder-lock.js';
-import {
-  type ImageEntry,
-  MANIFEST_FORMAT,
-  MANIFEST_NAME,
-  type Manifest,
-  readManifest,
-  writeManifest,
-} from './manifest.js';
+import { MANIFEST_NAME, readManifest, writeManifest } from './manifest.js';
+import { type ImageEntry, MANIFEST_FORMAT, type Manifest, type Merge } from './manifest-format.js';
 
 const SUFFIX = '.qcow2';
 /** Around the id of an image that is being written. */
@@ -62,9 +56,9 @@ async function standsAlone(path: string): Promise<boolean> {
 
 /** What of a manifest changes. A pending image and a merge are over unless they are given. */
 interface ManifestState {
-  readonly images?: ImageEntry[];
+  readonly images?: readonly ImageEntry[];
   readonly pending?: ImageEntry | undefined;
-  readonly merging?: Manifest['merging'];
+  readonly merging?: Merge | undefined;
 }
 
 /** An export's folder that nobody else changes meanwhile. */
@@ -137,7 +131,7 @@ export class ExportFolder implements AsyncDisposable {
   async settleMerge(): Promise<void> {
     const { merging, pending } = this.manifest;
     if (merging) {
-      const images = [...(await currentImages(this.path, this.manifest))];
+      const images = await currentImages(this.path, this.manifest);
       const isDone = images.some(({ id, base }) => id === merging.image.id && base === null);
       if (isDone) for (const id of merging.drops) await rm(this.imagePath(id), { force: true });
       await this.save({ images, pending });

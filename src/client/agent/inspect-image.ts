@@ -9,7 +9,7 @@ import { Qcow2Image } from '../qcow2/image.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { isSystemError } from './agent-error.js';
 import { imagePath } from './export-folder.js';
-import type { ImageEntry } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 
 const QEMU_IMG = 'qemu-img';
 const READ_BYTES = MIB;

@@ -10,7 +10,8 @@ import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { renameDurably } from './durable-files.js';
 import { ExportFolder, listFolders } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
-import { type ImageEntry, readManifest } from './manifest.js';
+import { readManifest } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 
 export interface PruneOptions {
   /** Restore points that stay, of each export: the newest. */

@@ -4,7 +4,7 @@ import type { Backup, BackupPart, BackupService, FullReason } from './backup-ser
 import { commitSurely } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease.js';
-import type { ImageEntry } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 import { explainFailure } from './pull-failure.js';
 import { RateLimit } from './rate-limit.js';
 import { addImage, recover } from './recover.js';

@@ -2,7 +2,7 @@ import { rm, stat } from 'node:fs/promises';
 import type { BackupService } from './backup-service.js';
 import { renameDurably } from './durable-files.js';
 import type { ExportFolder } from './export-folder.js';
-import type { ImageEntry } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 
 const ABANDONED = 'the agent that had begun it is gone';
 

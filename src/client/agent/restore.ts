@@ -4,7 +4,8 @@ import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { currentImages, folderOf, imagePath } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
-import { type ImageEntry, readManifest } from './manifest.js';
+import { readManifest } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 import { openRestoreTarget } from './restore-target.js';
 
 export interface RestoreRequest extends ChainCopyOptions {

@@ -5,7 +5,7 @@ import { formatChecksum } from '../qcow2/crc32.js';
 import type { Backup, BackupPart, FullReason } from './backup-service.js';
 import { copyView } from './copy-view.js';
 import type { ExportFolder } from './export-folder.js';
-import type { ImageEntry } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 import type { RateLimit } from './rate-limit.js';
 import { ViewReader } from './view-reader.js';
 

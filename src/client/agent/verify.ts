@@ -2,7 +2,8 @@ import { basename } from 'node:path';
 import { AgentError } from './agent-error.js';
 import { currentImages, imagePath, listFolders } from './export-folder.js';
 import { checkByQemu, findDamage } from './inspect-image.js';
-import { type ImageEntry, readManifest } from './manifest.js';
+import { readManifest } from './manifest.js';
+import type { ImageEntry } from './manifest-format.js';
 
 interface VerifiedPoint {
   readonly id: string;

@@ -1,0 +1,92 @@
+import type { FullReason } from './backup-service.js';
+
+export const MANIFEST_FORMAT = 1;
+
+/** One restore point: sizes are bytes. */
+export interface ImageEntry {
+  readonly id: string;
+  /** The image below; null: it has everything. */
+  readonly base: string | null;
+  readonly mode: 'full' | 'incremental';
+  readonly fullReason?: FullReason;
+  /** The instant that it shows, in ISO 8601. */
+  readonly takenAt: string;
+  readonly durationSeconds: number;
+  /** Of the disk. */
+  readonly sizeBytes: number;
+  /** What the bitmap called dirty, in whole clusters; of a full one, all of the disk. */
+  readonly dirtyBytes: number;
+  /** What was read over NBD. */
+  readonly readBytes: number;
+  /** Data and zero clusters that the image has. */
+  readonly dataBytes: number;
+  readonly zeroBytes: number;
+  readonly fileBytes: number;
+  /** Of the file: `crc32:` and eight hexadecimal digits. */
+  readonly checksum: string;
+}
+
+export interface Manifest {
+  readonly format: typeof MANIFEST_FORMAT;
+  readonly export: string;
+  /** Restore points, the oldest first. */
+  readonly images: readonly ImageEntry[];
+  /** An image that is complete, and whose backup was perhaps committed: whether it counts, the server knows. */
+  readonly pending?: ImageEntry;
+  /** A merge under way: the new image of that id replaces the old one, and the images it `drops` are needed no more. */
+  readonly merging?: Merge;
+}
+
+export interface Merge {
+  readonly image: ImageEntry;
+  readonly drops: readonly string[];
+}
+
+/** Ids become names of files. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
+const CHECKSUM = /^crc32:[0-9a-f]{8}$/;
+const byteFields = ['sizeBytes', 'dirtyBytes', 'readBytes', 'dataBytes', 'zeroBytes', 'fileBytes'] as const;
+
+/**
+ * Whether a document has the shape of a manifest. By hand: a library of schemas takes longer to load than most commands
+ * need for all of their work.
+ */
+export function isManifest(value: unknown): value is Manifest {
+  if (!isRecord<Manifest>(value)) return false;
+  const { format, images, pending, merging } = value;
+  return (
+    format === MANIFEST_FORMAT &&
+    typeof value.export === 'string' &&
+    Array.isArray(images) &&
+    images.every(isImage) &&
+    (pending === undefined || isImage(pending)) &&
+    (merging === undefined || isMerge(merging))
+  );
+}
+
+function isImage(value: unknown): value is ImageEntry {
+  if (!isRecord<ImageEntry>(value)) return false;
+  const { id, base, mode, takenAt, durationSeconds, checksum } = value;
+  return (
+    isId(id) &&
+    (base === null || isId(base)) &&
+    (mode === 'full' || mode === 'incremental') &&
+    typeof takenAt === 'string' &&
+    typeof durationSeconds === 'number' &&
+    typeof checksum === 'string' &&
+    CHECKSUM.test(checksum) &&
+    byteFields.every((field) => Number.isSafeInteger(value[field]) && (value[field] as number) >= 0)
+  );
+}
+
+function isMerge(value: unknown): value is Merge {
+  return isRecord<Merge>(value) && isImage(value.image) && Array.isArray(value.drops) && value.drops.every(isId);
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && ID.test(value);
+}
+
+function isRecord<Shape>(value: unknown): value is { [Field in keyof Shape]?: unknown } {
+  return typeof value === 'object' && value !== null;
+}
