@@ -10,8 +10,9 @@ const COLD = 0;
 const MARKED = 1;
 const ACTIVE = 2;
 
-/** Where one region after the other is written, so many are marked before the writing gets there. */
-const REGIONS_AHEAD = 4;
+/** Where one region after the other is written, so many are marked before the writing gets there; more while it does. */
+const MIN_REGIONS_AHEAD = 4;
+const MAX_REGIONS_AHEAD = 32;
 
 const MARK = Buffer.from([1]);
 
@@ -51,6 +52,7 @@ export class WriteIntentLog implements ChangeRecorder {
   /** Settles when the last commit asked for is through. There is one at a time, so each is built on what came of the last. */
   private queue: Promise<unknown> = Promise.resolve();
   private clock = 0;
+  private regionsAhead = MIN_REGIONS_AHEAD;
   /** Whether the store holds what its commits said. */
   private believed = true;
   /** Changes go on although it does not, as the operator wants it; no persistent bitmap is trusted then. */
@@ -91,6 +93,8 @@ export class WriteIntentLog implements ChangeRecorder {
       // The check and the marking are one step: no region cools between them.
       while (!this.recordNow(offset, length)) {
         this.want(first, last);
+        // Marked in advance, but not early enough.
+        if (first > 0 && this.states[first - 1] === ACTIVE) this.lookFurther(2);
         const errno = await this.marksStored();
         if (errno === OK) continue;
         if (!this.options.onLostMarks(errno)) return errno;
@@ -105,6 +109,7 @@ export class WriteIntentLog implements ChangeRecorder {
   /** One turn of the clock: regions that were not written for `turns` of them cool. */
   cool(turns: number): Promise<Errno> {
     this.clock++;
+    this.lookFurther(0.5);
     return this.enqueue(() => {
       const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
       return idle.length > 0 || !this.believed ? this.commit([], idle) : OK;
@@ -168,7 +173,11 @@ export class WriteIntentLog implements ChangeRecorder {
     this.states[region] = ACTIVE;
     this.lastWritten[region] = this.clock;
     if (region === 0 || this.states[region - 1] !== ACTIVE) return;
-    if (this.want(region + 1, region + REGIONS_AHEAD)) void this.marksStored();
+    if (this.want(region + 1, region + this.regionsAhead)) void this.marksStored();
+  }
+
+  private lookFurther(factor: number): void {
+    this.regionsAhead = Math.min(Math.max(this.regionsAhead * factor, MIN_REGIONS_AHEAD), MAX_REGIONS_AHEAD);
   }
 
   /** Asks for marks on the cold ones of some regions; false when there are none. */
