@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../../src/base/places.js';
 import { GIB, MIB } from '../../src/base/units.js';
-import { resolveConfig, type ServerConfig } from '../../src/server/config.js';
+import { type Entry, resolveConfig, type ServerConfig } from '../../src/server/config.js';
 import { parseConfigFile } from '../../src/server/config-file.js';
 import { type SettingKey, settingKeys, settings } from '../../src/server/settings.js';
 
@@ -111,6 +111,7 @@ describe('the example in docs/configuration.md', () => {
         { host: '::1', port: 10809 },
       ],
       unixPath: '/run/tidemark/nbd.sock',
+      inheritedSockets: [],
       stateDirectory: '/var/lib/tidemark',
       scratchDirectory: '/var/tmp/tidemark',
       controlPath: '/run/tidemark/control.sock',
@@ -126,5 +127,18 @@ describe('the example in docs/configuration.md', () => {
         coolAfterSeconds: 5,
       },
     });
+  });
+});
+
+describe('the default address', () => {
+  const listensOn = (entries: Entry[], sockets: number[] = []) => resolveConfig(entries, [], [], sockets).listen;
+
+  test('is served on when there is no other', () => {
+    expect(listensOn([])).toEqual([{ host: '127.0.0.1', port: 10809 }]);
+  });
+
+  test('gives way to a unix socket, and to sockets that were passed on', () => {
+    expect(listensOn([{ key: 'unix', text: '/run/nbd.sock', place: '--unix' }])).toEqual([]);
+    expect(listensOn([], [3])).toEqual([]);
   });
 });
