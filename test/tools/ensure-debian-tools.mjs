@@ -10,6 +10,7 @@ const programsByPackage = {
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
   'qemu-system-common': ['qemu-storage-daemon'],
   'libnbd-bin': ['nbdinfo', 'nbdcopy'],
+  'python3-libnbd': ['nbdsh'],
   'nbd-client': ['nbd-client'],
   'nbd-server': ['nbd-server'],
   nbdkit: ['nbdkit'],
