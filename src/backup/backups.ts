@@ -43,6 +43,8 @@ export class Backups {
   /** How many backups of an export are being begun. */
   private readonly beginning = new Map<string, Promise<unknown>>();
   private readonly uncloneable = new WeakSet<Export>();
+  /** Attempts to abort those that can only be aborted. */
+  private readonly aborting = new Map<Backup, Promise<void>>();
   /** Views of ended backups that still have clients. */
   private readonly releasing = new Set<Promise<void>>();
   private readonly watch: ScratchWatch;
@@ -190,13 +192,15 @@ export class Backups {
 
   /** One turn of the clock, once a second: leases end, and what must end is ended. */
   async tick(): Promise<void> {
-    for (const backup of this.active.values()) {
+    const active = [...this.active.values()];
+    for (const backup of active) {
       backup.noticeReads();
       if (backup.lease.expired) this.doom(backup, 'expired', `its lease of ${backup.lease.ttlSeconds} s ran out`);
       this.noticeLostBitmap(backup);
-      if (backup.doom) await this.abortDoomed(backup);
     }
-    await this.watch.look([...this.active.values()]);
+    const doomed = active.filter(({ doom }) => doom !== undefined);
+    // Side by side: one whose disk hangs keeps no other frozen.
+    await Promise.all([this.watch.look(active), ...doomed.map((backup) => this.abortDoomed(backup))]);
   }
 
   /** Aborts what is under way. The exports must still be open. */
@@ -277,7 +281,16 @@ export class Backups {
     backup.doom ??= { reason, detail };
   }
 
-  private async abortDoomed(backup: Backup): Promise<void> {
+  /** One attempt at a time. */
+  private abortDoomed(backup: Backup): Promise<void> {
+    const underWay = this.aborting.get(backup);
+    if (underWay) return underWay;
+    const attempt = this.tryToAbort(backup).finally(() => this.aborting.delete(backup));
+    this.aborting.set(backup, attempt);
+    return attempt;
+  }
+
+  private async tryToAbort(backup: Backup): Promise<void> {
     const { reason, detail } = backup.doom!;
     try {
       await this.abortIfActive(backup, reason, detail);

@@ -24,8 +24,7 @@ export class RecordStore {
     if (!store) return opened;
     const endedAt = new Date().toISOString();
     const changes: RecordChange[] = [];
-    for (const { value } of [...store.entries(everyBackup)]) {
-      const before = JSON.parse(value.toString()) as BackupRecord;
+    for (const before of readRecords(store).records) {
       opened.records.set(before.id, before);
       if (before.state !== 'active') continue;
       const detail = 'the server was started again while the backup was under way';
@@ -88,6 +87,20 @@ function refuse(cause: Error): never {
     'see that the state directory is writable and its disk not full',
     { cause },
   );
+}
+
+/** Every backup that a store has, oldest first; `unreadable` are the ids of those that make no sense. */
+export function readRecords(store: KeyValueStore): { records: BackupRecord[]; unreadable: string[] } {
+  const records: BackupRecord[] = [];
+  const unreadable: string[] = [];
+  for (const { key, value } of store.entries(everyBackup)) {
+    try {
+      records.push(JSON.parse(value.toString()) as BackupRecord);
+    } catch {
+      unreadable.push(String(key.at(-1)));
+    }
+  }
+  return { records, unreadable };
 }
 
 function encode(record: BackupRecord): Buffer {

@@ -35,7 +35,7 @@ export function addStateCommands(program: Command): void {
     });
 }
 
-function describe({ formatVersion, exports, problems }: StateReport): string {
+function describe({ formatVersion, exports, backups, problems }: StateReport): string {
   const bitmaps = exports.flatMap((stored) =>
     stored.bitmaps.map((bitmap) => [
       stored.name,
@@ -51,10 +51,12 @@ function describe({ formatVersion, exports, problems }: StateReport): string {
     clean ? 'closed cleanly' : 'in use, or left by a crash',
     `${activeRegions} of ${formatSize(regionBytes)}`,
   ]);
+  const sessions = backups.map(({ id, bitmap, state, exports: names }) => [id, bitmap, names.join(' '), state]);
   return [
     `format ${formatVersion}`,
     formatTable(['EXPORT', 'SIZE', 'STATE', 'ACTIVE REGIONS'], disks, [1]),
     formatTable(['EXPORT', 'BITMAP', 'GRANULARITY', 'DIRTY', 'STATE'], bitmaps, [2, 3]),
+    ...(sessions.length > 0 ? [formatTable(['BACKUP', 'BITMAP', 'EXPORTS', 'STATE'], sessions)] : []),
     problems.length === 0 ? 'no problems' : problems.map((problem) => `PROBLEM: ${problem}`).join('\n'),
   ].join('\n\n');
 }

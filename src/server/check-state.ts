@@ -1,12 +1,23 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readRecords } from '../backup/record-store.js';
 import { CodedError } from '../base/coded-error.js';
 import { silentLog } from '../base/log.js';
 import { inspectStore, type StoreReport } from '../bitmap/store/inspect-store.js';
 import { loadPosix } from '../storage/posix.js';
 import { StateDirectory } from './state-directory.js';
 
-export type StateReport = StoreReport;
+/** What a state directory holds, and what in it does not fit together. */
+export interface StateReport extends StoreReport {
+  readonly backups: readonly StoredBackupReport[];
+}
+
+interface StoredBackupReport {
+  readonly id: string;
+  readonly bitmap: string;
+  readonly state: string;
+  readonly exports: readonly string[];
+}
 
 /**
  * Reads everything in a state directory that no server uses, and reports what is in it and what does not fit. Changes
@@ -18,8 +29,27 @@ export async function checkState(directory: string): Promise<StateReport> {
   });
   const state = await StateDirectory.open(directory, loadPosix(), silentLog);
   try {
-    return inspectStore(state.store);
+    return withBackups(inspectStore(state.store), readRecords(state.store));
   } finally {
     await state.close();
   }
+}
+
+function withBackups(report: StoreReport, { records, unreadable }: ReturnType<typeof readRecords>): StateReport {
+  const backups = records.map(({ id, bitmap, state, parts }) => ({
+    id,
+    bitmap,
+    state,
+    exports: parts.map((part) => part.export),
+  }));
+  const active = backups.filter(({ state }) => state === 'active');
+  const holds = (exportName: string, bitmap: string) =>
+    active.some((backup) => backup.bitmap === bitmap && backup.exports.includes(exportName));
+  const stray = report.exports.flatMap(({ name, bitmaps }) =>
+    bitmaps
+      .filter((bitmap) => bitmap.frozen && !holds(name, bitmap.name))
+      .map((bitmap) => `export "${name}": bitmap "${bitmap.name}" is frozen, and no backup holds it`),
+  );
+  const problems = [...report.problems, ...unreadable.map((id) => `backup ${id} is not readable`), ...stray];
+  return { ...report, backups, problems };
 }
