@@ -1,8 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { newBackupId } from '../../src/backup/backup-id.js';
 import { Lease } from '../../src/backup/lease.js';
-import { BackupServer } from '../support/backup-server.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { BackupServer, GRANULE } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
+import { FaultyDevice } from '../support/faulty-device.js';
 
 describe('a lease', () => {
   let now = 0;
@@ -121,6 +123,21 @@ describe('a backup', () => {
     expect(await server.look(one)).toMatchObject({ state: 'committed' });
     expect(await server.look(two)).toMatchObject({ state: 'active' });
   });
+});
+
+test('a disk that hangs keeps no backup of another from ending', async () => {
+  const hanging = new FaultyDevice(new MemoryDevice(GRANULE));
+  const server = await BackupServer.start({ disks: { disk: { device: hanging }, other: {} } });
+  const first = await server.begin({ ttlSeconds: 10 });
+  const second = await server.begin({ exports: ['other'], ttlSeconds: 20 });
+  hanging.hold();
+  const write = server.exports.get('disk').device.write(Buffer.alloc(512), 0, 512, 0);
+  const passed = [server.pass(10), server.pass(10)];
+  await vi.waitUntil(async () => (await server.look(second)).state === 'aborted');
+  expect(await server.look(first)).toMatchObject({ state: 'active' });
+  hanging.release();
+  await Promise.all([write, ...passed]);
+  expect(await server.look(first)).toMatchObject({ state: 'aborted', endReason: 'expired' });
 });
 
 test('ids sort by time, and can stand in names and paths as they are', () => {

@@ -1,8 +1,11 @@
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
+import { EIO } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { BackupServer, GRANULE } from '../support/backup-server.js';
+import { FaultyDevice } from '../support/faulty-device.js';
 import { expectProblem } from '../support/problem.js';
 import { writeImage } from '../support/scratch-device.js';
 
@@ -96,6 +99,20 @@ describe('a backup is not begun', () => {
       'choose one that you may write, on a file system with sparse files, with --scratch DIR',
     );
     expect((await server.call<{ bitmaps: [] }>('GET', '/v1/exports/disk/bitmaps')).bitmaps).toEqual([]);
+  });
+
+  test('of a disk that cannot be flushed', async () => {
+    const device = new FaultyDevice(new MemoryDevice(GRANULE));
+    const server = await BackupServer.start({ disks: { disk: { device } } });
+    device.failNext('flush', EIO);
+    expectProblem(
+      await server.ask('POST', '/v1/backups', wanted),
+      'FLUSH_FAILED',
+      'the disk of "disk" could not be flushed: EIO',
+      'see the log for the cause; remove the export and add it again once its storage is sound',
+    );
+    expect([server.views(), server.scratch.devices]).toEqual([[], []]);
+    await server.begin();
   });
 
   test('while the server stops', async () => {
