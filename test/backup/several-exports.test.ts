@@ -119,6 +119,19 @@ describe('a backup of several exports', () => {
     expect(third.exports.map(({ dirtyBytes }) => dirtyBytes)).toEqual([0, 0, 0]);
   });
 
+  test('is told of when it has begun', async () => {
+    const server = await BackupServer.start({ disks });
+    const { id, startedAt } = await server.begin({ exports: ['c', 'a'] });
+    expect(server.events).toEqual([
+      { type: 'backup-begun', backup: id, bitmap: 'nightly', exports: ['c', 'a'], at: startedAt },
+    ]);
+    expect(server.logged.lines).toContainEqual({
+      level: 'info',
+      fields: expect.objectContaining({ backup: id, exports: ['c', 'a'], modes: ['full', 'full'] }),
+      message: 'a backup has begun',
+    });
+  });
+
   test('is held off all or none when two are begun at once, in whatever order they are named', async () => {
     const server = await BackupServer.start({ disks });
     const begin = (exports: string[]) => server.ask('POST', '/v1/backups', { exports, bitmap: 'nightly' });
