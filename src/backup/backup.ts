@@ -25,6 +25,15 @@ export interface Doom {
   readonly detail: string;
 }
 
+/** Why something cannot be done with a backup that has ended. */
+export function endedError({ id, state, endReason, endDetail }: BackupRecord, what: string): CodedError {
+  const [how, hint] =
+    state === 'committed'
+      ? ['was committed', 'its views are gone; begin another']
+      : [`was aborted (${endReason}: ${endDetail})`, 'begin another; it covers the same changes'];
+  return new CodedError('BACKUP_ENDED', `backup ${id} ${how} and cannot be ${what}`, hint);
+}
+
 /** A backup from its cut to its end: views that do not change, bitmaps that are frozen, and a lease on both. */
 export class Backup {
   /** Whoever ends it passes here, one at a time. */
@@ -51,11 +60,6 @@ export class Backup {
 
   get active(): boolean {
     return this.end === undefined;
-  }
-
-  /** A bitmap of it is inconsistent, and so it is frozen no more. */
-  get bitmapLost(): boolean {
-    return this.parts.some(({ bitmap }) => bitmap.inconsistent !== undefined);
   }
 
   get exports(): Export[] {
@@ -92,9 +96,24 @@ export class Backup {
     );
   }
 
-  /** A read of any view since the last call extends the lease. */
-  noticeReads(): void {
+  /** From now on it can only be aborted; the first reason counts. */
+  doomBy(reason: AbortReason, detail: string): void {
+    this.doom ??= { reason, detail };
+  }
+
+  /** Finds out whether its lease has run out, or a bitmap is inconsistent and so is frozen no more. */
+  look(): void {
     this.lease.noticeReads(this.parts.reduce((sum, { snapshot }) => sum + snapshot.reads, 0));
+    if (this.lease.expired) this.doomBy('expired', `its lease of ${this.lease.ttlSeconds} s ran out`);
+    this.noticeLostBitmap();
+  }
+
+  /** @throws CodedError BACKUP_ENDED when it can only be aborted; `what` could be done with it otherwise */
+  mustGoOn(what: string): void {
+    this.noticeLostBitmap();
+    if (!this.doom) return;
+    const { reason, detail } = this.doom;
+    throw endedError({ ...this.record(), state: 'aborted', endReason: reason, endDetail: detail }, what);
   }
 
   /** Lets writes go on without copying, ends the views, and gives back the scratch. */
@@ -105,5 +124,10 @@ export class Backup {
       return snapshot.close();
     });
     await Promise.all([...closed, ...this.parts.map(({ view }) => removeView(view))]);
+  }
+
+  private noticeLostBitmap(): void {
+    if (this.parts.every(({ bitmap }) => bitmap.inconsistent === undefined)) return;
+    this.doomBy('bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
   }
 }

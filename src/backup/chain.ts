@@ -1,6 +1,7 @@
 import { CodedError } from '../base/coded-error.js';
-import type { BitmapSet, Undo } from '../bitmap/bitmap-set.js';
+import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { BitmapBase, DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import { type Undo, undoable } from '../bitmap/undo.js';
 import type { FullReason } from './backup-record.js';
 
 export interface ChainRequest {
@@ -52,17 +53,16 @@ export function linkTo(exportName: string, bitmaps: BitmapSet, { bitmap: name, s
  * instant. Returns what takes it back.
  */
 export function freeze(bitmaps: BitmapSet, name: string, persistent: boolean): Undo {
-  const undos: Undo[] = [];
-  const found = bitmaps.find(name);
-  if (!found) undos.push(bitmaps.add({ name, persistent, provisional: true }));
-  else if (found.inconsistent !== undefined) {
-    const { granularityBytes } = found;
-    undos.push(bitmaps.remove(name), bitmaps.add({ name, granularityBytes, persistent: found.persistent }));
-  }
-  undos.push(bitmaps.createSuccessor(name));
-  return () => {
-    for (const undo of undos.reverse()) undo();
-  };
+  return undoable((undos) => {
+    const found = bitmaps.find(name);
+    if (!found) undos.push(bitmaps.add({ name, persistent, provisional: true }));
+    else if (found.inconsistent !== undefined) {
+      const { granularityBytes } = found;
+      undos.push(bitmaps.remove(name));
+      undos.push(bitmaps.add({ name, granularityBytes, persistent: found.persistent }));
+    }
+    undos.push(bitmaps.createSuccessor(name));
+  });
 }
 
 function checkUsable(exportName: string, bitmap: DirtyBitmap | undefined): void {

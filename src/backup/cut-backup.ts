@@ -1,8 +1,8 @@
 import { CodedError } from '../base/coded-error.js';
 import type { Errno } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
-import type { Undo } from '../bitmap/bitmap-set.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import { type Undo, undoable } from '../bitmap/undo.js';
 import type { Export } from '../export/export.js';
 import { FrozenBitmapContext, FullContext } from '../export/metadata-context.js';
 import { View } from '../export/view.js';
@@ -55,20 +55,14 @@ export function cut(
   prepared: readonly Preparation[],
   host: BeginHost,
 ): { backup: Backup; undo: Undo } {
-  const undos: Undo[] = [];
-  const undo = () => {
-    for (const one of undos.splice(0).reverse()) one();
-  };
-  const cutter = new Cutter(id, request, host, undos);
-  try {
+  let backup: Backup | undefined;
+  const undo = undoable((undos) => {
+    const cutter = new Cutter(id, request, host, undos);
     const parts = prepared.map((one) => cutter.cut(one));
-    const backup = new Backup(firstRecord(id, request, parts), parts);
+    backup = new Backup(firstRecord(id, request, parts), parts);
     undos.push(host.register(backup));
-    return { backup, undo };
-  } catch (error) {
-    undo();
-    throw error;
-  }
+  });
+  return { backup: backup!, undo };
 }
 
 /** Cuts one export after the other; each step's undo goes to `undos`. */

@@ -1,6 +1,7 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import type { Export } from '../export/export.js';
 import { cloneImage } from '../snapshot/clone.js';
 import { openScratch } from '../snapshot/scratch.js';
 import type { BlockDevice } from '../storage/block-device.js';
@@ -8,6 +9,8 @@ import type { Posix } from '../storage/posix-calls.js';
 
 /** Where the old data is kept that views still need. Its files have no names, so a killed server leaves none behind. */
 export class ScratchDirectory {
+  private readonly uncloneable = new WeakSet<Export>();
+
   constructor(
     readonly path: string,
     private readonly options: { readonly posix: Posix | undefined; readonly log: Log },
@@ -28,9 +31,15 @@ export class ScratchDirectory {
     }
   }
 
-  /** The image as it is, without a copy; undefined where the file system cannot do that. */
-  clone(imagePath: string, sizeBytes: number): Promise<BlockDevice | undefined> {
-    return cloneImage(imagePath, sizeBytes, this.options);
+  /**
+   * The image as it is, without a copy; undefined where the file system cannot do that. Writes wait while it is tried,
+   * so an export whose image cannot be cloned is not tried again.
+   */
+  async clone(served: Export): Promise<BlockDevice | undefined> {
+    if (this.uncloneable.has(served)) return undefined;
+    const clone = await cloneImage(served.path, served.sizeBytes, this.options);
+    if (!clone) this.uncloneable.add(served);
+    return clone;
   }
 
   /** Bytes that are free there; Infinity when that is not known. */

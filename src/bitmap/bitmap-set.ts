@@ -4,6 +4,7 @@ import { type Errno, OK } from '../base/errno.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
 import type { ChangeRecorder } from './change-recorder.js';
 import { type BitmapBase, DirtyBitmap } from './dirty-bitmap.js';
+import type { Undo } from './undo.js';
 
 export interface NewBitmap {
   readonly name: string;
@@ -27,9 +28,6 @@ export interface StoredState {
   readonly bits: number;
   readonly successor?: number;
 }
-
-/** Takes back one change, as long as nothing else has changed since. */
-export type Undo = () => void;
 
 /**
  * The bitmaps of one disk, in the order in which they were added. It records changes in memory alone, so it never waits;

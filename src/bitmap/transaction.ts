@@ -1,4 +1,5 @@
-import type { BitmapSet, NewBitmap, Undo } from './bitmap-set.js';
+import type { BitmapSet, NewBitmap } from './bitmap-set.js';
+import { type Undo, undoable } from './undo.js';
 
 /** One change to the bitmaps of one disk. */
 export type BitmapAction =
@@ -34,19 +35,15 @@ export class FailedStep extends Error {
  * so nothing else can happen in between. Returns what takes all of them back. @throws FailedStep
  */
 export function applySteps(steps: readonly TransactionStep[]): Undo {
-  const undos: Undo[] = [];
-  const undoAll = () => {
-    for (const undo of undos.splice(0).reverse()) undo();
-  };
-  steps.forEach((step, index) => {
-    try {
-      undos.push(apply(step));
-    } catch (error) {
-      undoAll();
-      throw new FailedStep(index, error);
-    }
+  return undoable((undos) => {
+    steps.forEach((step, index) => {
+      try {
+        undos.push(apply(step));
+      } catch (error) {
+        throw new FailedStep(index, error);
+      }
+    });
   });
-  return undoAll;
 }
 
 function apply({ bitmaps, action }: TransactionStep): Undo {

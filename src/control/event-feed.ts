@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { BackupEvent } from '../backup/backups.js';
+import type { BackupEvent } from '../backup/backup-event.js';
 
 /** What happened to an export or its bitmaps. */
 interface ExportEvent {

@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
-import type { Undo } from '../bitmap/bitmap-set.js';
 import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
+import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
 
 /** How long writes were held back, for those that came meanwhile; times in milliseconds. */

@@ -1,5 +1,5 @@
 import { CodedError } from '../../base/coded-error.js';
-import type { Undo } from '../bitmap-set.js';
+import type { Undo } from '../undo.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import type { WriteIntentLog } from './write-intent-log.js';
 

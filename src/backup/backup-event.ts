@@ -1,0 +1,23 @@
+import type { Backup } from './backup.js';
+import type { AbortReason } from './backup-record.js';
+
+/** What happens to backups, for whoever follows. */
+export interface BackupEvent {
+  readonly type: `backup-${'begun' | 'committed' | 'aborted' | 'scratch-filling'}`;
+  readonly backup: string;
+  readonly bitmap: string;
+  readonly exports: readonly string[];
+  /** How it ended, when it was aborted. */
+  readonly reason?: AbortReason;
+  /** How full the scratch is. */
+  readonly percent?: number;
+}
+
+export type PublishBackupEvent = (event: BackupEvent) => void;
+
+export function eventOf(
+  { id, bitmap, exports }: Backup,
+  what: Pick<BackupEvent, 'type' | 'reason' | 'percent'>,
+): BackupEvent {
+  return { ...what, backup: id, bitmap, exports: exports.map(({ name }) => name) };
+}
