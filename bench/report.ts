@@ -166,7 +166,7 @@ view open (kIOPS). The scratch is in tmpfs too.`,
     `How long writes waited while a backup of some exports began, up to 4 of which are written, 20 times (ms); and the memory that a
 view of 32 MiB took by itself.`,
     table(['exports', 'p99 of the writes held', 'longest', 'memory (KiB a view)'], waits),
-    `A sparse disk of 100 GiB with 1 GiB dirty, flushed: begin took ${spread(summarize(sparse.beginMilliseconds))} ms, and the first extents came
+    `A sparse disk of 100 GiB with 1 GiB dirty: begin took ${spread(summarize(sparse.beginMilliseconds))} ms, and the first extents came
 ${spread(summarize(sparse.firstExtentsMilliseconds))} ms later.`,
   ].join('\n\n');
 }

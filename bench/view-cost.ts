@@ -177,7 +177,6 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
     { ...job, sizeBytes: SPARSE_BYTES, alignBytes: 64 * KIB, ioBytes: SPARSE_DIRTY_BYTES },
     { folder, signal, pin: options.pin },
   );
-  await flush(server.uri(image));
   for (let round = 0; round < options.rounds; round++) {
     const began = performance.now();
     const backup = await begin(folder, ['disk']);
@@ -194,13 +193,6 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
       `begin on 100 GiB: ${(hasBegun - began).toFixed(1)} ms, first extents ${(told - hasBegun).toFixed(1)} ms later`,
     );
   }
-}
-
-/** A begin makes durable what clients have not; how long that takes is the disk's affair. */
-async function flush(uri: string): Promise<void> {
-  const client = await NbdClient.connect(uri);
-  await client.flush();
-  await client.disconnect();
 }
 
 function begin(folder: string, exports: readonly string[]): Promise<Begun> {

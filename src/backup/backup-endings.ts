@@ -1,6 +1,6 @@
 import type { Log } from '../base/log.js';
 import { type Undo, undoable } from '../bitmap/undo.js';
-import { changeAtOneInstant } from '../export/cut.js';
+import { changeAtOneInstant, type FlushScope } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { Backup, BackupPart } from './backup.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
@@ -31,7 +31,9 @@ export class BackupEndings {
       if (!backup.active) return;
       backup.mustGoOn('committed');
       const end = { state: 'committed', endedAt: new Date().toISOString() } as const;
-      await this.end(backup, end, ({ served, bitmap }) => served.bitmaps.abdicate(bitmap.name, backup.id));
+      // Clean is then what was written before the backup began, and not since.
+      const abdicate = ({ served, bitmap }: BackupPart) => served.bitmaps.abdicate(bitmap.name, backup.id);
+      await this.end(backup, end, abdicate, 'written-earlier');
       this.host.publish(eventOf(backup, { type: 'backup-committed' }));
     });
   }
@@ -41,7 +43,8 @@ export class BackupEndings {
     return backup.endings.pass(async () => {
       if (!backup.active) return;
       const endedAt = new Date().toISOString();
-      await this.end(backup, { state: 'aborted', endedAt, endReason: reason, endDetail: detail }, giveUp);
+      const end = { state: 'aborted', endedAt, endReason: reason, endDetail: detail } as const;
+      await this.end(backup, end, giveUp, 'nothing');
       this.host.log.warn({ backup: backup.id, reason, detail }, 'a backup was aborted');
       this.host.publish(eventOf(backup, { type: 'backup-aborted', reason }));
     });
@@ -66,13 +69,18 @@ export class BackupEndings {
     await Promise.all(this.releasing);
   }
 
-  private async end(backup: Backup, end: EndOfBackup, change: (part: BackupPart) => Undo): Promise<void> {
+  private async end(
+    backup: Backup,
+    end: EndOfBackup,
+    change: (part: BackupPart) => Undo,
+    flush: FlushScope,
+  ): Promise<void> {
     const { records } = this.host;
     const changeAll = (undos: Undo[]) => {
       for (const part of backup.parts) undos.push(change(part));
     };
     await changeAtOneInstant(backup.exports, {
-      cleansNothing: true,
+      flush,
       apply: () => undoable(changeAll),
       records: () => records.changes(backup.record(end)),
     });

@@ -22,6 +22,8 @@ export async function beginBackup(
   let backup: Backup | undefined;
   try {
     const held = await changeAtOneInstant(exports, {
+      // Nothing is called clean before the commit.
+      flush: 'nothing',
       prepare: async () => {
         for (const one of prepared) one.clone = await host.clone(one.served);
       },

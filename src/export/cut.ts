@@ -18,9 +18,17 @@ export interface InstantChange {
   readonly records?: () => readonly RecordChange[];
   /** Called before, when nothing changes on the disks any more; while it takes its time, writes wait. */
   readonly prepare?: () => Promise<void>;
-  /** The change calls nothing clean that was written since the last flush, so none is needed. */
-  readonly cleansNothing?: boolean;
+  /** Unless it is said, all that was written before the instant is flushed. */
+  readonly flush?: FlushScope;
 }
+
+/**
+ * What has to be durable before a change is. A granule that a change calls clean must have its data on the medium: else
+ * a power loss could bring back what was there before, and nobody would know. So 'nothing' does for a change that calls
+ * nothing clean, and 'written-earlier', what was written when the change was asked for, for one that calls clean only
+ * what has not been written for longer than that.
+ */
+export type FlushScope = 'everything' | 'written-earlier' | 'nothing';
 
 /** The diagnostics channel on which every cut is told, a `Cut` for each export. */
 export const CUT_CHANNEL = 'tidemark:cut';
@@ -34,8 +42,8 @@ export interface Cut {
 
 /**
  * Changes bitmaps of some exports at one instant: every write is wholly before it or wholly after, on all of them. In
- * order: flush, so that the next one is short; hold back new writes and wait for those in flight; flush again, so
- * that no power loss brings back old data under a granule that is clean then; change, durably; let the writes go on.
+ * order: flush, so that the next one is short; hold back new writes and wait for those in flight; flush again; change,
+ * durably; let the writes go on.
  * When the change throws, or cannot be stored, nothing has happened. @throws what it throws; CodedError
  * FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
@@ -53,15 +61,13 @@ function passAll<T>(exports: readonly Export[], from: number, work: () => Promis
 async function cut(exports: readonly Export[], change: InstantChange): Promise<HeldWrites> {
   for (const served of exports) served.assertServed();
   const durable = exports.flatMap(({ persistence }) => persistence ?? []);
-  const flush = async () => {
-    if (change.cleansNothing) return;
-    await Promise.all(exports.map((served) => served.persistence && served.flush()));
-  };
-  await flush();
+  const { flush: scope = 'everything' } = change;
+  const flush = () => Promise.all(exports.map((served) => served.persistence && served.flush()));
+  if (scope !== 'nothing') await flush();
   await Promise.all(exports.map(({ device }) => device.quiesce()));
   let waits: number[] = [];
   try {
-    await flush();
+    if (scope === 'everything') await flush();
     await change.prepare?.();
     const [first] = durable;
     const logs = durable.map(({ intents }) => intents);

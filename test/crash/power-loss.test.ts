@@ -8,6 +8,8 @@ import type { ChangeRecorder } from '../../src/bitmap/change-recorder.js';
 import { changeDurably } from '../../src/bitmap/store/change-durably.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
 import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
+import { undoable } from '../../src/bitmap/undo.js';
+import type { FlushScope } from '../../src/export/cut.js';
 import { WriteGate } from '../../src/storage/write-gate.js';
 import { UnreliableDisk, UnreliableStore } from '../support/power-loss.js';
 import { Random } from '../support/random.js';
@@ -45,40 +47,53 @@ interface Truth {
 }
 
 /** A change of the bitmap, and what it makes of an epoch; undefined where it would be refused. */
-type Step = (
-  bitmaps: BitmapSet,
-  epoch: Epoch,
-  content: Uint32Array,
-) => { change: () => () => void; next: Epoch } | undefined;
+interface Step {
+  readonly flush: FlushScope;
+  readonly plan: (
+    bitmaps: BitmapSet,
+    epoch: Epoch,
+    content: Uint32Array,
+  ) => { change: () => () => void; next: Epoch } | undefined;
+}
 
-const steps: readonly Step[] = [
-  (bitmaps, { frozen, end }, content) =>
+const clear: Step = {
+  flush: 'everything',
+  plan: (bitmaps, { frozen, end }, content) =>
     frozen ? undefined : { change: () => bitmaps.clear('a'), next: { base: content, ...(end && { end: content }) } },
-  (bitmaps, { base, frozen, end }, content) =>
+};
+const disable: Step = {
+  flush: 'everything',
+  plan: (bitmaps, { base, frozen, end }, content) =>
     frozen || end ? undefined : { change: () => bitmaps.disable('a'), next: { base, end: content } },
-  (bitmaps, { frozen, end }, content) =>
-    frozen || !end
-      ? undefined
-      : {
-          change: () => {
-            const undos = [bitmaps.enable('a'), bitmaps.clear('a')];
-            return () => {
-              for (const undo of undos.reverse()) undo();
-            };
-          },
-          next: { base: content },
-        },
-  (bitmaps, { base, frozen, end }, content) =>
-    frozen || end
-      ? undefined
-      : {
-          change: () => bitmaps.createSuccessor('a'),
-          next: { base, frozen: content },
-        },
-  (bitmaps, { frozen }) =>
+};
+const enableAnew: Step = {
+  flush: 'everything',
+  plan: (bitmaps, { frozen, end }, content) => {
+    if (frozen || !end) return undefined;
+    const change = () =>
+      undoable((undos) => {
+        undos.push(bitmaps.enable('a'));
+        undos.push(bitmaps.clear('a'));
+      });
+    return { change, next: { base: content } };
+  },
+};
+/** The three of a backup, flushed as a backup does it. */
+const freeze: Step = {
+  flush: 'nothing',
+  plan: (bitmaps, { base, frozen, end }, content) =>
+    frozen || end ? undefined : { change: () => bitmaps.createSuccessor('a'), next: { base, frozen: content } },
+};
+const abdicate: Step = {
+  flush: 'written-earlier',
+  plan: (bitmaps, { frozen }) =>
     frozen ? { change: () => bitmaps.abdicate('a', 'backup'), next: { base: frozen } } : undefined,
-  (bitmaps, { base, frozen }) => (frozen ? { change: () => bitmaps.reclaim('a'), next: { base } } : undefined),
-];
+};
+const reclaim: Step = {
+  flush: 'nothing',
+  plan: (bitmaps, { base, frozen }) => (frozen ? { change: () => bitmaps.reclaim('a'), next: { base } } : undefined),
+};
+const steps = [clear, disable, enableAnew, freeze, abdicate, reclaim];
 
 /** One life of the program, from opening to the power cut. */
 class Life {
@@ -125,7 +140,10 @@ class Life {
 
   async addBitmap(): Promise<void> {
     const bitmap = { name: 'a', granularityBytes: GRANULARITY, persistent: true };
-    await this.cut((bitmaps, _epoch, base) => ({ change: () => bitmaps.add(bitmap), next: { base } }));
+    await this.cut({
+      flush: 'everything',
+      plan: (bitmaps, _epoch, base) => ({ change: () => bitmaps.add(bitmap), next: { base } }),
+    });
   }
 
   /** Works until `steps` steps are done by all its writers together, then the power goes in the middle of it. */
@@ -168,13 +186,15 @@ class Life {
     if (errno === OK && !this.cutting && !this.stopped) this.truth.next = undefined;
   }
 
-  private async cut(step: Step): Promise<void> {
+  private async cut({ flush, plan }: Step): Promise<void> {
     this.cutting = true;
+    const scope = this.wrong.clearBeforeFlush ? 'nothing' : flush;
+    if (scope === 'written-earlier') await this.top.flush();
     await this.top.quiesce();
-    if (!this.wrong.clearBeforeFlush) await this.top.flush();
+    if (scope === 'everything') await this.top.flush();
     if (this.stopped) return;
     const { truth, persistence, store } = this;
-    const planned = step(this.bitmaps, truth.now, this.disk.sectors.slice());
+    const planned = plan(this.bitmaps, truth.now, this.disk.sectors.slice());
     if (planned) {
       truth.next = planned.next;
       const outcome = await changeDurably([persistence.intents], store, planned.change).then(
