@@ -101,20 +101,6 @@ describe('a backup is not begun', () => {
     expect((await server.call<{ bitmaps: [] }>('GET', '/v1/exports/disk/bitmaps')).bitmaps).toEqual([]);
   });
 
-  test('of a disk that cannot be flushed', async () => {
-    const device = new FaultyDevice(new MemoryDevice(GRANULE));
-    const server = await BackupServer.start({ disks: { disk: { device } } });
-    device.failNext('flush', EIO);
-    expectProblem(
-      await server.ask('POST', '/v1/backups', wanted),
-      'FLUSH_FAILED',
-      'the disk of "disk" could not be flushed: EIO',
-      'see the log for the cause; remove the export and add it again once its storage is sound',
-    );
-    expect([server.views(), server.scratch.devices]).toEqual([[], []]);
-    await server.begin();
-  });
-
   test('while the server stops', async () => {
     const server = await BackupServer.start();
     await server.backups.close();
@@ -200,4 +186,19 @@ describe('an export under backup is not removed', () => {
     const answer = await server.ask('DELETE', '/v1/exports/disk');
     expect(answer.document).toMatchObject({ detail: `backup ${one.id}, ${two.id} is under way on "disk"` });
   });
+});
+
+test('a backup is not committed while its disk cannot be flushed: what it calls clean might be lost', async () => {
+  const device = new FaultyDevice(new MemoryDevice(GRANULE));
+  const server = await BackupServer.start({ disks: { disk: { device } } });
+  const { id } = await server.begin();
+  device.failNext('flush', EIO);
+  expectProblem(
+    await server.ask('POST', `/v1/backups/${id}/commit`),
+    'FLUSH_FAILED',
+    'the disk of "disk" could not be flushed: EIO',
+    'see the log for the cause; remove the export and add it again once its storage is sound',
+  );
+  expect(await server.call('GET', `/v1/backups/${id}`)).toMatchObject({ state: 'active' });
+  expect(await server.call('POST', `/v1/backups/${id}/commit`)).toMatchObject({ state: 'committed' });
 });
