@@ -90,7 +90,7 @@ export function checkCut(cut: Cut, view: readonly Uint32Array[]): void {
     expect([0, write.sectors], `write ${write.sequence} is there in part`).toContain(newer);
     shown.set(write, newer > 0);
   }
-  view.forEach((sequences, disk) => checkSectors(cut, sequences, disk));
+  for (const [disk, sequences] of view.entries()) checkSectors(cut, sequences, disk);
   const begun = [...shown].filter(([, there]) => there).map(([{ begunAt }]) => begunAt);
   const missing = [...shown].filter(([, there]) => !there).map(([{ acknowledgedAt }]) => acknowledgedAt);
   expect(Math.min(Infinity, ...missing), 'a write is missing that came before one that is there').toBeGreaterThan(
