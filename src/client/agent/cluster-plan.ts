@@ -15,12 +15,17 @@ export interface ClusterRun {
 }
 
 /**
- * What has to be done with every cluster of an export: runs by ascending offset, none like the one before it. A cluster
- * with a dirty byte is dirty. Without a dirty context everything is.
+ * What has to be done with every cluster of an export, or of a range that begins and ends with clusters: runs by
+ * ascending offset, none like the one before it. A cluster with a dirty byte is dirty. Without a dirty context everything
+ * is; when the client has no allocation context, nothing is known to be zero.
  */
-export async function* planClusters(client: NbdClient, dirtyContext: string | undefined): AsyncGenerator<ClusterRun> {
+export async function* planClusters(
+  client: NbdClient,
+  dirtyContext: string | undefined,
+  range: { readonly offset: number; readonly length: number } = { offset: 0, length: client.sizeBytes },
+): AsyncGenerator<ClusterRun> {
   const joiner = new ClusterJoiner(client.sizeBytes);
-  for await (const window of client.extents()) {
+  for await (const window of client.extents(range.offset, range.length)) {
     for (const piece of piecesOf(window, dirtyContext)) yield* joiner.add(piece);
   }
   yield* joiner.end();

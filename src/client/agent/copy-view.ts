@@ -90,9 +90,9 @@ class ViewCopy {
     return { ...written, dirtyBytes: this.dirtyBytes, readBytes: this.readBytes };
   }
 
-  /** Asks for the block status once more rather than keep it, which would take memory without limit. */
+  /** The block status is asked for once more later rather than kept, which would take memory without limit. */
   private async survey(): Promise<void> {
-    for await (const { length, kind } of this.reader.plan()) {
+    for await (const { length, kind } of this.reader.survey()) {
       if (kind === 'data') this.totalBytes += length;
       if (kind !== 'skip') this.dirtyBytes += length;
     }
@@ -100,6 +100,8 @@ class ViewCopy {
   }
 
   private async zero(offset: number, length: number): Promise<void> {
+    // The survey of an increment takes for data what is dirty.
+    if (this.options.backingName !== undefined) this.totalBytes -= length;
     this.steps.push({ isReady: true, offset, length });
     if (this.steps.length > MAX_STEPS) await this.finishFirst();
     await this.finishReady();

@@ -40,7 +40,10 @@ export interface VerifyOptions {
 export async function verify(directory: string, options: VerifyOptions): Promise<VerifyResult> {
   const verifier = new Verifier(options);
   const exports: VerifiedExport[] = [];
-  for (const folder of await listFolders(directory)) exports.push(await verifier.verifyFolder(folder));
+  const folders = await listFolders(directory);
+  if (folders.length === 0)
+    throw new AgentError(`${directory} has no backups`, 'give the directory that tidemark pull wrote to');
+  for (const folder of folders) exports.push(await verifier.verifyFolder(folder));
   return { directory, checkedByQemu: verifier.checkedByQemu, exports };
 }
 

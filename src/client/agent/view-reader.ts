@@ -1,4 +1,4 @@
-import { KIB } from '../../base/units.js';
+import { KIB, MIB } from '../../base/units.js';
 import { BASE_ALLOCATION } from '../context-kind.js';
 import { NbdUnsupportedError, printable } from '../errors.js';
 import { NbdClient } from '../nbd-client.js';
@@ -7,6 +7,8 @@ import { type ClusterRun, planClusters } from './cluster-plan.js';
 
 /** Long enough that a request costs little beside its data. */
 const MAX_PIECE_BYTES = 512 * KIB;
+/** Asking a file system where a short run has holes takes longer than to read it. */
+const LONG_RUN_BYTES = MIB;
 
 export interface ViewSource {
   readonly uri: string;
@@ -22,21 +24,25 @@ export class ViewReader implements AsyncDisposable {
   private next = 0;
 
   private constructor(
+    /** A connection of its own, for a question would wait behind all the data that was asked for before. */
+    private readonly status: NbdClient,
+    /** The first can tell the allocation, too. */
     private readonly clients: readonly NbdClient[],
     private readonly dirtyContext: string | undefined,
   ) {
-    const { maximum } = clients[0]!.blockSizes;
+    const { maximum } = status.blockSizes;
     this.pieceBytes = Math.min(MAX_PIECE_BYTES, maximum - (maximum % CLUSTER_BYTES));
   }
 
   /** @throws NbdClientError */
   static async open({ uri, dirtyContext, connections }: ViewSource): Promise<ViewReader> {
-    const contexts = [BASE_ALLOCATION, ...(dirtyContext === undefined ? [] : [dirtyContext])];
-    const clients = [await NbdClient.connect(uri, { contexts })];
-    const reader = new ViewReader(clients, dirtyContext);
+    const status = await NbdClient.connect(uri, { contexts: [dirtyContext ?? BASE_ALLOCATION] });
+    const clients: NbdClient[] = [];
+    const reader = new ViewReader(status, clients, dirtyContext);
     try {
       reader.checkFitness();
-      const more = clients[0]!.features.multiConn ? connections - 1 : 0;
+      clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION] }));
+      const more = status.features.multiConn ? connections - 1 : 0;
       for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri));
       return reader;
     } catch (error) {
@@ -46,14 +52,23 @@ export class ViewReader implements AsyncDisposable {
   }
 
   get sizeBytes(): number {
-    return this.clients[0]!.sizeBytes;
+    return this.status.sizeBytes;
   }
 
-  /** What is to be done with every cluster. Can be asked again. */
-  plan(): AsyncGenerator<ClusterRun> {
+  /** What may have to be read: the clusters that are dirty, or when everything counts, those that are not zero. */
+  async *survey(): AsyncGenerator<ClusterRun> {
+    if (this.status.contexts.length > 0) yield* planClusters(this.status, this.dirtyContext);
+    else yield { offset: 0, length: this.sizeBytes, kind: 'data' };
+  }
+
+  /** What is to be done with every cluster: the survey, and of dirty runs that are long, what in them is zero. */
+  async *plan(): AsyncGenerator<ClusterRun> {
     const [client] = this.clients;
-    if (client!.contexts.length > 0) return planClusters(client!, this.dirtyContext);
-    return everything(client!.sizeBytes);
+    const canAsk = this.dirtyContext !== undefined && client!.contexts.length > 0;
+    for await (const run of this.survey()) {
+      if (canAsk && run.kind === 'data' && run.length >= LONG_RUN_BYTES) yield* planClusters(client!, undefined, run);
+      else yield run;
+    }
   }
 
   /** Reads into the beginning of `into`; the connections take turns. */
@@ -64,15 +79,15 @@ export class ViewReader implements AsyncDisposable {
 
   /** Ends all that is under way, which rejects. */
   abort(): void {
-    for (const client of this.clients) client.abort();
+    for (const client of [this.status, ...this.clients]) client.abort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.clients.map((client) => client.disconnect()));
+    await Promise.all([this.status, ...this.clients].map((client) => client.disconnect()));
   }
 
   private checkFitness(): void {
-    const { contexts } = this.clients[0]!;
+    const { contexts } = this.status;
     if (this.dirtyContext !== undefined && !contexts.includes(this.dirtyContext)) {
       throw new NbdUnsupportedError(
         `the server has no metadata context "${printable(this.dirtyContext)}" for the export`,
@@ -81,9 +96,4 @@ export class ViewReader implements AsyncDisposable {
     }
     if (this.pieceBytes < CLUSTER_BYTES) throw new NbdUnsupportedError('the server sends less than 64 KiB at a time');
   }
-}
-
-/** Of a server that tells nothing. */
-async function* everything(sizeBytes: number): AsyncGenerator<ClusterRun> {
-  yield { offset: 0, length: sizeBytes, kind: 'data' };
 }
