@@ -3,7 +3,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { controlOf } from '../support/control.js';
@@ -85,25 +85,38 @@ test('restarts under load lose no acknowledged write, and turn no client away', 
     ['--listen', `127.0.0.1:${port}`, 'sh', '-c', supervisor, 'sh', stop, ...server],
     { host: '127.0.0.1', port },
   );
-  const serverPid = async () => (await (await controlOf(control)).call<{ pid: number }>('GET', '/v1/server')).pid;
+  const serverPid = async () => (await controlOf(control).call<{ pid: number }>('GET', '/v1/server')).pid;
+  const anyServer = () => vi.waitFor(serverPid, { timeout: 60_000 });
+  /** Waits for the server that comes after `before`, which may still be on its way out. */
+  const serverAfter = (before: number) =>
+    vi.waitFor(
+      async () => {
+        const pid = await serverPid();
+        expect(pid).not.toBe(before);
+        return pid;
+      },
+      { timeout: 60_000 },
+    );
   onTestFinished(async () => {
     writeFileSync(stop, '');
-    process.kill(await serverPid());
+    process.kill(await anyServer());
   });
 
   const uri = `nbd://127.0.0.1:${port}/disk`;
   const writers = Array.from({ length: WRITERS }, (_, i) => new Writer(uri, i, new Random(seed + i)));
   const running = Promise.all(writers.map((writer) => writer.run()));
   const written = () => writers.reduce((sum, writer) => sum + writer.written, 0);
+  let pid = await anyServer();
   for (let restart = 1; restart <= RESTARTS; restart++) {
     await expect.poll(written, { timeout: 60_000 }).toBeGreaterThan(restart * WRITES_BETWEEN_RESTARTS);
-    process.kill(await serverPid(), random.pick(['SIGKILL', 'SIGTERM']));
+    process.kill(pid, random.pick(['SIGKILL', 'SIGTERM']));
+    pid = await serverAfter(pid);
   }
   for (const writer of writers) writer.stop();
   await running;
 
   const client = await NbdClient.connect(uri);
-  const dirty = await (await controlOf(control)).dirtyRanges('disk', 'nightly');
+  const dirty = await controlOf(control).dirtyRanges('disk', 'nightly');
   const isDirty = (offset: number) =>
     dirty.some((range) => range.offset <= offset && offset < range.offset + range.length);
   for (const { expected } of writers) {
