@@ -1,5 +1,5 @@
 import { CodedError } from '../base/coded-error.js';
-import { ENOSPC, type Errno, errnoName } from '../base/errno.js';
+import { ENOSPC, type Errno, errnoName, OK } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { Undo } from '../bitmap/undo.js';
@@ -99,7 +99,10 @@ export class Backups {
     return backup.record();
   }
 
-  /** The range of a view is needed no more. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED, BACKUP_INVALID */
+  /**
+   * The range of a view is needed no more. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED, BACKUP_INVALID,
+   * SCRATCH_UNUSABLE
+   */
   async release(id: string, exportName: string, offset: number, length: number): Promise<BackupRecord> {
     const backup = this.mustRun(id, 'changed');
     backup.mustGoOn('changed');
@@ -108,8 +111,13 @@ export class Backups {
       throw new CodedError('BACKUP_INVALID', `the range reaches behind the end of ${view.name}`, 'see its size');
     }
     backup.lease.renew();
-    await snapshot.release(offset, length);
-    return backup.record();
+    const errno = await snapshot.release(offset, length);
+    if (errno === OK) return backup.record();
+    throw new CodedError(
+      'SCRATCH_UNUSABLE',
+      `the scratch of ${view.name} could not be given back: ${errnoName(errno)}`,
+      'see that its disk is sound; the end of the backup gives back all of it',
+    );
   }
 
   /**

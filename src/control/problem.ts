@@ -39,7 +39,8 @@ function toCodedError(error: FastifyError, log: Log): CodedError {
 function describeValidation({ validation = [], validationContext }: FastifyError): string {
   const [first] = validation;
   const place = `${validationContext ?? 'request'}${(first?.instancePath ?? '').replaceAll('/', '.')}`;
-  const extra = first?.params?.additionalProperties;
+  const { additionalProperties, allowedValues } = first?.params ?? {};
+  const listed = additionalProperties ?? allowedValues;
   const what = first?.message === 'schema is false' ? 'is not known here' : (first?.message ?? 'is not valid');
-  return `${place} ${what}${Array.isArray(extra) ? `: ${extra.join(', ')}` : ''}`;
+  return `${place} ${what}${Array.isArray(listed) ? `: ${listed.join(', ')}` : ''}`;
 }

@@ -141,7 +141,7 @@ export const HeldWrites = Type.Object(
   { description: 'How long clients waited: the writes that came while the change was made' },
 );
 
-const onScratchFull = Type.Union([Type.Literal('fail-view'), Type.Literal('fail-writer')], {
+const onScratchFull = Type.Enum(['fail-view', 'fail-writer'], {
   description:
     'When old data finds no room: the backup is aborted (fail-view, when not given), or the write is refused',
 });

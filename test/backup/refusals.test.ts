@@ -79,7 +79,10 @@ describe('a backup is not begun', () => {
     [{ ttlSeconds: 1.5 }, 'body.ttlSeconds must be integer'],
     [{ ttlSeconds: 30 * 24 * 3600 + 1 }, 'body.ttlSeconds must be <= 2592000'],
     [{ scratchLimitBytes: -1 }, 'body.scratchLimitBytes must be >= 0'],
-    [{ onScratchFull: 'panic' }, 'body.onScratchFull must be equal to constant'],
+    [
+      { onScratchFull: 'panic' },
+      'body.onScratchFull must be equal to one of the allowed values: fail-view, fail-writer',
+    ],
     [{ colour: 'red' }, 'body.colour is not known here'],
   ])('with %o', async (choice, detail) => {
     const server = await BackupServer.start();
