@@ -316,6 +316,8 @@ describe('metrics', () => {
       'tidemark_export_active_regions{export="disk"} 0',
       'tidemark_export_active_regions{export="small"} 0',
       `tidemark_bitmap_dirty_bytes{export="disk",bitmap="nightly"} ${64 * KIB}`,
+      'tidemark_bitmap_inconsistent{export="disk",bitmap="nightly"} 0',
+      'tidemark_backups_active 0',
     ]);
     expect(text).toContain('# TYPE tidemark_export_requests_total counter');
     expect(text).toContain('# TYPE tidemark_export_connections gauge');
@@ -340,6 +342,26 @@ describe('metrics', () => {
     expect(text).toContain('tidemark_export_held_write_seconds_count{export="disk"} 2');
     expect(text).toMatch(/tidemark_export_held_write_seconds_sum\{export="disk"\} [\d.e-]+\n/);
     expect(text).not.toContain('held_write_seconds_count{export="small"}');
+  });
+
+  test('tell of backups: under way, what they keep, and when the last was committed', async () => {
+    const { ask, write } = await serve({ name: 'disk', bitmaps: ['nightly'] });
+    const begin = async () => {
+      const { document } = await ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
+      return (document as { id: string }).id;
+    };
+    await write(0, 512);
+    const first = await begin();
+    const { document } = await ask('POST', `/v1/backups/${first}/commit`);
+    const second = await begin();
+    await write(0, 512);
+    const { text } = await ask('GET', '/metrics');
+    expect(text).toContain('tidemark_backups_active 1');
+    expect(text).toContain(`tidemark_backup_scratch_bytes{backup="${second}"} ${64 * KIB}`);
+    const committed = Date.parse((document as { endedAt: string }).endedAt) / 1000;
+    expect(text).toContain(
+      `tidemark_backup_last_commit_timestamp_seconds{export="disk",bitmap="nightly"} ${committed}`,
+    );
   });
 
   test('forget an export that is gone', async () => {

@@ -1,6 +1,8 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { DirtyBitmap } from '../../bitmap/dirty-bitmap.js';
 import type { Export } from '../../export/export.js';
+import { collectBackupMetrics } from '../backup-metrics.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
@@ -8,6 +10,7 @@ import { answerOf, Refusal } from '../schemas.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);
+  collectBackupMetrics(host, registry);
   const stopMeasuring = measureHeldWrites(host.exports, registry);
   api.addHook('onClose', async () => stopMeasuring());
   api.get(
@@ -65,19 +68,21 @@ function collectMetrics({ exports }: ControlHost): Registry {
     'Regions that would count as dirty after a crash',
     ({ persistence }) => persistence?.intents.activeRegions ?? 0,
   );
-  new Gauge({
-    name: 'tidemark_bitmap_dirty_bytes',
-    help: 'Bytes written since the base of a bitmap',
-    labelNames: ['export', 'bitmap'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const served of exports.list()) {
-        for (const { name, dirtyBytes } of served.bitmaps.list()) {
-          this.set({ export: served.name, bitmap: name }, dirtyBytes);
+  const perBitmap = (name: string, help: string, read: (bitmap: DirtyBitmap) => number) =>
+    new Gauge({
+      ...{ name, help, labelNames: ['export', 'bitmap'], registers: [registry] },
+      collect() {
+        this.reset();
+        for (const served of exports.list()) {
+          for (const bitmap of served.bitmaps.list()) {
+            this.set({ export: served.name, bitmap: bitmap.name }, read(bitmap));
+          }
         }
-      }
-    },
-  });
+      },
+    });
+  perBitmap('tidemark_bitmap_dirty_bytes', 'Bytes written since the base of a bitmap', ({ dirtyBytes }) => dirtyBytes);
+  perBitmap('tidemark_bitmap_inconsistent', '1 when a bitmap cannot be trusted', ({ inconsistent }) =>
+    inconsistent === undefined ? 0 : 1,
+  );
   return registry;
 }
