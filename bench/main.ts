@@ -29,25 +29,35 @@ async function bench(): Promise<void> {
   const options = parseOptions(process.argv);
   const run: BenchRun = { options, signal: interrupted.signal, log: (line) => console.log(line) };
   const startedAt = new Date();
-  const throughput =
-    options.cases.length > 0 ? await inScratchFolder(TMPFS, (folder) => measureThroughput(run, folder)) : [];
+  /** What fails is missing in the report, and does not cost what was measured before it. */
+  const measured = async <T>(wanted: boolean, measure: () => Promise<T[]>): Promise<T[]> => {
+    if (!wanted) return [];
+    try {
+      return await measure();
+    } catch (error) {
+      if (interrupted.signal.aborted) throw error;
+      console.error(error);
+      process.exitCode = 1;
+      return [];
+    }
+  };
+  const inMemory = <T>(wanted: boolean, measure: (folder: string) => Promise<T[]>) =>
+    measured(wanted, () => inScratchFolder(TMPFS, measure));
   const onDisk = <T>(part: Part, measure: (folder: string) => Promise<T[]>) =>
-    options.parts.has(part) ? inScratchFolder(tmpdir(), measure) : [];
+    measured(options.parts.has(part), () => inScratchFolder(tmpdir(), measure));
+  const inBoth = <T>(part: Part, measure: (disk: string, tmpfs: string) => Promise<T[]>) =>
+    onDisk(part, (disk) => inScratchFolder(TMPFS, (tmpfs) => measure(disk, tmpfs)));
+
+  const throughput = await inMemory(options.cases.length > 0, (folder) => measureThroughput(run, folder));
   const coldReads = await onDisk('cold', (folder) => measureColdReads(run, folder));
-  const costs = await onDisk('cost', (disk) =>
-    inScratchFolder(TMPFS, (tmpfs) => measureBitmapCost(run, { tmpfs, disk })),
-  );
+  const costs = await inBoth('cost', (disk, tmpfs) => measureBitmapCost(run, { tmpfs, disk }));
   const crashes = await onDisk('crash', (folder) => measureCrashes(run, folder));
-  const starts = await onDisk('start', (disk) =>
-    inScratchFolder(TMPFS, (tmpfs) => measureLargeStart(run, disk, tmpfs)),
-  );
-  const views = await onDisk('view', (disk) => inScratchFolder(TMPFS, (tmpfs) => measureViewCost(run, tmpfs, disk)));
-  const pull = options.parts.has('pull')
-    ? await inScratchFolder(TMPFS, (folder) => measurePull(run, folder))
-    : undefined;
+  const starts = await inBoth('start', (disk, tmpfs) => measureLargeStart(run, disk, tmpfs));
+  const views = await inBoth('view', (disk, tmpfs) => measureViewCost(run, tmpfs, disk));
+  const pulls = await inMemory(options.parts.has('pull'), async (folder) => [await measurePull(run, folder)]);
   const minutes = (Date.now() - startedAt.getTime()) / 60_000;
   const report = formatReport(
-    { throughput, coldReads, costs, crashes, starts, views, pull, startedAt, minutes },
+    { throughput, coldReads, costs, crashes, starts, views, pulls, startedAt, minutes },
     options,
   );
   console.log(`\n${report}`);

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 
 const STOP_SECONDS = 10;
 /** Of what a program writes, so much is kept: fio complains without end once its server is gone. */
-const KEPT_CHARACTERS = 16 * 1024 * 1024;
+const KEPT_CHARACTERS = 256 * 1024 * 1024;
 
 export type CommandLine = readonly [program: string, ...args: string[]];
 
@@ -13,7 +13,7 @@ export function onCore(core: number, commandLine: CommandLine): CommandLine {
 
 /** A program that runs beside the bench. Whoever starts one disposes of it; an aborted `signal` ends it as well. */
 export class Program implements AsyncDisposable {
-  /** What it wrote last, on both outputs. */
+  /** What it wrote so far, on both outputs. */
   output = '';
   private readonly command: string;
   private readonly child: ChildProcess;
@@ -24,7 +24,7 @@ export class Program implements AsyncDisposable {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
-        this.output = (this.output + text).slice(-KEPT_CHARACTERS);
+        if (this.output.length < KEPT_CHARACTERS) this.output += text;
       });
     }
     this.child = child;

@@ -19,7 +19,7 @@ export interface BenchResults {
   readonly crashes: readonly CrashResult[];
   readonly starts: readonly StartResult[];
   readonly views: readonly ViewResult[];
-  readonly pull: PullResults | undefined;
+  readonly pulls: readonly PullResults[];
   readonly startedAt: Date;
   readonly minutes: number;
 }
@@ -34,7 +34,7 @@ export function formatReport(results: BenchResults, options: BenchOptions): stri
     ...(results.crashes.length > 0 ? [crashSection(results.crashes)] : []),
     ...(results.starts.length > 0 ? [startSection(results.starts)] : []),
     ...results.views.map(viewSection),
-    ...(results.pull ? [pullSection(results.pull)] : []),
+    ...results.pulls.map(pullSection),
   ];
   return `${sections.join('\n\n')}\n`;
 }
