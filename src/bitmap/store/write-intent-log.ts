@@ -12,7 +12,7 @@ const ACTIVE = 2;
 
 /** Where one region after the other is written, so many are marked before the writing gets there; more while it does. */
 const MIN_REGIONS_AHEAD = 4;
-const MAX_REGIONS_AHEAD = 32;
+const MAX_REGIONS_AHEAD = 64;
 
 const MARK = Buffer.from([1]);
 
@@ -94,7 +94,7 @@ export class WriteIntentLog implements ChangeRecorder {
       while (!this.recordNow(offset, length)) {
         this.want(first, last);
         // Marked in advance, but not early enough.
-        if (first > 0 && this.states[first - 1] === ACTIVE) this.lookFurther(2);
+        if (first > 0 && this.states[first - 1] === ACTIVE) this.lookFurther(4);
         const errno = await this.marksStored();
         if (errno === OK) continue;
         if (!this.options.onLostMarks(errno)) return errno;
