@@ -93,8 +93,8 @@ export class WriteIntentLog implements ChangeRecorder {
       // The check and the marking are one step: no region cools between them.
       while (!this.recordNow(offset, length)) {
         this.want(first, last);
-        // Marked in advance, but not early enough.
-        if (first > 0 && this.states[first - 1] === ACTIVE) this.lookFurther(4);
+        // It was to be marked when its predecessor was entered; that was not early enough.
+        if (this.states[first - 1] === ACTIVE && this.states[first - 2] === ACTIVE) this.lookFurther(4);
         const errno = await this.marksStored();
         if (errno === OK) continue;
         if (!this.options.onLostMarks(errno)) return errno;
