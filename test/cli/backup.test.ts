@@ -6,7 +6,7 @@ import { type Outcome, outcomeOf } from '../support/run.js';
 import { startTidemark, tidemarkProgram } from '../support/tidemark.js';
 
 const DISK_BYTES = 8 * MIB;
-const ID = /\d{8}-\d{6}-[a-z2-9]{4}/;
+const ID = /\d{8}-\d{6}-[0-9a-z]{4}/;
 const TIME = /\d{4}-\d\d-\d\dT[\d:.]+Z/;
 
 const tidemark = (...args: string[]) => outcomeOf(process.execPath, tidemarkProgram, ...args);
