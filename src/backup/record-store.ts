@@ -13,14 +13,14 @@ const REMEMBERED = 200;
 export class RecordStore {
   private readonly records = new Map<string, BackupRecord>();
 
-  private constructor(private readonly store: KeyValueStore | undefined) {}
+  private constructor() {}
 
   /**
    * Reads what the store has. A backup that was active then ended with its server, and is stored as aborted.
    * @throws CodedError STORE_UNUSABLE when that cannot be stored
    */
   static async open(store: KeyValueStore | undefined): Promise<RecordStore> {
-    const opened = new RecordStore(store);
+    const opened = new RecordStore();
     if (!store) return opened;
     const endedAt = new Date().toISOString();
     const changes: RecordChange[] = [];
@@ -63,15 +63,6 @@ export class RecordStore {
   hold(record: BackupRecord): void {
     for (const id of this.forgotten()) this.records.delete(id);
     this.records.set(record.id, record);
-  }
-
-  /** Puts it back to what it was. */
-  drop(id: string): void {
-    this.records.delete(id);
-  }
-
-  get durable(): boolean {
-    return this.store !== undefined;
   }
 
   private forgotten(): string[] {

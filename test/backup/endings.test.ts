@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { EIO, ENOSPC } from '../../src/base/errno.js';
-import { BackupServer, type Described, GRANULE } from '../support/backup-server.js';
+import { BackupServer, type Described, GRANULE, underWay } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
 import { expectProblem } from '../support/problem.js';
 
@@ -52,17 +52,6 @@ const endings: Ending[] = [
     broken: true,
   },
 ];
-
-/** An incremental backup of granule 1, with granule 2 written since it began. */
-async function underWay(): Promise<{ server: BackupServer; base: Described; backup: Described }> {
-  const server = await BackupServer.start();
-  await server.write([0, 1, 2, 3], 'a');
-  const base = await server.committed();
-  await server.write([1], 'b');
-  const backup = await server.begin({ ttlSeconds: 60 });
-  await server.write([2], 'c');
-  return { server, base, backup };
-}
 
 describe.each(endings)('a backup that ends by $reason', ({ reason, detail, end, broken }) => {
   test('says how and when', async () => {

@@ -1,21 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Backups } from '../../src/backup/backups.js';
-import { BackupServer, type Described, GRANULE } from '../support/backup-server.js';
+import { BackupServer, type Described, GRANULE, underWay } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
 import { expectProblem } from '../support/problem.js';
 
 const hint = 'see that the state directory is writable and its disk not full, then try again';
-
-/** An incremental backup of granule 1, with granule 2 written since it began. */
-async function underWay(): Promise<{ server: BackupServer; base: Described; backup: Described }> {
-  const server = await BackupServer.start();
-  await server.write([0, 1, 2, 3], 'a');
-  const base = await server.committed();
-  await server.write([1], 'b');
-  const backup = await server.begin({ ttlSeconds: 60 });
-  await server.write([2], 'c');
-  return { server, base, backup };
-}
 
 /** After a crash more may be dirty than was written, but not what is far from it. */
 function expectCovers(dirty: readonly number[], written: readonly number[]): void {

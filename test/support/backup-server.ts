@@ -205,3 +205,14 @@ function granulesIn(ranges: readonly { offset: number; length: number }[]): numb
     Array.from({ length: Math.ceil(length / GRANULE) }, (_, i) => Math.floor(offset / GRANULE) + i),
   );
 }
+
+/** An incremental backup of granule 1, with granule 2 written since it began. */
+export async function underWay(): Promise<{ server: BackupServer; base: Described; backup: Described }> {
+  const server = await BackupServer.start();
+  await server.write([0, 1, 2, 3], 'a');
+  const base = await server.committed();
+  await server.write([1], 'b');
+  const backup = await server.begin({ ttlSeconds: 60 });
+  await server.write([2], 'c');
+  return { server, base, backup };
+}
