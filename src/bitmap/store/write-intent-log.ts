@@ -3,6 +3,7 @@ import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { allRegions, regionKey } from './keys.js';
+import { LookAhead } from './look-ahead.js';
 import type { ByteRange, StoredBitmaps } from './stored-bitmaps.js';
 
 /** A region is cold, without a mark that counts; durably marked, and waiting for its first write; or active. */
@@ -10,9 +11,10 @@ const COLD = 0;
 const MARKED = 1;
 const ACTIVE = 2;
 
-/** Where one region after the other is written, so many are marked before the writing gets there; more while it does. */
-const MIN_REGIONS_AHEAD = 4;
-const MAX_REGIONS_AHEAD = 64;
+/** The part of the regions that may be active which is marked ahead of one sequential writer, at the most. */
+const MAX_PART_AHEAD = 1 / 2;
+/** Marks are asked for again when less than this part of them is left ahead: a commit for a few at a time. */
+const PART_LEFT_AHEAD = 3 / 4;
 
 const MARK = Buffer.from([1]);
 
@@ -43,16 +45,19 @@ export class WriteIntentLog implements ChangeRecorder {
   private states: Uint8Array;
   /** The turn of the cooling clock in which an active region was last written. */
   private lastWritten: Uint32Array;
-  private readonly active = new Set<number>();
+  /** Regions with a mark that counts, and when each was first written, in milliseconds; 0 before that. */
+  private readonly active = new Map<number, number>();
   private readonly wanted = new Set<number>();
+  /** The commit on which the mark of a region is, or will be, on its way. */
+  private readonly marking = new Map<number, Promise<Errno>>();
   /** How many changes wait for the mark of a region. */
   private readonly awaited = new Map<number, number>();
   /** Settles with the commit that the wanted marks go into. */
   private nextMarks: Promise<Errno> | undefined;
+  private readonly lookAhead: LookAhead;
   /** Settles when the last commit asked for is through. There is one at a time, so each is built on what came of the last. */
   private queue: Promise<unknown> = Promise.resolve();
   private clock = 0;
-  private regionsAhead = MIN_REGIONS_AHEAD;
   /** Whether the store holds what its commits said. */
   private believed = true;
   /** Changes go on although it does not, as the operator wants it; no persistent bitmap is trusted then. */
@@ -63,6 +68,7 @@ export class WriteIntentLog implements ChangeRecorder {
     const regions = Math.ceil(options.diskBytes / options.regionBytes);
     this.states = new Uint8Array(regions);
     this.lastWritten = new Uint32Array(regions);
+    this.lookAhead = new LookAhead(Math.floor(options.maxActiveRegions * MAX_PART_AHEAD));
   }
 
   get activeRegions(): number {
@@ -93,9 +99,7 @@ export class WriteIntentLog implements ChangeRecorder {
       // The check and the marking are one step: no region cools between them.
       while (!this.recordNow(offset, length)) {
         this.want(first, last);
-        // It was to be marked when its predecessor was entered; that was not early enough.
-        if (this.states[first - 1] === ACTIVE && this.states[first - 2] === ACTIVE) this.lookFurther(4);
-        const errno = await this.marksStored();
+        const errno = await this.nextCommitFor(first, last);
         if (errno === OK) continue;
         if (!this.options.onLostMarks(errno)) return errno;
         this.adrift = true;
@@ -109,7 +113,7 @@ export class WriteIntentLog implements ChangeRecorder {
   /** One turn of the clock: regions that were not written for `turns` of them cool. */
   cool(turns: number): Promise<Errno> {
     this.clock++;
-    this.lookFurther(0.5);
+    this.lookAhead.turn();
     return this.enqueue(() => {
       const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
       return idle.length > 0 || !this.believed ? this.commit([], idle) : OK;
@@ -118,7 +122,7 @@ export class WriteIntentLog implements ChangeRecorder {
 
   /** Stores everything and takes every mark away. Nothing may be recorded from then on. */
   close(last: readonly Change[]): Promise<Errno> {
-    return this.enqueue(() => this.commit([], [...this.active], last));
+    return this.enqueue(() => this.commit([], [...this.active.keys()], last));
   }
 
   /** Waits for the commits asked for, and holds back those to come until the function returned is called. */
@@ -135,7 +139,7 @@ export class WriteIntentLog implements ChangeRecorder {
 
   /** What makes the store say what memory says of the bitmaps themselves. To be committed under `hold`. */
   changes(): Change[] {
-    return this.believed ? this.options.stored.changes(this.rangesOf(this.active)) : this.everything();
+    return this.believed ? this.options.stored.changes(this.rangesOf(this.active.keys())) : this.everything();
   }
 
   /** The changes are committed, or it is not known whether they are. */
@@ -155,9 +159,10 @@ export class WriteIntentLog implements ChangeRecorder {
     this.diskBytes = diskBytes;
     this.states = new Uint8Array(regions);
     this.lastWritten = new Uint32Array(regions);
-    const marks = [...this.active].map((region) => ({ key: regionKey(exportName, region), value: undefined }));
+    const marks = [...this.active.keys()].map((region) => ({ key: regionKey(exportName, region), value: undefined }));
     this.active.clear();
     this.wanted.clear();
+    this.marking.clear();
     return marks;
   }
 
@@ -168,37 +173,58 @@ export class WriteIntentLog implements ChangeRecorder {
     return bitmaps.isPersistentlyDirty(from, end - from);
   }
 
-  /** The first write to a marked region. Where its predecessor was written too, others are marked in advance. */
+  /** The first write to a marked region. */
   private enter(region: number): void {
+    const now = performance.now();
     this.states[region] = ACTIVE;
     this.lastWritten[region] = this.clock;
-    if (region === 0 || this.states[region - 1] !== ACTIVE) return;
-    if (this.want(region + 1, region + this.regionsAhead)) void this.marksStored();
+    this.active.set(region, now);
+    if (!this.isWrittenThrough(region - 1)) return;
+    this.lookAhead.noteRegion(now - this.active.get(region - 1)!);
+    this.markAhead(region);
   }
 
-  private lookFurther(factor: number): void {
-    this.regionsAhead = Math.min(Math.max(this.regionsAhead * factor, MIN_REGIONS_AHEAD), MAX_REGIONS_AHEAD);
+  /** Whether a region was written by one who writes on and on: it is active, and dirty where random writes leave gaps. */
+  private isWrittenThrough(region: number): boolean {
+    const { regionBytes } = this.options;
+    return this.states[region] === ACTIVE && this.isDirtyWithin(region, (region + 0.5) * regionBytes, regionBytes / 4);
   }
 
-  /** Asks for marks on the cold ones of some regions; false when there are none. */
-  private want(first: number, last: number): boolean {
-    let any = false;
+  private markAhead(region: number): void {
+    const { regions } = this.lookAhead;
+    const last = Math.min(region + regions, this.states.length - 1);
+    const due = Math.min(region + Math.ceil(regions * PART_LEFT_AHEAD), last);
+    if (this.states[due] === COLD && !this.marking.has(due)) this.want(region + 1, last);
+  }
+
+  /** Asks for marks on the cold ones of some regions. */
+  private want(first: number, last: number): void {
     for (let region = first; region <= last && region < this.states.length; region++) {
-      if (this.states[region] !== COLD) continue;
+      if (this.states[region] !== COLD || this.marking.has(region)) continue;
       this.wanted.add(region);
-      any = true;
+      this.marking.set(region, this.nextCommit());
     }
-    return any;
+  }
+
+  /** The commit that marks one of these regions; the next one when none does. */
+  private nextCommitFor(first: number, last: number): Promise<Errno> {
+    for (let region = first; region <= last; region++) {
+      const marking = this.marking.get(region);
+      if (marking) return marking;
+    }
+    return this.nextCommit();
   }
 
   /** The commit that carries the marks wanted by now; it begins when the one before it is through. */
-  private marksStored(): Promise<Errno> {
-    this.nextMarks ??= this.enqueue(() => {
+  private nextCommit(): Promise<Errno> {
+    this.nextMarks ??= this.enqueue(async () => {
       this.nextMarks = undefined;
       const marks = [...this.wanted];
       this.wanted.clear();
       const excess = this.active.size + marks.length - this.options.maxActiveRegions;
-      return this.commit(marks, excess > 0 ? this.leastRecentlyWritten(excess) : []);
+      const errno = await this.commit(marks, excess > 0 ? this.leastRecentlyWritten(excess) : []);
+      for (const region of marks) this.marking.delete(region);
+      return errno;
     });
     return this.nextMarks;
   }
@@ -211,7 +237,7 @@ export class WriteIntentLog implements ChangeRecorder {
 
   /** Without the regions that changes wait for: else two that need more than there may be would take turns for ever. */
   private coolable(): number[] {
-    return [...this.active].filter((region) => !this.awaited.has(region));
+    return [...this.active.keys()].filter((region) => !this.awaited.has(region));
   }
 
   private awaitRegions(first: number, last: number, more: 1 | -1): void {
@@ -244,8 +270,10 @@ export class WriteIntentLog implements ChangeRecorder {
       ...marks.map((region) => this.mark(region)),
       ...more,
     ];
+    const began = performance.now();
     try {
       await this.options.store.commit(changes);
+      this.lookAhead.noteCommit(performance.now() - began);
     } catch (error) {
       this.settled(false);
       return errnoOf(error);
@@ -272,7 +300,7 @@ export class WriteIntentLog implements ChangeRecorder {
   private everything(): Change[] {
     const { exportName, store, stored } = this.options;
     const stale = [...store.entries(allRegions(exportName))].map(({ key }) => ({ key, value: undefined }));
-    return [...stale, ...stored.everything(), ...[...this.active].map((region) => this.mark(region))];
+    return [...stale, ...stored.everything(), ...[...this.active.keys()].map((region) => this.mark(region))];
   }
 
   private mark(region: number): Change {
@@ -282,6 +310,6 @@ export class WriteIntentLog implements ChangeRecorder {
   private activate(region: number): void {
     if (this.states[region] === COLD) this.states[region] = MARKED;
     this.lastWritten[region] = this.clock;
-    this.active.add(region);
+    this.active.set(region, 0);
   }
 }

@@ -20,8 +20,8 @@ class SlowStore extends MemoryStore {
   }
 }
 
-/** Writes to one region after the other, one a turn. Returns how many writes had to wait. */
-async function writeOnAndOn(commitTurns: number): Promise<number> {
+/** Writes so many bytes at the start of one region after the other, one a turn. */
+async function writeEachRegion(writeBytes: number, commitTurns: number, regions = REGIONS) {
   const store = new SlowStore();
   const sizeBytes = REGIONS * REGION_BYTES;
   const bitmaps = new BitmapSet(sizeBytes);
@@ -36,22 +36,31 @@ async function writeOnAndOn(commitTurns: number): Promise<number> {
   });
   bitmaps.add({ name: 'nightly', persistent: true });
   store.turns = commitTurns;
+  store.commits = 0;
   let waits = 0;
-  for (let region = 0; region < REGIONS; region++) {
-    if (!intents.recordNow(region * REGION_BYTES, 4 * KIB)) {
+  for (let region = 0; region < regions; region++) {
+    if (!intents.recordNow(region * REGION_BYTES, writeBytes)) {
       waits++;
-      await intents.record(region * REGION_BYTES, 4 * KIB);
+      await intents.record(region * REGION_BYTES, writeBytes);
     }
     await nextTurn();
   }
-  return waits;
+  return { waits, commits: store.commits, activeRegions: intents.activeRegions };
 }
 
 test('who writes on and on waits at the start only: marks are set ahead of the writing', async () => {
-  expect(await writeOnAndOn(2)).toBeLessThanOrEqual(4);
+  const { waits, commits } = await writeEachRegion(REGION_BYTES, 2);
+  expect(waits).toBeLessThanOrEqual(4);
+  // Many marks go into one commit.
+  expect(commits).toBeLessThanOrEqual(REGIONS / 8);
 });
 
 test('where commits are slow marks are set further ahead', async () => {
   // With marks four regions ahead, each fourth region would wait.
-  expect(await writeOnAndOn(16)).toBeLessThanOrEqual(8);
+  expect((await writeEachRegion(REGION_BYTES, 16)).waits).toBeLessThanOrEqual(8);
+});
+
+test('who leaves gaps is not taken for one who writes on and on: only what is written is marked', async () => {
+  const { activeRegions } = await writeEachRegion(4 * KIB, 2, 64);
+  expect(activeRegions).toBe(64);
 });

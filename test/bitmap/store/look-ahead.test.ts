@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+import { LookAhead } from '../../../src/bitmap/store/look-ahead.js';
+
+test('before anything is known one region is marked ahead', () => {
+  expect(new LookAhead(256).regions).toBe(1);
+});
+
+test('as many are marked as the writer reaches in two seconds', () => {
+  const lookAhead = new LookAhead(256);
+  lookAhead.noteRegion(160);
+  expect(lookAhead.regions).toBe(13);
+  lookAhead.noteRegion(16_000);
+  expect(lookAhead.regions).toBe(13);
+  lookAhead.noteRegion(10);
+  expect(lookAhead.regions).toBe(200);
+});
+
+test('a slow commit makes the reach four times as long, and is forgotten by and by', () => {
+  const lookAhead = new LookAhead(256);
+  lookAhead.noteRegion(100);
+  lookAhead.noteCommit(2000);
+  lookAhead.noteCommit(2);
+  expect(lookAhead.regions).toBe(80);
+  lookAhead.turn();
+  expect(lookAhead.regions).toBe(20);
+  for (let i = 0; i < 20; i++) lookAhead.turn();
+  expect(lookAhead.regions).toBe(1);
+});
+
+test('there is a limit, and at least one', () => {
+  const lookAhead = new LookAhead(4);
+  lookAhead.noteRegion(0);
+  expect(lookAhead.regions).toBe(4);
+  expect(new LookAhead(0).regions).toBe(1);
+});
