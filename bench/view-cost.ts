@@ -2,8 +2,8 @@ import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GIB, KIB, MIB } from '../src/base/units.js';
+import { ControlClient } from '../src/cli/control-client.js';
 import { NbdClient } from '../src/client/nbd-client.js';
-import { callControl } from './control.js';
 import { type FioJob, runFio } from './fio.js';
 import { makeImage } from './image.js';
 import { controlIn, type Image, type RunningServer, startServer } from './servers.js';
@@ -136,7 +136,7 @@ async function measurePauses(run: BenchRun, folder: string, count: number): Prom
     const { id, heldWrites } = await begin(folder, names);
     result.p99Milliseconds.push(heldWrites.p99Milliseconds);
     result.maxMilliseconds.push(heldWrites.maxMilliseconds);
-    await callControl(controlIn(folder), 'POST', `/v1/backups/${id}/abort`);
+    await new ControlClient(controlIn(folder)).post(['backups', id, 'abort']);
   }
   over.abort();
   await Promise.all(writers);
@@ -165,7 +165,7 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
   const control = controlIn(folder);
   // A first backup, so that the next is an increment.
   const { id } = await begin(folder, ['disk']);
-  await callControl(control, 'POST', `/v1/backups/${id}/commit`);
+  await new ControlClient(control).post(['backups', id, 'commit']);
   const job = {
     operation: 'randwrite',
     blockBytes: 64 * KIB,
@@ -186,7 +186,7 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
     await client.blockStatus(0, 64 * MIB);
     const told = performance.now();
     await client.disconnect();
-    await callControl(control, 'POST', `/v1/backups/${backup.id}/abort`);
+    await new ControlClient(control).post(['backups', backup.id, 'abort']);
     result.beginMilliseconds.push(hasBegun - began);
     result.firstExtentsMilliseconds.push(told - hasBegun);
     log(
@@ -196,7 +196,7 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
 }
 
 function begin(folder: string, exports: readonly string[]): Promise<Begun> {
-  return callControl<Begun>(controlIn(folder), 'POST', '/v1/backups', { exports, bitmap: 'nightly' });
+  return new ControlClient(controlIn(folder)).post<Begun>(['backups'], { exports, bitmap: 'nightly' });
 }
 
 async function residentBytes(server: RunningServer): Promise<number> {

@@ -1,4 +1,5 @@
-import { Client, type Dispatcher } from 'undici';
+import { type RequestOptions, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
 
@@ -12,7 +13,7 @@ interface Problem {
 type Method = 'GET' | 'POST' | 'DELETE';
 
 /** Codes of the errors of a connection that was there, and broke. */
-const hungUp = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+const hungUp = new Set(['ECONNRESET', 'EPIPE']);
 
 /** Where the control API is unless `--control` says so. */
 export function defaultControlPath(): string {
@@ -42,19 +43,18 @@ export class ControlClient {
     body?: object,
     query: Readonly<Record<string, string>> = {},
   ): Promise<Answer> {
-    const { socketPath } = this;
-    const client = new Client('http://tidemark', { socketPath, headersTimeout: 0, bodyTimeout: 0 });
-    try {
-      const json = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
-      const request = { method, path: `/v1/${path.map(encodeURIComponent).join('/')}`, query, ...json };
-      const { statusCode, text } = await ask(client, request).catch((error: NodeJS.ErrnoException) => {
-        throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);
-      });
-      if (statusCode >= 400) throw toError(JSON.parse(text) as Problem);
-      return (text === '' ? undefined : JSON.parse(text)) as Answer;
-    } finally {
-      await client.close();
-    }
+    const search = new URLSearchParams(query).toString();
+    const options: RequestOptions = {
+      socketPath: this.socketPath,
+      method,
+      path: `/v1/${path.map(encodeURIComponent).join('/')}${search && `?${search}`}`,
+      agent: false,
+    };
+    const { status, content } = await ask(options, body).catch((error: NodeJS.ErrnoException) => {
+      throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);
+    });
+    if (status >= 400) throw toError(JSON.parse(content) as Problem);
+    return (content === '' ? undefined : JSON.parse(content)) as Answer;
   }
 
   private lostServer(): CodedError {
@@ -75,9 +75,16 @@ export class ControlClient {
   }
 }
 
-async function ask(client: Client, request: Dispatcher.RequestOptions) {
-  const { statusCode, body } = await client.request(request);
-  return { statusCode, text: await body.text() };
+/** One request on a connection of its own. Rejects with the error of the connection. */
+function ask(options: RequestOptions, body: object | undefined): Promise<{ status: number; content: string }> {
+  return new Promise((resolve, reject) => {
+    const asked = request(options, (answer) => {
+      text(answer).then((content) => resolve({ status: answer.statusCode!, content }), reject);
+    });
+    asked.on('error', reject);
+    if (body) asked.setHeader('content-type', 'application/json');
+    asked.end(body && JSON.stringify(body));
+  });
 }
 
 function toError({ code, detail, hint }: Problem): CodedError {

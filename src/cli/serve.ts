@@ -1,9 +1,7 @@
 import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, Option } from 'commander';
-import { pino } from 'pino';
 import type { Server } from '../control/schemas.js';
 import { type Entry, resolveConfig } from '../server/config.js';
-import { readConfigFile } from '../server/config-file.js';
 import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { controlClient } from './command-line.js';
@@ -44,14 +42,16 @@ function toOption(key: SettingKey, entries: Entry[]): Option {
   return argument === undefined ? option.argParser(() => note('true')).preset('true') : option.argParser(note);
 }
 
+/** Serves until a signal. What it needs is loaded here, for it takes several times as long as all the other commands need. */
 async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
+  const { readConfigFile } = await import('../server/config-file.js');
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
   const inherited = takeListenFds(process.env, process.pid);
   const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
+  const { pino } = await import('pino');
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
   // From here on: a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
-  // Loaded by this command alone: it takes several times as long as all the others need.
   const { TidemarkServer } = await import('../server/server.js');
   const { SystemdNotify } = await import('../server/systemd-notify.js');
   const server = await TidemarkServer.start(config, log, readVersion());
