@@ -2,6 +2,7 @@ import { AppendFile, createTarget } from '../../src/client/qcow2/append-file.js'
 import { CLUSTER_BYTES } from '../../src/client/qcow2/format.js';
 import { Qcow2Writer, type WrittenImage } from '../../src/client/qcow2/writer.js';
 import type { Random } from './random.js';
+import { run } from './run.js';
 
 /** What is written to one cluster of a disk; `skip` leaves it to the backing file. */
 export type ClusterContent = 'skip' | 'zero' | number;
@@ -24,6 +25,12 @@ export async function writeImage(
   const written = await writer.finish();
   await file.close();
   return written;
+}
+
+/** The checksum of an image as docs/backup.md computes it by hand. */
+export async function checksumByHand(path: string): Promise<string> {
+  const line = await run('sh', '-c', '{ tail -c +65537 "$0"; head -c 65536 "$0"; } | xxh64sum', path);
+  return `xxh64:${line.split(' ')[0]}`;
 }
 
 /** The disk as it is with such an image on top of it. */

@@ -15,6 +15,7 @@ const programsByPackage = {
   'nbd-server': ['nbd-server'],
   nbdkit: ['nbdkit'],
   fio: ['fio'],
+  xxhash: ['xxh64sum'],
   // For the guests with Linux's own NBD client.
   'qemu-system-x86': ['qemu-system-x86_64'],
   'busybox-static': ['busybox'],

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { MIB } from '../../base/units.js';
 import { checkImage } from '../qcow2/check-image.js';
-import { formatChecksum } from '../qcow2/crc32.js';
+import { ImageChecksum } from '../qcow2/checksum.js';
+import { CLUSTER_BYTES } from '../qcow2/format.js';
 import { Qcow2Image } from '../qcow2/image.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { isSystemError } from './agent-error.js';
@@ -45,12 +45,17 @@ async function readChecksum(path: string, signal: AbortSignal): Promise<{ checks
   const file = await open(path, 'r');
   try {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-    let crc = 0;
-    for (let position = 0; ; ) {
+    const checksum = new ImageChecksum();
+    const { bytesRead: headBytes } = await file.read(buffer, 0, CLUSTER_BYTES, 0);
+    const head = Buffer.from(buffer.subarray(0, headBytes));
+    for (let position = headBytes; ; ) {
       signal.throwIfAborted();
       const { bytesRead } = await file.read(buffer, 0, READ_BYTES, position);
-      if (bytesRead === 0) return { checksum: formatChecksum(crc), fileBytes: position };
-      crc = crc32(buffer.subarray(0, bytesRead), crc);
+      if (bytesRead === 0) {
+        checksum.update(head);
+        return { checksum: checksum.finish(), fileBytes: position };
+      }
+      checksum.update(buffer.subarray(0, bytesRead));
       position += bytesRead;
     }
   } finally {

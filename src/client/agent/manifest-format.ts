@@ -1,6 +1,6 @@
 import type { FullReason } from './backup-service.js';
 
-export const MANIFEST_FORMAT = 1;
+export const MANIFEST_FORMAT = 2;
 
 /** One restore point: sizes are bytes. */
 export interface ImageEntry {
@@ -22,7 +22,7 @@ export interface ImageEntry {
   readonly dataBytes: number;
   readonly zeroBytes: number;
   readonly fileBytes: number;
-  /** Of the file: `crc32:` and eight hexadecimal digits. */
+  /** Of the file, as `ImageChecksum` makes it. */
   readonly checksum: string;
 }
 
@@ -44,7 +44,7 @@ export interface Merge {
 
 /** Ids become names of files. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
-const CHECKSUM = /^crc32:[0-9a-f]{8}$/;
+const CHECKSUM = /^xxh64:[0-9a-f]{16}$/;
 const byteFields = ['sizeBytes', 'dirtyBytes', 'readBytes', 'dataBytes', 'zeroBytes', 'fileBytes'] as const;
 
 /**

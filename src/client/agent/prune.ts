@@ -2,7 +2,6 @@ import { rm } from 'node:fs/promises';
 import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
-import { formatChecksum } from '../qcow2/crc32.js';
 import { CLUSTER_BYTES } from '../qcow2/format.js';
 import { Qcow2Writer } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
@@ -103,10 +102,10 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
     await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
     const writer = new Qcow2Writer(file, chain.sizeBytes);
     await copyChain(chain, writer, copyOptions);
-    const { fileBytes, crc, dataBytes, zeroBytes } = await writer.finish();
+    const { fileBytes, checksum, dataBytes, zeroBytes } = await writer.finish();
     await checkImage(path);
     const { fullReason: _, ...entry } = oldest;
-    return { ...entry, base: null, mode: 'full', fileBytes, dataBytes, zeroBytes, checksum: formatChecksum(crc) };
+    return { ...entry, base: null, mode: 'full', fileBytes, dataBytes, zeroBytes, checksum };
   } catch (error) {
     await rm(path, { force: true });
     throw describe(error, folder, signal);

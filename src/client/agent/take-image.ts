@@ -1,7 +1,6 @@
 import { basename } from 'node:path';
 import { createTarget } from '../qcow2/append-file.js';
 import { checkImage } from '../qcow2/check-image.js';
-import { formatChecksum } from '../qcow2/crc32.js';
 import type { Backup, BackupPart, FullReason } from './backup-service.js';
 import { copyView } from './copy-view.js';
 import type { ExportFolder } from './export-folder.js';
@@ -50,7 +49,7 @@ export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
       dataBytes: copied.dataBytes,
       zeroBytes: copied.zeroBytes,
       fileBytes: copied.fileBytes,
-      checksum: formatChecksum(copied.crc),
+      checksum: copied.checksum,
     };
   } finally {
     await reader[Symbol.asyncDispose]();

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { crc32 } from 'node:zlib';
 import { assert } from '../../base/assert.js';
 import { MIB } from '../../base/units.js';
+import { ImageChecksum } from './checksum.js';
 
 /** A file being written from its beginning to its end. */
 export interface AppendTarget {
@@ -11,8 +11,6 @@ export interface AppendTarget {
   close(): Promise<void>;
 }
 
-/** Where every thread of a pool of four has one, and the file system can work on several pages at once. */
-const WRITES_IN_FLIGHT = 4;
 const BATCH_BYTES = MIB;
 const OWNER_ONLY = 0o600;
 
@@ -24,19 +22,18 @@ interface Waiting {
 }
 
 /**
- * Appends to a file behind a part that is left free for the end. What is appended while the system is busy goes out
- * together, in batches of about 1 MiB.
+ * Appends to a file behind a part that is left free for the end. There is one write at a time, for Linux lets one writer
+ * in a file, and others spin; what is appended meanwhile goes out together, in batches of about 1 MiB.
  */
 export class AppendFile {
   /** Where the next byte goes. */
   position: number;
-  /** CRC-32 of everything appended so far. */
-  crc = 0;
   /** The first write that failed; nothing is written after it. */
   failure: Error | undefined;
+  private readonly checksum = new ImageChecksum();
   private readonly waiting: Waiting[] = [];
-  private inFlight = 0;
-  private onIdle: () => void = () => {};
+  /** Settles when nothing waits any more; undefined when nothing does. */
+  private writing: Promise<void> | undefined;
 
   constructor(
     private readonly target: AppendTarget,
@@ -50,38 +47,44 @@ export class AppendFile {
     if (this.failure) return Promise.reject(this.failure);
     const { position } = this;
     this.position += data.length;
-    this.crc = crc32(data, this.crc);
+    this.checksum.update(data);
     return new Promise((resolve, reject) => {
       this.waiting.push({ data, position, resolve, reject });
-      this.advance();
+      this.writing ??= this.writeWaiting();
     });
   }
 
-  /** Fills the part that was left free, and makes everything durable. Resolves to the CRC-32 of that part. */
-  async finish(head: Buffer): Promise<number> {
-    await this.idle();
+  /** Fills the part that was left free, and makes everything durable. Resolves to the checksum of the file. */
+  async finish(head: Buffer): Promise<string> {
+    await this.writing;
     if (this.failure) throw this.failure;
     assert(head.length === this.reservedBytes, 'the head fills the part that was left free');
+    this.checksum.update(head);
     await this.target.write([head], 0);
     await this.target.sync();
-    return crc32(head);
-  }
-
-  /** Resolves when nothing is being written. */
-  private idle(): Promise<void> {
-    if (this.inFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.onIdle = resolve;
-    });
+    return this.checksum.finish();
   }
 
   async close(): Promise<void> {
-    await this.idle();
+    await this.writing;
     await this.target.close();
   }
 
-  private advance(): void {
-    while (this.inFlight < WRITES_IN_FLIGHT && this.waiting.length > 0) this.start(this.takeBatch());
+  private async writeWaiting(): Promise<void> {
+    while (this.waiting.length > 0) {
+      const batch = this.takeBatch();
+      try {
+        await this.target.write(
+          batch.map(({ data }) => data),
+          batch[0]!.position,
+        );
+        for (const { resolve } of batch) resolve();
+      } catch (error) {
+        this.failure = error as Error;
+        for (const { reject } of [...batch, ...this.waiting.splice(0)]) reject(this.failure);
+      }
+    }
+    this.writing = undefined;
   }
 
   private takeBatch(): Waiting[] {
@@ -90,32 +93,6 @@ export class AppendFile {
     while (count < this.waiting.length && (count === 0 || bytes < BATCH_BYTES))
       bytes += this.waiting[count++]!.data.length;
     return this.waiting.splice(0, count);
-  }
-
-  private start(batch: readonly Waiting[]): void {
-    this.inFlight++;
-    const written = this.target.write(
-      batch.map(({ data }) => data),
-      batch[0]!.position,
-    );
-    written.then(
-      () => this.ended(batch, undefined),
-      (error: Error) => this.ended(batch, error),
-    );
-  }
-
-  private ended(batch: readonly Waiting[], error: Error | undefined): void {
-    this.inFlight--;
-    for (const { resolve, reject } of batch) {
-      if (error) reject(error);
-      else resolve();
-    }
-    if (error && !this.failure) {
-      this.failure = error;
-      for (const { reject } of this.waiting.splice(0)) reject(error);
-    }
-    this.advance();
-    if (this.inFlight === 0) this.onIdle();
   }
 }
 

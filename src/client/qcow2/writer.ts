@@ -1,6 +1,5 @@
 import { assert } from '../../base/assert.js';
 import type { AppendFile } from './append-file.js';
-import { combineCrc32 } from './crc32.js';
 import {
   CLUSTER_BITS,
   CLUSTER_BYTES,
@@ -23,8 +22,8 @@ import {
 
 export interface WrittenImage {
   readonly fileBytes: number;
-  /** CRC-32 of the file. */
-  readonly crc: number;
+  /** Of the file, as `ImageChecksum` makes it. */
+  readonly checksum: string;
   /** Clusters with data of their own, in bytes. */
   readonly dataBytes: number;
   /** Clusters that are marked as zero, in bytes. */
@@ -93,12 +92,10 @@ export class Qcow2Writer {
     const l1Offset = file.position;
     await this.appendPadded(this.l1);
     const refcounts = await this.appendRefcounts();
-    const restBytes = file.position - CLUSTER_BYTES;
-    const restCrc = file.crc;
-    const headCrc = await file.finish(this.encodeHead(l1Offset, refcounts));
+    const checksum = await file.finish(this.encodeHead(l1Offset, refcounts));
     return {
       fileBytes: file.position,
-      crc: combineCrc32(headCrc, restCrc, restBytes),
+      checksum,
       dataBytes: this.dataBytes,
       zeroBytes: this.zeroBytes,
     };

@@ -1,13 +1,11 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../../src/base/units.js';
 import { Qcow2Chain } from '../../../src/client/qcow2/chain.js';
 import { checkImage } from '../../../src/client/qcow2/check-image.js';
-import { combineCrc32 } from '../../../src/client/qcow2/crc32.js';
 import { CLUSTER_BYTES } from '../../../src/client/qcow2/format.js';
-import { applyTo, type ClusterContent, randomContents, writeImage } from '../../support/qcow2-files.js';
+import { applyTo, type ClusterContent, checksumByHand, randomContents, writeImage } from '../../support/qcow2-files.js';
 import { Random } from '../../support/random.js';
 import { run } from '../../support/run.js';
 import { scratchFolder } from '../../support/scratch-folder.js';
@@ -41,18 +39,8 @@ async function expectSound(path: string): Promise<void> {
 test('an image has the checksum and the size that the writer tells', async () => {
   const path = join(scratchFolder(), 'a.qcow2');
   const written = await writeImage(path, 3 * CLUSTER_BYTES, [7, 'skip', 9]);
-  expect(written).toMatchObject({ crc: crc32(readFileSync(path)), fileBytes: statSync(path).size });
+  expect(written).toMatchObject({ checksum: await checksumByHand(path), fileBytes: statSync(path).size });
   expect(written).toMatchObject({ dataBytes: 2 * CLUSTER_BYTES, zeroBytes: 0 });
-});
-
-test('checksums of two pieces make that of both', () => {
-  const random = new Random(Date.now() % 1_000_000);
-  for (let i = 0; i < 50; i++) {
-    const whole = Buffer.from(Array.from({ length: 1 + random.below(5000) }, () => random.below(256)));
-    const cut = random.below(whole.length + 1);
-    const [first, second] = [whole.subarray(0, cut), whole.subarray(cut)];
-    expect(combineCrc32(crc32(first), crc32(second), second.length), `seed ${random.seed}`).toBe(crc32(whole));
-  }
 });
 
 test('an empty disk is a sound image', async () => {
