@@ -2,6 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GIB, MIB } from '../src/base/units.js';
 import { makeImage } from './image.js';
+import { keepMemory } from './kept-memory.js';
 import { type PulledIncrement, pullIncrement } from './pull-increment.js';
 import { allocatedBytes, backupsIn, type PullFigures, pullWith, timed } from './pull-tools.js';
 import { startServer } from './servers.js';
@@ -17,7 +18,9 @@ export interface PullResults {
 const full = { fullBytes: 4 * GIB, disk: { sizeBytes: 20 * GIB, dataBytes: 2 * GIB } };
 const quick = { fullBytes: 512 * MIB, disk: { sizeBytes: 2 * GIB, dataBytes: 256 * MIB } };
 /** A round takes a second or ten, and memory for three disks. */
-const ROUNDS = 3;
+const ROUNDS = 5;
+/** Of a disk: for the copy of it, and what else is at work meanwhile. */
+const KEPT_FACTOR = 1.25;
 
 /** `folder` is in memory, so that no disk is measured. */
 export async function measurePull(run: BenchRun, folder: string): Promise<PullResults> {
@@ -34,13 +37,6 @@ interface Figures extends PullFigures {
   writtenBytes: number;
 }
 
-/** Memory that has lain idle takes long to come by, and whoever is measured first would pay for the next. */
-async function touchMemory(folder: string, sizeBytes: number): Promise<void> {
-  const path = join(folder, 'touch');
-  await makeImage(path, sizeBytes);
-  await rm(path);
-}
-
 async function pullEverything(
   run: BenchRun,
   parent: string,
@@ -51,18 +47,17 @@ async function pullEverything(
   await mkdir(folder);
   const image = { path: join(folder, 'disk.img'), exportName: 'disk' };
   await makeImage(image.path, sizeBytes);
+  await keepMemory(join(folder, 'memory'), sizeBytes * KEPT_FACTOR);
   const { signal, options, log } = run;
   const figuresOf = (title: string): Figures => ({ title, seconds: [], readBytes: sizeBytes, writtenBytes: 0 });
   const [ours, theirs] = [figuresOf('tidemark pull'), figuresOf('nbdcopy to a raw file')];
   await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
   for (let round = 0; round < rounds; round++) {
-    await touchMemory(folder, sizeBytes);
     const pulled = await pullWith(run, folder, image.exportName);
     ours.seconds.push(pulled.seconds);
     ours.writtenBytes = pulled.fileBytes;
     await rm(backupsIn(folder), { recursive: true });
 
-    await touchMemory(folder, sizeBytes);
     const raw = join(folder, 'copy.img');
     theirs.seconds.push(await timed(run, 'nbdcopy', server.uri(image), raw));
     theirs.writtenBytes = await allocatedBytes(raw);
