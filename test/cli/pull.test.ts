@@ -97,7 +97,7 @@ test('with --json each command prints one document', async () => {
   });
   const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
   const { export: _export, path: _path, ...image } = pulled.images[0];
-  expect(manifest).toEqual({ format: 1, export: 'vm1', images: [image] });
+  expect(manifest).toEqual({ format: 2, export: 'vm1', images: [image] });
 
   const second = await json('pull', ...pullArgs);
   expect(second.images[0]).toMatchObject({ mode: 'incremental', base: id, dirtyBytes: 0, readBytes: 0 });
