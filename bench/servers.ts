@@ -77,44 +77,53 @@ function run(commandLine: CommandLine, { pin, signal }: ServeOptions): Program {
 export interface RunningServer extends AsyncDisposable {
   readonly name: ServerName;
   uri(image: Image): string;
+  /** From its start until it greeted a client. */
+  readonly milliseconds: number;
   /** Undefined of a server that runs as a daemon. */
   readonly program: Program | undefined;
 }
 
 export async function startServer(name: ServerName, options: ServeOptions): Promise<RunningServer> {
   const socket = join(options.folder, 'nbd.sock');
+  const began = performance.now();
   const program = await starts[name](socket, options);
+  let milliseconds: number;
   const dispose = () => program[Symbol.asyncDispose]();
   try {
+    // In NBD the server speaks first.
+    await waitUntil(() => answers(socket, 'data'), name, program);
+    milliseconds = performance.now() - began;
     // Tidemark takes commands last.
-    await waitUntilItListens(name, program, name === 'tidemark' ? controlIn(options.folder) : socket);
+    if (name === 'tidemark') await waitUntil(() => answers(controlIn(options.folder), 'connect'), name, program);
   } catch (error) {
     await dispose();
     throw error;
   }
   return {
     name,
+    milliseconds,
     uri: ({ exportName }) => `nbd+unix:///${exportName}?socket=${socket}`,
     program: program instanceof Program ? program : undefined,
     [Symbol.asyncDispose]: dispose,
   };
 }
 
-async function waitUntilItListens(name: ServerName, program: AsyncDisposable, socket: string): Promise<void> {
+async function waitUntil(isReady: () => Promise<boolean>, name: ServerName, program: AsyncDisposable): Promise<void> {
   for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(20)) {
-    if (await accepts(socket)) return;
+    if (await isReady()) return;
     if (program instanceof Program && program.hasEnded) throw new Error(`${name} ended at once:\n${program.output}`);
   }
   throw new Error(`${name} does not listen after ${START_SECONDS} s`);
 }
 
-function accepts(path: string): Promise<boolean> {
+function answers(path: string, event: 'connect' | 'data'): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      socket.destroy();
+    socket.once('close', () => resolve(false));
+    socket.once(event, () => {
       resolve(true);
+      socket.destroy();
     });
   });
 }

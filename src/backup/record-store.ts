@@ -84,9 +84,9 @@ function refuse(cause: Error): never {
 export function readRecords(store: KeyValueStore): { records: BackupRecord[]; unreadable: string[] } {
   const records: BackupRecord[] = [];
   const unreadable: string[] = [];
-  for (const { key, value } of store.entries(everyBackup)) {
+  for (const key of store.keys(everyBackup)) {
     try {
-      records.push(JSON.parse(value.toString()) as BackupRecord);
+      records.push(JSON.parse(store.get(key)!.toString()) as BackupRecord);
     } catch {
       unreadable.push(String(key.at(-1)));
     }

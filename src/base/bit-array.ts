@@ -1,4 +1,5 @@
 import { assert } from './assert.js';
+import { countAllOnes, countOnes } from './count-ones.js';
 import { IndexSet, lowestBit } from './index-set.js';
 
 const WORD_BITS = 32;
@@ -110,15 +111,26 @@ export class BitArray {
     const loaded = this.words.subarray(first, first + Math.min(page.length, PAGE_BYTES) / WORD_BYTES);
     // All machines that Node runs on are little-endian, but for one that this does not.
     page.copy(new Uint8Array(loaded.buffer, loaded.byteOffset, loaded.byteLength));
-    let added = 0;
-    for (let i = 0; i < loaded.length; i++) {
-      const bits = loaded[i]! | 0;
-      if (bits === 0) continue;
-      added += countOnes(bits);
-      if (bits === -1) this.wordsWithClear.remove(first + i);
+    this.setBits += countAllOnes(loaded);
+    this.index(loaded, first);
+  }
+
+  /** Puts words that were clear, from number `first` on, into the index sets: as many at a time as these have in a word. */
+  private index(words: Uint32Array, first: number): void {
+    for (let i = 0; i < words.length; ) {
+      const group = (first + i) >>> 5;
+      let withSet = 0;
+      let withoutClear = 0;
+      do {
+        const bits = words[i]! | 0;
+        const bit = 1 << ((first + i) & 31);
+        if (bits !== 0) withSet |= bit;
+        if (bits === -1) withoutClear |= bit;
+        i++;
+      } while (i < words.length && (first + i) >>> 5 === group);
+      if (withSet !== 0) this.wordsWithSet.addGroup(group, withSet);
+      if (withoutClear !== 0) this.wordsWithClear.removeGroup(group, withoutClear);
     }
-    this.setBits += added;
-    this.wordsWithSet.addNonZero(loaded, first);
   }
 
   private setInWord(word: number, mask: number): boolean {
@@ -135,10 +147,4 @@ export class BitArray {
 
 function inside(bit: number, end: number): number {
   return bit < end ? bit : -1;
-}
-
-function countOnes(word: number): number {
-  let pairs = word - ((word >>> 1) & 0x55555555);
-  pairs = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
-  return Math.imul((pairs + (pairs >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

@@ -40,20 +40,19 @@ export class IndexSet {
     }
   }
 
-  /** Adds `first + i` for each `values[i]` that is not 0: many at a time. */
-  addNonZero(values: Uint32Array, first: number): void {
+  /** Adds the members that the bits of `mask`, which is not 0, stand for: the first is number 32 * `group`. */
+  addGroup(group: number, mask: number): void {
+    this.add(group * WORD_BITS + lowestBit(mask));
     const bottom = this.levels[0]!;
-    for (let i = 0; i < values.length; ) {
-      const word = (first + i) >>> 5;
-      let mask = 0;
-      do {
-        if (values[i] !== 0) mask |= 1 << ((first + i) & 31);
-        i++;
-      } while (i < values.length && ((first + i) & 31) !== 0);
-      if (mask === 0) continue;
-      this.add(word * WORD_BITS + lowestBit(mask));
-      bottom[word] = bottom[word]! | mask;
-    }
+    bottom[group] = bottom[group]! | mask;
+  }
+
+  /** Removes those. */
+  removeGroup(group: number, mask: number): void {
+    const bottom = this.levels[0]!;
+    const last = lowestBit(mask);
+    bottom[group] = bottom[group]! & ~(mask ^ (1 << last));
+    this.remove(group * WORD_BITS + last);
   }
 
   remove(index: number): void {

@@ -7,7 +7,6 @@ import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
-import { ControlServer } from '../control/control-server.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../storage/posix.js';
@@ -131,6 +130,8 @@ export class TidemarkServer {
       log: this.log,
       describeServer: () => this.facts(),
     };
+    // Loaded once disks are served, for to load it takes as long as all the rest.
+    const { ControlServer } = await import('../control/control-server.js');
     const control = new ControlServer(host);
     this.cleanup.defer(() => control.close());
     await clearSocketPath(controlPath);

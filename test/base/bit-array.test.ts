@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BitArray } from '../../src/base/bit-array.js';
+import { BitArray, PAGE_BITS } from '../../src/base/bit-array.js';
 import { propertyRuns } from '../support/property.js';
 
 /** Runs of a length with no regard for speed: what the array must agree with. */
@@ -83,4 +83,36 @@ test('bits above 2^31 are themselves', () => {
   expect(bits.nextSet(0, 2 ** 32)).toBe(high);
   expect(bits.nextClear(high, 2 ** 32)).toBe(2 ** 32 - 1);
   expect(bits.nextSet(0, high)).toBe(-1);
+});
+
+/** Lengths of runs that are set and clear in turn: long ones fill words, and groups of words. */
+const runs = fc.array(fc.oneof(fc.nat(100), fc.nat(50_000)), { minLength: 1, maxLength: 30 });
+
+test('an array that loads the pages of another is the same', () => {
+  fc.assert(
+    fc.property(runs, fc.integer({ min: 1, max: 3 * PAGE_BITS }), (lengths, length) => {
+      const bits = new BitArray(length);
+      let from = 0;
+      lengths.forEach((run, index) => {
+        const end = Math.min(from + run, length);
+        if (index % 2 === 0 && end > from) bits.setRange(from, end);
+        from = end;
+      });
+      const loaded = new BitArray(length);
+      for (let index = 0; index < bits.pageCount; index++) {
+        const page = bits.page(index);
+        if (page) loaded.loadPage(index, page);
+      }
+      expect(loaded.count).toBe(bits.count);
+      const runsOf = (array: BitArray) => {
+        const found: [number, number][] = [];
+        array.eachRun(0, length, (start, end) => found.push([start, end]));
+        return found;
+      };
+      expect(runsOf(loaded)).toEqual(runsOf(bits));
+      expect(loaded.setRange(0, length)).toBe(bits.count < length);
+      expect([loaded.count, loaded.nextClear(0, length)]).toEqual([length, -1]);
+    }),
+    propertyRuns(300),
+  );
 });

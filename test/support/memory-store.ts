@@ -21,10 +21,14 @@ export class MemoryStore implements KeyValueStore {
     return this.content.get(JSON.stringify(key));
   }
 
-  *entries(prefix: Key): Iterable<{ key: Key; value: Buffer }> {
-    for (const [text, value] of [...this.content]) {
+  peek(key: Key): Buffer | undefined {
+    return this.get(key);
+  }
+
+  *keys(prefix: Key): Iterable<Key> {
+    for (const text of [...this.content.keys()]) {
       const key = JSON.parse(text) as Key;
-      if (prefix.every((part, i) => key[i] === part)) yield { key, value };
+      if (prefix.every((part, i) => key[i] === part)) yield key;
     }
   }
 

@@ -34,9 +34,9 @@ interface StoredBitmapReport {
 /** Reads every entry of the store. */
 export function inspectStore(store: KeyValueStore): StoreReport {
   const problems: string[] = [];
-  const exports = [...store.entries(everyExport)].flatMap(({ key, value }) => {
+  const exports = [...store.keys(everyExport)].flatMap((key) => {
     const name = String(key.at(-1));
-    const stored = parse<StoredExport>(value, `export "${name}"`, problems);
+    const stored = parse<StoredExport>(store.get(key)!, `export "${name}"`, problems);
     return stored ? [new ExportInspection(store, name, stored, problems).report()] : [];
   });
   return { formatVersion: store.get(formatKey)?.[0] ?? 0, exports, problems };
@@ -54,9 +54,9 @@ class ExportInspection {
 
   report(): StoredExportReport {
     const { name, stored, store } = this;
-    const bitmaps = [...store.entries(allBitmaps(name))].flatMap(({ key, value }) => {
+    const bitmaps = [...store.keys(allBitmaps(name))].flatMap((key) => {
       const bitmap = String(key.at(-1));
-      const state = parse<StoredState>(value, `bitmap "${bitmap}" of "${name}"`, this.problems);
+      const state = parse<StoredState>(store.get(key)!, `bitmap "${bitmap}" of "${name}"`, this.problems);
       return state ? [this.bitmap(bitmap, state)] : [];
     });
     this.checkPages();
@@ -88,8 +88,9 @@ class ExportInspection {
   private load(bitmap: string, { granularityBytes }: StoredState, number: number): number {
     this.known.add(number);
     const array = new BitArray(Math.ceil(this.stored.identity.sizeBytes / granularityBytes));
-    for (const { key, value } of this.store.entries(allPages(this.name, number))) {
+    for (const key of this.store.keys(allPages(this.name, number))) {
       const page = Number(key.at(-1));
+      const value = this.store.peek(key)!;
       if (page >= array.pageCount || value.length > PAGE_BYTES) {
         this.complain(`bitmap "${bitmap}" has a page ${page} that does not belong to a disk of its size`);
       } else array.loadPage(page, value);
@@ -99,7 +100,7 @@ class ExportInspection {
 
   private checkPages(): void {
     const strays = new Set<number>();
-    for (const { key } of this.store.entries(allArrays(this.name))) {
+    for (const key of this.store.keys(allArrays(this.name))) {
       const number = Number(key.at(-2));
       if (!this.known.has(number)) strays.add(number);
     }
@@ -109,7 +110,7 @@ class ExportInspection {
   private countRegions(): number {
     const { identity, regionBytes } = this.stored;
     let count = 0;
-    for (const { key } of this.store.entries(allRegions(this.name))) {
+    for (const key of this.store.keys(allRegions(this.name))) {
       count++;
       const offset = Number(key.at(-1)) * regionBytes;
       if (offset >= identity.sizeBytes) this.complain(`a mark at ${formatSize(offset)}, behind the end of the disk`);

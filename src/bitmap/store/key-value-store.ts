@@ -16,7 +16,9 @@ export interface KeyValueStore {
   /** Rejects with the cause when the commit did not come about; the store is then as before. */
   commit(changes: readonly Change[]): Promise<void>;
   get(key: Key): Buffer | undefined;
-  /** Every entry whose key begins with `prefix`, in the order of the keys. The value is valid until the next turn. */
-  entries(prefix: Key): Iterable<{ readonly key: Key; readonly value: Buffer }>;
+  /** As `get`, without a copy: the value is valid until the next call. */
+  peek(key: Key): Buffer | undefined;
+  /** Every key that begins with `prefix`, in order. */
+  keys(prefix: Key): Iterable<Key>;
   close(): Promise<void>;
 }

@@ -67,9 +67,15 @@ export class LmdbStore implements KeyValueStore {
     return this.database.get([...key]);
   }
 
-  *entries(prefix: Key): Iterable<{ key: Key; value: Buffer }> {
+  peek(key: Key): Buffer | undefined {
+    // It lies in a larger buffer of the library's, which says with `length` how much of that it is.
+    const value = this.database.getBinaryFast([...key]);
+    return value?.subarray(0, value.length);
+  }
+
+  *keys(prefix: Key): Iterable<Key> {
     const range = { start: [...prefix], end: [...prefix, AFTER_ALL_PARTS] };
-    for (const { key, value } of this.database.getRange(range)) yield { key: key as Key, value };
+    for (const key of this.database.getKeys(range)) yield key as Key;
   }
 
   /**

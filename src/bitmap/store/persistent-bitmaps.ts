@@ -171,7 +171,7 @@ function recover(
   options: PersistenceOptions,
 ): Change[] {
   const { exportName, bitmaps, store, log } = options;
-  const marks = [...store.entries(allRegions(exportName))].map(({ key }) => key);
+  const marks = [...store.keys(allRegions(exportName))];
   // Its backup ended with the server that made it.
   for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
   const reason = before.clean ? changedSince(before.identity, identity) : otherDisk(before.identity, identity);

@@ -31,9 +31,9 @@ export class StoredBitmaps {
 
   /** Adds to the set every bitmap that the store has. */
   load(): void {
-    for (const { key, value } of this.store.entries(allBitmaps(this.exportName))) {
+    for (const key of this.store.keys(allBitmaps(this.exportName))) {
       const name = String(key.at(-1));
-      const state = value.toString();
+      const state = this.store.get(key)!.toString();
       this.bitmaps.restore(name, JSON.parse(state) as StoredState, (array, number) => {
         this.loadPages(array, number);
         this.stored.set(array, number);
@@ -158,12 +158,12 @@ export class StoredBitmaps {
   }
 
   private loadPages(array: BitArray, number: number): void {
-    for (const { key, value } of this.store.entries(allPages(this.exportName, number))) {
-      array.loadPage(Number(key.at(-1)), value);
+    for (const key of this.store.keys(allPages(this.exportName, number))) {
+      array.loadPage(Number(key.at(-1)), this.store.peek(key)!);
     }
   }
 
   private removals(prefix: Key): Change[] {
-    return [...this.store.entries(prefix)].map(({ key }) => ({ key, value: undefined }));
+    return [...this.store.keys(prefix)].map((key) => ({ key, value: undefined }));
   }
 }

@@ -299,7 +299,7 @@ export class WriteIntentLog implements ChangeRecorder {
 
   private everything(): Change[] {
     const { exportName, store, stored } = this.options;
-    const stale = [...store.entries(allRegions(exportName))].map(({ key }) => ({ key, value: undefined }));
+    const stale = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
     return [...stale, ...stored.everything(), ...[...this.active.keys()].map((region) => this.mark(region))];
   }
 
