@@ -1,10 +1,13 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GIB, KIB } from '../src/base/units.js';
 import { type FioJob, runFio } from './fio.js';
 import { makeImage } from './image.js';
 import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
+
+/** Sequential passes in each round. */
+export const SEQUENTIAL_RUNS = 4;
 
 /** What is done to a tidemark whose bitmaps are new, in this order. */
 const costSteps = [
@@ -49,6 +52,12 @@ export interface CostResult {
   readonly figures: ReadonlyMap<BitmapMode, number[]>;
 }
 
+/** Steps that follow one another on one server, and how often they are run in each round: what is soon over differs most. */
+const series = [
+  { steps: costSteps.slice(0, 3), runs: 1 },
+  { steps: costSteps.slice(3), runs: SEQUENTIAL_RUNS },
+];
+
 const SIZE_BYTES = 4 * GIB;
 
 /** Measures tidemark with bitmaps in the store, in memory and off, in turn, on one image in each of the places. */
@@ -58,17 +67,15 @@ export async function measureBitmapCost(
 ): Promise<CostResult[]> {
   const results: CostResult[] = [];
   for (const [place, folder] of Object.entries(places)) {
-    const ofPlace = costSteps.map((step) => ({
-      place,
-      step,
-      figures: new Map(bitmapModes.map((mode): [BitmapMode, number[]] => [mode, []])),
-    }));
-    results.push(...ofPlace);
     const image = join(folder, 'cost.img');
     await makeImage(image, SIZE_BYTES);
-    for (let round = 0; round < run.options.rounds; round++) {
-      for (let turn = 0; turn < bitmapModes.length; turn++) {
-        await measureMode(run, bitmapModes[(turn + round) % bitmapModes.length]!, folder, image, ofPlace);
+    for (const { steps, runs } of series) {
+      const ofSeries = steps.map((step) => ({ place, step, figures: noFigures() }));
+      results.push(...ofSeries);
+      for (let round = 0; round < run.options.rounds * runs; round++) {
+        for (let turn = 0; turn < bitmapModes.length; turn++) {
+          await measureMode(run, bitmapModes[(turn + round) % bitmapModes.length]!, folder, image, ofSeries);
+        }
       }
     }
     await rm(image);
@@ -76,6 +83,11 @@ export async function measureBitmapCost(
   return results;
 }
 
+function noFigures(): Map<BitmapMode, number[]> {
+  return new Map(bitmapModes.map((mode) => [mode, []]));
+}
+
+/** Runs the steps of a series on a server that starts anew. */
 async function measureMode(
   run: BenchRun,
   mode: BitmapMode,
@@ -84,28 +96,25 @@ async function measureMode(
   results: readonly CostResult[],
 ): Promise<void> {
   const { options, signal, log } = run;
-  for (const fresh of [results.slice(0, 3), results.slice(3)]) {
-    const folder = await mkdtemp(join(parent, 'cost-'));
-    await mkdir(folder, { recursive: true });
-    const image = { path, exportName: 'disk' };
-    {
-      await using server = await startServer('tidemark', {
-        images: [image],
-        folder,
-        signal,
-        pin: options.pin,
-        bitmaps: mode,
-      });
-      for (const { place, step, figures } of fresh) {
-        const isPass = 'alignBytes' in step.job || step.job.operation === 'write';
-        const length = isPass ? {} : { seconds: options.seconds, warmUpSeconds: 1 };
-        const job = { ...step.job, ...length, uri: server.uri(image), sizeBytes: SIZE_BYTES, latency: false };
-        const { iops, bytesPerSecond } = await runFio(job, { folder, signal, pin: options.pin });
-        const figure = step.unit === 'kIOPS' ? iops / 1000 : bytesPerSecond / 1e6;
-        figures.get(mode)!.push(figure);
-        log(`${place}  bitmaps ${mode}  ${step.title}  ${figure.toFixed(1)} ${step.unit}`);
-      }
+  const folder = await mkdtemp(join(parent, 'cost-'));
+  const image = { path, exportName: 'disk' };
+  {
+    await using server = await startServer('tidemark', {
+      images: [image],
+      folder,
+      signal,
+      pin: options.pin,
+      bitmaps: mode,
+    });
+    for (const { place, step, figures } of results) {
+      const isPass = 'alignBytes' in step.job || step.job.operation === 'write';
+      const length = isPass ? {} : { seconds: options.seconds, warmUpSeconds: 1 };
+      const job = { ...step.job, ...length, uri: server.uri(image), sizeBytes: SIZE_BYTES, latency: false };
+      const { iops, bytesPerSecond } = await runFio(job, { folder, signal, pin: options.pin });
+      const figure = step.unit === 'kIOPS' ? iops / 1000 : bytesPerSecond / 1e6;
+      figures.get(mode)!.push(figure);
+      log(`${place}  bitmaps ${mode}  ${step.title}  ${figure.toFixed(1)} ${step.unit}`);
     }
-    await rm(folder, { recursive: true });
   }
+  await rm(folder, { recursive: true });
 }

@@ -1,5 +1,5 @@
 import { formatSize, KIB, MIB } from '../src/base/units.js';
-import type { CostResult } from './bitmap-cost.js';
+import { type CostResult, SEQUENTIAL_RUNS } from './bitmap-cost.js';
 import type { ColdReadResult } from './cold-reads.js';
 import type { CrashResult } from './crash.js';
 import { BITMAPS, DISK_BYTES, type StartResult } from './large-start.js';
@@ -7,7 +7,7 @@ import { describeMachine } from './machine.js';
 import type { BenchOptions } from './options.js';
 import type { PullResults } from './pull.js';
 import type { PullFigures } from './pull-tools.js';
-import { type BitmapMode, bitmapModes, type ServerName } from './servers.js';
+import { bitmapModes, type ServerName } from './servers.js';
 import { type Summary, summarize } from './statistics.js';
 import type { CaseResult } from './throughput.js';
 import type { ViewResult } from './view-cost.js';
@@ -94,12 +94,13 @@ cached or cold; a server that waited for the disk would show the disk's latency 
 
 function costSection(results: readonly CostResult[], { rounds, seconds }: BenchOptions): string {
   const rows = results.map(({ place, step, figures }) => {
-    const medianOf = (mode: BitmapMode) => summarize(figures.get(mode)!).median;
+    const off = figures.get('off')!;
+    const ratios = figures.get('persistent')!.map((figure, turn) => figure / off[turn]!);
     return [
       place,
       `${step.title} (${step.unit})`,
       ...bitmapModes.map((mode) => spread(summarize(figures.get(mode)!))),
-      `**${(medianOf('persistent') / medianOf('off')).toFixed(2)}**`,
+      `**${summarize(ratios).median.toFixed(2)}**`,
       String(step.goal),
     ];
   });
@@ -107,7 +108,8 @@ function costSection(results: readonly CostResult[], { rounds, seconds }: BenchO
     '## What bitmaps cost',
     `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${rounds} rounds; in each, the steps run with two
 bitmaps in the store, two in memory alone, and none, on a server that starts anew. A first pass begins with clean bitmaps; what
-is no pass runs for ${seconds} s. The ratio is that of the medians, bitmaps in the store to none.`,
+is no pass runs for ${seconds} s. The sequential pass is run ${SEQUENTIAL_RUNS} times in a round. The ratio, bitmaps in the store to none, is the median of those of
+runs that follow one another, for the machine is not as fast at one time as at another.`,
     table(['', '', ...bitmapModes, 'ratio', 'goal'], rows),
   ].join('\n\n');
 }
