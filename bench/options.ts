@@ -11,6 +11,8 @@ export interface BenchOptions {
   readonly sizeBytes: number;
   /** Servers on the first core, fio on the second. */
   readonly pin: boolean;
+  /** As it was given; empty for everything. */
+  readonly only: readonly string[];
   readonly servers: readonly ServerName[];
   readonly cases: readonly Case[];
   readonly parts: ReadonlySet<Part>;
@@ -57,6 +59,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     seconds: given.seconds ?? defaults.seconds,
     sizeBytes: given.size ?? defaults.sizeBytes,
     pin: given.pin,
+    only: given.only,
     ...selection(given.only),
     output: given.output ?? (complete ? report : undefined),
   };

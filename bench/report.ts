@@ -39,8 +39,12 @@ export function formatReport(results: BenchResults, options: BenchOptions): stri
   return `${sections.join('\n\n')}\n`;
 }
 
-function introduction({ startedAt, minutes }: BenchResults, { rounds, seconds, sizeBytes, pin }: BenchOptions): string {
-  const given = `--rounds ${rounds} --seconds ${seconds} --size ${sizeBytes}${pin ? ' --pin' : ''}`;
+function introduction(
+  { startedAt, minutes }: BenchResults,
+  { rounds, seconds, sizeBytes, pin, only }: BenchOptions,
+): string {
+  const measured = only.length > 0 ? `--only ${only.join(' ')} ` : '';
+  const given = `${measured}--rounds ${rounds} --seconds ${seconds} --size ${sizeBytes}${pin ? ' --pin' : ''}`;
   return [
     '# Benchmarks',
     `Written by \`npm run bench -- ${given}\` on ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC, in ${minutes.toFixed(0)} minutes.`,
