@@ -6,36 +6,51 @@ import { makeImage } from './image.js';
 import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
-/** Sequential passes in each round. */
+/** Sequential passes in each round: what is soon over differs most. */
 export const SEQUENTIAL_RUNS = 4;
 
-/** What is done to a tidemark whose bitmaps are new, in this order. */
-const costSteps = [
+/** What is done to a tidemark whose bitmaps are new, one step after the other, and how often in each round. */
+const series: readonly Series[] = [
   {
-    title: 'random write 4 KiB, depth 32, first pass: a new granule each time',
-    unit: 'kIOPS',
-    goal: 0.7,
-    job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32, alignBytes: 64 * KIB },
+    runs: 1,
+    steps: [
+      {
+        title: 'random write 4 KiB, depth 32, first pass: a new granule each time',
+        unit: 'kIOPS',
+        goal: 0.7,
+        job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32, alignBytes: 64 * KIB },
+      },
+      {
+        title: 'random write 4 KiB, depth 32, afterwards',
+        unit: 'kIOPS',
+        goal: 0.95,
+        job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 },
+      },
+      {
+        title: 'random read 4 KiB, depth 32',
+        unit: 'kIOPS',
+        goal: 1,
+        job: { operation: 'randread', blockBytes: 4 * KIB, depth: 32 },
+      },
+    ],
   },
   {
-    title: 'random write 4 KiB, depth 32, afterwards',
-    unit: 'kIOPS',
-    goal: 0.95,
-    job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 },
+    runs: SEQUENTIAL_RUNS,
+    steps: [
+      {
+        title: 'sequential write 256 KiB, depth 8, first pass',
+        unit: 'MB/s',
+        goal: 0.97,
+        job: { operation: 'write', blockBytes: 256 * KIB, depth: 8 },
+      },
+    ],
   },
-  {
-    title: 'random read 4 KiB, depth 32',
-    unit: 'kIOPS',
-    goal: 1,
-    job: { operation: 'randread', blockBytes: 4 * KIB, depth: 32 },
-  },
-  {
-    title: 'sequential write 256 KiB, depth 8, first pass',
-    unit: 'MB/s',
-    goal: 0.97,
-    job: { operation: 'write', blockBytes: 256 * KIB, depth: 8 },
-  },
-] as const satisfies readonly CostStep[];
+];
+
+interface Series {
+  readonly runs: number;
+  readonly steps: readonly CostStep[];
+}
 
 interface CostStep {
   readonly title: string;
@@ -51,12 +66,6 @@ export interface CostResult {
   readonly step: CostStep;
   readonly figures: ReadonlyMap<BitmapMode, number[]>;
 }
-
-/** Steps that follow one another on one server, and how often they are run in each round: what is soon over differs most. */
-const series = [
-  { steps: costSteps.slice(0, 3), runs: 1 },
-  { steps: costSteps.slice(3), runs: SEQUENTIAL_RUNS },
-];
 
 const SIZE_BYTES = 4 * GIB;
 

@@ -135,9 +135,9 @@ how much more depends on how many regions of 16 MiB were written in the last sec
 
 function startSection(results: readonly StartResult[]): string {
   const mebibytes = (values: readonly number[]) => spread(summarize(values.map((bytes) => bytes / MIB)));
-  const rows = results.map(({ cached, milliseconds, commandMilliseconds, ownBytes, residentBytes }) => [
+  const rows = results.map(({ cached, greetingMilliseconds, commandMilliseconds, ownBytes, residentBytes }) => [
     cached ? 'in the page cache' : 'on the disk',
-    spread(summarize(milliseconds)),
+    spread(summarize(greetingMilliseconds)),
     spread(summarize(commandMilliseconds)),
     mebibytes(ownBytes),
     mebibytes(residentBytes),

@@ -78,7 +78,7 @@ export interface RunningServer extends AsyncDisposable {
   readonly name: ServerName;
   uri(image: Image): string;
   /** From its start until it greeted a client. */
-  readonly milliseconds: number;
+  readonly greetingMilliseconds: number;
   /** Undefined of a server that runs as a daemon. */
   readonly program: Program | undefined;
 }
@@ -87,12 +87,12 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
   const socket = join(options.folder, 'nbd.sock');
   const began = performance.now();
   const program = await starts[name](socket, options);
-  let milliseconds: number;
+  let greetingMilliseconds: number;
   const dispose = () => program[Symbol.asyncDispose]();
   try {
     // In NBD the server speaks first.
     await waitUntil(() => answers(socket, 'data'), name, program);
-    milliseconds = performance.now() - began;
+    greetingMilliseconds = performance.now() - began;
     // Tidemark takes commands last.
     if (name === 'tidemark') await waitUntil(() => answers(controlIn(options.folder), 'connect'), name, program);
   } catch (error) {
@@ -101,7 +101,7 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
   }
   return {
     name,
-    milliseconds,
+    greetingMilliseconds,
     uri: ({ exportName }) => `nbd+unix:///${exportName}?socket=${socket}`,
     program: program instanceof Program ? program : undefined,
     [Symbol.asyncDispose]: dispose,

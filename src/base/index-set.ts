@@ -47,12 +47,12 @@ export class IndexSet {
     bottom[group] = bottom[group]! | mask;
   }
 
-  /** Removes those. */
+  /** Removes those: the lowest last, for when no other is left the levels above have to know. */
   removeGroup(group: number, mask: number): void {
     const bottom = this.levels[0]!;
-    const last = lowestBit(mask);
-    bottom[group] = bottom[group]! & ~(mask ^ (1 << last));
-    this.remove(group * WORD_BITS + last);
+    const lowest = lowestBit(mask);
+    bottom[group] = bottom[group]! & ~(mask ^ (1 << lowest));
+    this.remove(group * WORD_BITS + lowest);
   }
 
   remove(index: number): void {

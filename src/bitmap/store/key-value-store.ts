@@ -16,7 +16,7 @@ export interface KeyValueStore {
   /** Rejects with the cause when the commit did not come about; the store is then as before. */
   commit(changes: readonly Change[]): Promise<void>;
   get(key: Key): Buffer | undefined;
-  /** As `get`, without a copy: the value is valid until the next call. */
+  /** As `get`, without a buffer of its own: the value is valid until the next call. */
   peek(key: Key): Buffer | undefined;
   /** Every key that begins with `prefix`, in order. */
   keys(prefix: Key): Iterable<Key>;
