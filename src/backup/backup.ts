@@ -1,4 +1,5 @@
 import { CodedError } from '../base/coded-error.js';
+import type { DiskLocation } from '../base/disk-location.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
@@ -15,7 +16,9 @@ export interface BackupPart {
   readonly snapshot: Snapshot;
   readonly view: View;
   readonly record: PartRecord;
-  /** Takes the snapshot from the path of writes. */
+  /** The live disk, which has the data of the view where it is not overwritten; undefined when others cannot read it. */
+  readonly location: DiskLocation | undefined;
+  /** Takes the snapshot from the path of writes, which ends it. */
   readonly detach: () => void;
 }
 
@@ -120,7 +123,6 @@ export class Backup {
   async release(removeView: (view: View) => Promise<void>): Promise<void> {
     const closed = this.parts.map(({ detach, snapshot }) => {
       detach();
-      // In the same breath, for what the view would show now is not the past any more.
       return snapshot.close();
     });
     await Promise.all([...closed, ...this.parts.map(({ view }) => removeView(view))]);

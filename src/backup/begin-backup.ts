@@ -47,7 +47,9 @@ async function prepare(exports: readonly Export[], host: BeginHost): Promise<Pre
   try {
     for (const served of exports) {
       const allocatedBytes = await served.allocatedBytes();
-      prepared.push({ served, allocatedBytes, scratch: await host.openScratch(served.sizeBytes), clone: undefined });
+      const location = await served.locate();
+      const scratch = await host.openScratch(served.sizeBytes);
+      prepared.push({ served, allocatedBytes, location, scratch, clone: undefined });
     }
     return prepared;
   } catch (error) {

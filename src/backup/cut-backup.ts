@@ -1,10 +1,16 @@
 import { CodedError } from '../base/coded-error.js';
+import type { DiskLocation } from '../base/disk-location.js';
 import type { Errno } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import { type Undo, undoable } from '../bitmap/undo.js';
 import type { Export } from '../export/export.js';
-import { FrozenBitmapContext, FullContext } from '../export/metadata-context.js';
+import {
+  FrozenBitmapContext,
+  FullContext,
+  type MetadataContext,
+  OverwrittenContext,
+} from '../export/metadata-context.js';
 import { View } from '../export/view.js';
 import { ScratchBudget } from '../snapshot/scratch-budget.js';
 import { type OnScratchFull, Snapshot } from '../snapshot/snapshot.js';
@@ -44,6 +50,7 @@ export interface Preparation {
   readonly served: Export;
   readonly scratch: BlockDevice;
   readonly allocatedBytes: number;
+  readonly location: DiskLocation | undefined;
   /** Made in the cut. */
   clone: BlockDevice | undefined;
 }
@@ -92,7 +99,10 @@ class Cutter {
     const detach = clone ? () => {} : copyBeforeWrite.attach(snapshot);
     this.undos.push(detach);
     const record = describe(prepared, bitmap, link);
-    return { served, bitmap, snapshot, view: this.viewOf(record, snapshot, bitmap), record, detach };
+    // Nobody keeps account of what is overwritten when the view is a clone.
+    const [location, live] = clone ? [undefined, []] : [prepared.location, [new OverwrittenContext(snapshot)]];
+    const view = this.viewOf(record, snapshot.device, [changesOf(record, bitmap), ...live]);
+    return { served, bitmap, snapshot, view, record, location, detach };
   }
 
   private snapshotOf({ served, scratch, clone }: Preparation, { granularityBytes }: DirtyBitmap): Snapshot {
@@ -109,14 +119,18 @@ class Cutter {
     });
   }
 
-  private viewOf(record: PartRecord, { device }: Snapshot, bitmap: DirtyBitmap): View {
+  private viewOf(record: PartRecord, device: BlockDevice, contexts: readonly MetadataContext[]): View {
     return new View({
       name: `${record.export}@${this.id}`,
       description: `"${record.export}" as it was when backup ${this.id} began`,
       device,
-      changes: record.mode === 'full' ? new FullContext(bitmap.name) : new FrozenBitmapContext(bitmap),
+      contexts,
     });
   }
+}
+
+function changesOf({ mode }: PartRecord, bitmap: DirtyBitmap): MetadataContext {
+  return mode === 'full' ? new FullContext(bitmap.name) : new FrozenBitmapContext(bitmap);
 }
 
 function describe(

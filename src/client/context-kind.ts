@@ -2,6 +2,7 @@ import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
 
 export const BASE_ALLOCATION = 'base:allocation';
 export const DIRTY_BITMAP_PREFIX = 'qemu:dirty-bitmap:';
+export const OVERWRITTEN_CONTEXT = 'tidemark:overwritten';
 
 /** What the statuses of a metadata context mean. */
 export interface ContextKind {
@@ -24,6 +25,12 @@ const dirtyBitmap: ContextKind = {
   describe: (status) => ['clean', 'dirty'][status] ?? String(status),
 };
 
+const overwritten: ContextKind = {
+  mark: 'overwritten',
+  isMarked: (status) => status !== 0,
+  describe: (status) => ['unchanged', 'overwritten'][status] ?? String(status),
+};
+
 /** A context that nothing is known of: bytes with any status bit are set. */
 const unknown: ContextKind = {
   mark: 'set',
@@ -33,5 +40,6 @@ const unknown: ContextKind = {
 
 export function contextKind(contextName: string): ContextKind {
   if (contextName === BASE_ALLOCATION) return allocation;
+  if (contextName === OVERWRITTEN_CONTEXT) return overwritten;
   return contextName.startsWith(DIRTY_BITMAP_PREFIX) ? dirtyBitmap : unknown;
 }

@@ -184,6 +184,20 @@ const BackupPart = Type.Object({
   view: Type.String({ description: 'The name of the view, as an NBD export' }),
   uri: Type.String({ description: 'The NBD URI of the view' }),
   context: Type.String({ description: 'The metadata context of the view that says what is dirty' }),
+  disk: Type.Optional(
+    Type.Object(
+      {
+        path: Type.String({ description: 'Of a file or a block device' }),
+        id: Type.String({ description: 'By stat(2): st_dev:st_ino of a file, st_rdev of a block device, in decimals' }),
+        bootId: Type.String({ description: '/proc/sys/kernel/random/boot_id of the machine that has it' }),
+      },
+      {
+        description:
+          'The live disk, for agents on the same machine while the backup is active: what they read there is the data of ' +
+          'the view where tidemark:overwritten, a context of the view, does not call it overwritten afterwards',
+      },
+    ),
+  ),
   mode: Type.Union([Type.Literal('full'), Type.Literal('incremental')]),
   fullReason: Type.Optional(
     Type.Object(

@@ -1,4 +1,5 @@
 import { CodedError } from '../base/coded-error.js';
+import { type DiskLocation, readBootId } from '../base/disk-location.js';
 import { errnoName, OK } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
 import { formatCount } from '../base/units.js';
@@ -7,6 +8,7 @@ import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { TrackingDevice } from '../bitmap/tracking-device.js';
 import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/block-device.js';
+import type { DiskIdentity } from '../storage/disk-identity.js';
 import { WriteGate } from '../storage/write-gate.js';
 import {
   AllocationContext,
@@ -23,12 +25,14 @@ export interface Disk extends BlockDevice {
   resize?(sizeBytes: number): Promise<void>;
   /** Bytes that hold data, or may; undefined when it is not known. */
   allocatedBytes?(): Promise<number | undefined>;
+  /** By what others know it who open it as well; undefined where nobody else can. */
+  identify?(): Promise<DiskIdentity>;
 }
 
 export interface ExportParts {
   readonly name: string;
   readonly description: string;
-  /** Where the data is, for people. */
+  /** Where the data is. */
   readonly path: string;
   readonly readOnly: boolean;
   /** The bottom of the device stack, which the export closes. */
@@ -88,6 +92,14 @@ export class Export extends ServedDisk {
   /** Bytes that hold data, or may. */
   async allocatedBytes(): Promise<number> {
     return Math.min((await this.disk.allocatedBytes?.()) ?? this.sizeBytes, this.sizeBytes);
+  }
+
+  /** Where others on this machine find the disk; undefined when they cannot. */
+  async locate(): Promise<DiskLocation | undefined> {
+    const identity = await this.disk.identify?.();
+    if (!identity) return undefined;
+    const bootId = await readBootId();
+    return bootId === undefined ? undefined : { path: this.path, id: identity.id, bootId };
   }
 
   /** @throws CodedError EXPORT_NOT_FOUND once the export is being closed */

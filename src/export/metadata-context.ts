@@ -1,11 +1,12 @@
 import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import { DIRTY, type DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/block-device.js';
 
 /** What a block-status request reports on, by its name on the wire. */
 export interface MetadataContext {
-  /** `base:allocation`, `qemu:dirty-bitmap:NAME`. */
+  /** `base:allocation`, `qemu:dirty-bitmap:NAME`, `tidemark:overwritten`. */
   readonly name: string;
 
   /**
@@ -17,6 +18,7 @@ export interface MetadataContext {
 
 export const BASE_ALLOCATION = 'base:allocation';
 export const DIRTY_BITMAP_PREFIX = 'qemu:dirty-bitmap:';
+export const OVERWRITTEN_CONTEXT = 'tidemark:overwritten';
 
 /** `base:allocation`: holes and zeroes as the device knows them. */
 export class AllocationContext implements MetadataContext {
@@ -77,5 +79,19 @@ export class FullContext implements MetadataContext {
   async status(_offset: number, length: number, list: ExtentList): Promise<Errno> {
     list.add(length, DIRTY);
     return OK;
+  }
+}
+
+/**
+ * `tidemark:overwritten`: where the live disk may have other data than the view by now. Whoever can read the disk itself
+ * reads there first and asks then: what is not overwritten was the data of the view when it was read.
+ */
+export class OverwrittenContext implements MetadataContext {
+  readonly name = OVERWRITTEN_CONTEXT;
+
+  constructor(private readonly snapshot: Snapshot) {}
+
+  async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    return this.snapshot.overwritten(offset, length, list);
   }
 }

@@ -8,8 +8,8 @@ export interface ViewParts {
   readonly description: string;
   /** Read-only; whoever made it closes it once the view is closed. */
   readonly device: BlockDevice;
-  /** What has changed since the base of the backup. */
-  readonly changes: MetadataContext;
+  /** Beside `base:allocation`. */
+  readonly contexts: readonly MetadataContext[];
 }
 
 /** An export as it was at the instant at which a backup began, read-only. */
@@ -20,12 +20,12 @@ export class View extends ServedDisk {
   readonly device: BlockDevice;
   private readonly all: readonly MetadataContext[];
 
-  constructor({ name, description, device, changes }: ViewParts) {
+  constructor({ name, description, device, contexts }: ViewParts) {
     super();
     this.name = name;
     this.description = description;
     this.device = device;
-    this.all = [new AllocationContext(device), changes];
+    this.all = [new AllocationContext(device), ...contexts];
   }
 
   override contexts(): MetadataContext[] {

@@ -14,13 +14,14 @@ export class CopyBeforeWrite extends FilterDevice {
   }
 
   /**
-   * To be called while no change is in flight below. Returns what detaches it, to be called at any time; the snapshot
-   * should be closed then, for its view is no longer true.
+   * To be called while no change is in flight below. Returns what detaches it, to be called at any time. That ends the
+   * snapshot: what is written from then on would show in its view.
    */
   attach(snapshot: Snapshot): () => void {
     this.snapshots = [...this.snapshots, snapshot];
     return () => {
       this.snapshots = this.snapshots.filter((other) => other !== snapshot);
+      snapshot.end();
     };
   }
 

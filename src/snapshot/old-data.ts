@@ -1,10 +1,14 @@
-import { ENOSPC, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
+import { EIO, ENOSPC, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
+import type { ExtentList } from '../base/extents.js';
 import { Turnstile } from '../base/turnstile.js';
 import { MIB } from '../base/units.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import { Copies } from './copies.js';
 import { GranuleMap } from './granule-map.js';
 import type { SnapshotOptions } from './snapshot.js';
+
+/** Status of an extent of which the live disk may have new data. */
+export const OVERWRITTEN = 1;
 
 const MAX_PIECE_BYTES = MIB;
 /** Copies of a snapshot that hold a buffer at a time. */
@@ -44,9 +48,13 @@ export class OldData {
     return this.#usedBytes;
   }
 
-  /** The view broke or was closed: nothing is kept any more, and what there is does not count. */
+  /** The view broke or has ended: nothing is kept any more, and what there is does not count. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  end(): void {
+    this.#ended = true;
   }
 
   /** Saves what a change of the range would destroy; an errno is one for the writer. */
@@ -82,6 +90,22 @@ export class OldData {
     return OK;
   }
 
+  /**
+   * Appends OVERWRITTEN, or 0 where the live disk was not changed up to now: then what was read there before the call is
+   * the old data.
+   */
+  overwritten(offset: number, length: number, list: ExtentList): Errno {
+    if (this.#ended) return EIO;
+    const end = offset + length;
+    for (let position = offset; position < end; ) {
+      const place = this.granules.placeAt(position);
+      const stop = this.granules.endOfPlace(place, position, end);
+      if (!list.add(stop - position, place === 'source' ? 0 : OVERWRITTEN)) break;
+      position = stop;
+    }
+    return OK;
+  }
+
   /** Gives up granules: they need no copy, and their place in scratch is freed. */
   async release(from: number, end: number): Promise<Errno> {
     for (let start = this.granules.nextUnreleased(from, end); start >= 0; ) {
@@ -97,7 +121,7 @@ export class OldData {
 
   /** Saves no more, and closes scratch once nothing is on the way to it. */
   async close(): Promise<void> {
-    this.#ended = true;
+    this.end();
     await this.#copies.settled(0, this.granules.count);
     await this.scratch.close();
   }

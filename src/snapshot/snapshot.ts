@@ -1,4 +1,5 @@
 import { EIO, type Errno, type WOULD_BLOCK } from '../base/errno.js';
+import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import { OldData } from './old-data.js';
 import type { ScratchBudget } from './scratch-budget.js';
@@ -24,10 +25,11 @@ export interface SnapshotOptions {
 
 /** A disk as it was when this was attached to its `CopyBeforeWrite`. */
 export class Snapshot {
-  /** The view: read-only. EIO from the time on that it is broken or closed. */
+  /** The view: read-only. EIO from the time on that it is broken or has ended. */
   readonly device: BlockDevice;
   readonly #old: OldData;
   readonly #view: ViewDevice;
+  #liveReads = 0;
   #closed: Promise<void> | undefined;
 
   constructor(options: SnapshotOptions) {
@@ -41,9 +43,9 @@ export class Snapshot {
     return this.#old.usedBytes;
   }
 
-  /** How many reads of the view there were. */
+  /** How many reads of the view there were, those of the live disk in its place among them. */
   get reads(): number {
-    return this.#view.reads;
+    return this.#view.reads + this.#liveReads;
   }
 
   /**
@@ -60,6 +62,15 @@ export class Snapshot {
   }
 
   /**
+   * For whoever has read the range on the live disk: appends OVERWRITTEN where that may have been new data, and 0 where
+   * it was that of the view. EIO as `device`.
+   */
+  overwritten(offset: number, length: number, list: ExtentList): Errno {
+    this.#liveReads++;
+    return this.#old.overwritten(offset, length, list);
+  }
+
+  /**
    * The whole granules inside the range are needed no more: their scratch is freed, writers need not care for them, and
    * reading any byte of them is EIO.
    */
@@ -71,7 +82,12 @@ export class Snapshot {
     return this.#old.release(from, toEnd ? granules.count : granules.indexAt(offset + length));
   }
 
-  /** Closes scratch, which gives its space back. */
+  /** The view is EIO from now on, and writers need not care for it. */
+  end(): void {
+    this.#old.end();
+  }
+
+  /** Ends it, and closes scratch, which gives its space back. */
   close(): Promise<void> {
     this.#closed ??= this.#old.close();
     return this.#closed;

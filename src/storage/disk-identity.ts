@@ -1,14 +1,14 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import { diskId } from '../base/disk-location.js';
 
 /**
  * By what a disk is known again after it was out of sight. For a file that is its inode and the times of its last
- * changes; a block device has no such times, so a change behind our back cannot be seen there. Numbers are text, for
- * they may exceed 2^53.
+ * changes; a block device has no such times, so a change behind our back cannot be seen there.
  */
 export interface DiskIdentity {
   readonly kind: 'file' | 'block device';
-  /** Device and inode of a file; the number of a block device. */
+  /** As `diskId` tells. */
   readonly id: string;
   readonly sizeBytes: number;
   /** Nanoseconds since 1970. */
@@ -22,8 +22,9 @@ export interface DiskIdentity {
  */
 export async function identifyDisk(handle: FileHandle, sizeBytes: number): Promise<DiskIdentity> {
   const stats = await handle.stat({ bigint: true });
-  if (stats.isBlockDevice()) return { kind: 'block device', id: `${stats.rdev}`, sizeBytes };
-  return { kind: 'file', id: `${stats.dev}:${stats.ino}`, sizeBytes, ...timesOf(stats) };
+  const id = diskId(stats);
+  if (stats.isBlockDevice()) return { kind: 'block device', id, sizeBytes };
+  return { kind: 'file', id, sizeBytes, ...timesOf(stats) };
 }
 
 function timesOf({ mtimeNs, ctimeNs }: BigIntStats): { modifiedAt: string; changedAt: string } {

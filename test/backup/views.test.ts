@@ -1,32 +1,14 @@
-import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { EPERM, OK } from '../../src/base/errno.js';
-import { silentLog } from '../../src/base/log.js';
 import { KIB } from '../../src/base/units.js';
-import { NbdListener } from '../../src/server/nbd-listener.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { allGranules, BackupServer, GRANULE, GRANULES } from '../support/backup-server.js';
 import { allocationOf, contentOf, expectSame } from '../support/device-content.js';
 import { expectProblem } from '../support/problem.js';
-import { encodeOption, infoData, RawClient } from '../support/raw-client.js';
-import { scratchFolder } from '../support/scratch-folder.js';
+import { encodeOption, infoData, type RawClient } from '../support/raw-client.js';
 
 const DISK_BYTES = GRANULES * GRANULE;
 const HOLE = 3;
-
-/** Serves what `server` has over NBD. Gives what connects to it. */
-async function listen(server: BackupServer): Promise<() => Promise<RawClient>> {
-  const path = join(scratchFolder(), 'nbd.sock');
-  const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0 };
-  const listener = new NbdListener({ exports: server.exports, log: silentLog, limits });
-  await listener.listenUnix(path);
-  onTestFinished(() => listener.drain());
-  return async () => {
-    const client = await RawClient.connect(path);
-    onTestFinished(() => client.close());
-    return client;
-  };
-}
 
 describe('over NBD, a view', () => {
   const [LIST, INFO, GO] = [3, 6, 7];
@@ -41,7 +23,7 @@ describe('over NBD, a view', () => {
 
   test('is listed while its backup is active, and can be connected to', async () => {
     const server = await BackupServer.start();
-    const connect = await listen(server);
+    const connect = await server.listen();
     const listed = async () => {
       const client = await connect();
       await client.greet();
@@ -61,7 +43,7 @@ describe('over NBD, a view', () => {
 
   test('does not stand in the way of the default export', async () => {
     const server = await BackupServer.start();
-    const connect = await listen(server);
+    const connect = await server.listen();
     await server.begin();
     const client = await connect();
     await client.greet();
@@ -73,7 +55,7 @@ describe('over NBD, a view', () => {
   test('is read-only, says that it serves several connections, and closes them when its backup ends', async () => {
     const server = await BackupServer.start();
     await server.write([0], 'a');
-    const connect = await listen(server);
+    const connect = await server.listen();
     const backup = await server.begin();
     const client = await connect();
     const flags = await client.go(`disk@${backup.id}`);
@@ -93,7 +75,7 @@ describe('over NBD, a view', () => {
 
   test('whose export has a name with an @ is found', async () => {
     const server = await BackupServer.start({ disks: { 'a@b': {} } });
-    const connect = await listen(server);
+    const connect = await server.listen();
     const { id, exports } = await server.begin({ exports: ['a@b'] });
     expect(exports).toMatchObject([{ view: `a@b@${id}`, uri: `nbd://127.0.0.1:10809/a@b@${id}` }]);
     await (await connect()).go(`a@b@${id}`);

@@ -53,6 +53,8 @@ test.each([
   ['qemu:dirty-bitmap:nightly', ['qemu:dirty-bitmap:nightly']],
   ['qemu:dirty-bitmap:night', []],
   ['qemu:allocation-depth', []],
+  ['tidemark:', []],
+  ['tidemark:overwritten', []],
   ['unknown:', []],
   ['', []],
 ])('1.2 LIST_META_CONTEXT of "%s" lists %j', async (query, names) => {

@@ -3,6 +3,7 @@ import { EIO, ENOSPC, type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.j
 import { ExtentList } from '../../src/base/extents.js';
 import { KIB } from '../../src/base/units.js';
 import type { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
+import { OVERWRITTEN } from '../../src/snapshot/old-data.js';
 import { ScratchBudget } from '../../src/snapshot/scratch-budget.js';
 import { Snapshot } from '../../src/snapshot/snapshot.js';
 import type { BlockDevice } from '../../src/storage/block-device.js';
@@ -26,6 +27,16 @@ class CountingDevice extends FilterDevice {
   }
 }
 
+/** Visits the extents of what has to cover `length` bytes, with their places in it. */
+function eachExtent(list: ExtentList, length: number, visit: (at: number, bytes: number, status: number) => void) {
+  assert(list.totalBytes === length || list.count === list.limit, 'the answer covers the range');
+  let at = 0;
+  for (const [index, bytes] of list.lengths.entries()) {
+    visit(at, bytes, list.statuses[index]!);
+    at += bytes;
+  }
+}
+
 /** A snapshot of a random kind, with a plain copy of the disk from the time at which it was attached. */
 export class ObservedSnapshot {
   readonly #snapshot: Snapshot;
@@ -40,11 +51,11 @@ export class ObservedSnapshot {
   #closed = false;
 
   constructor(
-    source: BlockDevice,
+    private readonly source: BlockDevice,
     filter: CopyBeforeWrite,
     private readonly before: Buffer,
     private readonly random: Random,
-    waits: Waits,
+    private readonly waits: Waits,
   ) {
     this.#granuleBytes = random.pick([4, 16, 64, 128]) * KIB;
     this.#limitBytes = random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, random.below(200) * KIB]);
@@ -89,12 +100,29 @@ export class ObservedSnapshot {
     const list = new ExtentList(this.random.pick([1, 2, 100]));
     const errno = await this.#snapshot.device.extents(offset, length, list);
     if (errno !== OK) return assert(errno === EIO && this.#ended, `the allocation gave ${errno}`);
-    assert(list.totalBytes === length || list.count === list.limit, 'the allocation covers the range');
-    let position = offset;
-    for (const [index, bytes] of list.lengths.entries()) {
-      if (list.statuses[index] !== 0) this.#assertZeroes(position, bytes);
-      position += bytes;
-    }
+    eachExtent(list, length, (at, bytes, status) => {
+      if (status !== 0) this.#assertZeroes(offset + at, bytes);
+    });
+  }
+
+  /** Reads the live disk, as another program does, and asks then what of it is the view's. */
+  async readLive(offset: number, length: number): Promise<void> {
+    const target = Buffer.alloc(length, 0xee);
+    // In two pieces: others may write between them.
+    const firstBytes = this.random.below(length + 1);
+    assert((await this.source.read(target, 0, firstBytes, offset)) === OK, 'the live disk can be read');
+    const restBytes = length - firstBytes;
+    assert((await this.source.read(target, firstBytes, restBytes, offset + firstBytes)) === OK, 'and the rest of it');
+    await this.waits.some();
+    const list = new ExtentList(this.random.pick([1, 2, 100]));
+    const errno = this.#snapshot.overwritten(offset, length, list);
+    if (errno !== OK) return assert(errno === EIO && this.#ended, `what is overwritten gave ${errno}`);
+    assert(!this.#ended, 'nobody knows what is overwritten once the view has ended');
+    eachExtent(list, length, (at, bytes, status) => {
+      if (status === OVERWRITTEN) return;
+      const same = target.subarray(at, at + bytes).equals(this.before.subarray(offset + at, offset + at + bytes));
+      assert(same, 'the live disk has changed, and is not called overwritten');
+    });
   }
 
   async release(offset: number, length: number): Promise<void> {

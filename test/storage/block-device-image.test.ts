@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, truncateSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { openDiskAt, readBootId } from '../../src/base/disk-location.js';
 import { OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -93,6 +94,19 @@ describe('a block device', () => {
     await open(path);
     const write = () => execFileSync('qemu-io', ['-f', 'raw', '-c', 'write 0 4k', path], { stdio: 'pipe' });
     expect(write).toThrow('Failed to get');
+  });
+
+  it('is found by others on the machine, who read what was written at once', async () => {
+    const { path } = makeLoopDevice();
+    const device = await open(path);
+    const { id } = await device.identify();
+    await put(device, MIB, Buffer.from('not flushed'));
+    const file = await openDiskAt({ path, id, bootId: (await readBootId())! });
+    onTestFinished(() => file?.close());
+    const { buffer } = await file!.read(Buffer.alloc(11), 0, 11, MIB);
+    expect(buffer.toString()).toBe('not flushed');
+    const other = makeLoopDevice().path;
+    expect(await openDiskAt({ path: other, id, bootId: (await readBootId())! })).toBeUndefined();
   });
 
   it('is served larger once it has grown, and not before', async () => {

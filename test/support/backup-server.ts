@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, vi } from 'vitest';
 import { Backups } from '../../src/backup/backups.js';
 import { ExtentList } from '../../src/base/extents.js';
+import { silentLog } from '../../src/base/log.js';
 import { KIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { type OnBitmapError, PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
@@ -11,6 +13,7 @@ import type { Backup, Extents } from '../../src/control/schemas.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { View } from '../../src/export/view.js';
+import { NbdListener } from '../../src/server/nbd-listener.js';
 import type { BlockDevice } from '../../src/storage/block-device.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { type Answer, controlApiOf, serverFacts } from './control-api.js';
@@ -18,6 +21,8 @@ import { put } from './device-content.js';
 import { keepLog } from './log-lines.js';
 import { MemoryScratch } from './memory-scratch.js';
 import { MemoryStore } from './memory-store.js';
+import { RawClient } from './raw-client.js';
+import { scratchFolder } from './scratch-folder.js';
 
 export type Described = Static<typeof Backup>;
 
@@ -153,6 +158,20 @@ export class BackupServer {
   async write(granules: readonly number[], letter = 'x', exportName = 'disk'): Promise<void> {
     const { device } = this.exports.get(exportName);
     for (const granule of granules) await put(device, granule * GRANULE, Buffer.alloc(GRANULE, letter));
+  }
+
+  /** Serves all there is over NBD. Gives what connects to it. */
+  async listen(): Promise<() => Promise<RawClient>> {
+    const path = join(scratchFolder(), 'nbd.sock');
+    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0 };
+    const listener = new NbdListener({ exports: this.exports, log: silentLog, limits });
+    await listener.listenUnix(path);
+    onTestFinished(() => listener.drain());
+    return async () => {
+      const client = await RawClient.connect(path);
+      onTestFinished(() => client.close());
+      return client;
+    };
   }
 
   /** Time goes by, then the clock turns. */

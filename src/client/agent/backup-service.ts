@@ -1,3 +1,5 @@
+import type { DiskLocation } from '../../base/disk-location.js';
+
 /** Why everything has to be read. */
 export interface FullReason {
   /** For programs. */
@@ -13,6 +15,8 @@ export interface BackupPart {
   readonly uri: string;
   /** The metadata context that says what changed since `base`. */
   readonly context: string;
+  /** The live disk, which has the data of the view as far as that is not overwritten; undefined when it cannot be read. */
+  readonly disk?: DiskLocation | undefined;
   readonly mode: 'full' | 'incremental';
   readonly fullReason?: FullReason | undefined;
   /** The committed backup that the changes count from; null when there is none. */

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
-import type { BackupRecord } from '../../backup/backup-record.js';
+import type { Backup as RunningBackup } from '../../backup/backup.js';
+import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../export/metadata-context.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
@@ -117,11 +118,23 @@ function describeBackup(host: ControlHost, record: BackupRecord): Static<typeof 
       usedBytes: running?.scratchBytes ?? 0,
       ...(scratchLimitBytes === undefined ? {} : { limitBytes: scratchLimitBytes }),
     },
-    exports: parts.map((part) => describePart(nbd, record, part)),
+    exports: parts.map((part) => describePart(nbd, record, part, running)),
   };
 }
 
-function describePart(nbd: ServerFacts['nbd'], { id, bitmap }: BackupRecord, part: BackupRecord['parts'][number]) {
+function describePart(
+  nbd: ServerFacts['nbd'],
+  { id, bitmap }: BackupRecord,
+  part: PartRecord,
+  running: RunningBackup | undefined,
+) {
   const view = `${part.export}@${id}`;
-  return { ...part, view, uri: viewUri(nbd, view), context: DIRTY_BITMAP_PREFIX + bitmap };
+  const disk = running?.part(part.export).location;
+  return {
+    ...part,
+    ...(disk && { disk }),
+    view,
+    uri: viewUri(nbd, view),
+    context: DIRTY_BITMAP_PREFIX + bitmap,
+  };
 }

@@ -1,4 +1,9 @@
-import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, type MetadataContext } from '../../export/metadata-context.js';
+import {
+  BASE_ALLOCATION,
+  DIRTY_BITMAP_PREFIX,
+  type MetadataContext,
+  OVERWRITTEN_CONTEXT,
+} from '../../export/metadata-context.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import { OptionError, OptionReply } from '../../protocol/constants.js';
 import {
@@ -10,7 +15,10 @@ import {
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /** A query that ends like this matches every context that begins with it, in LIST only. */
-const wildcards = new Set([namespaceOf(BASE_ALLOCATION), namespaceOf(DIRTY_BITMAP_PREFIX), DIRTY_BITMAP_PREFIX]);
+const wildcards = new Set([
+  ...[BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT].map(namespaceOf),
+  DIRTY_BITMAP_PREFIX,
+]);
 
 function namespaceOf(name: string): string {
   return name.slice(0, name.indexOf(':') + 1);

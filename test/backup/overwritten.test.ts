@@ -1,0 +1,169 @@
+import { describe, expect, test, vi } from 'vitest';
+import { EIO } from '../../src/base/errno.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { BackupServer, type Described, GRANULE, GRANULES } from '../support/backup-server.js';
+import { contentOf } from '../support/device-content.js';
+import { metaData, type RawClient } from '../support/raw-client.js';
+
+const CONTEXT = 'tidemark:overwritten';
+const DISK_BYTES = GRANULES * GRANULE;
+const [LIST_META_CONTEXT, META_CONTEXT, BLOCK_STATUS] = [9, 4, 7];
+
+/** A server of a disk full of "a". */
+async function started(): Promise<BackupServer> {
+  const server = await BackupServer.start();
+  await server.write(
+    Array.from({ length: GRANULES }, (_, i) => i),
+    'a',
+  );
+  return server;
+}
+
+/** The contexts of an export that match a query. */
+async function listed(client: RawClient, name: string, queries: string[]): Promise<string[]> {
+  client.option(LIST_META_CONTEXT, metaData(name, queries));
+  const replies = await client.replies();
+  return replies.flatMap(({ type, data }) => (type === META_CONTEXT ? [data.toString('utf8', 4)] : []));
+}
+
+/** A client of the view that has selected the context alone. */
+async function reader(server: BackupServer, { id }: Described): Promise<RawClient> {
+  const client = await (await server.listen())();
+  await client.go(`disk@${id}`, { contexts: [CONTEXT] });
+  return client;
+}
+
+/** The status of the whole disk, as [length, status] pairs. */
+async function statusOf(client: RawClient): Promise<number[][]> {
+  client.request({ command: BLOCK_STATUS, length: DISK_BYTES });
+  const [chunk] = await client.chunks();
+  const words = Array.from({ length: chunk!.payload.length / 4 }, (_, i) => chunk!.payload.readUInt32BE(i * 4));
+  return Array.from({ length: (words.length - 1) / 2 }, (_, i) => words.slice(1 + 2 * i, 3 + 2 * i));
+}
+
+/** What the view itself answers, without a client. */
+const errnoOf = (context: { status: (offset: number, length: number, list: ExtentList) => Promise<number> }) =>
+  context.status(0, DISK_BYTES, new ExtentList(10));
+
+describe('over NBD, what is overwritten', () => {
+  test('is listed of a view, by its namespace too, and not of its export', async () => {
+    const server = await started();
+    const { id, exports } = await server.begin();
+    const client = await (await server.listen())();
+    await client.greet();
+    const all = ['base:allocation', exports[0]!.context, CONTEXT];
+    expect(await listed(client, `disk@${id}`, [])).toEqual(all);
+    for (const query of ['tidemark:', CONTEXT]) {
+      expect(await listed(client, `disk@${id}`, [query])).toEqual([CONTEXT]);
+      expect(await listed(client, 'disk', [query])).toEqual([]);
+    }
+    expect(await listed(client, `disk@${id}`, ['tidemark:over'])).toEqual([]);
+  });
+
+  test('is told granule by granule, from the cut on', async () => {
+    const server = await started();
+    await server.write([3], 'b');
+    const client = await reader(server, await server.begin());
+    expect(await statusOf(client)).toEqual([[DISK_BYTES, 0]]);
+    await server.write([1, 2, 15], 'c');
+    expect(await statusOf(client)).toEqual([
+      [GRANULE, 0],
+      [2 * GRANULE, 1],
+      [12 * GRANULE, 0],
+      [GRANULE, 1],
+    ]);
+  });
+
+  test('is told beside other contexts', async () => {
+    const server = await started();
+    await server.committed();
+    await server.write([5], 'b');
+    const { id, exports } = await server.begin();
+    const client = await (await server.listen())();
+    await client.go(`disk@${id}`, { contexts: [exports[0]!.context, CONTEXT] });
+    await server.write([5, 6], 'c');
+    client.request({ command: BLOCK_STATUS, offset: 5 * GRANULE, length: GRANULE });
+    const chunks = await client.chunks();
+    expect(chunks.map(({ payload }) => [payload.readUInt32BE(4), payload.readUInt32BE(8)])).toEqual([
+      [GRANULE, 1],
+      [GRANULE, 1],
+    ]);
+  });
+
+  test('is EIO when the view is broken, even while the backup cannot be aborted', async () => {
+    const server = await started();
+    await server.committed();
+    // Marked in the store, so that they can be written to when it fails.
+    await server.write([0, 1], 'a');
+    const backup = await server.begin({ scratchLimitBytes: GRANULE });
+    const client = await reader(server, backup);
+    await server.write([0], 'b');
+    expect(await statusOf(client)).toEqual([
+      [GRANULE, 1],
+      [15 * GRANULE, 0],
+    ]);
+    server.store.failWith = 28;
+    await server.write([1], 'b');
+    client.request({ command: BLOCK_STATUS, length: DISK_BYTES });
+    expect(await client.structuredError()).toBe(EIO);
+  });
+});
+
+test('what is overwritten beside a clone, nobody knows', async () => {
+  const server = await started();
+  server.scratch.clone = async ({ device }) => {
+    const clone = new MemoryDevice(DISK_BYTES);
+    clone.writeNow(await contentOf(device), 0, DISK_BYTES, 0);
+    return clone;
+  };
+  const backup = await server.begin();
+  await server.write([1], 'b');
+  const view = server.view(backup);
+  expect((await contentOf(view.device)).equals(Buffer.alloc(DISK_BYTES, 'a'))).toBe(true);
+  expect(view.contexts().map(({ name }) => name)).toEqual(['base:allocation', 'qemu:dirty-bitmap:nightly']);
+});
+
+test('of a read-only export nothing is ever overwritten', async () => {
+  const server = await BackupServer.start({ disks: { disk: { readOnly: true } } });
+  const client = await reader(server, await server.begin());
+  expect(await statusOf(client)).toEqual([[DISK_BYTES, 0]]);
+});
+
+test.each(['commit', 'abort'] as const)('%s ends the view before the next write', async (verb) => {
+  const server = await started();
+  const backup = await server.begin();
+  const context = server.view(backup).context(CONTEXT)!;
+  expect(await errnoOf(context)).toBe(0);
+  await server[verb](backup);
+  expect(await errnoOf(context)).toBe(EIO);
+});
+
+test('a view whose backup could not begin after all has ended before the next write', async () => {
+  const server = await started();
+  let found = server.exports.listServed().at(-1)!;
+  vi.spyOn(server.store, 'commit').mockImplementationOnce(async () => {
+    found = server.exports.listServed().at(-1)!;
+    throw new Error('the store fails');
+  });
+  const answer = await server.ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
+  expect(answer).toMatchObject({ status: 503, document: { code: 'STORE_UNUSABLE' } });
+  expect(found.name).toMatch(/^disk@/);
+  await server.write([1], 'b');
+  expect(await errnoOf(found.context(CONTEXT)!)).toBe(EIO);
+  expect(found.device.readNow(Buffer.alloc(512), 0, 512, 0)).toBe(EIO);
+});
+
+test('asking what is overwritten is a sign of life, as reading the view is', async () => {
+  const server = await started();
+  const backup = await server.begin({ ttlSeconds: 60 });
+  const client = await reader(server, backup);
+  for (let round = 0; round < 3; round++) {
+    await server.pass(50);
+    await statusOf(client);
+    await server.pass(0);
+  }
+  expect(await server.look(backup)).toMatchObject({ state: 'active' });
+  await server.pass(60);
+  expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
+});

@@ -1,0 +1,147 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { EIO, ENOSPC, OK } from '../../src/base/errno.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
+import { OVERWRITTEN } from '../../src/snapshot/old-data.js';
+import type { Snapshot } from '../../src/snapshot/snapshot.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { contentOf, expectSame } from '../support/device-content.js';
+import { filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
+
+const DISK_BYTES = GRANULES * GRANULE;
+const HOLE = { keepAllocated: false, fastOnly: false };
+
+/** What is called overwritten, as [length, status] pairs. */
+function overwrittenOf(snapshot: Snapshot, offset = 0, length = DISK_BYTES - offset, limit = 100): number[][] {
+  const list = new ExtentList(limit);
+  expect(snapshot.overwritten(offset, length, list)).toBe(OK);
+  return list.lengths.map((bytes, index) => [bytes, list.statuses[index]!]);
+}
+
+const errnoOf = (snapshot: Snapshot) => snapshot.overwritten(0, DISK_BYTES, new ExtentList(1));
+
+/** Granule 1 alone, of eight. */
+const GRANULE_ONE = [
+  [GRANULE, 0],
+  [GRANULE, OVERWRITTEN],
+  [6 * GRANULE, 0],
+];
+
+const changes: [string, (device: CopyBeforeWrite) => unknown][] = [
+  ['a write', (device) => device.writeNow(filled(512), 0, 512, GRANULE + 512)],
+  ['a write that waits', (device) => device.write(filled(512), 0, 512, GRANULE + 512)],
+  ['a zero', (device) => device.zero(GRANULE + 512, 512, HOLE)],
+  ['a trim', (device) => device.trim(GRANULE + 512, 512)],
+];
+
+describe.each(changes)('%s', (_what, change) => {
+  it('overwrites the granules that it touches', async () => {
+    const { filter, snapshot } = snapshottedDisk();
+    expect(overwrittenOf(snapshot)).toEqual([[DISK_BYTES, 0]]);
+    expect(await change(filter)).toBe(OK);
+    expect(overwrittenOf(snapshot)).toEqual(GRANULE_ONE);
+  });
+
+  it('finds them called overwritten when it reaches the disk, even if it fails there', async () => {
+    const { disk, snapshot, filter } = snapshottedDisk();
+    const seen: unknown[] = [];
+    const look = () => {
+      seen.push(overwrittenOf(snapshot));
+      return EIO;
+    };
+    disk.writeNow = look;
+    for (const call of ['write', 'zero', 'trim'] as const) disk[call] = async () => look();
+    expect(await change(filter)).toBe(EIO);
+    expect(seen).toEqual([GRANULE_ONE]);
+  });
+
+  it('of a hole is one all the same, though nothing is copied', async () => {
+    const disk = new MemoryDevice(DISK_BYTES);
+    const filter = new CopyBeforeWrite(disk);
+    const { snapshot } = snapshotOf(disk);
+    filter.attach(snapshot);
+    await change(filter);
+    expect([overwrittenOf(snapshot), snapshot.usedBytes]).toEqual([GRANULE_ONE, 0]);
+  });
+});
+
+it('a granule is overwritten once its copy is whole, and its writer goes on only then', async () => {
+  const { filter, scratch, snapshot, memory, before } = snapshottedDisk();
+  scratch.hold();
+  const writing = filter.write(filled(512), 0, 512, GRANULE);
+  await nextTurn();
+  expect(overwrittenOf(snapshot)).toEqual([[DISK_BYTES, 0]]);
+  expectSame(await contentOf(memory), before);
+  scratch.release();
+  expect(await writing).toBe(OK);
+  expect(overwrittenOf(snapshot)).toEqual(GRANULE_ONE);
+});
+
+it('what is released counts as overwritten, for nobody keeps account of it', async () => {
+  const { filter, snapshot } = snapshottedDisk();
+  filter.writeNow(filled(512), 0, 512, 2 * GRANULE);
+  expect(await snapshot.release(GRANULE, GRANULE)).toBe(OK);
+  expect(overwrittenOf(snapshot)).toEqual([
+    [GRANULE, 0],
+    [2 * GRANULE, OVERWRITTEN],
+    [5 * GRANULE, 0],
+  ]);
+});
+
+it('it is told of any range, as far as the list goes', () => {
+  const { filter, snapshot } = snapshottedDisk();
+  filter.writeNow(filled(512), 0, 512, GRANULE);
+  expect(overwrittenOf(snapshot, GRANULE - 1, 2)).toEqual([
+    [1, 0],
+    [1, OVERWRITTEN],
+  ]);
+  expect(overwrittenOf(snapshot, GRANULE + 7, 100)).toEqual([[100, OVERWRITTEN]]);
+  expect(overwrittenOf(snapshot, 0, DISK_BYTES, 2)).toEqual(GRANULE_ONE.slice(0, 2));
+});
+
+it('a disk that has grown is told of as far as the view goes', async () => {
+  const memory = new MemoryDevice(GRANULE + 512);
+  const filter = new CopyBeforeWrite(memory);
+  const { snapshot } = snapshotOf(memory);
+  filter.attach(snapshot);
+  memory.resize(4 * GRANULE);
+  filter.writeNow(filled(512), 0, 512, GRANULE + 512);
+  expect(overwrittenOf(snapshot, 0, GRANULE + 512)).toEqual([[GRANULE + 512, 0]]);
+  filter.writeNow(filled(GRANULE), 0, GRANULE, GRANULE);
+  expect(overwrittenOf(snapshot, 0, GRANULE + 512)).toEqual([
+    [GRANULE, 0],
+    [512, OVERWRITTEN],
+  ]);
+});
+
+it('a write that is refused for want of scratch leaves the granule as it was', () => {
+  const { filter, snapshot } = snapshottedDisk({ limitBytes: 0, onScratchFull: 'fail-writer' });
+  expect(filter.writeNow(filled(512), 0, 512, GRANULE)).toBe(ENOSPC);
+  expect(overwrittenOf(snapshot)).toEqual([[DISK_BYTES, 0]]);
+});
+
+it('it is EIO when the view is broken, before the write that broke it reaches the disk', () => {
+  const { filter, disk, snapshot } = snapshottedDisk({ limitBytes: 0 });
+  const seen: number[] = [];
+  disk.writeNow = () => {
+    seen.push(errnoOf(snapshot));
+    return OK;
+  };
+  expect(filter.writeNow(filled(512), 0, 512, GRANULE)).toBe(OK);
+  expect(seen).toEqual([EIO]);
+});
+
+it.each(['detached', 'closed'] as const)('it is EIO from the moment on that the snapshot is %s', async (how) => {
+  const { snapshot, view, detach } = snapshottedDisk();
+  const ending = how === 'closed' ? snapshot.close() : detach();
+  expect(errnoOf(snapshot)).toBe(EIO);
+  expect(view.readNow(Buffer.alloc(512), 0, 512, 0)).toBe(EIO);
+  await ending;
+});
+
+it('each question counts as a read of the view', () => {
+  const { snapshot } = snapshottedDisk();
+  overwrittenOf(snapshot);
+  expect(snapshot.reads).toBe(1);
+});
