@@ -1,7 +1,22 @@
-import { defineConfig } from 'vitest/config';
+import { fileURLToPath } from 'node:url';
+import { defineConfig, type Plugin } from 'vitest/config';
 import { ClosingLine } from './test/tools/closing-line.js';
 
+const root = fileURLToPath(new URL('.', import.meta.url));
+
+/** Node runs no TypeScript in a thread, so threads are those of the build. */
+const threadsOfTheBuild: Plugin = {
+  name: 'threads-of-the-build',
+  enforce: 'pre',
+  transform(code, id) {
+    if (!id.startsWith(`${root}src/`)) return undefined;
+    const built = id.replace(`${root}src/`, `file://${root}dist/`);
+    return code.replace(/(new URL\('\.\/[\w-]+-thread\.js', )import\.meta\.url\)/, `$1'${built}')`);
+  },
+};
+
 export default defineConfig({
+  plugins: [threadsOfTheBuild],
   test: {
     include: ['test/**/*.test.ts'],
     // Servers and real clients share two cores: generous limits, few workers.

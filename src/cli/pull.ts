@@ -19,6 +19,7 @@ interface PullOptions extends CommonOptions {
   readonly full?: boolean;
   readonly bwlimit?: number;
   readonly connections: number;
+  readonly overNbd?: boolean;
   readonly uri?: string;
   readonly context?: string;
 }
@@ -43,6 +44,7 @@ export function addPullCommand(program: Command): void {
     .option('--full', 'read everything, and begin a new chain')
     .option('--bwlimit <SIZE>', 'read at most so much a second: 50M', sizeArgument)
     .option('--connections <N>', 'connections to the server', connectionsArgument, DEFAULT_CONNECTIONS)
+    .option('--over-nbd', 'read everything over NBD, even where the disk is at hand')
     .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
     .option('--context <NAME>', 'with --uri: the metadata context that says what changed')
     .addHelpText('after', help)
@@ -72,6 +74,7 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
     directory: options.to,
     full: options.full ?? false,
     connections: options.connections,
+    overNbd: options.overNbd ?? false,
     bytesPerSecond: options.bwlimit,
     signal,
     observer: {

@@ -91,13 +91,13 @@ test('with --json each command prints one document', async () => {
         ...{ takenAt: expect.any(String), durationSeconds: expect.any(Number) },
         fullReason: { code: 'no-base', detail: expect.any(String) },
         ...{ sizeBytes: 8 * MIB, dirtyBytes: 8 * MIB, readBytes: MIB, dataBytes: MIB, zeroBytes: 0 },
-        ...{ fileBytes: MIB + 5 * 64 * KIB, checksum: expect.stringMatching(/^xxh64:[0-9a-f]{16}$/) },
+        ...{ fileBytes: MIB + 5 * 64 * KIB, checksum: expect.stringMatching(/^xxh64-sum:[0-9a-f]{16}$/) },
       },
     ],
   });
   const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
   const { export: _export, path: _path, ...image } = pulled.images[0];
-  expect(manifest).toEqual({ format: 2, export: 'vm1', images: [image] });
+  expect(manifest).toEqual({ format: 3, export: 'vm1', images: [image] });
 
   const second = await json('pull', ...pullArgs);
   expect(second.images[0]).toMatchObject({ mode: 'incremental', base: id, dirtyBytes: 0, readBytes: 0 });
@@ -118,7 +118,7 @@ test('--full begins a new chain', async () => {
   expect(stdout).toContain('vm1: full backup: a full backup was asked for\nvm1: full, ');
 });
 
-test('a checksum is the CRC-32 that other tools compute', async () => {
+test('a checksum is the sum that other tools compute', async () => {
   const { pull, folder } = await scene();
   await pull();
   const { images } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));

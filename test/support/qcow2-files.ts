@@ -1,5 +1,5 @@
 import { AppendFile, createTarget } from '../../src/client/qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../../src/client/qcow2/format.js';
+import { CLUSTER_BYTES } from '../../src/client/qcow2/cluster.js';
 import { Qcow2Writer, type WrittenImage } from '../../src/client/qcow2/writer.js';
 import type { Random } from './random.js';
 import { run } from './run.js';
@@ -14,7 +14,7 @@ export async function writeImage(
   contents: readonly ClusterContent[],
   backingName?: string,
 ): Promise<WrittenImage> {
-  const file = new AppendFile(await createTarget(path), CLUSTER_BYTES);
+  const file = new AppendFile(await createTarget(path));
   const writer = new Qcow2Writer(file, sizeBytes, backingName);
   for (const [cluster, content] of contents.entries()) {
     const offset = cluster * CLUSTER_BYTES;
@@ -29,8 +29,13 @@ export async function writeImage(
 
 /** The checksum of an image as docs/backup.md computes it by hand. */
 export async function checksumByHand(path: string): Promise<string> {
-  const line = await run('sh', '-c', '{ tail -c +65537 "$0"; head -c 65536 "$0"; } | xxh64sum', path);
-  return `xxh64:${line.split(' ')[0]}`;
+  const lines = await run('split', '-b', '64K', '--filter=xxh64sum', path);
+  const hashes = lines
+    .trim()
+    .split('\n')
+    .map((line) => BigInt(`0x${line.split(' ')[0]}`));
+  const sum = hashes.reduce((total, hash, cluster) => total + hash * (2n * BigInt(cluster) + 1n), 0n);
+  return `xxh64-sum:${BigInt.asUintN(64, sum).toString(16).padStart(16, '0')}`;
 }
 
 /** The disk as it is with such an image on top of it. */

@@ -2,7 +2,7 @@ import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../../protocol/constants.j
 import { extentsOf, type StatusWindow } from '../block-status-walk.js';
 import { BASE_ALLOCATION } from '../context-kind.js';
 import type { NbdClient } from '../nbd-client.js';
-import { CLUSTER_BYTES } from '../qcow2/format.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 
 /** Left to the base, known to be zero, or to be read. */
 type RunKind = 'skip' | 'zero' | 'data';

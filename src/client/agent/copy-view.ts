@@ -1,12 +1,17 @@
+import { MIB } from '../../base/units.js';
 import { AppendFile, type AppendTarget } from '../qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../qcow2/format.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 import { Qcow2Writer, type WrittenImage } from '../qcow2/writer.js';
 import { BufferPool } from './buffer-pool.js';
+import { LIVE_COPY_BYTES, LiveCopy } from './live-copy.js';
+import type { LiveDisk } from './live-disk.js';
 import type { RateLimit } from './rate-limit.js';
 import type { ViewReader } from './view-reader.js';
 
 /** Pieces that are being read or written at a time. */
 const PIECES_IN_FLIGHT = 32;
+/** A shorter run is read sooner over NBD than it is handed to a thread. */
+const MIN_LIVE_BYTES = MIB;
 /** Steps that wait for their turn: there may be many runs of zeroes among the reads. */
 const MAX_STEPS = 1024;
 
@@ -28,40 +33,34 @@ export interface CopiedView extends WrittenImage {
 
 /** Copies what changed, or everything that is not zero, into an image. Closes the target, whatever happens. */
 export async function copyView(reader: ViewReader, options: CopyOptions): Promise<CopiedView> {
-  const file = new AppendFile(options.target, CLUSTER_BYTES);
+  const copy = new ViewCopy(reader, options);
   const stop = () => reader.abort();
   options.signal.addEventListener('abort', stop);
   try {
     options.signal.throwIfAborted();
-    return await new ViewCopy(reader, file, options).run();
+    return await copy.run();
   } finally {
     options.signal.removeEventListener('abort', stop);
-    await file.close();
+    await copy.close();
   }
 }
 
-/** What is done when its turn comes: the image is written in the order of the disk. */
-type Step = ZeroStep | ReadStep;
-
-interface ZeroStep {
-  readonly isReady: true;
-  readonly offset: number;
-  readonly length: number;
-  readonly read?: undefined;
-}
-
-interface ReadStep {
-  /** Whether the data is there. */
+/** A part of the disk whose turn comes: the tables of an image are written in the order of the disk. */
+interface Step {
+  /** Whether nothing has to be waited for. */
   isReady: boolean;
-  readonly offset: number;
-  readonly read: Promise<Buffer>;
-  readonly slot: Buffer;
+  /** Enters it in the image. */
+  finish(): Promise<void> | void;
 }
 
 class ViewCopy {
+  private readonly file: AppendFile;
   private readonly writer: Qcow2Writer;
   private readonly slots: BufferPool;
   private readonly steps: Step[] = [];
+  /** Undefined until there is something to copy from the live disk. */
+  private live: LiveCopy | undefined;
+  private liveInFlight = 0;
   /** Aborted by a read that failed, whosever turn it is. */
   private readonly broken = new AbortController();
   private readonly stopped: AbortSignal;
@@ -71,10 +70,10 @@ class ViewCopy {
 
   constructor(
     private readonly reader: ViewReader,
-    private readonly file: AppendFile,
     private readonly options: CopyOptions,
   ) {
-    this.writer = new Qcow2Writer(file, reader.sizeBytes, options.backingName);
+    this.file = new AppendFile(options.target);
+    this.writer = new Qcow2Writer(this.file, reader.sizeBytes, options.backingName);
     this.slots = new BufferPool(PIECES_IN_FLIGHT, reader.pieceBytes);
     this.stopped = AbortSignal.any([options.signal, this.broken.signal]);
   }
@@ -90,6 +89,12 @@ class ViewCopy {
     return { ...written, dirtyBytes: this.dirtyBytes, readBytes: this.readBytes };
   }
 
+  async close(): Promise<void> {
+    // The threads have only the number of the file, which is another one's once it is closed.
+    await this.live?.[Symbol.asyncDispose]();
+    await this.file.close();
+  }
+
   /** The block status is asked for once more later rather than kept, which would take memory without limit. */
   private async survey(): Promise<void> {
     for await (const { length, kind } of this.reader.survey()) {
@@ -102,32 +107,79 @@ class ViewCopy {
   private async zero(offset: number, length: number): Promise<void> {
     // The survey of an increment takes for data what is dirty.
     if (this.options.backingName !== undefined) this.totalBytes -= length;
-    this.steps.push({ isReady: true, offset, length });
+    this.steps.push({ isReady: true, finish: () => this.writer.zero(offset, length) });
     if (this.steps.length > MAX_STEPS) await this.finishFirst();
     await this.finishReady();
   }
 
   private async copy(offset: number, length: number): Promise<void> {
+    const { disk } = this.reader;
+    const liveBytes = disk && length >= MIN_LIVE_BYTES ? length - (length % CLUSTER_BYTES) : 0;
+    if (liveBytes > 0) await this.copyLive(disk!, offset, liveBytes);
+    await this.copyView(offset + liveBytes, length - liveBytes);
+  }
+
+  private async copyView(offset: number, length: number): Promise<void> {
     for (let at = offset; at < offset + length; ) {
       const slot = await this.takeSlot();
       const bytes = Math.min(this.reader.pieceBytes, offset + length - at);
-      await this.options.limit.pass(bytes, this.stopped).catch(() => this.stopped.throwIfAborted());
-      this.steps.push(this.read(at, bytes, slot));
+      await this.pass(bytes);
+      this.read(at, bytes, slot);
       at += bytes;
       await this.finishReady();
     }
   }
 
-  private read(offset: number, length: number, slot: Buffer): Step {
-    const read = this.reader.read(offset, length, slot);
-    const step = { isReady: false, offset, read, slot };
-    read.then(
+  private async copyLive(disk: LiveDisk, offset: number, length: number): Promise<void> {
+    this.live ??= new LiveCopy(disk, this.reader, this.file);
+    const maxBytes = this.options.limit.isUnlimited ? LIVE_COPY_BYTES : this.reader.pieceBytes;
+    for (let at = offset; at < offset + length; ) {
+      while (this.liveInFlight >= this.live.maxInFlight) await this.finishFirst();
+      const bytes = Math.min(maxBytes, offset + length - at);
+      await this.pass(bytes);
+      this.placeLive(this.live, at, bytes);
+      at += bytes;
+      await this.finishReady();
+    }
+  }
+
+  private async pass(bytes: number): Promise<void> {
+    await this.options.limit.pass(bytes, this.stopped).catch(() => this.stopped.throwIfAborted());
+  }
+
+  private read(offset: number, length: number, slot: Buffer): void {
+    this.begin(this.reader.read(offset, length, slot), (data) => {
+      this.noteRead(data.length);
+      const release = () => this.slots.give(slot);
+      // A failure stays with the file, and ends the copy at the next step.
+      this.writer.write(offset, data).then(release, release);
+    });
+  }
+
+  private placeLive(live: LiveCopy, offset: number, length: number): void {
+    this.liveInFlight++;
+    this.begin(live.copy(offset, length), (placed) => {
+      this.liveInFlight--;
+      this.noteRead(length);
+      this.writer.place(offset, placed);
+    });
+  }
+
+  /** A step whose turn comes when everything before it is done, and so is `work`. */
+  private begin<Result>(work: Promise<Result>, enter: (result: Result) => void): void {
+    const step: Step = { isReady: false, finish: async () => enter(await work) };
+    work.then(
       () => {
         step.isReady = true;
       },
       (error: Error) => this.broken.abort(error),
     );
-    return step;
+    this.steps.push(step);
+  }
+
+  private noteRead(bytes: number): void {
+    this.readBytes += bytes;
+    this.options.onProgress(this.readBytes, this.totalBytes);
   }
 
   /** Takes the steps whose turn it is, as far as nothing has to be waited for. */
@@ -145,19 +197,9 @@ class ViewCopy {
     }
   }
 
-  /** Begins to write what comes next in the order of the disk, as soon as it has been read. */
+  /** Takes what comes next in the order of the disk, as soon as it is there. */
   private async finishFirst(): Promise<void> {
     if (this.file.failure) throw this.file.failure;
-    const step = this.steps.shift()!;
-    if (!step.read) {
-      this.writer.zero(step.offset, step.length);
-      return;
-    }
-    const data = await step.read;
-    this.readBytes += data.length;
-    this.options.onProgress(this.readBytes, this.totalBytes);
-    const release = () => this.slots.give(step.slot);
-    // A failure stays with the file, and ends the copy at the next step.
-    this.writer.write(step.offset, data).then(release, release);
+    await this.steps.shift()!.finish();
   }
 }

@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process';
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { MIB } from '../../base/units.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { ImageChecksum } from '../qcow2/checksum.js';
-import { CLUSTER_BYTES } from '../qcow2/format.js';
 import { Qcow2Image } from '../qcow2/image.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { readFully } from '../qcow2/read-fully.js';
 import { isSystemError } from './agent-error.js';
 import { imagePath } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -19,8 +19,9 @@ const MAX_OUTPUT_BYTES = 64 * MIB;
 export async function findDamage(folder: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
   const path = imagePath(folder, image.id);
   try {
-    const { checksum, fileBytes } = await readChecksum(path, signal);
-    if (fileBytes !== image.fileBytes) return `the file has ${fileBytes} bytes instead of ${image.fileBytes}`;
+    const { size } = await stat(path);
+    if (size !== image.fileBytes) return `the file has ${size} bytes instead of ${image.fileBytes}`;
+    const checksum = await readChecksum(path, image.fileBytes, signal);
     if (checksum !== image.checksum) return `the file has the checksum ${checksum} instead of ${image.checksum}`;
     await checkImage(path);
     return await findDisagreement(path, folder, image);
@@ -41,23 +42,17 @@ async function findDisagreement(path: string, folder: string, entry: ImageEntry)
   return image.sizeBytes === entry.sizeBytes ? undefined : `its disk has ${image.sizeBytes} bytes`;
 }
 
-async function readChecksum(path: string, signal: AbortSignal): Promise<{ checksum: string; fileBytes: number }> {
+async function readChecksum(path: string, fileBytes: number, signal: AbortSignal): Promise<string> {
   const file = await open(path, 'r');
   try {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     const checksum = new ImageChecksum();
-    const { bytesRead: headBytes } = await file.read(buffer, 0, CLUSTER_BYTES, 0);
-    const head = Buffer.from(buffer.subarray(0, headBytes));
-    for (let position = headBytes; ; ) {
+    for (let position = 0; position < fileBytes; position += READ_BYTES) {
       signal.throwIfAborted();
-      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, position);
-      if (bytesRead === 0) {
-        checksum.update(head);
-        return { checksum: checksum.finish(), fileBytes: position };
-      }
-      checksum.update(buffer.subarray(0, bytesRead));
-      position += bytesRead;
+      const length = Math.min(READ_BYTES, fileBytes - position);
+      checksum.add(await readFully(file, position, length, path, buffer), position);
     }
+    return checksum.finish();
   } finally {
     await file.close();
   }

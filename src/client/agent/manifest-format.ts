@@ -1,6 +1,6 @@
 import type { FullReason } from './backup-service.js';
 
-export const MANIFEST_FORMAT = 2;
+export const MANIFEST_FORMAT = 3;
 
 /** One restore point: sizes are bytes. */
 export interface ImageEntry {
@@ -16,7 +16,7 @@ export interface ImageEntry {
   readonly sizeBytes: number;
   /** What the bitmap called dirty, in whole clusters; of a full one, all of the disk. */
   readonly dirtyBytes: number;
-  /** What was read over NBD. */
+  /** What was read of the view, over NBD or from the live disk. */
   readonly readBytes: number;
   /** Data and zero clusters that the image has. */
   readonly dataBytes: number;
@@ -44,7 +44,7 @@ export interface Merge {
 
 /** Ids become names of files. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
-const CHECKSUM = /^xxh64:[0-9a-f]{16}$/;
+const CHECKSUM = /^xxh64-sum:[0-9a-f]{16}$/;
 const byteFields = ['sizeBytes', 'dirtyBytes', 'readBytes', 'dataBytes', 'zeroBytes', 'fileBytes'] as const;
 
 /**

@@ -2,7 +2,6 @@ import { rm } from 'node:fs/promises';
 import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
-import { CLUSTER_BYTES } from '../qcow2/format.js';
 import { Qcow2Writer } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
@@ -95,7 +94,7 @@ async function dropImages(
 /** Writes an image with everything that the chain of another has, under a temporary name. Returns its entry. */
 async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: PruneOptions): Promise<ImageEntry> {
   const path = folder.partialPath(oldest.id, 'merging');
-  const file = new AppendFile(await createTarget(path), CLUSTER_BYTES);
+  const file = new AppendFile(await createTarget(path));
   const { signal, onProgress } = options;
   const copyOptions: ChainCopyOptions = { signal, onProgress: (...args) => onProgress(folder.exportName, ...args) };
   try {

@@ -29,6 +29,8 @@ export interface PullRequest {
   readonly full: boolean;
   /** To each export. */
   readonly connections: number;
+  /** Not from the live disk, though it may be on this machine. */
+  readonly overNbd?: boolean;
   /** Undefined: as fast as it goes. */
   readonly bytesPerSecond: number | undefined;
   /** How long commit is asked for again while nobody answers. */
@@ -117,7 +119,7 @@ async function takeImages(
   folders: ReadonlyMap<string, ExportFolder>,
   lost: AbortSignal,
 ): Promise<Draft[]> {
-  const { observer, connections } = request;
+  const { observer, connections, overNbd = false } = request;
   const signal = AbortSignal.any([request.signal, lost]);
   const limit = new RateLimit(request.bytesPerSecond);
   const drafts: Draft[] = [];
@@ -126,7 +128,8 @@ async function takeImages(
     const why = await whyFull(folder, part);
     if (why) observer.note(part.export, `full backup: ${why.detail}`);
     const onProgress = (done: number, total: number) => observer.progress(part.export, done, total);
-    const image = await takeImage({ folder, backup, part, fullReason: why, connections, limit, signal, onProgress });
+    const how = { connections, overNbd, limit, signal, onProgress };
+    const image = await takeImage({ folder, backup, part, fullReason: why, ...how });
     drafts.push({ folder, image });
   }
   signal.throwIfAborted();

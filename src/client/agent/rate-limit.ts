@@ -6,6 +6,10 @@ export class RateLimit {
 
   constructor(private readonly bytesPerSecond: number | undefined) {}
 
+  get isUnlimited(): boolean {
+    return this.bytesPerSecond === undefined;
+  }
+
   /** Resolves when that many bytes may go. Rejects when `signal` aborts. */
   async pass(bytes: number, signal: AbortSignal): Promise<void> {
     if (this.bytesPerSecond === undefined) return;

@@ -15,6 +15,7 @@ export interface TakeOptions {
   /** Undefined: what changed, on top of the newest image. */
   readonly fullReason: FullReason | undefined;
   readonly connections: number;
+  readonly overNbd: boolean;
   readonly limit: RateLimit;
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
@@ -56,7 +57,7 @@ export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
   }
 }
 
-function openView({ part, fullReason, connections }: TakeOptions): Promise<ViewReader> {
+function openView({ part, fullReason, connections, overNbd }: TakeOptions): Promise<ViewReader> {
   const dirtyContext = fullReason ? undefined : part.context;
-  return ViewReader.open({ uri: part.uri, dirtyContext, connections });
+  return ViewReader.open({ uri: part.uri, dirtyContext, connections, disk: overNbd ? undefined : part.disk });
 }

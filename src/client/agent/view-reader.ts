@@ -1,9 +1,11 @@
+import type { DiskLocation } from '../../base/disk-location.js';
 import { KIB, MIB } from '../../base/units.js';
 import { BASE_ALLOCATION } from '../context-kind.js';
 import { NbdUnsupportedError, printable } from '../errors.js';
 import { NbdClient } from '../nbd-client.js';
-import { CLUSTER_BYTES } from '../qcow2/format.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
+import { LiveDisk } from './live-disk.js';
 
 /** Long enough that a request costs little beside its data. */
 const MAX_PIECE_BYTES = 512 * KIB;
@@ -15,12 +17,15 @@ export interface ViewSource {
   /** Undefined: everything counts as changed. */
   readonly dirtyContext: string | undefined;
   readonly connections: number;
+  /** Where the live disk is; undefined when everything is to come over NBD. */
+  readonly disk?: DiskLocation | undefined;
 }
 
 /** An export that is being read, over several connections when the server says that they see the same disk. */
 export class ViewReader implements AsyncDisposable {
   /** Longest read: whole clusters, and bytes. */
   readonly pieceBytes: number;
+  private live: LiveDisk | undefined;
   private next = 0;
 
   private constructor(
@@ -35,7 +40,7 @@ export class ViewReader implements AsyncDisposable {
   }
 
   /** @throws NbdClientError */
-  static async open({ uri, dirtyContext, connections }: ViewSource): Promise<ViewReader> {
+  static async open({ uri, dirtyContext, connections, disk }: ViewSource): Promise<ViewReader> {
     const status = await NbdClient.connect(uri, { contexts: [dirtyContext ?? BASE_ALLOCATION] });
     const clients: NbdClient[] = [];
     const reader = new ViewReader(status, clients, dirtyContext);
@@ -44,6 +49,7 @@ export class ViewReader implements AsyncDisposable {
       clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION] }));
       const more = status.features.multiConn ? connections - 1 : 0;
       for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri));
+      reader.live = disk && (await LiveDisk.open(disk, uri));
       return reader;
     } catch (error) {
       await reader[Symbol.asyncDispose]();
@@ -53,6 +59,11 @@ export class ViewReader implements AsyncDisposable {
 
   get sizeBytes(): number {
     return this.status.sizeBytes;
+  }
+
+  /** Undefined when everything has to be read from the view. */
+  get disk(): LiveDisk | undefined {
+    return this.live;
   }
 
   /** What may have to be read: the clusters that are dirty, or when everything counts, those that are not zero. */
@@ -71,8 +82,8 @@ export class ViewReader implements AsyncDisposable {
     }
   }
 
-  /** Reads into the beginning of `into`; the connections take turns. */
-  read(offset: number, length: number, into: Buffer): Promise<Buffer> {
+  /** Reads into the beginning of `into`, or else into a buffer of its own; the connections take turns. */
+  read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
     const client = this.clients[this.next++ % this.clients.length]!;
     return client.read(offset, length, into);
   }
@@ -80,10 +91,12 @@ export class ViewReader implements AsyncDisposable {
   /** Ends all that is under way, which rejects. */
   abort(): void {
     for (const client of [this.status, ...this.clients]) client.abort();
+    this.live?.abort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.status, ...this.clients].map((client) => client.disconnect()));
+    await this.live?.[Symbol.asyncDispose]();
   }
 
   private checkFitness(): void {

@@ -1,10 +1,12 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { assert } from '../../base/assert.js';
 import { MIB } from '../../base/units.js';
 import { ImageChecksum } from './checksum.js';
+import { FileEnd } from './file-end.js';
 
-/** A file being written from its beginning to its end. */
+/** A file being written. */
 export interface AppendTarget {
+  /** For threads that write to it themselves. */
+  readonly fd: number;
   /** Writes all of the bytes. */
   write(buffers: readonly Buffer[], position: number): Promise<void>;
   sync(): Promise<void>;
@@ -14,6 +16,13 @@ export interface AppendTarget {
 const BATCH_BYTES = MIB;
 const OWNER_ONLY = 0o600;
 
+/** Clusters on their way into a file. */
+interface Appended {
+  readonly position: number;
+  /** Settles once they are written; until then the buffer must not change. */
+  readonly written: Promise<void>;
+}
+
 interface Waiting {
   readonly data: Buffer;
   readonly position: number;
@@ -22,44 +31,48 @@ interface Waiting {
 }
 
 /**
- * Appends to a file behind a part that is left free for the end. There is one write at a time, for Linux lets one writer
- * in a file, and others spin; what is appended meanwhile goes out together, in batches of about 1 MiB.
+ * The file of an image, to which clusters are appended behind the first, which is left free for the end. There is one
+ * write at a time, for Linux lets one writer in a file, and others spin; what is appended meanwhile goes out together, in
+ * batches of about 1 MiB.
  */
 export class AppendFile {
-  /** Where the next byte goes. */
-  position: number;
+  /** Where the next cluster goes. */
+  readonly end = FileEnd.afterHeader();
+  /** Of all that is in the file; whoever writes to it without `append` adds what it wrote. */
+  readonly checksum = new ImageChecksum();
   /** The first write that failed; nothing is written after it. */
   failure: Error | undefined;
-  private readonly checksum = new ImageChecksum();
   private readonly waiting: Waiting[] = [];
   /** Settles when nothing waits any more; undefined when nothing does. */
   private writing: Promise<void> | undefined;
 
-  constructor(
-    private readonly target: AppendTarget,
-    private readonly reservedBytes: number,
-  ) {
-    this.position = reservedBytes;
+  constructor(private readonly target: AppendTarget) {}
+
+  get fd(): number {
+    return this.target.fd;
   }
 
-  /** Resolves once the data is written; until then the buffer must not change. */
-  append(data: Buffer): Promise<void> {
+  /** Appends whole clusters. */
+  append(data: Buffer): Appended {
+    const position = this.end.take(data.length);
+    this.checksum.add(data, position);
+    return { position, written: this.write(data, position) };
+  }
+
+  /** Writes whole clusters where there is place for them. Resolves once that is done; until then the buffer must not change. */
+  write(data: Buffer, position: number): Promise<void> {
     if (this.failure) return Promise.reject(this.failure);
-    const { position } = this;
-    this.position += data.length;
-    this.checksum.update(data);
     return new Promise((resolve, reject) => {
       this.waiting.push({ data, position, resolve, reject });
       this.writing ??= this.writeWaiting();
     });
   }
 
-  /** Fills the part that was left free, and makes everything durable. Resolves to the checksum of the file. */
+  /** Fills the first cluster, and makes everything durable. Resolves to the checksum of the file. */
   async finish(head: Buffer): Promise<string> {
     await this.writing;
     if (this.failure) throw this.failure;
-    assert(head.length === this.reservedBytes, 'the head fills the part that was left free');
-    this.checksum.update(head);
+    this.checksum.add(head, 0);
     await this.target.write([head], 0);
     await this.target.sync();
     return this.checksum.finish();
@@ -87,11 +100,17 @@ export class AppendFile {
     this.writing = undefined;
   }
 
+  /** Neighbours in the file, as many as make a batch. */
   private takeBatch(): Waiting[] {
+    const [first] = this.waiting;
     let bytes = 0;
     let count = 0;
-    while (count < this.waiting.length && (count === 0 || bytes < BATCH_BYTES))
-      bytes += this.waiting[count++]!.data.length;
+    while (count < this.waiting.length && bytes < BATCH_BYTES) {
+      const { data, position } = this.waiting[count]!;
+      if (position !== first!.position + bytes) break;
+      bytes += data.length;
+      count++;
+    }
     return this.waiting.splice(0, count);
   }
 }
@@ -100,6 +119,7 @@ export class AppendFile {
 export async function createTarget(path: string): Promise<AppendTarget> {
   const file = await open(path, 'wx', OWNER_ONLY);
   return {
+    fd: file.fd,
     write: (buffers, position) => writeFully(file, buffers, position),
     sync: () => file.sync(),
     close: () => file.close(),

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { assert } from '../../base/assert.js';
-import { CLUSTER_BYTES, ClusterState, L2_ENTRIES, L2_SPAN_BYTES } from './format.js';
+import { CLUSTER_BYTES } from './cluster.js';
+import { ClusterState, L2_ENTRIES, L2_SPAN_BYTES } from './format.js';
 import { Qcow2Image } from './image.js';
 import { Qcow2Error } from './qcow2-error.js';
 

@@ -1,4 +1,5 @@
-import { CLUSTER_BYTES, ClusterState, ENTRY_BYTES, L2_ENTRIES, REFCOUNT_BYTES, REFCOUNTS_PER_BLOCK } from './format.js';
+import { CLUSTER_BYTES } from './cluster.js';
+import { ClusterState, ENTRY_BYTES, L2_ENTRIES, REFCOUNT_BYTES, REFCOUNTS_PER_BLOCK } from './format.js';
 import { Qcow2Image } from './image.js';
 import { Qcow2Error } from './qcow2-error.js';
 

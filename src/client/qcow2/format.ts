@@ -1,12 +1,10 @@
 import { nu64be, struct, u32be } from 'buffer-layout';
-import { KIB } from '../../base/units.js';
+import { CLUSTER_BYTES } from './cluster.js';
 
 /** The part of the qcow2 format (docs/interop/qcow2.txt of QEMU) that backups need: version 3, 64 KiB clusters. */
 
 export const QCOW2_MAGIC = 0x514649fb;
 export const QCOW2_VERSION = 3;
-export const CLUSTER_BITS = 16;
-export const CLUSTER_BYTES = 64 * KIB;
 /** 2^4 = 16 bits a reference count, as QEMU makes them. */
 export const REFCOUNT_ORDER = 4;
 export const REFCOUNT_BYTES = 2;

@@ -1,7 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { CLUSTER_BITS, CLUSTER_BYTES } from './cluster.js';
 import {
-  CLUSTER_BITS,
-  CLUSTER_BYTES,
   ClusterState,
   ENTRY_BYTES,
   entryAt,
@@ -14,6 +13,7 @@ import {
   REFCOUNT_ORDER,
 } from './format.js';
 import { Qcow2Error } from './qcow2-error.js';
+import { readFully } from './read-fully.js';
 
 /** An image as `Qcow2Writer` makes them, open for reading. */
 export class Qcow2Image implements AsyncDisposable {
@@ -105,19 +105,4 @@ function checkHeader(header: Qcow2Header, fileBytes: number, path: string): void
   const nameEnd = header.backingNameOffset + header.backingNameBytes;
   if (header.backingNameBytes > MAX_BACKING_NAME_BYTES || nameEnd > CLUSTER_BYTES)
     refuse('its backing file has no name');
-}
-
-async function readFully(
-  file: FileHandle,
-  offset: number,
-  length: number,
-  path: string,
-  into: Buffer = Buffer.allocUnsafeSlow(length),
-): Promise<Buffer> {
-  for (let done = 0; done < length; ) {
-    const { bytesRead } = await file.read(into, done, length - done, offset + done);
-    if (bytesRead === 0) throw new Qcow2Error(path, 'it ends too early');
-    done += bytesRead;
-  }
-  return into.subarray(0, length);
 }

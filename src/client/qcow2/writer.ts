@@ -1,8 +1,8 @@
 import { assert } from '../../base/assert.js';
 import type { AppendFile } from './append-file.js';
+import { CLUSTER_BITS, CLUSTER_BYTES } from './cluster.js';
+import { contentRuns, padToCluster } from './content-runs.js';
 import {
-  CLUSTER_BITS,
-  CLUSTER_BYTES,
   ENTRY_BYTES,
   ExtensionType,
   extensionLayout,
@@ -19,6 +19,7 @@ import {
   REFCOUNTS_PER_BLOCK,
   roundUpToCluster,
 } from './format.js';
+import { type PlacedClusters, ZERO_CLUSTER } from './placed-clusters.js';
 
 export interface WrittenImage {
   readonly fileBytes: number;
@@ -28,13 +29,6 @@ export interface WrittenImage {
   readonly dataBytes: number;
   /** Clusters that are marked as zero, in bytes. */
   readonly zeroBytes: number;
-}
-
-const zeroCluster = Buffer.alloc(CLUSTER_BYTES);
-
-/** Whether the bytes from `start` to `end`, at most a cluster, are all zero. Data is told apart at its first bytes. */
-function isZero(data: Buffer, start: number, end: number): boolean {
-  return data.compare(zeroCluster, 0, end - start, start, end) === 0;
 }
 
 /**
@@ -56,7 +50,6 @@ export class Qcow2Writer {
     /** Relative to the image's own folder; a qcow2 image. Undefined: what is not written reads as zeroes. */
     private readonly backingName?: string,
   ) {
-    assert(file.position === CLUSTER_BYTES, 'the first cluster of the file is left for the header');
     this.l1 = Buffer.alloc(l1EntriesFor(sizeBytes) * ENTRY_BYTES);
   }
 
@@ -66,17 +59,28 @@ export class Qcow2Writer {
    */
   async write(offset: number, data: Buffer): Promise<void> {
     this.advanceTo(offset, data.length);
-    const whole = this.padToCluster(data);
+    const whole = padToCluster(data);
     const written: Promise<void>[] = [];
-    let start = 0;
-    for (let at = 0; at < whole.length; at += CLUSTER_BYTES) {
-      if (!isZero(whole, at, at + CLUSTER_BYTES)) continue;
-      if (at > start) written.push(...this.writeData(offset + start, whole.subarray(start, at)));
-      this.markZero(offset + at, CLUSTER_BYTES);
-      start = at + CLUSTER_BYTES;
+    for (const { start, end, isZero } of contentRuns(whole)) {
+      if (isZero) this.markZero(offset + start, end - start);
+      else written.push(...this.writeData(offset + start, whole.subarray(start, end)));
     }
-    if (start < whole.length) written.push(...this.writeData(offset + start, whole.subarray(start)));
     await Promise.all(written);
+  }
+
+  /** Gives the disk, from `offset` on, clusters that are in the file already. */
+  place(offset: number, { positions, hashes }: PlacedClusters): void {
+    this.advanceTo(offset, positions.length * CLUSTER_BYTES);
+    for (const [cluster, position] of positions.entries()) {
+      const at = offset + cluster * CLUSTER_BYTES;
+      if (position === ZERO_CLUSTER) {
+        this.markZero(at, CLUSTER_BYTES);
+        continue;
+      }
+      putOffset(this.enterL2(at), this.indexInL2(at), position);
+      this.file.checksum.addHash(hashes[cluster]!);
+      this.dataBytes += CLUSTER_BYTES;
+    }
   }
 
   /** Makes whole clusters, but for the end of the disk, read as zeroes. */
@@ -89,12 +93,11 @@ export class Qcow2Writer {
   async finish(): Promise<WrittenImage> {
     const { file } = this;
     this.sealL2();
-    const l1Offset = file.position;
-    await this.appendPadded(this.l1);
+    const l1Offset = await this.appendPadded(this.l1);
     const refcounts = await this.appendRefcounts();
     const checksum = await file.finish(this.encodeHead(l1Offset, refcounts));
     return {
-      fileBytes: file.position,
+      fileBytes: file.end.position,
       checksum,
       dataBytes: this.dataBytes,
       zeroBytes: this.zeroBytes,
@@ -111,11 +114,6 @@ export class Qcow2Writer {
     this.reached = end;
   }
 
-  private padToCluster(data: Buffer): Buffer {
-    const missing = roundUpToCluster(data.length) - data.length;
-    return missing === 0 ? data : Buffer.concat([data, zeroCluster.subarray(0, missing)]);
-  }
-
   /** One promise for each piece: a run of clusters is cut where another L2 table begins. */
   private writeData(offset: number, data: Buffer): Promise<void>[] {
     const written: Promise<void>[] = [];
@@ -123,10 +121,11 @@ export class Qcow2Writer {
       const table = this.enterL2(offset + at);
       const first = this.indexInL2(offset + at);
       const length = Math.min(data.length - at, L2_SPAN_BYTES - ((offset + at) % L2_SPAN_BYTES));
+      const appended = this.file.append(data.subarray(at, at + length));
       for (let cluster = 0; cluster * CLUSTER_BYTES < length; cluster++) {
-        putOffset(table, first + cluster, this.file.position + cluster * CLUSTER_BYTES);
+        putOffset(table, first + cluster, appended.position + cluster * CLUSTER_BYTES);
       }
-      written.push(this.file.append(data.subarray(at, at + length)));
+      written.push(appended.written);
       at += length;
     }
     this.dataBytes += data.length;
@@ -154,33 +153,35 @@ export class Qcow2Writer {
 
   private sealL2(): void {
     if (!this.l2) return;
-    putOffset(this.l1, this.l2Index, this.file.position);
+    const { position, written } = this.file.append(this.l2);
+    putOffset(this.l1, this.l2Index, position);
     // A failure stays with the file, and shows when it is finished.
-    this.file.append(this.l2).catch(() => {});
+    written.catch(() => {});
     this.l2 = undefined;
   }
 
-  private async appendPadded(data: Buffer): Promise<void> {
-    await this.file.append(this.padToCluster(data));
+  /** Resolves to where it is. */
+  private async appendPadded(data: Buffer): Promise<number> {
+    const { position, written } = this.file.append(padToCluster(data));
+    await written;
+    return position;
   }
 
   /** Every cluster of the file has one reference, those of the counts themselves included. */
   private async appendRefcounts(): Promise<{ offset: number; clusters: number }> {
-    const before = this.file.position / CLUSTER_BYTES;
+    const before = this.file.end.position / CLUSTER_BYTES;
     const { blocks, tableClusters } = refcountClusters(before);
     const total = before + blocks + tableClusters;
     const table = Buffer.alloc(blocks * ENTRY_BYTES);
     for (let block = 0; block < blocks; block++) {
-      const offset = this.file.position;
-      table.writeUInt32BE(Math.floor(offset / 2 ** 32), block * ENTRY_BYTES);
-      table.writeUInt32BE(offset % 2 ** 32, block * ENTRY_BYTES + 4);
       const counted = Math.min(REFCOUNTS_PER_BLOCK, total - block * REFCOUNTS_PER_BLOCK);
       const counts = Buffer.alloc(CLUSTER_BYTES);
       for (let i = 0; i < counted; i++) counts.writeUInt16BE(1, i * REFCOUNT_BYTES);
-      await this.file.append(counts);
+      const offset = await this.appendPadded(counts);
+      table.writeUInt32BE(Math.floor(offset / 2 ** 32), block * ENTRY_BYTES);
+      table.writeUInt32BE(offset % 2 ** 32, block * ENTRY_BYTES + 4);
     }
-    const offset = this.file.position;
-    await this.appendPadded(table);
+    const offset = await this.appendPadded(table);
     return { offset, clusters: tableClusters };
   }
 

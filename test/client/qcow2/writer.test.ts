@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../../src/base/units.js';
 import { Qcow2Chain } from '../../../src/client/qcow2/chain.js';
 import { checkImage } from '../../../src/client/qcow2/check-image.js';
-import { CLUSTER_BYTES } from '../../../src/client/qcow2/format.js';
+import { CLUSTER_BYTES } from '../../../src/client/qcow2/cluster.js';
 import { applyTo, type ClusterContent, checksumByHand, randomContents, writeImage } from '../../support/qcow2-files.js';
 import { Random } from '../../support/random.js';
 import { run } from '../../support/run.js';

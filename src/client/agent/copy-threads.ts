@@ -1,0 +1,99 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { AppendFile } from '../qcow2/append-file.js';
+import type { PlacedClusters } from '../qcow2/placed-clusters.js';
+
+/** There is one file to write to, which takes one writer at a time. */
+const MAX_THREADS = 4;
+
+export interface CopyThreadData {
+  readonly sourceFd: number;
+  readonly targetFd: number;
+  /** Of a `FileEnd`. */
+  readonly end: SharedArrayBuffer;
+}
+
+export interface CopyOrder {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** A thread answers its orders in turn. */
+export type CopyAnswer =
+  | { readonly placed: PlacedClusters; readonly failure?: undefined }
+  | { readonly failure: SystemFailure };
+
+/** What is known of an error of the system in another thread, where errors arrive without it. */
+type SystemFailure = Pick<NodeJS.ErrnoException, 'message' | 'code' | 'syscall'>;
+
+/** Threads that copy clusters from a file that is open to the end of another. */
+export class CopyThreads implements AsyncDisposable {
+  private readonly threads: CopyThread[];
+
+  constructor(sourceFd: number, target: AppendFile) {
+    const data = { sourceFd, targetFd: target.fd, end: target.end.memory };
+    const count = Math.min(availableParallelism(), MAX_THREADS);
+    this.threads = Array.from({ length: count }, () => new CopyThread(data));
+  }
+
+  get count(): number {
+    return this.threads.length;
+  }
+
+  /** Whole clusters. What could not be read has the position UNREAD_CLUSTER. Rejects when writing fails. */
+  copy(offset: number, length: number): Promise<PlacedClusters> {
+    const idlest = this.threads.reduce((best, thread) => (thread.orders < best.orders ? thread : best));
+    return idlest.copy({ offset, length });
+  }
+
+  /** Resolves when none of them touches a file any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.end()));
+  }
+}
+
+interface Waiting {
+  readonly resolve: (placed: PlacedClusters) => void;
+  readonly reject: (error: Error) => void;
+}
+
+class CopyThread {
+  private readonly worker: Worker;
+  private readonly waiting: Waiting[] = [];
+  private failure: Error | undefined;
+
+  constructor(workerData: CopyThreadData) {
+    this.worker = new Worker(new URL('./copy-thread.js', import.meta.url), { workerData });
+    this.worker.on('message', (answer: CopyAnswer) => this.settle(answer));
+    this.worker.on('error', (error: Error) => this.fail(error));
+    this.worker.on('exit', () => this.fail(new Error('the copying was ended')));
+  }
+
+  /** That are not answered yet. */
+  get orders(): number {
+    return this.waiting.length;
+  }
+
+  copy(order: CopyOrder): Promise<PlacedClusters> {
+    if (this.failure) return Promise.reject(this.failure);
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject });
+      this.worker.postMessage(order);
+    });
+  }
+
+  async end(): Promise<void> {
+    await this.worker.terminate();
+  }
+
+  private settle(answer: CopyAnswer): void {
+    const { resolve, reject } = this.waiting.shift()!;
+    if (answer.failure) reject(Object.assign(new Error(answer.failure.message), answer.failure));
+    else resolve(answer.placed);
+  }
+
+  private fail(error: Error): void {
+    this.failure = error;
+    for (const { reject } of this.waiting.splice(0)) reject(error);
+  }
+}

@@ -1,0 +1,3 @@
+/** Those of every image: 64 KiB. */
+export const CLUSTER_BITS = 16;
+export const CLUSTER_BYTES = 2 ** CLUSTER_BITS;
