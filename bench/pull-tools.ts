@@ -25,11 +25,12 @@ export async function pullWith(
   { signal }: BenchRun,
   folder: string,
   exportName: string,
+  ...args: string[]
 ): Promise<{ seconds: number; readBytes: number; fileBytes: number; path: string }> {
   const places = ['--to', backupsIn(folder), '--control', controlIn(folder)];
   const started = performance.now();
   await using program = new Program(
-    [process.execPath, tidemark, 'pull', exportName, '--bitmap', 'nightly', '--json', ...places],
+    [process.execPath, tidemark, 'pull', exportName, '--bitmap', 'nightly', '--json', ...places, ...args],
     signal,
   );
   const output = await program.finished();

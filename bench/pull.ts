@@ -33,8 +33,10 @@ export async function measurePull(run: BenchRun, folder: string): Promise<PullRe
   };
 }
 
-interface Figures extends PullFigures {
+/** One way to take everything. */
+interface Way extends PullFigures {
   writtenBytes: number;
+  readonly take: () => Promise<{ readonly seconds: number; readonly writtenBytes: number }>;
 }
 
 async function pullEverything(
@@ -49,22 +51,36 @@ async function pullEverything(
   await makeImage(image.path, sizeBytes);
   await keepMemory(join(folder, 'memory'), sizeBytes * KEPT_FACTOR);
   const { signal, options, log } = run;
-  const figuresOf = (title: string): Figures => ({ title, seconds: [], readBytes: sizeBytes, writtenBytes: 0 });
-  const [ours, theirs] = [figuresOf('tidemark pull'), figuresOf('nbdcopy to a raw file')];
   await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
-  for (let round = 0; round < rounds; round++) {
-    const pulled = await pullWith(run, folder, image.exportName);
-    ours.seconds.push(pulled.seconds);
-    ours.writtenBytes = pulled.fileBytes;
+  const pull = async (...args: string[]) => {
+    const { seconds, fileBytes } = await pullWith(run, folder, image.exportName, '--full', ...args);
     await rm(backupsIn(folder), { recursive: true });
-
-    const raw = join(folder, 'copy.img');
-    theirs.seconds.push(await timed(run, 'nbdcopy', server.uri(image), raw));
-    theirs.writtenBytes = await allocatedBytes(raw);
-    await rm(raw);
-    const latest = [ours, theirs].map(({ title, seconds }) => `${title} ${seconds.at(-1)!.toFixed(2)} s`).join(', ');
+    return { seconds, writtenBytes: fileBytes };
+  };
+  const wayOf = (title: string, take: Way['take']): Way => ({
+    ...{ title, take, seconds: [], readBytes: sizeBytes, writtenBytes: 0 },
+  });
+  const ways = [
+    wayOf('tidemark pull', () => pull()),
+    wayOf('nbdcopy to a raw file', () => copyRaw(run, server.uri(image), join(folder, 'copy.img'))),
+    wayOf('tidemark pull --over-nbd', () => pull('--over-nbd')),
+  ];
+  for (let round = 0; round < rounds; round++) {
+    for (const way of ways) {
+      const { seconds, writtenBytes } = await way.take();
+      way.seconds.push(seconds);
+      way.writtenBytes = writtenBytes;
+    }
+    const latest = ways.map(({ title, seconds }) => `${title} ${seconds.at(-1)!.toFixed(2)} s`).join(', ');
     log(`round ${round + 1}/${rounds}  everything of ${sizeBytes / GIB} GiB: ${latest}`);
   }
   await rm(folder, { recursive: true });
-  return [ours, theirs];
+  return ways;
+}
+
+async function copyRaw(run: BenchRun, uri: string, path: string): Promise<{ seconds: number; writtenBytes: number }> {
+  const seconds = await timed(run, 'nbdcopy', uri, path);
+  const writtenBytes = await allocatedBytes(path);
+  await rm(path);
+  return { seconds, writtenBytes };
 }

@@ -183,7 +183,7 @@ function pullSection({ full, increment }: PullResults): string {
   return [
     '## Pulling backups',
     `Everything of a disk of ${formatSize(full.sizeBytes)} without holes, from one tidemark, from tmpfs to tmpfs. Times are those of whole programs; what
-tidemark writes is durable and checked at the end.`,
+tidemark writes is durable and checked at the end. It reads the live disk, and over NBD only what is overwritten, unless told otherwise.`,
     pullTable(full.figures),
     `What changed, ${formatSize(changedBytes)} in granules at random, on a disk of ${formatSize(sizeBytes)} with ${formatSize(dataBytes)} of data. QEMU's tools read a qcow2 image with a
 persistent bitmap from qemu-nbd: qemu-img map tells what is dirty, and qemu-io reads it through an overlay that copies on read.`,
