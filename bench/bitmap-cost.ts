@@ -6,8 +6,8 @@ import { makeImage } from './image.js';
 import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
-/** Sequential passes in each round: what is soon over differs most. */
-export const SEQUENTIAL_RUNS = 4;
+/** Sequential passes in each round: single ones differ by a quarter, what they are compared for by hundredths. */
+export const SEQUENTIAL_RUNS = 10;
 
 /** What is done to a tidemark whose bitmaps are new, one step after the other, and how often in each round. */
 const series: readonly Series[] = [

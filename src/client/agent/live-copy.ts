@@ -42,16 +42,9 @@ export class LiveCopy implements AsyncDisposable {
   async copy(offset: number, length: number): Promise<PlacedClusters> {
     const placed = await this.threads.copy(offset, length);
     const wrong = await this.findWrong(offset, length, placed);
-    const maxCount = this.view.pieceBytes / CLUSTER_BYTES;
-    for (let first = wrong.indexOf(1); first !== -1; first = wrong.indexOf(1, first)) {
-      let end = first + 1;
-      while (end - first < maxCount && wrong[end] === 1) end++;
-      await this.replace(
-        placed,
-        first,
-        await this.view.read(offset + first * CLUSTER_BYTES, (end - first) * CLUSTER_BYTES),
-      );
-      first = end;
+    for (const { first, count } of runsOf(wrong, this.view.pieceBytes / CLUSTER_BYTES)) {
+      const data = await this.view.read(offset + first * CLUSTER_BYTES, count * CLUSTER_BYTES);
+      await this.replace(placed, first, data);
     }
     return placed;
   }
@@ -87,5 +80,15 @@ export class LiveCopy implements AsyncDisposable {
         hashes[cluster] = hashCluster(content, position);
       }
     }
+  }
+}
+
+/** Runs of ones, none longer than `maxCount`. */
+function* runsOf(marks: Uint8Array, maxCount: number): Generator<{ first: number; count: number }> {
+  for (let first = marks.indexOf(1); first !== -1; ) {
+    let end = first + 1;
+    while (end - first < maxCount && marks[end] === 1) end++;
+    yield { first, count: end - first };
+    first = marks.indexOf(1, end);
   }
 }
