@@ -7,17 +7,7 @@ import { FilterDevice } from '../../src/storage/filter-device.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { contentOf, expectSame } from '../support/device-content.js';
 import { FaultyDevice } from '../support/faulty-device.js';
-import { filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
-
-const HOLE = { keepAllocated: false, fastOnly: false };
-
-type Change = (device: CopyBeforeWrite) => unknown;
-const changes: [string, Change][] = [
-  ['a write', (device) => device.writeNow(filled(512), 0, 512, GRANULE + 512)],
-  ['a write that waits', (device) => device.write(filled(512), 0, 512, GRANULE + 512)],
-  ['a zero', (device) => device.zero(GRANULE + 512, 512, HOLE)],
-  ['a trim', (device) => device.trim(GRANULE + 512, 512)],
-];
+import { changes, filled, GRANULE, GRANULES, HOLE, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
 
 describe.each(changes)('%s', (_what, change) => {
   it('leaves the view as it was, and costs one granule of scratch', async () => {

@@ -7,10 +7,9 @@ import { OVERWRITTEN } from '../../src/snapshot/old-data.js';
 import type { Snapshot } from '../../src/snapshot/snapshot.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { contentOf, expectSame } from '../support/device-content.js';
-import { filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
+import { changes, filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
 
 const DISK_BYTES = GRANULES * GRANULE;
-const HOLE = { keepAllocated: false, fastOnly: false };
 
 /** What is called overwritten, as [length, status] pairs. */
 function overwrittenOf(snapshot: Snapshot, offset = 0, length = DISK_BYTES - offset, limit = 100): number[][] {
@@ -26,13 +25,6 @@ const GRANULE_ONE = [
   [GRANULE, 0],
   [GRANULE, OVERWRITTEN],
   [6 * GRANULE, 0],
-];
-
-const changes: [string, (device: CopyBeforeWrite) => unknown][] = [
-  ['a write', (device) => device.writeNow(filled(512), 0, 512, GRANULE + 512)],
-  ['a write that waits', (device) => device.write(filled(512), 0, 512, GRANULE + 512)],
-  ['a zero', (device) => device.zero(GRANULE + 512, 512, HOLE)],
-  ['a trim', (device) => device.trim(GRANULE + 512, 512)],
 ];
 
 describe.each(changes)('%s', (_what, change) => {

@@ -9,6 +9,16 @@ import { FaultyDevice } from './faulty-device.js';
 
 export const GRANULE = 64 * KIB;
 export const GRANULES = 8;
+/** A zeroing that may leave a hole, slow or not. */
+export const HOLE = { keepAllocated: false, fastOnly: false };
+
+/** Each kind of change, to one sector of granule 1. */
+export const changes: [string, (device: CopyBeforeWrite) => unknown][] = [
+  ['a write', (device) => device.writeNow(filled(512), 0, 512, GRANULE + 512)],
+  ['a write that waits', (device) => device.write(filled(512), 0, 512, GRANULE + 512)],
+  ['a zero', (device) => device.zero(GRANULE + 512, 512, HOLE)],
+  ['a trim', (device) => device.trim(GRANULE + 512, 512)],
+];
 
 type Choices = Partial<Pick<SnapshotOptions, 'granuleBytes' | 'onScratchFull' | 'sizeBytes'>> & {
   readonly limitBytes?: number;

@@ -116,10 +116,10 @@ class ViewCopy {
     const { disk } = this.reader;
     const liveBytes = disk && length >= MIN_LIVE_BYTES ? length - (length % CLUSTER_BYTES) : 0;
     if (liveBytes > 0) await this.copyLive(disk!, offset, liveBytes);
-    await this.copyView(offset + liveBytes, length - liveBytes);
+    await this.copyOverNbd(offset + liveBytes, length - liveBytes);
   }
 
-  private async copyView(offset: number, length: number): Promise<void> {
+  private async copyOverNbd(offset: number, length: number): Promise<void> {
     for (let at = offset; at < offset + length; ) {
       const slot = await this.takeSlot();
       const bytes = Math.min(this.reader.pieceBytes, offset + length - at);

@@ -65,6 +65,7 @@ export class LiveCopy implements AsyncDisposable {
 
   /** Gives clusters other data, in the place that they have or in a new one. */
   private async replace({ positions, hashes }: PlacedClusters, first: number, data: Buffer): Promise<void> {
+    const written: Promise<void>[] = [];
     for (const { start, end, isZero } of contentRuns(data)) {
       for (let at = start; at < end; at += CLUSTER_BYTES) {
         const cluster = first + at / CLUSTER_BYTES;
@@ -75,11 +76,12 @@ export class LiveCopy implements AsyncDisposable {
         }
         const position = hasPlace ? positions[cluster]! : this.file.end.take(CLUSTER_BYTES);
         const content = data.subarray(at, at + CLUSTER_BYTES);
-        await this.file.write(content, position);
+        written.push(this.file.write(content, position));
         positions[cluster] = position;
         hashes[cluster] = hashCluster(content, position);
       }
     }
+    await Promise.all(written);
   }
 }
 

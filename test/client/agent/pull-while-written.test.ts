@@ -111,10 +111,12 @@ test('the images of a disk that is written to meanwhile are its views', async ()
   const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
   const random = new Random(seed);
   const counts = watchQuestions();
-  const image = makeImage(DISK_BYTES, [
+  const data = [
     { offset: 0, length: 20 * MIB },
     { offset: 30 * MIB + 4 * KIB, length: 30 * MIB },
-  ]);
+  ];
+  // In memory no image can be cloned, so the live disk is told.
+  const image = makeImage(DISK_BYTES, data, scratchFolder('tmpfs'));
   const server = await startTidemark(`disk=${image},bitmap=nightly`);
   const directory = scratchFolder();
   const stop = await startWriting(server.uri('disk'), random);
@@ -135,7 +137,7 @@ test.each<[string, (part: BackupPart) => BackupPart]>([
   ['is not told', ({ disk: _, ...part }) => part],
 ])('a disk that %s is read from the view', async (_, change) => {
   const counts = watchQuestions();
-  const image = makeImage(DISK_BYTES, [{ offset: MIB, length: 4 * MIB }]);
+  const image = makeImage(DISK_BYTES, [{ offset: MIB, length: 4 * MIB }], scratchFolder('tmpfs'));
   const server = await startTidemark(`disk=${image},bitmap=nightly`);
   const directory = scratchFolder();
   const service = new WatchedService(server, change);
