@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import { BitArray } from '../base/bit-array.js';
 import type { ExtentList } from '../base/extents.js';
 import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from './bitmap-refusals.js';
+import { dirtyBytesOf, union } from './dirty-bits.js';
 
 /** Status of an extent that was written since the bitmap's base. */
 export const DIRTY = 1;
@@ -88,12 +89,10 @@ export class DirtyBitmap {
     return this.madeByBackup;
   }
 
-  /** Bytes that it calls dirty; the last granule counts as far as the disk goes. */
+  /** Bytes that it calls dirty, written before it was frozen or since. */
   get dirtyBytes(): number {
     const bits = this.successor ? union(this.bits, this.successor) : this.bits;
-    const last = bits.length - 1;
-    const missing = bits.nextSet(last, bits.length) < 0 ? 0 : bits.length * this.granularityBytes - this.disk;
-    return bits.count * this.granularityBytes - missing;
+    return dirtyBytesOf(bits, this.granularityBytes, this.disk);
   }
 
   /** The bits that take writes now; undefined when none do. */
@@ -247,9 +246,9 @@ export class DirtyBitmap {
     };
   }
 
-  /** Appends the extents of the union of `parts`. */
+  /** Appends the extents of the union of `parts`. A tail that a growing disk has and this does not know yet is dirty. */
   private describe(parts: readonly BitArray[], offset: number, length: number, list: ExtentList): void {
-    const end = offset + length;
+    const end = Math.min(offset + length, this.disk);
     const granules = Math.ceil(end / this.granularityBytes);
     let at = offset;
     let granule = Math.floor(offset / this.granularityBytes);
@@ -266,6 +265,7 @@ export class DirtyBitmap {
       at = cleanAt;
       granule = cleanFrom;
     }
+    if (at < offset + length) list.add(offset + length - at, DIRTY);
   }
 }
 
@@ -280,10 +280,4 @@ function orEnd(bit: number, end: number): number {
 
 function markRange(bits: BitArray, granularityBytes: number, offset: number, length: number): void {
   bits.setRange(Math.floor(offset / granularityBytes), Math.floor((offset + length - 1) / granularityBytes) + 1);
-}
-
-function union(one: BitArray, other: BitArray): BitArray {
-  const both = one.resized(one.length);
-  other.eachRun(0, other.length, (from, end) => both.setRange(from, end));
-  return both;
 }

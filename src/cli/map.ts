@@ -1,4 +1,4 @@
-import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../client/context-kind.js';
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { NbdUnsupportedError, printable } from '../client/errors.js';
 import { listContexts } from '../client/listing.js';
 import { NbdClient } from '../client/nbd-client.js';

@@ -1,8 +1,5 @@
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
 import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
-
-export const BASE_ALLOCATION = 'base:allocation';
-export const DIRTY_BITMAP_PREFIX = 'qemu:dirty-bitmap:';
-export const OVERWRITTEN_CONTEXT = 'tidemark:overwritten';
 
 /** What the statuses of a metadata context mean. */
 export interface ContextKind {

@@ -18,10 +18,30 @@ export interface ExportSpec {
   readonly bitmaps?: readonly BitmapSpec[];
 }
 
+/** As for bitmaps, whose contexts and views have names that are made of this one. */
+const MAX_NAME_BYTES = 1023;
+/** Longest string of the NBD document. */
+const MAX_DESCRIPTION_BYTES = 4096;
+
 export const EXPORT_GRAMMAR = 'NAME=PATH[,size=SIZE][,readonly][,bitmap=BITMAP[:GRANULARITY]]...';
 
 function refuse(what: string): never {
   throw new CodedError('EXPORT_INVALID', what, `an export is written ${EXPORT_GRAMMAR}`);
+}
+
+/** Sees to it that clients can be told of the export. @throws CodedError EXPORT_INVALID */
+export function checkTexts({ name, description = '' }: ExportSpec): void {
+  const invalid = (what: string, hint: string): never => {
+    throw new CodedError('EXPORT_INVALID', what, hint);
+  };
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    invalid(`the export name ${name.slice(0, 40)}… is too long`, `a name has at most ${MAX_NAME_BYTES} bytes`);
+  }
+  if (/\p{Cc}/u.test(name)) invalid('an export name has no control characters', 'choose a printable name');
+  if (Buffer.byteLength(description) > MAX_DESCRIPTION_BYTES) {
+    invalid(`the description of "${name}" is too long`, `it has at most ${MAX_DESCRIPTION_BYTES} bytes`);
+  }
+  if (description.includes('\0')) invalid(`the description of "${name}" has a NUL`, 'leave it out');
 }
 
 function parseSizeOption(value: string, option: string): number {

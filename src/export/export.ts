@@ -1,6 +1,7 @@
 import { CodedError } from '../base/coded-error.js';
 import { type DiskLocation, readBootId } from '../base/disk-location.js';
 import { errnoName, OK } from '../base/errno.js';
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { Turnstile } from '../base/turnstile.js';
 import { formatCount } from '../base/units.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
@@ -10,14 +11,8 @@ import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import type { DiskIdentity } from '../storage/disk-identity.js';
 import { WriteGate } from '../storage/write-gate.js';
-import {
-  AllocationContext,
-  BASE_ALLOCATION,
-  DIRTY_BITMAP_PREFIX,
-  DirtyBitmapContext,
-  type MetadataContext,
-} from './metadata-context.js';
-import { ServedDisk } from './served-disk.js';
+import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
+import { type ClientConnection, ServedDisk } from './served-disk.js';
 
 /** A device that can follow its image to another size. */
 export interface Disk extends BlockDevice {
@@ -61,6 +56,7 @@ export class Export extends ServedDisk {
   /** Whoever stops the export for an instant passes here, one at a time. */
   readonly cuts = new Turnstile(1);
   private readonly allocation: AllocationContext;
+  private shrinking = false;
 
   constructor(parts: ExportParts) {
     super();
@@ -129,15 +125,22 @@ export class Export extends ServedDisk {
     return this.cuts.pass(async () => {
       this.assertServed();
       this.checkResize(sizeBytes);
+      this.shrinking = sizeBytes < this.sizeBytes;
       await this.device.quiesce();
       try {
         await this.disk.resize?.(sizeBytes);
         if (this.persistence) await this.persistence.resize(sizeBytes);
         else this.bitmaps.resize(sizeBytes);
       } finally {
+        this.shrinking = false;
         this.device.resume();
       }
     });
+  }
+
+  /** Nobody may connect while the disk shrinks: whoever does has seen the old size. */
+  override attach(connection: ClientConnection): boolean {
+    return !this.shrinking && super.attach(connection);
   }
 
   /** Drains every connection, makes the data and the bitmaps durable, and releases the disk. */

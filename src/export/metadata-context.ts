@@ -1,5 +1,6 @@
 import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
 import { DIRTY, type DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/block-device.js';
@@ -15,10 +16,6 @@ export interface MetadataContext {
    */
   status(offset: number, length: number, list: ExtentList): Promise<Errno>;
 }
-
-export const BASE_ALLOCATION = 'base:allocation';
-export const DIRTY_BITMAP_PREFIX = 'qemu:dirty-bitmap:';
-export const OVERWRITTEN_CONTEXT = 'tidemark:overwritten';
 
 /** `base:allocation`: holes and zeroes as the device knows them. */
 export class AllocationContext implements MetadataContext {

@@ -1,6 +1,6 @@
 import { CodedError } from '../base/coded-error.js';
 import type { Export } from './export.js';
-import type { ExportSpec } from './export-spec.js';
+import { checkTexts, type ExportSpec } from './export-spec.js';
 import type { ServedDisk } from './served-disk.js';
 import type { View } from './view.js';
 
@@ -43,8 +43,12 @@ export class ExportRegistry {
     );
   }
 
-  /** Opens and serves an export. @throws CodedError EXPORT_EXISTS, IMAGE_UNUSABLE, IMAGE_LOCKED, BITMAP_INVALID */
+  /**
+   * Opens and serves an export. @throws CodedError EXPORT_EXISTS, EXPORT_INVALID, IMAGE_UNUSABLE, IMAGE_LOCKED,
+   * BITMAP_INVALID
+   */
   async add(spec: ExportSpec): Promise<Export> {
+    checkTexts(spec);
     this.reserve(spec.name);
     return this.whileReserved(spec.name, async () => {
       const opened = await this.openExport(spec);

@@ -57,7 +57,7 @@ export abstract class ServedDisk {
     return this.contexts().find((context) => context.name === name);
   }
 
-  /** False once the disk is being closed: the connection must not go on. */
+  /** False when the connection must not go on, as the disk is being closed. */
   attach(connection: ClientConnection): boolean {
     if (this.leaving) return false;
     this.connections.add(connection);

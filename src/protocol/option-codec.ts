@@ -20,7 +20,7 @@ export interface MetaContextRequest {
   readonly queryCount: number;
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The text of those bytes; undefined when they are no string of the protocol (its section "Conventions"). */
 export function decodeString(bytes: Buffer): string | undefined {

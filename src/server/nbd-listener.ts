@@ -48,6 +48,7 @@ export class NbdListener {
       exports,
       log,
       pool: new PiecePool(),
+      terms: { multipleConnections: limits.maxConnections > 1 },
       busyPoller: new BusyPoller(limits.busyPollMicroseconds),
       handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,
     };

@@ -20,10 +20,15 @@ export interface Agreement {
 export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES } as const;
 
 /** What an export can do, as the protocol document's transmission flags, for a client that agreed as it did. */
-export function transmissionFlags(served: ServedDisk, structuredReplies: boolean): number {
+export function transmissionFlags(
+  served: ServedDisk,
+  structuredReplies: boolean,
+  multipleConnections: boolean,
+): number {
   const { trim, rotational } = served.capabilities;
   const flag = TransmissionFlag;
-  let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE | flag.CAN_MULTI_CONN;
+  let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE;
+  if (multipleConnections) flags |= flag.CAN_MULTI_CONN;
   if (structuredReplies) flags |= flag.SEND_DF;
   if (rotational) flags |= flag.ROTATIONAL;
   if (served.readOnly) return flags | flag.READ_ONLY;

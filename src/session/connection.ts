@@ -6,6 +6,7 @@ import type { Agreement } from './agreement.js';
 import type { BusyPoller } from './busy-poller.js';
 import { attachReader, type StreamReader } from './byte-stream.js';
 import { encodeGreeting, Handshake } from './handshake.js';
+import type { ServerTerms } from './options/option-handler.js';
 import type { PiecePool } from './piece-pool.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 import { ReplyWriter } from './reply-writer.js';
@@ -19,6 +20,7 @@ const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
 /** What the connections of a server share. */
 export interface ConnectionHost {
   readonly exports: ExportRegistry;
+  readonly terms: ServerTerms;
   readonly pool: PiecePool;
   readonly busyPoller: BusyPoller;
   readonly log: Log;
@@ -62,9 +64,8 @@ export class Connection implements StreamReader, ClientConnection {
     this.socket.setNoDelay(true);
     this.socket.setKeepAlive(true);
     this.socket.on('drain', () => this.advance());
-    this.socket.once('close', () => this.advance());
     this.output = new ReplyWriter(this.socket, host.pool);
-    this.handshake = new Handshake(host.exports, (bytes) => this.output.send(bytes));
+    this.handshake = new Handshake(host.exports, this.output, host.terms);
     this.handshakeTimer = setTimeout(
       () => this.stop('did not finish the handshake in time'),
       host.handshakeTimeoutMilliseconds,
@@ -78,7 +79,7 @@ export class Connection implements StreamReader, ClientConnection {
 
   received(count: number): boolean {
     this.input.appended(count);
-    if (this.finished) {
+    if (this.finished || this.closeReason !== undefined) {
       // Read on only to see the client's end: closing with bytes unread would cut off our last replies.
       this.input.consumed(this.input.end, 0);
       return true;
@@ -86,7 +87,7 @@ export class Connection implements StreamReader, ClientConnection {
     this.host.busyPoller.arrived();
     this.advance();
     this.host.busyPoller.served(this.input.length > 0);
-    this.paused = !this.finished && this.transmission !== undefined && !this.transmission.canBegin;
+    this.paused = !this.finished && !this.canBegin;
     return !this.paused;
   }
 
@@ -128,15 +129,24 @@ export class Connection implements StreamReader, ClientConnection {
     try {
       this.consume();
     } catch (bug) {
-      this.host.log.error({ err: bug, connection: this.id }, 'a bug ended a connection');
-      this.closeReason ??= 'a bug in the server';
+      this.noteBug(bug);
     }
     this.advancing = false;
     if (this.closeReason !== undefined) this.finishWhenIdle();
-    else if (this.paused && this.transmission?.canBegin) {
+    else if (this.paused && this.canBegin) {
       this.paused = false;
       this.socket.resume();
     }
+  }
+
+  private noteBug(bug: unknown): void {
+    this.host.log.error({ err: bug, connection: this.id }, 'a bug ended a connection');
+    this.closeReason ??= 'a bug in the server';
+  }
+
+  /** False while the client has to wait until it has read more of what it asked for, or the disk has come along. */
+  private get canBegin(): boolean {
+    return this.transmission ? this.transmission.canBegin : this.output.hasRoom;
   }
 
   private consume(): void {
@@ -158,15 +168,16 @@ export class Connection implements StreamReader, ClientConnection {
     if (!outcome) return;
     clearTimeout(this.handshakeTimer);
     if ('closeReason' in outcome) this.closeReason = outcome.closeReason;
-    else if (!outcome.agreement.export.attach(this)) this.closeReason = 'asked for an export that is being closed';
+    else if (!outcome.agreement.export.attach(this))
+      this.closeReason = 'asked for an export that is being closed, or made smaller';
     else {
       this.agreement = outcome.agreement;
-      this.transmission = new Transmission(outcome.agreement, this.output, () => this.advance());
-      const { structuredReplies, contexts } = outcome.agreement;
-      this.host.log.debug(
-        { connection: this.id, client: this.client, export: this.agreement.export.name, structuredReplies, contexts },
-        'transmission begins',
-      );
+      this.transmission = new Transmission(outcome.agreement, this.output, {
+        onProgress: () => this.advance(),
+        onBug: (bug) => this.noteBug(bug),
+      });
+      const facts = { connection: this.id, client: this.client, ...summarize(this.agreement) };
+      this.host.log.debug(facts, 'transmission begins');
     }
   }
 
@@ -191,14 +202,12 @@ export class Connection implements StreamReader, ClientConnection {
 
   private logEnd(): void {
     const { client, ...counters } = this.describe();
-    const fields = {
-      client,
-      export: this.agreement?.export.name,
-      structuredReplies: this.agreement?.structuredReplies,
-      contexts: this.agreement?.contexts.map(({ context }) => context.name),
-      ...counters,
-      reason: this.closeReason,
-    };
-    this.host.log.info(fields, 'connection closed');
+    const agreed = this.agreement && summarize(this.agreement);
+    this.host.log.info({ client, ...agreed, ...counters, reason: this.closeReason }, 'connection closed');
   }
+}
+
+/** What was agreed on, for the log. */
+function summarize({ export: served, structuredReplies, contexts }: Agreement) {
+  return { export: served.name, structuredReplies, contexts: contexts.map(({ context }) => context.name) };
 }

@@ -7,7 +7,13 @@ import { handleExportName } from './options/export-name.js';
 import { handleGo, handleInfo } from './options/info.js';
 import { handleList } from './options/list.js';
 import { handleListMetaContext, handleSetMetaContext } from './options/meta-context.js';
-import { Negotiation, type OptionHandler, type OptionOutcome, OptionRequest } from './options/option-handler.js';
+import {
+  Negotiation,
+  type OptionHandler,
+  type OptionOutcome,
+  OptionRequest,
+  type ServerTerms,
+} from './options/option-handler.js';
 import { handleStructuredReply } from './options/structured-reply.js';
 
 /** More than any client needs; a client that lists may follow up on each export listed. */
@@ -39,8 +45,14 @@ export function encodeGreeting(): Buffer {
   return greeting;
 }
 
+/** Takes whole messages; without room while the client reads too little of them. */
+export interface HandshakeOutput {
+  readonly hasRoom: boolean;
+  send(message: Buffer): void;
+}
+
 /**
- * The handshake and option haggling of one connection. It consumes what was received, answers through `send`, and has
+ * The handshake and option haggling of one connection. It consumes what was received, answers to the output, and has
  * an `outcome` once it is over; bytes behind the last option are left for the transmission phase.
  */
 export class Handshake {
@@ -49,7 +61,7 @@ export class Handshake {
   neededBytes = clientFlagsLayout.span;
   /** When set, every option but ABORT is refused: the server is going away. */
   shuttingDown = false;
-  private readonly negotiation = new Negotiation();
+  private readonly negotiation: Negotiation;
   private flagsSeen = false;
   private fixedNewstyle = false;
   private optionsLeft = MAX_OPTIONS;
@@ -58,13 +70,16 @@ export class Handshake {
 
   constructor(
     private readonly exports: ExportRegistry,
-    private readonly send: (bytes: Buffer) => void,
-  ) {}
+    private readonly output: HandshakeOutput,
+    terms: ServerTerms,
+  ) {
+    this.negotiation = new Negotiation(terms);
+  }
 
   /** Consumes whole messages from `buffer`, from `start` to `end`. Returns where it stopped. */
   consume(buffer: Buffer, start: number, end: number): number {
     let at = start;
-    while (this.outcome === undefined) {
+    while (this.outcome === undefined && this.output.hasRoom) {
       if (this.skipBytes > 0) {
         const skipped = Math.min(this.skipBytes, end - at);
         at += skipped;
@@ -126,7 +141,11 @@ export class Handshake {
     if (!this.fixedNewstyle) {
       return refuse(OptionError.INVALID, 'only EXPORT_NAME is open to a client without fixed newstyle');
     }
-    if (option === Option.ABORT) return handleAbort;
+    if (option === Option.ABORT) {
+      // Whatever data it has is ignored, so there is nothing to wait for.
+      this.outcome = handleAbort(this.request(option, Buffer.alloc(0)));
+      return undefined;
+    }
     if (this.shuttingDown) return refuse(OptionError.SHUTDOWN, 'the server is stopping');
     const handler = handlers.get(option);
     if (!handler) {
@@ -134,11 +153,13 @@ export class Handshake {
       return refuse(OptionError.UNSUP, what);
     }
     if (length <= MAX_OPTION_DATA_BYTES) return handler;
+    // Whatever comes of it, the earlier selection is gone ("NBD_OPT_SET_META_CONTEXT").
+    if (option === Option.SET_META_CONTEXT) this.negotiation.selection = undefined;
     return refuse(OptionError.TOO_BIG, `an option has at most ${MAX_OPTION_DATA_BYTES} bytes here`);
   }
 
   private request(option: number, data: Buffer): OptionRequest {
-    return new OptionRequest(option, data, this.exports, this.negotiation, this.send);
+    return new OptionRequest(option, data, this.exports, this.negotiation, (bytes) => this.output.send(bytes));
   }
 
   private close(at: number, closeReason: string): number {

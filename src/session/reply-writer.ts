@@ -15,7 +15,6 @@ export class ReplyWriter {
   /** The piece being filled, and how many of its bytes are. */
   piece: Buffer;
   used = 0;
-  bytesWritten = 0;
   /** Pieces that were filled since the last flush, and how many bytes of each. */
   private readonly filled: Buffer[] = [];
   private readonly filledUsed: number[] = [];
@@ -66,7 +65,6 @@ export class ReplyWriter {
   /** Sends a message that has a buffer of its own, behind everything put before. The buffer is given away. */
   send(message: Buffer): void {
     this.flush();
-    this.bytesWritten += message.length;
     this.socket.write(message);
   }
 
@@ -100,7 +98,6 @@ export class ReplyWriter {
 
   /** True when the kernel took all of it at once, so that the piece can be filled again. */
   private writePiece(piece: Buffer, used: number): boolean {
-    this.bytesWritten += used;
     this.socket.write(used === piece.length ? piece : piece.subarray(0, used));
     if (this.socket.writableLength === 0) {
       for (const sent of this.sending) this.pool.give(sent);

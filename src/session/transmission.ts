@@ -16,7 +16,7 @@ import {
 } from '../protocol/request.js';
 import { toNbdError } from '../protocol/wire-error.js';
 import type { Agreement } from './agreement.js';
-import { replyBlockStatus } from './block-status.js';
+import { longestStatusBytes, replyBlockStatus } from './block-status.js';
 import { readNow, readWaiting } from './read.js';
 import { replyDone, replyError } from './reply.js';
 import type { ReplyWriter } from './reply-writer.js';
@@ -24,8 +24,17 @@ import type { ReplyWriter } from './reply-writer.js';
 /** Requests of one client that may wait for a disk at a time, and the payload bytes they may hold. */
 const MAX_WAITING_REQUESTS = 128;
 const MAX_WAITING_BYTES = 32 * MIB;
+/** The same of extents in answers to block-status requests: an answer is put together at once, and takes a while. */
+const MAX_WAITING_STATUS_BYTES = 2 * MIB;
 
 const COOKIE_BYTES = 8;
+
+export interface TransmissionEvents {
+  /** A request that had to wait is done with. */
+  onProgress(): void;
+  /** It failed in a way that nobody foresaw, and has no reply. */
+  onBug(bug: unknown): void;
+}
 
 /**
  * The transmission phase of one connection. One pass over what a socket read brought parses every request, serves each
@@ -46,14 +55,14 @@ export class Transmission {
   private readonly rules: RequestRules;
   private waitingRequests = 0;
   private waitingBytes = 0;
+  private waitingStatusBytes = 0;
   /** Payload of a refused write that still has to pass by. */
   private skipBytes = 0;
 
-  /** `onProgress` is called when a request that had to wait is answered. */
   constructor(
     private readonly agreement: Agreement,
     private readonly writer: ReplyWriter,
-    private readonly onProgress: () => void,
+    private readonly events: TransmissionEvents,
   ) {
     this.device = agreement.export.device;
     this.structured = agreement.structuredReplies;
@@ -72,7 +81,12 @@ export class Transmission {
 
   /** False while the client must wait for its replies, or its disk, to come along. */
   get canBegin(): boolean {
-    return this.writer.hasRoom && this.waitingRequests < MAX_WAITING_REQUESTS && this.waitingBytes < MAX_WAITING_BYTES;
+    return (
+      this.writer.hasRoom &&
+      this.waitingRequests < MAX_WAITING_REQUESTS &&
+      this.waitingBytes < MAX_WAITING_BYTES &&
+      this.waitingStatusBytes < MAX_WAITING_STATUS_BYTES
+    );
   }
 
   /** Consumes whole requests from `buffer`, from `start` to `end`, and answers them. Returns where it stopped. */
@@ -137,7 +151,8 @@ export class Transmission {
       return;
     }
     const cookie = copyCookie(buffer, cookieAt);
-    this.await(readWaiting(this.writer, this.device, this.structured, cookie, offset, length), cookie, length, true);
+    const reading = readWaiting(this.writer, this.device, this.structured, cookie, offset, length);
+    void this.await(reading, cookie, length, true);
   }
 
   private write(buffer: Buffer, at: number, flags: number, offset: number, length: number): void {
@@ -149,11 +164,11 @@ export class Transmission {
       const cookie = copyCookie(buffer, cookieAt);
       // The receive buffer goes on to the next request, so a payload that has to wait is copied.
       const payload = Buffer.from(buffer.subarray(payloadAt, payloadAt + length));
-      this.await(this.durable(flags, this.device.write(payload, 0, length, offset)), cookie, length, false);
+      void this.await(this.durable(flags, this.device.write(payload, 0, length, offset)), cookie, length, false);
     } else if (errno !== OK) {
       this.fail({ buffer, at: cookieAt }, errno);
     } else if ((flags & CommandFlag.FUA) !== 0) {
-      this.await(this.device.flush(), copyCookie(buffer, cookieAt), 0, false);
+      void this.await(this.device.flush(), copyCookie(buffer, cookieAt), 0, false);
     } else {
       replyDone(this.writer, this.structured, buffer, cookieAt);
     }
@@ -174,13 +189,22 @@ export class Transmission {
     }
     const cookie = copyCookie(buffer, cookieAt);
     if (command === Command.BLOCK_STATUS) {
-      const { contexts } = this.agreement;
-      const status = replyBlockStatus(this.writer, contexts, { buffer: cookie, at: 0 }, flags, offset, length);
-      this.await(status, cookie, 0, true);
+      void this.await(this.blockStatus(cookie, flags, offset, length), cookie, 0, true);
     } else if (command !== Command.FLUSH && length === 0) {
       replyDone(this.writer, this.structured, cookie, 0);
     } else {
-      this.await(this.change(command, flags, offset, length), cookie, 0, false);
+      void this.await(this.change(command, flags, offset, length), cookie, 0, false);
+    }
+  }
+
+  private async blockStatus(cookie: Buffer, flags: number, offset: number, length: number): Promise<Errno> {
+    const { contexts } = this.agreement;
+    const bytes = longestStatusBytes(contexts.length, flags, length);
+    this.waitingStatusBytes += bytes;
+    try {
+      return await replyBlockStatus(this.writer, contexts, { buffer: cookie, at: 0 }, flags, offset, length);
+    } finally {
+      this.waitingStatusBytes -= bytes;
     }
   }
 
@@ -211,17 +235,20 @@ export class Transmission {
   }
 
   /** Lets a request go on by itself. `repliesItself`: on success its reply is already put. */
-  private await(work: Promise<Errno>, cookie: Buffer, bytes: number, repliesItself: boolean): void {
+  private async await(work: Promise<Errno>, cookie: Buffer, bytes: number, repliesItself: boolean): Promise<void> {
     this.waitingRequests++;
     this.waitingBytes += bytes;
-    void work.then((errno) => {
-      this.waitingRequests--;
-      this.waitingBytes -= bytes;
+    try {
+      const errno = await work;
       if (errno !== OK) this.fail({ buffer: cookie, at: 0 }, errno);
       else if (!repliesItself) replyDone(this.writer, this.structured, cookie, 0);
       this.writer.flush();
-      this.onProgress();
-    });
+    } catch (bug) {
+      this.events.onBug(bug);
+    }
+    this.waitingRequests--;
+    this.waitingBytes -= bytes;
+    this.events.onProgress();
   }
 
   private fail(cookie: Cookie, errno: Errno): void {

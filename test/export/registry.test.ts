@@ -54,3 +54,16 @@ test('a removal that fails does so for its caller alone', async () => {
   const removed = exports.remove('disk');
   await Promise.all([expect(removed).rejects.toMatchObject({ code: 'FLUSH_FAILED' }), exports.close()]);
 });
+
+test.each([
+  ['the export name .* is too long', { name: 'x'.repeat(1024) }],
+  ['an export name has no control characters', { name: 'a\0b' }],
+  ['the description of "disk" is too long', { name: 'disk', description: 'ü'.repeat(2049) }],
+  ['the description of "disk" has a NUL', { name: 'disk', description: '\0' }],
+])('what clients cannot be told is refused: %s', async (message, spec) => {
+  const exports = await memoryRegistry([]);
+  await expect(exports.add({ path: 'memory', ...spec })).rejects.toMatchObject({
+    code: 'EXPORT_INVALID',
+    message: expect.stringMatching(message),
+  });
+});

@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
-import { memoryRegistry } from '../support/memory-server.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { DIRTY } from '../../src/bitmap/dirty-bitmap.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
 import { snapshotOf } from '../support/snapshots.js';
 
 test('a disk does not shrink under the view of a backup, even when nothing is frozen for it', async () => {
@@ -13,3 +16,45 @@ test('a disk does not shrink under the view of a backup, even when nothing is fr
   detach();
   await expect(served.resize(served.sizeBytes / 2)).resolves.toBeUndefined();
 });
+
+test('nobody connects while a disk shrinks, and a tail that a bitmap does not know yet is dirty', async () => {
+  const device = new SlowResize(DISK_BYTES);
+  const served = (await memoryRegistry([{ name: 'disk', device, bitmaps: ['nightly'] }])).get('disk');
+  const client = {
+    drain: async () => {},
+    describe: () => ({ id: 1, client: '', connectedAt: '', ...served.counters() }),
+  };
+
+  const shrunk = served.resize(DISK_BYTES / 2);
+  await expect.poll(() => device.waiting).toBe(true);
+  expect(served.attach(client)).toBe(false);
+  device.goOn();
+  await shrunk;
+  expect(served.attach(client)).toBe(true);
+
+  const grown = served.resize(DISK_BYTES);
+  await expect.poll(() => device.waiting).toBe(true);
+  const list = new ExtentList(10);
+  await served.context('qemu:dirty-bitmap:nightly')!.status(0, DISK_BYTES, list);
+  expect([list.lengths, list.statuses]).toEqual([
+    [DISK_BYTES / 2, DISK_BYTES / 2],
+    [0, DIRTY],
+  ]);
+  device.goOn();
+  await grown;
+});
+
+/** Has its new size at once, and says so when it is told to go on. */
+class SlowResize extends MemoryDevice {
+  waiting = false;
+  goOn = () => {};
+
+  override async resize(sizeBytes: number): Promise<void> {
+    await super.resize(sizeBytes);
+    this.waiting = true;
+    await new Promise<void>((resolve) => {
+      this.goOn = resolve;
+    });
+    this.waiting = false;
+  }
+}

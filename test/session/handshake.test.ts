@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
-import { DISK_BYTES, startMemoryServer } from '../support/memory-server.js';
+import { Handshake } from '../../src/session/handshake.js';
+import { DISK_BYTES, memoryRegistry, startMemoryServer } from '../support/memory-server.js';
 import { counted, encodeOption, infoData, u32 } from '../support/raw-client.js';
 
 const { Option, OptionError, OptionReply, InfoType } = nbd;
@@ -233,6 +235,30 @@ test('1.2 a client that only sends options is dropped after 32; each LIST allows
   for (let i = 0; i < 40; i++) expect((await listing.replies()).at(-1)!.type).toBe(OptionReply.ACK);
 });
 
+test('1.2 a client that lists and does not read is answered no further, and gets everything once it reads', async () => {
+  const lists = Buffer.concat(Array.from({ length: 5000 }, () => encodeOption(Option.LIST)));
+  const served = { name: 'disk', description: 'x'.repeat(1000) };
+  const sent: Buffer[] = [];
+  const output = {
+    get hasRoom() {
+      return sent.length < 2;
+    },
+    send: (message: Buffer) => sent.push(message),
+  };
+  const handshake = new Handshake(await memoryRegistry([served]), output, { multipleConnections: true });
+  expect([handshake.consume(u32(FIXED), 0, 4), handshake.consume(lists, 0, lists.length), sent.length]).toEqual([
+    4, 16, 2,
+  ]);
+  sent.length = 0;
+  expect([handshake.consume(lists, 16, lists.length), sent.length]).toEqual([32, 2]);
+
+  const client = await haggling([served]);
+  client.send(lists);
+  const answerBytes = 20 + 4 + 'disk'.length + 1000 + 20;
+  const answers = await client.read(5000 * answerBytes);
+  expect(answers.readUInt32BE(answers.length - 8)).toBe(OptionReply.ACK);
+});
+
 test('1.6 a client that never finishes its handshake is cut off', async () => {
   const client = await haggling([{ name: 'disk' }], { handshakeTimeoutSeconds: 0.05 });
   expect(await client.rest()).toHaveLength(0);
@@ -245,7 +271,10 @@ test('1.6 connections above the limit are turned away', async () => {
   const second = await server.connect();
   expect(await second.rest()).toHaveLength(0);
   first.option(Option.GO, infoData('disk'));
-  expect((await first.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+  const replies = await first.replies();
+  expect(replies.at(-1)!.type).toBe(OptionReply.ACK);
+  // 1.5: who may connect once is not told that more connections are welcome.
+  expect(replies[0]!.data.readUInt16BE(10) & nbd.TransmissionFlag.CAN_MULTI_CONN).toBe(0);
 });
 
 test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT its ACK', async () => {
@@ -260,4 +289,24 @@ test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT its ACK', async 
   client.option(Option.ABORT);
   expect((await client.reply()).type).toBe(OptionReply.ACK);
   await drained;
+});
+
+test('1.1 no error message is longer than a string may be', async () => {
+  const client = await haggling();
+  client.option(Option.GO, infoData('x'.repeat(4096)));
+  const reply = await client.reply();
+  expect(reply.type).toBe(OptionError.UNKNOWN);
+  expect(reply.data.length).toBeLessThanOrEqual(4096);
+});
+
+test('1.2 ABORT is acknowledged without waiting for data that it may have', async () => {
+  const client = await haggling();
+  client.send(encodeOption(Option.ABORT, Buffer.alloc(0), 30 * MIB));
+  expect((await client.reply()).type).toBe(OptionReply.ACK);
+});
+
+test('1.2 a name is taken as it is, a byte order mark included', async () => {
+  const client = await haggling();
+  client.option(Option.INFO, infoData('\uFEFFdisk'));
+  expect((await client.reply()).type).toBe(OptionError.UNKNOWN);
 });

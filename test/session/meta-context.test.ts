@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { startMemoryServer } from '../support/memory-server.js';
-import { counted, metaData, type RawClient, u32 } from '../support/raw-client.js';
+import { counted, infoData, metaData, type RawClient, u32 } from '../support/raw-client.js';
 
 const { Option, OptionError, OptionReply } = nbd;
 const ALL = ['base:allocation', 'qemu:dirty-bitmap:hourly', 'qemu:dirty-bitmap:nightly'];
@@ -134,4 +135,29 @@ test('1.2 a SET_META_CONTEXT that fails replaces the selection all the same', as
   await set(client, ['base:allocation']);
   await set(client, ['base:allocation'], 'nowhere');
   expect(await statusAfter(client, 'disk')).toBe(nbd.NbdError.EINVAL);
+});
+
+test.each(['disk', ''])('1.2 contexts of an export that was replaced since are dropped (name "%s")', async (name) => {
+  const server = await startMemoryServer([{ name: 'disk', bitmaps: ['nightly'] }]);
+  const client = await server.connect();
+  await client.greet();
+  client.option(Option.STRUCTURED_REPLY);
+  await client.replies();
+  expect((await set(client, ['base:allocation', 'qemu:dirty-bitmap:nightly'], name)).ids).toEqual([1, 2]);
+  await server.exports.remove('disk');
+  await server.exports.add({ name: 'disk', path: 'memory' });
+  client.option(Option.GO, infoData(name));
+  await client.replies();
+  client.request({ command: nbd.Command.BLOCK_STATUS, length: 512 });
+  expect(await client.structuredError()).toBe(nbd.NbdError.EINVAL);
+});
+
+test('1.2 SET_META_CONTEXT replaces the selection also when it is too big', async () => {
+  const client = await haggling();
+  await set(client, ['base:allocation']);
+  expect((await ask(client, Option.SET_META_CONTEXT, Buffer.alloc(2 * MIB))).last).toBe(OptionError.TOO_BIG);
+  client.option(Option.GO, infoData('disk'));
+  await client.replies();
+  client.request({ command: nbd.Command.BLOCK_STATUS, length: 512 });
+  expect(await client.structuredError()).toBe(nbd.NbdError.EINVAL);
 });

@@ -36,6 +36,7 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
   const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
   const connection = new Connection(socket as unknown as Socket, 'fake', {
     exports,
+    terms: { multipleConnections: true },
     pool: new PiecePool(),
     busyPoller: new BusyPoller(0),
     log: silentLog,

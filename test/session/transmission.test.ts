@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
+import { FilterDevice } from '../../src/storage/filter-device.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FaultyDevice } from '../support/faulty-device.js';
 import { DISK_BYTES, type MemoryExport, startMemoryServer } from '../support/memory-server.js';
 import { encodeRequest, type RawClient } from '../support/raw-client.js';
 
@@ -263,4 +265,45 @@ test('a client that asks and does not read is not served without bound, and gets
   for (let i = 0; i < count; i++) client.request({ command: Command.READ, length: 1 * MIB, cookie: BigInt(i) });
   for (let i = 0; i < count; i++) expect((await client.simpleReply(1 * MIB)).cookie).toBe(BigInt(i));
   expect(server.listener.connectionCount).toBe(1);
+});
+
+test('a bug in a request that waits ends its connection, and no other', async () => {
+  class Broken extends FilterDevice {
+    override cache(): Promise<never> {
+      return Promise.reject(new Error('a bug'));
+    }
+  }
+  const { server, client } = await connected({}, { name: 'disk', device: new Broken(new MemoryDevice(DISK_BYTES)) });
+  const other = await server.connect();
+  await other.go('disk');
+  client.request({ command: Command.CACHE, length: 512 });
+  expect(await client.rest()).toHaveLength(0);
+  other.request({ command: Command.WRITE, payload: pattern(512) });
+  expect(await other.structuredError()).toBe(0);
+});
+
+test('what a client sends behind its end is not kept, however long an answer takes', async () => {
+  const device = new FaultyDevice(new MemoryDevice(DISK_BYTES));
+  const { client } = await connected({ structured: false }, { name: 'disk', device });
+  device.hold();
+  client.request({ command: Command.FLUSH });
+  await expect.poll(() => device.heldCalls).toBe(1);
+  client.request({ command: Command.DISC });
+  // Kept, every byte of it beyond the first MiB would be moved with all before it.
+  await client.sent(Buffer.alloc(16 * MIB));
+  device.release();
+  expect(await client.rest()).toHaveLength(16);
+});
+
+test('few answers with extents are put together at a time', async () => {
+  const device = new FaultyDevice(new MemoryDevice(64 * MIB));
+  const served = { name: 'disk', device };
+  const { client } = await connected({ contexts: ['base:allocation'] }, served);
+  device.hold();
+  const ask = { command: Command.BLOCK_STATUS, length: 64 * MIB };
+  client.send(Buffer.concat(Array.from({ length: 10 }, () => encodeRequest(ask))));
+  await expect.poll(() => device.heldCalls).toBeGreaterThan(0);
+  expect(device.heldCalls).toBe(2);
+  device.release();
+  for (let i = 0; i < 10; i++) expect(await client.structuredError()).toBe(0);
 });

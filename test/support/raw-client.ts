@@ -128,6 +128,11 @@ export class RawClient {
     this.socket.write(data);
   }
 
+  /** Sends, and resolves when the server has taken all but what the system keeps for it. */
+  async sent(data: Buffer): Promise<void> {
+    await new Promise<void>((resolve) => this.socket.write(data, () => resolve()));
+  }
+
   option(option: number, data: Buffer = Buffer.alloc(0)): void {
     this.send(encodeOption(option, data));
   }

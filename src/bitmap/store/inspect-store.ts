@@ -1,6 +1,7 @@
 import { BitArray, PAGE_BYTES } from '../../base/bit-array.js';
 import { formatSize } from '../../base/units.js';
 import type { StoredState } from '../bitmap-set.js';
+import { dirtyBytesOf, union } from '../dirty-bits.js';
 import type { KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, allRegions, everyExport, formatKey } from './keys.js';
 import type { StoredExport } from './persistent-bitmaps.js';
@@ -71,21 +72,21 @@ class ExportInspection {
   }
 
   private bitmap(name: string, state: StoredState): StoredBitmapReport {
-    const { granularityBytes, enabled, inconsistent, bits, successor } = state;
-    const dirtyGranules =
-      this.load(name, state, bits) + (successor === undefined ? 0 : this.load(name, state, successor));
+    const { granularityBytes, enabled, inconsistent, successor } = state;
+    const bits = this.load(name, state, state.bits);
+    const all = successor === undefined ? bits : union(bits, this.load(name, state, successor));
     return {
       name,
       granularityBytes,
-      dirtyBytes: dirtyGranules * granularityBytes,
+      dirtyBytes: dirtyBytesOf(all, granularityBytes, this.stored.identity.sizeBytes),
       recording: enabled,
       frozen: successor !== undefined,
       ...(inconsistent === undefined ? {} : { inconsistent }),
     };
   }
 
-  /** Set bits of an array; complains of pages that lie outside of it. */
-  private load(bitmap: string, { granularityBytes }: StoredState, number: number): number {
+  /** The bits of an array; complains of pages that lie outside of it. */
+  private load(bitmap: string, { granularityBytes }: StoredState, number: number): BitArray {
     this.known.add(number);
     const array = new BitArray(Math.ceil(this.stored.identity.sizeBytes / granularityBytes));
     for (const key of this.store.keys(allPages(this.name, number))) {
@@ -95,7 +96,7 @@ class ExportInspection {
         this.complain(`bitmap "${bitmap}" has a page ${page} that does not belong to a disk of its size`);
       } else array.loadPage(page, value);
     }
-    return array.count;
+    return array;
   }
 
   private checkPages(): void {

@@ -1,6 +1,6 @@
+import { BASE_ALLOCATION } from '../../base/metadata-contexts.js';
 import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../../protocol/constants.js';
 import { extentsOf, type StatusWindow } from '../block-status-walk.js';
-import { BASE_ALLOCATION } from '../context-kind.js';
 import type { NbdClient } from '../nbd-client.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 

@@ -1,7 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { type DiskLocation, openDiskAt } from '../../base/disk-location.js';
+import { OVERWRITTEN_CONTEXT } from '../../base/metadata-contexts.js';
 import { type Extent, extentsOf } from '../block-status-walk.js';
-import { contextKind, OVERWRITTEN_CONTEXT } from '../context-kind.js';
+import { contextKind } from '../context-kind.js';
 import { NbdClient } from '../nbd-client.js';
 
 const { isMarked } = contextKind(OVERWRITTEN_CONTEXT);

@@ -1,6 +1,6 @@
 import type { DiskLocation } from '../../base/disk-location.js';
+import { BASE_ALLOCATION } from '../../base/metadata-contexts.js';
 import { KIB, MIB } from '../../base/units.js';
-import { BASE_ALLOCATION } from '../context-kind.js';
 import { NbdUnsupportedError, printable } from '../errors.js';
 import { NbdClient } from '../nbd-client.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';

@@ -1,5 +1,4 @@
 import { decodeString, encodeExportNameReply } from '../../protocol/option-codec.js';
-import { transmissionFlags } from '../agreement.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /** NBD_OPT_EXPORT_NAME: goes to transmission at once. It has no error reply, so a bad name ends the connection. */
@@ -8,14 +7,13 @@ export function handleExportName(request: OptionRequest): OptionOutcome {
   const exportName = decodeString(request.data);
   const served = exportName === undefined ? undefined : request.exports.find(exportName);
   if (exportName === undefined || !served) return { closeReason: 'asked for an unknown export by EXPORT_NAME' };
-  const flags = transmissionFlags(served, negotiation.structuredReplies);
-  request.send(encodeExportNameReply(served.sizeBytes, flags, !negotiation.noZeroes));
+  request.send(encodeExportNameReply(served.sizeBytes, negotiation.flagsOf(served), !negotiation.noZeroes));
   return {
     agreement: {
       export: served,
       structuredReplies: negotiation.structuredReplies,
       enforceBlockSize: false,
-      contexts: negotiation.contextsFor(exportName),
+      contexts: negotiation.contextsFor(exportName, served),
     },
   };
 }

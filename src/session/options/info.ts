@@ -9,7 +9,7 @@ import {
   type InfoRequest,
   InvalidOption,
 } from '../../protocol/option-codec.js';
-import { type Agreement, BLOCK_SIZES, transmissionFlags } from '../agreement.js';
+import { type Agreement, BLOCK_SIZES } from '../agreement.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /** NBD_OPT_INFO: tells what GO would agree to, and stays in the handshake. */
@@ -36,19 +36,19 @@ function describe(request: OptionRequest): Agreement | undefined {
     request.refuseUnknownExport(wanted.exportName);
     return undefined;
   }
-  const { structuredReplies } = request.negotiation;
-  sendInformation(request, wanted, served, structuredReplies);
+  const { negotiation } = request;
+  sendInformation(request, wanted, served);
   request.ack();
   return {
     export: served,
-    structuredReplies,
+    structuredReplies: negotiation.structuredReplies,
     enforceBlockSize: wanted.infoTypes.includes(InfoType.BLOCK_SIZE),
-    contexts: request.negotiation.contextsFor(wanted.exportName),
+    contexts: negotiation.contextsFor(wanted.exportName, served),
   };
 }
 
 /** EXPORT always; the others when asked for. Types that nobody knows are passed over. */
-function sendInformation(request: OptionRequest, wanted: InfoRequest, served: ServedDisk, structured: boolean): void {
+function sendInformation(request: OptionRequest, wanted: InfoRequest, served: ServedDisk): void {
   const asked = new Set(wanted.infoTypes);
   const info = (data: Buffer) => request.reply(OptionReply.INFO, data);
   if (asked.has(InfoType.NAME)) info(encodeInfoText(InfoType.NAME, served.name));
@@ -58,5 +58,5 @@ function sendInformation(request: OptionRequest, wanted: InfoRequest, served: Se
   if (asked.has(InfoType.BLOCK_SIZE)) {
     info(encodeInfoBlockSize(SECTOR_BYTES, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
   }
-  info(encodeInfoExport(served.sizeBytes, transmissionFlags(served, structured)));
+  info(encodeInfoExport(served.sizeBytes, request.negotiation.flagsOf(served)));
 }

@@ -1,9 +1,5 @@
-import {
-  BASE_ALLOCATION,
-  DIRTY_BITMAP_PREFIX,
-  type MetadataContext,
-  OVERWRITTEN_CONTEXT,
-} from '../../export/metadata-context.js';
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../../base/metadata-contexts.js';
+import type { MetadataContext } from '../../export/metadata-context.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import { OptionError, OptionReply } from '../../protocol/constants.js';
 import {
@@ -57,7 +53,7 @@ export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
     if (context) found.set(query, context);
   }
   const contexts = [...found.values()].map((context, index) => ({ id: index + 1, context }));
-  negotiation.selection = { exportName: wanted.exportName, contexts };
+  negotiation.selection = { exportName: wanted.exportName, served: wanted.served, contexts };
   for (const { id, context } of contexts) {
     request.reply(OptionReply.META_CONTEXT, encodeMetaContext(id, context.name));
   }

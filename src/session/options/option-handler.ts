@@ -1,18 +1,45 @@
 import type { ExportRegistry } from '../../export/registry.js';
+import type { ServedDisk } from '../../export/served-disk.js';
 import { OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeOptionReply } from '../../protocol/option-codec.js';
-import type { Agreement, SelectedContext } from '../agreement.js';
+import { type Agreement, type SelectedContext, transmissionFlags } from '../agreement.js';
+
+/** Characters of a name that an error message repeats; the message must stay a string of the protocol. */
+const MAX_QUOTED_NAME = 200;
+
+interface Selection {
+  readonly exportName: string;
+  readonly served: ServedDisk;
+  readonly contexts: readonly SelectedContext[];
+}
+
+/** What goes for every client of a server. */
+export interface ServerTerms {
+  /** A client may connect more than once. */
+  readonly multipleConnections: boolean;
+}
 
 /** What has been agreed so far in one handshake. */
 export class Negotiation {
   noZeroes = false;
   structuredReplies = false;
   /** The contexts chosen last, and for which export. */
-  selection: { readonly exportName: string; readonly contexts: readonly SelectedContext[] } | undefined;
+  selection: Selection | undefined;
 
-  /** The chosen contexts as far as they were chosen for that export ("Metadata querying": else they are dropped). */
-  contextsFor(exportName: string): readonly SelectedContext[] {
-    return this.selection?.exportName === exportName ? this.selection.contexts : [];
+  constructor(readonly terms: ServerTerms) {}
+
+  /** The transmission flags of an export, as far as things have been agreed. */
+  flagsOf(served: ServedDisk): number {
+    return transmissionFlags(served, this.structuredReplies, this.terms.multipleConnections);
+  }
+
+  /**
+   * The chosen contexts as far as they were chosen for that export ("Metadata querying": else they are dropped). One of
+   * the same name, served in its place since, has others.
+   */
+  contextsFor(exportName: string, served: ServedDisk): readonly SelectedContext[] {
+    const { selection } = this;
+    return selection?.exportName === exportName && selection.served === served ? selection.contexts : [];
   }
 }
 
@@ -41,7 +68,9 @@ export class OptionRequest {
   }
 
   refuseUnknownExport(exportName: string): void {
-    this.refuse(OptionError.UNKNOWN, `there is no export "${exportName}"`);
+    const isLong = exportName.length > MAX_QUOTED_NAME;
+    const quoted = isLong ? `${exportName.slice(0, MAX_QUOTED_NAME)}…` : exportName;
+    this.refuse(OptionError.UNKNOWN, `there is no export "${quoted}"`);
   }
 }
 

@@ -95,6 +95,19 @@ describe('after a clean close', () => {
     expect(dirty(second, 'fine')).toEqual([]);
   });
 
+  test('what the store says is dirty is what the bitmap says, frozen and on a disk that ends within a granule', async () => {
+    const store = new MemoryStore();
+    const opened = await open(store, { ...disk, sizeBytes: DISK_BYTES + 512 });
+    await change(opened, () => opened.bitmaps.add({ name: 'nightly', persistent: true }));
+    await write(opened, DISK_BYTES, 512);
+    await change(opened, () => opened.bitmaps.createSuccessor('nightly'));
+    await write(opened, DISK_BYTES - 512, 1024);
+    await opened.persistence.close();
+    const { dirtyBytes } = opened.bitmaps.get('nightly');
+    expect(dirtyBytes).toBe(GRANULE_BYTES + 512);
+    expect(inspectStore(store).exports[0]!.bitmaps).toMatchObject([{ name: 'nightly', frozen: true, dirtyBytes }]);
+  });
+
   test('a transient bitmap is gone', async () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
