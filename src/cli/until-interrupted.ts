@@ -1,8 +1,11 @@
 /** Aborts with the first SIGINT or SIGTERM, so that a command can clear up; a second one ends the program at once. */
 export function abortOnSignals(): AbortSignal {
   const controller = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => controller.abort(new Error('interrupted')));
-  }
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  const abort = () => {
+    for (const signal of signals) process.off(signal, abort);
+    controller.abort(new Error('interrupted'));
+  };
+  for (const signal of signals) process.on(signal, abort);
   return controller.signal;
 }

@@ -61,8 +61,13 @@ export function* openExport(send: Send, exportName: string, contexts: readonly s
   return { ...opened, structuredReplies, contexts: selected };
 }
 
+const connectionRefusals = new Set<number>([OptionError.TLS_REQD, OptionError.SHUTDOWN]);
+
+/** @throws NbdOptionError when the server would refuse everything else as well */
 export function* agreeOnStructuredReplies(send: Send): Dialogue<boolean> {
   const { refusal } = yield* askOption(send, Option.STRUCTURED_REPLY, 'structured replies');
+  // These are said of the whole connection.
+  if (refusal && connectionRefusals.has(refusal.error)) throw refusal;
   return refusal === undefined;
 }
 

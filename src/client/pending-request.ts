@@ -1,11 +1,15 @@
 import { NbdProtocolError, NbdRemoteError } from './errors.js';
 
+/** More in one reply are no reply, but an attempt to keep us. */
+const MAX_ERRORS = 1024;
+
 /** A request on its way, and what has come back of it so far. */
 export abstract class PendingRequest<Result> {
   /** Settles when the server has answered in full, or the connection is lost. */
   readonly settled: Promise<Result>;
   /** What the server said went wrong; the first of it counts. */
   private error: NbdRemoteError | undefined;
+  private errors = 0;
   private resolve!: (result: Result) => void;
   private reject!: (error: Error) => void;
 
@@ -23,6 +27,7 @@ export abstract class PendingRequest<Result> {
   fail(errno: number, message: string): void {
     if (errno === 0)
       throw new NbdProtocolError(`reported failure without an error in answer to a request ${this.what}`);
+    if (++this.errors > MAX_ERRORS) throw this.violation('reported error after error');
     this.error ??= new NbdRemoteError(this.what, errno, message);
   }
 

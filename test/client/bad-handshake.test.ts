@@ -102,6 +102,20 @@ describe('a handshake ends with the reason when the server', () => {
     });
   });
 
+  test.each([
+    [5, 'TLS_REQD'],
+    [7, 'SHUTDOWN'],
+  ])('refuses structured replies with %i, as it would all the rest', async (error, name) => {
+    const script: Script = async (server) => {
+      await server.greet();
+      const { option } = await server.option();
+      server.send(optionReply(option, ERROR + error));
+    };
+    await expect(connectTo(script)).rejects.toMatchObject({
+      message: `the server refused structured replies: ${name}`,
+    });
+  });
+
   test('wants TLS', async () => {
     await expect(connectTo(atGo(optionReply(GO, ERROR + 5)))).rejects.toMatchObject({
       message: 'the server refused the export "disk": TLS_REQD',

@@ -133,6 +133,11 @@ describe('a read ends the connection when the server', () => {
   test('sends a hole chunk of the wrong length', () =>
     refused(/type 2 and 16 bytes/, (cookie) => chunk(cookie, 0, OFFSET_HOLE, bytes(16))));
 
+  test('reports error after error', () =>
+    refused(/reported error after error/, (cookie) =>
+      Buffer.concat(Array.from({ length: 2000 }, () => chunk(cookie, 0, ERROR, Buffer.concat([u32(EIO), u16(0)])))),
+    ));
+
   test('sends a chunk without content that is not the last', () =>
     refused(/type 0 and 0 bytes/, (cookie) => chunk(cookie, 0, NONE)));
 

@@ -19,12 +19,26 @@ export async function commitSurely(service: BackupService, id: string, patienceS
   }
 }
 
+/** Of a backup that must not be aborted any more, nor its images removed. */
+export class KeptImagesError extends AgentError {}
+
 /** It is not known whether a backup was committed. */
-export class AnswerLostError extends AgentError {
+class AnswerLostError extends KeptImagesError {
   constructor(id: string, cause: Error) {
     super(
       `the server did not say whether backup ${id} is committed: ${cause.message}`,
       'the images are kept; the next tidemark pull asks the server, and finishes or removes them',
+      { cause },
+    );
+  }
+}
+
+/** A backup is committed, and what is left to do for an image failed. */
+export class CommittedError extends KeptImagesError {
+  constructor(id: string, cause: Error) {
+    super(
+      `backup ${id} is committed, but its image could not be given its name: ${cause.message}`,
+      'see that the directory is writable and its disk not full; the image is kept, and the next tidemark pull names it first',
       { cause },
     );
   }

@@ -2,7 +2,7 @@ import { NbdClientError } from '../errors.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type Backup, type BackupService, NoAnswerError } from './backup-service.js';
-import { AnswerLostError } from './commit.js';
+import { KeptImagesError } from './commit.js';
 
 export interface FailureContext {
   readonly service: BackupService;
@@ -26,12 +26,12 @@ const hints: Readonly<Record<string, string>> = {
 const RUN_AGAIN = 'run it again: nothing is lost, the bitmap still has all changes';
 
 /**
- * Ends the backup that failed, takes back what was written, and says what happened. When nobody knows whether it is
- * committed, it is left as it is.
+ * Ends the backup that failed, takes back what was written, and says what happened. When it is committed, or nobody knows
+ * whether it is, it is left as it is.
  */
 export async function explainFailure(error: unknown, context: FailureContext): Promise<unknown> {
   const { service, signal, backup, discard } = context;
-  if (error instanceof AnswerLostError) return error;
+  if (error instanceof KeptImagesError) return error;
   if (!backup) return signal.aborted ? interrupted() : describe(error, context);
   // What cannot be removed now is removed by the next pull.
   await discard?.().catch(() => {});

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { Cleanup } from '../../base/cleanup.js';
 import type { Backup, BackupPart, BackupService, FullReason } from './backup-service.js';
-import { commitSurely } from './commit.js';
+import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -68,7 +68,9 @@ export async function pull(request: PullRequest, service: BackupService): Promis
     }
     request.signal.throwIfAborted();
     const backup = await service.begin({ exports, bitmap, full, ttlSeconds: TTL_SECONDS });
-    return await takeBackup(request, service, backup, folders);
+    const images: PulledImage[] = [];
+    for (const draft of await takeBackup(request, service, backup, folders)) images.push(await addDraft(draft));
+    return { id: backup.id, images };
   } catch (error) {
     throw await explainFailure(error, { service, signal: request.signal, directory });
   } finally {
@@ -81,25 +83,22 @@ interface Draft {
   readonly image: ImageEntry;
 }
 
+/** Up to the commit; when anything fails before that, nothing of it stays. */
 async function takeBackup(
   request: PullRequest,
   service: BackupService,
   backup: Backup,
   folders: ReadonlyMap<string, ExportFolder>,
-): Promise<PullResult> {
+): Promise<Draft[]> {
   const lease = new Lease(service, backup);
   try {
     const drafts = await takeImages(request, backup, folders, lease.lost);
     await commitSurely(service, backup.id, request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS);
-    for (const { folder, image } of drafts) await addImage(folder, image);
-    const images = drafts.map(({ folder, image }) => ({
-      export: folder.exportName,
-      path: folder.imagePath(image.id),
-      ...image,
-    }));
-    return { id: backup.id, images };
+    return drafts;
   } catch (error) {
-    const cause = lease.lost.aborted ? lease.lost.reason : error;
+    // A lease can be lost because the backup is committed, by a commit whose answer was lost.
+    const isKept = error instanceof KeptImagesError;
+    const cause = lease.lost.aborted && !isKept ? lease.lost.reason : error;
     throw await explainFailure(cause, {
       service,
       signal: request.signal,
@@ -110,6 +109,16 @@ async function takeBackup(
   } finally {
     lease.stop();
   }
+}
+
+/** From the commit on its image alone says what has changed, so it stays whatever happens. */
+async function addDraft({ folder, image }: Draft): Promise<PulledImage> {
+  try {
+    await addImage(folder, image);
+  } catch (cause) {
+    throw new CommittedError(image.id, cause as Error);
+  }
+  return { export: folder.exportName, path: folder.imagePath(image.id), ...image };
 }
 
 /** Writes an image of every export, complete and durable, and notes in the manifests that they wait for the commit. */

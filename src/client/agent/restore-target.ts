@@ -44,7 +44,14 @@ export async function openRestoreTarget(to: string, options: TargetOptions): Pro
 async function createFile(path: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {
   const partial = join(dirname(path), `.${basename(path)}.partial`);
   const file = await open(partial, 'w');
-  await file.truncate(sizeBytes);
+  const discard = async () => {
+    await file.close().catch(() => {});
+    await rm(partial, { force: true });
+  };
+  await file.truncate(sizeBytes).catch(async (error) => {
+    await discard();
+    throw error;
+  });
   return {
     write: (offset, data) => writeFully(file, offset, data),
     zero: () => {},
@@ -53,10 +60,7 @@ async function createFile(path: string, { sizeBytes }: TargetOptions): Promise<R
       await file.close();
       await renameDurably(partial, path);
     },
-    async discard() {
-      await file.close().catch(() => {});
-      await rm(partial, { force: true });
-    },
+    discard,
   };
 }
 
@@ -92,7 +96,14 @@ async function openNbdTarget(uri: string, { sizeBytes }: TargetOptions): Promise
     await client.disconnect();
     throw error;
   }
-  const write = (offset: number, data: Buffer) => client.write(offset, data);
+  const { maximum } = client.blockSizes;
+  const write = async (offset: number, data: Buffer) => {
+    const pieces: Promise<void>[] = [];
+    for (let at = 0; at < data.length; at += maximum) {
+      pieces.push(client.write(offset + at, data.subarray(at, at + maximum)));
+    }
+    await Promise.all(pieces);
+  };
   return {
     write,
     async zero(offset, length) {

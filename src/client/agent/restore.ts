@@ -44,7 +44,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     return { export: exportName, id, takenAt, to, sizeBytes };
   } catch (error) {
     await target.discard();
-    throw describe(error, request);
+    throw describe(error, id, request);
   }
 }
 
@@ -82,9 +82,9 @@ function damaged(id: string, why: string): AgentError {
   return new AgentError(`backup ${id} is not good: ${why}`, hint);
 }
 
-function describe(error: unknown, { at = '', to, signal }: RestoreRequest): unknown {
+function describe(error: unknown, id: string, { to, signal }: RestoreRequest): unknown {
   if (signal.aborted) return new AgentError('interrupted: the restore is not complete', 'run it again');
-  if (error instanceof Qcow2Error) return damaged(at, error.message);
+  if (error instanceof Qcow2Error) return damaged(id, error.message);
   if (!isSystemError(error)) return error;
   if (error.code === 'ENOSPC') return new AgentError(`there is no room for ${to}`, 'make room', { cause: error });
   return new AgentError(`cannot restore to ${to}: ${error.message}`, 'mend that, and run it again', { cause: error });

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MIB } from '../../../src/base/units.js';
@@ -82,6 +82,47 @@ test.each(['before', 'after'] as const)(
     expect((await restored()).equals(diskWith([0, MIB, 5]))).toBe(true);
   },
 );
+
+test('what fails after the commit removes no image: the next pull gives it its name', async () => {
+  const { pull, service, write, restored, notes, folder } = await pullScene();
+  const first = await pull();
+  await write(0, MIB, 5);
+  const inTheWay = () => join(folder, `${[...service.backups.keys()].at(-1)!}.qcow2`);
+  service.afterCommit = () => mkdirSync(inTheWay());
+  await expect(pull()).rejects.toMatchObject({
+    message: expect.stringMatching(/^backup .* is committed, but its image could not be given its name: /),
+    hint: expect.stringContaining('the next tidemark pull'),
+  });
+  expect(service.calls.filter((call) => call.startsWith('abort'))).toEqual([]);
+
+  rmdirSync(inTheWay());
+  service.afterCommit = () => {};
+  notes.length = 0;
+  const { id: kept } = manifestOf(folder).pending;
+  const next = await pull();
+  expect(notes).toEqual([`disk: backup ${kept} was committed before its agent died; its image counts`]);
+  expect(manifestOf(folder).images.map(({ id }: { id: string }) => id)).toEqual([first.id, kept, next.id]);
+  expect((await restored(kept)).equals(diskWith([0, MIB, 5]))).toBe(true);
+});
+
+test('a lease that ends with a commit whose answer is lost removes no image', async () => {
+  const { pull, service, folder } = await pullScene();
+  service.ttlSeconds = 0.2;
+  service.afterCommit = () => {
+    throw new NoAnswerError(new Error('hung up'));
+  };
+  const renewed = new Promise<void>((resolve) => {
+    service.onRenew = () => {
+      if (!service.calls.some((call) => call.startsWith('commit'))) return;
+      resolve();
+      throw new Error('the backup has ended');
+    };
+  });
+  const pulled = pull({ commitPatienceSeconds: 1 });
+  await Promise.all([renewed, expect(pulled).rejects.toThrow('did not say whether backup')]);
+  const { id } = manifestOf(folder).pending;
+  expect(readdirSync(folder)).toContain(`.${id}.partial`);
+});
 
 test('an agent that died after the rename left an image that counts', async () => {
   const { pull, folder, restored, notes } = await pullScene();

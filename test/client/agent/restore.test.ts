@@ -7,6 +7,7 @@ import { verify } from '../../../src/client/agent/verify.js';
 import { NbdClient } from '../../../src/client/nbd-client.js';
 import { MemoryDevice } from '../../../src/storage/memory-device.js';
 import { DISK_BYTES, startMemoryServer } from '../../support/memory-server.js';
+import { startNbdkit } from '../../support/nbd-peers.js';
 import { diskWith, pullScene, quiet } from '../../support/pull-scene.js';
 import { checksumByHand } from '../../support/qcow2-files.js';
 import { scratchFolder } from '../../support/scratch-folder.js';
@@ -132,10 +133,10 @@ describe.each(harms)('with an image of which "%s"', (what, harm) => {
   });
 
   test('a restore is refused, and leaves no file', async () => {
-    const { restoreTo, pathOf, first } = await chainOfTwo();
+    const { restoreTo, pathOf, first, second } = await chainOfTwo();
     harm(pathOf(first));
     const folder = scratchFolder();
-    await expect(restoreTo(join(folder, 'a.img'))).rejects.toThrow(/is not good/);
+    await expect(restoreTo(join(folder, 'a.img'))).rejects.toThrow(`backup ${second} is not good`);
     expect(readdirSync(folder)).toEqual([]);
   });
 });
@@ -166,4 +167,21 @@ test('an image with a wrong table, and the checksum of it, is found out', async 
 test('verify of no backup directory says so', async () => {
   await expect(verify('/no/such/directory', quiet)).rejects.toThrow(/cannot be read: ENOENT/);
   await expect(verify(scratchFolder(), quiet)).rejects.toThrow(/has no backups/);
+});
+
+test('a restore keeps to the longest write that a server takes', async () => {
+  const { restoreTo, disks } = await chainOfTwo();
+  const path = join(scratchFolder(), 'target.img');
+  writeFileSync(path, Buffer.alloc(DISK_BYTES, 0xee));
+  const policy = ['blocksize-minimum=1', 'blocksize-preferred=4096', 'blocksize-maximum=65536'];
+  const uri = await startNbdkit(
+    '--filter=blocksize-policy',
+    '--filter=nozero',
+    'file',
+    path,
+    ...policy,
+    'zeromode=none',
+  );
+  await restoreTo(uri);
+  expect(readFileSync(path).equals(disks.second)).toBe(true);
 });
