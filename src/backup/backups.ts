@@ -9,7 +9,7 @@ import { type Backup, endedError } from './backup.js';
 import { BackupEndings } from './backup-endings.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
 import { newBackupId } from './backup-id.js';
-import type { AbortReason, BackupRecord } from './backup-record.js';
+import type { BackupRecord } from './backup-record.js';
 import { type BeginRequest, beginBackup } from './begin-backup.js';
 import { ExportClaims } from './export-claims.js';
 import { RecordStore } from './record-store.js';
@@ -134,15 +134,13 @@ export class Backups {
 
   /**
    * Gives up: the bitmaps again describe all that was written since their bases. Asked again, the answer is the same.
-   * @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED when it was committed, STORE_UNUSABLE, STORE_IN_DOUBT
+   * `why` is for people. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED when it was committed, STORE_UNUSABLE,
+   * STORE_IN_DOUBT
    */
-  async abort(
-    id: string,
-    reason: AbortReason = 'asked',
-    detail = 'it was aborted by its agent',
-  ): Promise<BackupRecord> {
+  async abort(id: string, why?: string): Promise<BackupRecord> {
     const backup = this.active.get(id);
-    if (backup) await this.endings.abort(backup, reason, detail);
+    const detail = `it was aborted by its agent${why === undefined ? '' : `: ${why}`}`;
+    if (backup) await this.endings.abort(backup, 'asked', detail);
     const record = this.get(id);
     if (record.state !== 'aborted') throw endedError(record, 'aborted');
     return record;

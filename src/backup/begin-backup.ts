@@ -20,8 +20,9 @@ export async function beginBackup(
   for (const served of exports) linkTo(served.name, served.bitmaps, request);
   const prepared = await prepare(exports, host);
   let backup: Backup | undefined;
+  let held: HeldWrites;
   try {
-    const held = await changeAtOneInstant(exports, {
+    held = await changeAtOneInstant(exports, {
       // Nothing is called clean before the commit.
       flush: 'nothing',
       prepare: async () => {
@@ -34,12 +35,13 @@ export async function beginBackup(
       },
       records: () => host.record(backup!),
     });
-    await Promise.all(prepared.map(({ scratch, clone }) => clone && scratch.close()));
-    return { backup: backup!, held };
   } catch (error) {
     await Promise.all(prepared.flatMap(({ scratch, clone }) => [scratch.close(), clone?.close()]));
     throw error;
   }
+  // A view of a clone needs no scratch. The backup has begun, even if one should not close.
+  await Promise.allSettled(prepared.map(({ scratch, clone }) => clone && scratch.close()));
+  return { backup: backup!, held };
 }
 
 async function prepare(exports: readonly Export[], host: BeginHost): Promise<Preparation[]> {

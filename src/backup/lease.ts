@@ -1,4 +1,4 @@
-const MILLISECONDS = 1000;
+const MILLISECONDS_PER_SECOND = 1000;
 
 /** How long a backup may go on without a sign of life from its agent. By a clock that nobody sets. */
 export class Lease {
@@ -27,7 +27,7 @@ export class Lease {
 
   renew(ttlSeconds = this.ttl): void {
     this.ttl = ttlSeconds;
-    this.deadline = this.now() + ttlSeconds * MILLISECONDS;
+    this.deadline = this.now() + ttlSeconds * MILLISECONDS_PER_SECOND;
   }
 
   /** `reads`: how many there were in all. More than last time is a sign of life. */

@@ -1,5 +1,6 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
+import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import type { Export } from '../export/export.js';
 import { cloneImage } from '../snapshot/clone.js';
@@ -45,6 +46,6 @@ export class ScratchDirectory {
   /** Bytes that are free there; Infinity when that is not known. */
   async freeBytes(): Promise<number> {
     const facts = await statfs(this.path).catch(() => undefined);
-    return facts ? facts.bavail * facts.bsize : Number.POSITIVE_INFINITY;
+    return facts ? freeBytes(facts) : Number.POSITIVE_INFINITY;
   }
 }

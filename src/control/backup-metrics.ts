@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { ControlHost } from './control-host.js';
 
-const MILLISECONDS = 1000;
+const MILLISECONDS_PER_SECOND = 1000;
 
 /** What is to be known of backups, read off them when it is asked for. */
 export function collectBackupMetrics({ backups }: ControlHost, registry: Registry): void {
@@ -35,7 +35,7 @@ export function collectBackupMetrics({ backups }: ControlHost, registry: Registr
       // Oldest first, so the last one stays.
       for (const { state, bitmap, parts, endedAt } of backups.list()) {
         if (state !== 'committed') continue;
-        const seconds = Date.parse(endedAt!) / MILLISECONDS;
+        const seconds = Date.parse(endedAt!) / MILLISECONDS_PER_SECOND;
         for (const part of parts) this.set({ export: part.export, bitmap }, seconds);
       }
     },

@@ -170,6 +170,11 @@ export const NewBackup = Type.Object(
 
 export const Renewal = Type.Object({ ttlSeconds: Type.Optional(ttlSeconds) }, strict);
 
+export const Abort = Type.Object(
+  { reason: Type.Optional(Type.String({ description: 'Why, for people', maxLength: 1000 })) },
+  strict,
+);
+
 export const Release = Type.Object(
   {
     export: Type.String(),

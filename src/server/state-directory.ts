@@ -1,11 +1,12 @@
+import { statfsSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
+import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import { formatSize } from '../base/units.js';
-import { LmdbStore } from '../bitmap/store/lmdb-store.js';
-import { freeBytes, LEAST_FREE_BYTES } from '../bitmap/store/room.js';
+import { LEAST_FREE_BYTES, LmdbStore } from '../bitmap/store/lmdb-store.js';
 import type { Posix } from '../storage/posix-calls.js';
 
 const LOCK_BYTE = 0;
@@ -51,7 +52,7 @@ function unusable(path: string): (error: Error) => never {
 
 /** The store maps its files into memory, where a disk that is full ends the program without a word. */
 function needRoom(path: string): void {
-  const free = freeBytes(path);
+  const free = freeBytes(statfsSync(path));
   if (free >= LEAST_FREE_BYTES) return;
   throw new CodedError(
     'STORE_UNUSABLE',

@@ -12,17 +12,21 @@ export async function clearSocketPath(path: string): Promise<void> {
   if (!stats.isSocket()) {
     throw new CodedError('ADDRESS_UNUSABLE', `${path} is there already and is no socket`, 'choose another path');
   }
-  if (await isAnswered(path)) {
+  if (await mayBeAnswered(path)) {
     throw new CodedError('ADDRESS_UNUSABLE', `another server listens on ${path}`, 'stop it, or choose another path');
   }
   await unlink(path);
 }
 
-function isAnswered(path: string): Promise<boolean> {
+/** Only a connection that is refused says that nobody listens: others fail for want of rights, or of room. */
+function mayBeAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-    socket.once('connect', () => socket.destroy());
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
   });
 }
 

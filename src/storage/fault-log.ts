@@ -1,8 +1,7 @@
 import { constants } from 'node:os';
 import { EDQUOT, EFBIG, EIO, ENOSPC, ENXIO, type Errno, errnoName } from '../base/errno.js';
 import type { Log } from '../base/log.js';
-
-const REPEAT_AFTER_MS = 60_000;
+import { LogLimit } from '../base/log-limit.js';
 
 const { ENODEV, ESTALE } = constants.errno;
 
@@ -18,36 +17,21 @@ const causes = new Map<Errno, string>([
 
 export type Operation = 'read' | 'write' | 'zero' | 'trim' | 'flush';
 
-interface Fault {
-  loggedAtMs: number;
-  unlogged: number;
-}
-
-/**
- * Tells the operator why requests fail. A dying disk fails thousands a second, so each kind of failure is logged when
- * it first happens, and after that once a minute with the number of those in between.
- */
+/** Tells the operator why requests fail, with the number of those that passed unlogged. */
 export class FaultLog {
-  readonly #faults = new Map<string, Fault>();
-
   constructor(
     private readonly log: Log,
     private readonly path: string,
-    private readonly nowMs: () => number = Date.now,
+    private readonly limit = new LogLimit(),
   ) {}
 
   /** Logs that `operation` failed with `errno`, which it hands back. `cause` replaces the usual words for it. */
   report(operation: Operation, errno: Errno, cause = causes.get(errno) ?? 'the image cannot be used'): Errno {
-    const kind = `${operation} ${errno} ${cause}`;
-    const nowMs = this.nowMs();
-    const fault = this.#faults.get(kind);
-    if (fault && nowMs < fault.loggedAtMs + REPEAT_AFTER_MS) {
-      fault.unlogged++;
-      return errno;
+    const sinceLast = this.limit.admit(`${operation} ${errno} ${cause}`);
+    if (sinceLast !== undefined) {
+      const facts = { image: this.path, operation, errno: errnoName(errno), sinceLast };
+      this.log.error(facts, `${operation} failed: ${cause}`);
     }
-    this.#faults.set(kind, { loggedAtMs: nowMs, unlogged: 0 });
-    const facts = { image: this.path, operation, errno: errnoName(errno), sinceLast: fault?.unlogged ?? 0 };
-    this.log.error(facts, `${operation} failed: ${cause}`);
     return errno;
   }
 }

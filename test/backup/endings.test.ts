@@ -20,6 +20,11 @@ const endings: Ending[] = [
     end: (server, backup) => server.abort(backup),
   },
   {
+    reason: 'asked',
+    detail: 'it was aborted by its agent: /backup is full',
+    end: (server, backup) => server.abort(backup, '/backup is full'),
+  },
+  {
     reason: 'expired',
     detail: 'its lease of 60 s ran out',
     end: (server) => server.pass(60),
@@ -53,7 +58,7 @@ const endings: Ending[] = [
   },
 ];
 
-describe.each(endings)('a backup that ends by $reason', ({ reason, detail, end, broken }) => {
+describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, detail, end, broken }) => {
   test('says how and when', async () => {
     const { server, backup } = await underWay();
     server.events.length = 0;

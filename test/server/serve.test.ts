@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
+import { DatagramReceiver } from '../support/datagram-receiver.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
 import { untilListening } from '../support/peer.js';
@@ -166,4 +167,13 @@ test('a file in the way of a socket is left alone', async () => {
   expect(refused.stderr).toContain('is there already and is no socket (choose another path)');
   expect(refused.code).toBe(1);
   expect(statSync(join(folder, 'nbd.sock')).size).toBe(8);
+});
+
+test('a socket of another kind in the way is left alone', async () => {
+  const folder = scratchFolder();
+  const { address } = new DatagramReceiver(join(folder, 'nbd.sock'));
+  const refused = await serve([], folder);
+  expect(refused.stderr).toContain(`another server listens on ${address} (`);
+  expect(refused.code).toBe(1);
+  expect(statSync(address).isSocket()).toBe(true);
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EIO, ENOSPC } from '../../src/base/errno.js';
+import { LogLimit } from '../../src/base/log-limit.js';
 import { FaultLog } from '../../src/storage/fault-log.js';
 import { keepLog } from '../support/log-lines.js';
 
@@ -19,7 +20,7 @@ describe('the log of faults', () => {
   it('logs a kind of failure once a minute, with the number of those in between', () => {
     const { log, lines } = keepLog();
     let nowMs = 0;
-    const faults = new FaultLog(log, '/images/a.raw', () => nowMs);
+    const faults = new FaultLog(log, '/images/a.raw', new LogLimit(() => nowMs));
     for (let count = 0; count < 1000; count++) faults.report('read', EIO);
     expect(lines).toHaveLength(1);
     nowMs += 60_000;

@@ -104,8 +104,8 @@ export class BackupServer {
     return this.call('POST', `/v1/backups/${id}/commit`);
   }
 
-  abort({ id }: Described): Promise<Described> {
-    return this.call('POST', `/v1/backups/${id}/abort`);
+  abort({ id }: Described, reason?: string): Promise<Described> {
+    return this.call('POST', `/v1/backups/${id}/abort`, reason === undefined ? undefined : { reason });
   }
 
   /** A backup as it is by now. */

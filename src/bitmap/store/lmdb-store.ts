@@ -1,14 +1,19 @@
+import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Key as LmdbKey, open, type RootDatabase } from 'lmdb';
 import { CodedError } from '../../base/coded-error.js';
 import { ENOSPC } from '../../base/errno.js';
+import { freeBytes } from '../../base/free-space.js';
+import { KIB } from '../../base/units.js';
 import { damageOfLmdbFile } from './check-lmdb-file.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import { formatKey } from './keys.js';
-import { freeBytes, LEAST_FREE_BYTES } from './room.js';
 
 /** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
 const FORMAT_VERSION = 1;
+
+/** What a store needs to be opened and closed, with some to spare. */
+export const LEAST_FREE_BYTES = 256 * KIB;
 
 /** Behind every string and number that a key part may be. */
 const AFTER_ALL_PARTS = Buffer.from([0xff]);
@@ -59,7 +64,7 @@ export class LmdbStore implements KeyValueStore {
    */
   private needRoom(changes: readonly Change[]): void {
     const bytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
-    if (freeBytes(this.directory) >= LEAST_FREE_BYTES + 2 * bytes) return;
+    if (freeBytes(statfsSync(this.directory)) >= LEAST_FREE_BYTES + 2 * bytes) return;
     throw Object.assign(new Error('No space left on device'), { errno: ENOSPC });
   }
 

@@ -1,6 +1,7 @@
 import { CodedError } from '../../base/coded-error.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
+import { LogLimit } from '../../base/log-limit.js';
 import { changedSince, type DiskIdentity, otherDisk } from '../../storage/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
@@ -40,6 +41,7 @@ export interface StoredExport {
 /** The bitmaps of one disk and what keeps them in the store, from opening the disk to closing it. */
 export class PersistentBitmaps {
   readonly intents: WriteIntentLog;
+  private readonly logLimit = new LogLimit();
 
   private constructor(
     private readonly options: PersistenceOptions,
@@ -138,25 +140,28 @@ export class PersistentBitmaps {
   }
 
   private lostMarks(errno: Errno): boolean {
-    const cause = errnoName(errno);
-    const { exportName, bitmaps, onBitmapError, log } = this.options;
-    if (onBitmapError === 'refuse') {
-      log.error(
-        { export: exportName, cause },
-        'a write was refused: it could not be recorded in the state directory. Make room there or mend its disk',
-      );
-      return false;
-    }
-    log.error(
-      { export: exportName, cause },
-      'a write could not be recorded in the state directory and went on; the persistent bitmaps are inconsistent now. ' +
-        'Mend the directory, remove the bitmaps, add them anew, and take a full backup',
-    );
-    const reason = `a write could not be recorded in the store: ${cause}`;
+    const { bitmaps, onBitmapError } = this.options;
+    this.logLostMarks(errno);
+    if (onBitmapError === 'refuse') return false;
+    const reason = `a write could not be recorded in the store: ${errnoName(errno)}`;
     for (const bitmap of bitmaps.list()) if (bitmap.persistent) bitmaps.markInconsistent(bitmap.name, reason);
     return true;
   }
+
+  private logLostMarks(errno: Errno): void {
+    const { exportName, onBitmapError, log } = this.options;
+    const cause = errnoName(errno);
+    const sinceLast = this.logLimit.admit(cause);
+    if (sinceLast !== undefined) log.error({ export: exportName, cause, sinceLast }, lostMarksTexts[onBitmapError]);
+  }
 }
+
+const lostMarksTexts: Readonly<Record<OnBitmapError, string>> = {
+  refuse: 'a write was refused: it could not be recorded in the state directory. Make room there or mend its disk',
+  continue:
+    'a write could not be recorded in the state directory and went on; the persistent bitmaps are inconsistent now. ' +
+    'Mend the directory, remove the bitmaps, add them anew, and take a full backup',
+};
 
 function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
   const value = store.get(exportKey(exportName));

@@ -1,10 +1,10 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import type { Backup as RunningBackup } from '../../backup/backup.js';
 import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
-import { DIRTY_BITMAP_PREFIX } from '../../export/metadata-context.js';
+import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
-import { Backup, BegunBackup, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
+import { Abort, Backup, BegunBackup, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
 import { viewUri } from '../view-uri.js';
 
 const Params = Type.Object({ backup: Type.String() });
@@ -87,24 +87,33 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     async ({ params, body }) => describe(await backups.release(params.backup, body.export, body.offset, body.length)),
   );
 
-  const endings = {
-    commit: 'All is read: the next backup counts from this one; asked again, the answer is the same',
-    abort: 'Give up: the bitmaps again describe all changes since their bases',
-  };
-  for (const verb of ['commit', 'abort'] as const) {
-    api.post(
-      `/v1/backups/:backup/${verb}`,
-      {
-        schema: {
-          operationId: `${verb}Backup`,
-          summary: endings[verb],
-          params: Params,
-          response: { 200: Backup, default: Refusal },
-        },
+  api.post(
+    '/v1/backups/:backup/commit',
+    {
+      schema: {
+        operationId: 'commitBackup',
+        summary: 'All is read: the next backup counts from this one; asked again, the answer is the same',
+        params: Params,
+        response: { 200: Backup, default: Refusal },
       },
-      async ({ params }) => describe(await backups[verb](params.backup)),
-    );
-  }
+    },
+    async ({ params }) => describe(await backups.commit(params.backup)),
+  );
+
+  api.post(
+    '/v1/backups/:backup/abort',
+    {
+      schema: {
+        operationId: 'abortBackup',
+        summary:
+          'Give up: the bitmaps again describe all changes since their bases; asked again, the answer is the same',
+        params: Params,
+        body: Type.Optional(Type.Union([Abort, Type.Null()])),
+        response: { 200: Backup, default: Refusal },
+      },
+    },
+    async ({ params, body }) => describe(await backups.abort(params.backup, body?.reason)),
+  );
 }
 
 function describeBackup(host: ControlHost, record: BackupRecord): Static<typeof Backup> {
