@@ -7,12 +7,21 @@ export interface CommonOptions {
   readonly control?: string;
 }
 
-/** Gives a command the options that every command has. */
+/** Gives a command that asks a server the options that every command has. */
 export function withCommonOptions(command: Command): Command {
+  return withOptions(command, "the server's control socket (default: $TIDEMARK_CONTROL, else that of a server)");
+}
+
+/** Gives a command that asks no server the same options, so that scripts may pass them to any. */
+export function withOfflineOptions(command: Command): Command {
+  return withOptions(command, 'not used: no server is asked');
+}
+
+function withOptions(command: Command, control: string): Command {
   return command
     .helpOption('--help', 'show this help')
     .option('--json', 'print one JSON document')
-    .option('--control <PATH>', "the server's control socket (default: $TIDEMARK_CONTROL, else that of a server)");
+    .option('--control <PATH>', control);
 }
 
 export function controlClient({ control }: CommonOptions): ControlClient {

@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander';
+import { print, withOfflineOptions } from './command-line.js';
 import { type CommandNode, walkCommands } from './command-tree.js';
 
 const help = `
@@ -10,14 +11,14 @@ Examples:
 const scripts = { bash: bashScript, zsh: zshScript, fish: fishScript };
 
 export function addCompletionCommand(program: Command): void {
-  program
-    .command('completion')
-    .description('print a script that lets a shell complete commands and options')
-    .helpOption('--help', 'show this help')
+  withOfflineOptions(
+    program.command('completion').description('print a script that lets a shell complete commands and options'),
+  )
     .addArgument(new Argument('<SHELL>', 'the shell').choices(Object.keys(scripts)))
     .addHelpText('after', help)
-    .action((shell: keyof typeof scripts) => {
-      process.stdout.write(scripts[shell](walkCommands(program)));
+    .action((shell: keyof typeof scripts, options: { json?: boolean }) => {
+      const script = scripts[shell](walkCommands(program));
+      print(options, { shell, script }, () => script.trimEnd());
     });
 }
 

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import type { Finding } from '../server/finding.js';
-import { formatTable, print } from './command-line.js';
+import { formatTable, print, withOfflineOptions } from './command-line.js';
 import { readVersion } from './version.js';
 
 interface Report {
@@ -11,11 +11,9 @@ interface Report {
 }
 
 export function addDoctorCommand(program: Command): void {
-  program
-    .command('doctor [DIR]')
-    .description('print what this machine offers to a server, and what is missing')
-    .helpOption('--help', 'show this help')
-    .option('--json', 'print one JSON document')
+  withOfflineOptions(
+    program.command('doctor [DIR]').description('print what this machine offers to a server, and what is missing'),
+  )
     .addHelpText('after', '\nDIR is where disks lie, or will lie (default: here). Nothing is left in it.')
     .action(async (folder: string | undefined, options: { json?: boolean }) => {
       // Loaded by this command alone, as what only a server needs.

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../client/agent/agent-error.js';
 import type { PrunedExport } from '../client/agent/prune.js';
-import { formatSize, print } from './command-line.js';
+import { formatSize, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
 import { abortOnSignals } from './until-interrupted.js';
 
@@ -16,13 +16,11 @@ with what the images below it have, which takes room for one full image. Interru
 An export with an image that is not good is left as it is.`;
 
 export function addPruneCommand(program: Command): void {
-  program
-    .command('prune')
-    .description('drop old restore points, and merge their images into the oldest that stays')
+  withOfflineOptions(
+    program.command('prune').description('drop old restore points, and merge their images into the oldest that stays'),
+  )
     .argument('<DIR>', 'what tidemark pull wrote to')
     .requiredOption('--keep <N>', 'restore points that stay, of each export', keepArgument)
-    .helpOption('--help', 'show this help')
-    .option('--json', 'print one JSON document')
     .addHelpText('after', help)
     .action(async (directory: string, options: Options) => {
       const signal = abortOnSignals();

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { RestoreResult } from '../client/agent/restore.js';
-import { formatSize, print } from './command-line.js';
+import { formatSize, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
 import { abortOnSignals } from './until-interrupted.js';
 
@@ -19,17 +19,13 @@ qemu-img does the same without tidemark:
   qemu-img convert -O raw DIR/EXPORT/ID.qcow2 FILE`;
 
 export function addRestoreCommand(program: Command): void {
-  program
-    .command('restore')
-    .description('write a disk as it was at a restore point')
+  withOfflineOptions(program.command('restore').description('write a disk as it was at a restore point'))
     .argument('<DIR>', 'what tidemark pull wrote to')
     .argument('<EXPORT>')
     .requiredOption('--to <FILE|NBD-URI>', 'a new file, a block device (with --force), or an NBD export')
     .option('--at <ID>', 'the restore point (default: the newest)')
     .option('--force', 'overwrite a file or a device that is there')
     .option('--unchecked', 'do not read the images first to compare their checksums')
-    .helpOption('--help', 'show this help')
-    .option('--json', 'print one JSON document')
     .addHelpText('after', help)
     .action(async (directory: string, exportName: string, options: Options) => {
       const signal = abortOnSignals();

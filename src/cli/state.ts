@@ -3,7 +3,7 @@ import { CodedError } from '../base/coded-error.js';
 import { defaultStateDirectory } from '../base/places.js';
 import { formatCount } from '../base/units.js';
 import type { StateReport } from '../server/check-state.js';
-import { formatSize, formatTable, print } from './command-line.js';
+import { formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
 
 interface Options {
   readonly json?: boolean;
@@ -12,13 +12,10 @@ interface Options {
 
 export function addStateCommands(program: Command): void {
   const group = program.command('state').description('the state directory of a server').helpOption('--help');
-  group
-    .command('check')
-    .description('verify what is stored, while no server uses it, and print what is in it')
-    .helpOption('--help', 'show this help')
-    .option('--json', 'print one JSON document')
+  withOfflineOptions(
+    group.command('check').description('verify what is stored, while no server uses it, and print what is in it'),
+  )
     .option('--state <DIR>', 'the state directory (default: that of a server)')
-    .option('--control <PATH>', 'not used, for no server is asked: the check works offline')
     .action(async (options: Options) => {
       const directory = options.state ?? defaultStateDirectory();
       // Loaded by this command alone: the store takes longer to load than the other commands need.

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { AgentError } from '../client/agent/agent-error.js';
 import type { VerifyResult } from '../client/agent/verify.js';
-import { formatSize, formatTable, print } from './command-line.js';
+import { formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
 import { abortOnSignals } from './until-interrupted.js';
 
@@ -10,12 +10,12 @@ Reads every image: its checksum, its tables, what it lies on, and qemu-img check
 restore points are good. The exit code is 1 when one is not. Nothing is changed.`;
 
 export function addVerifyCommand(program: Command): void {
-  program
-    .command('verify')
-    .description('read all images of a backup directory, and tell which restore points are good')
+  withOfflineOptions(
+    program
+      .command('verify')
+      .description('read all images of a backup directory, and tell which restore points are good'),
+  )
     .argument('<DIR>', 'what tidemark pull wrote to')
-    .helpOption('--help', 'show this help')
-    .option('--json', 'print one JSON document')
     .addHelpText('after', help)
     .action(async (directory: string, options: { json?: boolean }) => {
       const signal = abortOnSignals();
