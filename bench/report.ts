@@ -8,7 +8,7 @@ import type { BenchOptions } from './options.js';
 import type { PullResults } from './pull.js';
 import type { PullFigures } from './pull-tools.js';
 import { bitmapModes, type ServerName } from './servers.js';
-import { type Summary, summarize } from './statistics.js';
+import { medianInterval, type Summary, summarize } from './statistics.js';
 import type { CaseResult } from './throughput.js';
 import type { ViewResult } from './view-cost.js';
 
@@ -104,7 +104,7 @@ function costSection(results: readonly CostResult[], { rounds, seconds }: BenchO
       place,
       `${step.title} (${step.unit})`,
       ...bitmapModes.map((mode) => spread(summarize(figures.get(mode)!))),
-      `**${summarize(ratios).median.toFixed(2)}**`,
+      certain(ratios),
       String(step.goal),
     ];
   });
@@ -113,7 +113,8 @@ function costSection(results: readonly CostResult[], { rounds, seconds }: BenchO
     `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${rounds} rounds; in each, the steps run with two
 bitmaps in the store, two in memory alone, and none, on a server that starts anew. A first pass begins with clean bitmaps; what
 is no pass runs for ${seconds} s. The sequential pass is run ${SEQUENTIAL_RUNS} times in a round. The ratio, bitmaps in the store to none, is the median of those of
-runs that follow one another, for the machine is not as fast at one time as at another.`,
+runs that follow one another, for the machine is not as fast at one time as at another; in brackets, between what it lies with
+a confidence of 95 %, or all there is when there are fewer than six.`,
     table(['', '', ...bitmapModes, 'ratio', 'goal'], rows),
   ].join('\n\n');
 }
@@ -203,6 +204,12 @@ function pullTable(figures: readonly PullFigures[]): string {
 
 function spread({ median, min, max }: Summary): string {
   return `${short(median)} (${short(min)}–${short(max)})`;
+}
+
+/** The median of ratios, and how sure that is. */
+function certain(ratios: readonly number[]): string {
+  const { from, to } = medianInterval(ratios);
+  return `**${summarize(ratios).median.toFixed(2)}** (${from.toFixed(2)}–${to.toFixed(2)})`;
 }
 
 function short(value: number): string {
