@@ -62,6 +62,7 @@ async function store(directory: string, path: string): Promise<void> {
     exportName: 'disk',
     bitmaps,
     store: lmdb,
+    readOnly: false,
     identify: () => identify(path),
     limits: { regionBytes: 16 * KIB * KIB, maxActiveRegions: 512, coolAfterTurns: 5 },
     onBitmapError: 'refuse',

@@ -32,7 +32,11 @@ export class BackupEndings {
       backup.mustGoOn('committed');
       const end = { state: 'committed', endedAt: new Date().toISOString() } as const;
       // Clean is then what was written before the backup began, and not since.
-      const abdicate = ({ served, bitmap }: BackupPart) => served.bitmaps.abdicate(bitmap.name, backup.id);
+      const abdicate = ({ served, bitmap }: BackupPart) => {
+        // While this waited for the exports, its bitmap may have become inconsistent, and another got its name.
+        backup.mustGoOn('committed');
+        return served.bitmaps.abdicate(bitmap.name, backup.id);
+      };
       await this.end(backup, end, abdicate, 'written-earlier');
       this.host.publish(eventOf(backup, { type: 'backup-committed' }));
     });
@@ -100,9 +104,9 @@ export class BackupEndings {
   }
 }
 
-function giveUp({ served: { bitmaps }, bitmap }: BackupPart): Undo {
+function giveUp({ served: { bitmaps }, bitmap, freeze }: BackupPart): Undo {
   // Inconsistent, and then removed or begun anew: what has its name now is none of this backup's.
   if (bitmap.removed) return () => {};
   if (bitmap.provisional) return bitmaps.withdraw(bitmap.name);
-  return bitmap.busy ? bitmaps.reclaim(bitmap.name) : () => {};
+  return bitmap.busy && bitmap.freezes === freeze ? bitmaps.reclaim(bitmap.name) : () => {};
 }

@@ -13,6 +13,8 @@ export interface BackupPart {
   readonly served: Export;
   /** Frozen; another one may have its name once it is inconsistent. */
   readonly bitmap: DirtyBitmap;
+  /** Which of the bitmap's freezes is this backup's. */
+  readonly freeze: number;
   readonly snapshot: Snapshot;
   readonly view: View;
   readonly record: PartRecord;

@@ -16,6 +16,7 @@ export async function beginBackup(
   exports: readonly Export[],
   host: BeginHost,
 ): Promise<{ backup: Backup; held: HeldWrites }> {
+  for (const { persistence } of exports) await persistence?.noticeOutsideChanges();
   // Before anything is made for it; the cut looks again.
   for (const served of exports) linkTo(served.name, served.bitmaps, request);
   const prepared = await prepare(exports, host);

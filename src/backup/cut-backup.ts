@@ -96,13 +96,13 @@ class Cutter {
     this.undos.push(freeze(bitmaps, this.request.bitmap, persistence !== undefined));
     const bitmap = bitmaps.get(this.request.bitmap);
     const snapshot = this.snapshotOf(prepared, bitmap);
-    const detach = clone ? () => {} : copyBeforeWrite.attach(snapshot);
+    const detach = clone ? () => snapshot.end() : copyBeforeWrite.attach(snapshot);
     this.undos.push(detach);
     const record = describe(prepared, bitmap, link);
     // Nobody keeps account of what is overwritten when the view is a clone.
     const [location, live] = clone ? [undefined, []] : [prepared.location, [new OverwrittenContext(snapshot)]];
     const view = this.viewOf(record, snapshot.device, [changesOf(record, bitmap), ...live]);
-    return { served, bitmap, snapshot, view, record, location, detach };
+    return { served, bitmap, freeze: bitmap.freezes, snapshot, view, record, location, detach };
   }
 
   private snapshotOf({ served, scratch, clone }: Preparation, { granularityBytes }: DirtyBitmap): Snapshot {

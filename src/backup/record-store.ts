@@ -67,7 +67,19 @@ export class RecordStore {
 
   private forgotten(): string[] {
     const ended = this.list().filter(({ state }) => state !== 'active');
-    return ended.slice(0, Math.max(0, ended.length - REMEMBERED)).map(({ id }) => id);
+    const tooMany = ended.slice(0, Math.max(0, ended.length - REMEMBERED)).map(({ id }) => id);
+    if (tooMany.length === 0) return tooMany;
+    const bases = this.newestCommitted();
+    return tooMany.filter((id) => !bases.has(id));
+  }
+
+  /** Of each bitmap of each export: it may count from that one, however long ago it was. */
+  private newestCommitted(): Set<string> {
+    const newest = new Map<string, string>();
+    for (const { id, state, bitmap, parts } of this.records.values()) {
+      if (state === 'committed') for (const part of parts) newest.set(JSON.stringify([part.export, bitmap]), id);
+    }
+    return new Set(newest.values());
   }
 }
 

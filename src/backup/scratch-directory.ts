@@ -38,7 +38,9 @@ export class ScratchDirectory {
    */
   async clone(served: Export): Promise<BlockDevice | undefined> {
     if (this.uncloneable.has(served)) return undefined;
-    const clone = await cloneImage(served.path, served.sizeBytes, this.options);
+    const identity = await served.disk.identify?.();
+    const image = identity && { path: served.path, id: identity.id, sizeBytes: served.sizeBytes };
+    const clone = image && (await cloneImage(image, this.options));
     if (!clone) this.uncloneable.add(served);
     return clone;
   }

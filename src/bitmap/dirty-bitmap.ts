@@ -38,6 +38,8 @@ export class DirtyBitmap {
   readonly persistent: boolean;
   /** Set once the bitmap is removed from its disk: what it says is of no use any more. */
   removed = false;
+  /** How often it was frozen, so that each who did knows whether it still is by them. */
+  freezes = 0;
   private disk: number;
   private bits: BitArray;
   /** Records in place of `bits` while the bitmap is frozen. */
@@ -173,6 +175,7 @@ export class DirtyBitmap {
   /** Freezes the bitmap; its successor records from now on, if the bitmap did. Returns what takes it back. */
   createSuccessor(): () => void {
     this.check('create-successor');
+    this.freezes++;
     return this.replaceBits(this.bits, this.emptyBits());
   }
 

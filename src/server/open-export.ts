@@ -5,7 +5,7 @@ import { BitmapSet } from '../bitmap/bitmap-set.js';
 import { changeDurably } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
-import { applySteps } from '../bitmap/transaction.js';
+import { undoable } from '../bitmap/undo.js';
 import { Export } from '../export/export.js';
 import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
 import type { FileDevice } from '../storage/file-device.js';
@@ -39,19 +39,22 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
     posix: host.posix,
     log: host.log,
   });
+  let persistence: PersistentBitmaps | undefined;
   try {
     const bitmaps = new BitmapSet(disk.sizeBytes);
-    const persistence = host.store && (await openPersistence(spec, disk, bitmaps, host.store, host));
+    persistence = host.store && (await openPersistence(spec, disk, bitmaps, host.store, host));
     await addMissing(spec.bitmaps ?? [], bitmaps, persistence, host.log);
     return new Export({ name, path, readOnly, description, disk, bitmaps, persistence });
   } catch (error) {
+    // Else the store would say that the disk was left by a crash, after which nobody compares its times.
+    await persistence?.close().catch(() => {});
     await disk.close();
     throw error;
   }
 }
 
 function openPersistence(
-  { name }: ExportSpec,
+  { name, readOnly = false }: ExportSpec,
   disk: FileDevice,
   bitmaps: BitmapSet,
   store: KeyValueStore,
@@ -70,6 +73,7 @@ function openPersistence(
     bitmaps,
     store,
     identify: () => disk.identify(),
+    readOnly,
     // The clock turns once a second.
     limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },
     onBitmapError,
@@ -91,11 +95,12 @@ async function addMissing(
     }
   }
   const persistent = persistence !== undefined;
-  const steps = wanted
-    .filter(({ name }) => !bitmaps.find(name))
-    .map((bitmap) => ({ bitmaps, action: { type: 'add', bitmap: { ...bitmap, persistent } } as const }));
-  if (steps.length === 0) return;
-  const add = () => applySteps(steps);
+  const missing = wanted.filter(({ name }) => !bitmaps.find(name));
+  if (missing.length === 0) return;
+  const add = () =>
+    undoable((undos) => {
+      for (const bitmap of missing) undos.push(bitmaps.add({ ...bitmap, persistent }));
+    });
   if (persistence) await changeDurably([persistence.intents], persistence.store, add);
   else add();
 }

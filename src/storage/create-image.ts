@@ -1,5 +1,6 @@
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CodedError } from '../base/coded-error.js';
 import { errnoName, errnoOf } from '../base/errno.js';
 import { checkImageSize } from './image-size.js';
@@ -7,12 +8,17 @@ import { checkImageSize } from './image-size.js';
 /** Disks hold whatever their users keep private, so only the server's user may read one until somebody decides more. */
 const IMAGE_MODE = 0o600;
 
+/** Longer than the steps in which file systems tell time. */
+const CLOCK_TICK_MILLISECONDS = 20;
+
 /** Makes a sparse file of that size, which must not exist, and its name durable. */
 export async function createImage(path: string, sizeBytes: number): Promise<void> {
   checkImageSize(path, sizeBytes);
   try {
     const handle = await open(path, 'wx', IMAGE_MODE);
     try {
+      // So that the time of its making is another than that of its last change, by which files are told apart.
+      await delay(CLOCK_TICK_MILLISECONDS);
       await handle.truncate(sizeBytes);
       await handle.sync();
     } catch (error) {

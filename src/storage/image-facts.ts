@@ -1,7 +1,8 @@
 import type { BigIntStats } from 'node:fs';
-import { type FileHandle, readFile, statfs } from 'node:fs/promises';
+import { type FileHandle, statfs } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../base/units.js';
 import type { ZeroingFacts } from './file-zeroer.js';
+import { readNumber, sysfsFolder } from './sysfs.js';
 
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
@@ -53,19 +54,4 @@ async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | unde
 async function queueNumber(device: bigint, name: string): Promise<number | undefined> {
   const folder = sysfsFolder(device);
   return (await readNumber(`${folder}/queue/${name}`)) ?? (await readNumber(`${folder}/../queue/${name}`));
-}
-
-/** Device numbers are packed as glibc's makedev does it. */
-function sysfsFolder(device: bigint): string {
-  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
-  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
-  return `/sys/dev/block/${major}:${minor}`;
-}
-
-async function readNumber(path: string): Promise<number | undefined> {
-  try {
-    return Number(await readFile(path, 'ascii'));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { BackupServer, type Described } from '../support/backup-server.js';
 import { expectProblem } from '../support/problem.js';
 
@@ -68,4 +68,34 @@ test('a write that cannot be recorded, where writes go on, ends the backup', asy
     inconsistent: true,
     inconsistentReason: 'a write could not be recorded in the store: ENOSPC',
   });
+});
+
+test('a commit that has to wait does not end a backup that has begun the bitmap anew meanwhile', async () => {
+  const server = await BackupServer.start({ disks: { a: {}, b: {} } });
+  await server.committed({ exports: ['a', 'b'] });
+  const first = await server.begin({ exports: ['a', 'b'] });
+  let free = () => {};
+  const held = server.exports.get('a').cuts.pass(
+    () =>
+      new Promise<void>((resolve) => {
+        free = resolve;
+      }),
+  );
+  const waits = vi.spyOn(server.exports.get('a').cuts, 'pass');
+  const committed = server.ask('POST', `/v1/backups/${first.id}/commit`);
+  await expect.poll(() => waits.mock.calls.length).toBe(1);
+  server.exports.get('b').bitmaps.markInconsistent('nightly', 'the store failed');
+  await server.write([5], 'z', 'b');
+  const second = await server.begin({ exports: ['b'] });
+  free();
+  await held;
+  expectProblem(
+    await committed,
+    'BACKUP_ENDED',
+    `backup ${first.id} was aborted (bitmap-inconsistent: ${detail}) and cannot be committed`,
+  );
+  await server.commit(second);
+  expect(await server.bitmap('nightly', 'b')).toMatchObject({ base: second.id, inconsistent: false });
+  await server.pass(0);
+  expect(await server.look(first)).toMatchObject({ state: 'aborted' });
 });

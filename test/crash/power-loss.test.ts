@@ -117,6 +117,7 @@ class Life {
       exportName: 'disk',
       bitmaps,
       store,
+      readOnly: false,
       identify: async () => ({ kind: 'file', id: '1:1', sizeBytes: DISK }),
       limits: { regionBytes: 8192, maxActiveRegions: 3, coolAfterTurns: 0 },
       onBitmapError: 'refuse',

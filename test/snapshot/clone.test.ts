@@ -1,10 +1,12 @@
-import { readdirSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, renameSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { diskId } from '../../src/base/disk-location.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
-import { cloneImage } from '../../src/snapshot/clone.js';
+import { cloneImage, type ImageToClone } from '../../src/snapshot/clone.js';
 import { openFileDevice } from '../../src/storage/open-file-device.js';
 import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
 import { keepLog } from '../support/log-lines.js';
@@ -16,6 +18,12 @@ const options = { posix: native, log: silentLog };
 
 const { EXDEV } = constants.errno;
 
+/** The file that lies there now. */
+async function imageAt(path: string): Promise<ImageToClone> {
+  const stats = await stat(path, { bigint: true });
+  return { path, id: diskId(stats), sizeBytes: Number(stats.size) };
+}
+
 test('a clone keeps its content while the image changes, and nothing of it is in the folder', async () => {
   const { path: folder } = await xfsDisk();
   const path = join(folder, 'image');
@@ -25,7 +33,7 @@ test('a clone keeps its content while the image changes, and nothing of it is in
   onTestFinished(() => image.close());
   const before = await contentOf(image);
 
-  const clone = await cloneImage(path, image.sizeBytes, options);
+  const clone = await cloneImage(await imageAt(path), options);
   onTestFinished(() => clone?.close());
   await put(image, 3 * KIB, Buffer.alloc(2 * MIB, 'b'));
   await image.zero(0, KIB, { keepAllocated: false, fastOnly: false });
@@ -41,11 +49,25 @@ test('a clone keeps its content while the image changes, and nothing of it is in
   expect(readdirSync(folder)).toEqual(['image']);
 });
 
+test('an image of which another file has the name by now is not cloned', async () => {
+  const { path: folder } = await xfsDisk();
+  const path = join(folder, 'image');
+  writeFileSync(path, Buffer.alloc(MIB, 'a'));
+  const image = await imageAt(path);
+  renameSync(path, `${path}.old`);
+  writeFileSync(path, Buffer.alloc(MIB, 'b'));
+  const { log, lines } = keepLog();
+  expect(await cloneImage(image, { posix: native, log })).toBeUndefined();
+  expect(lines).toMatchObject([{ fields: { image: path, cause: 'another file has its name' } }]);
+  expect(readdirSync(folder).sort()).toEqual(['image', 'image.old']);
+});
+
 test('a clone shares its blocks with the image', async () => {
   const { path: folder } = await xfsDisk();
   const path = join(folder, 'image');
   writeFileSync(path, Buffer.alloc(150 * MIB, 'a'));
-  const clones = await Promise.all([1, 2, 3].map(() => cloneImage(path, 150 * MIB, options)));
+  const image = await imageAt(path);
+  const clones = await Promise.all([1, 2, 3].map(() => cloneImage(image, options)));
   onTestFinished(async () => void (await Promise.all(clones.map((clone) => clone?.close()))));
   for (const clone of clones) expectSame(await contentOf(clone!, MIB, MIB), Buffer.alloc(MIB, 'a'));
 });
@@ -59,17 +81,19 @@ test('the clone of an image that is reached by a symbolic link lies beside the i
     clonePath = readlinkSync(`/proc/self/fd/${fd}`);
     return -EXDEV;
   };
-  expect(await cloneImage(link, 64 * KIB, { posix: { ...native, clone }, log: silentLog })).toBeUndefined();
+  expect(await cloneImage(await imageAt(link), { posix: { ...native, clone }, log: silentLog })).toBeUndefined();
   expect(dirname(clonePath)).toBe(dirname(path));
 });
 
 test.each(['tmpfs', 'disk'] as const)('on %s there is no clone, and the log knows why', async (place) => {
   const path = writeImage({ place, content: Buffer.alloc(64 * KIB, 'a') });
   const { log, lines } = keepLog();
-  expect(await cloneImage(path, 64 * KIB, { posix: native, log })).toBeUndefined();
+  expect(await cloneImage(await imageAt(path), { posix: native, log })).toBeUndefined();
   expect(lines).toMatchObject([{ level: 'debug', fields: { image: path, cause: 'EOPNOTSUPP, FICLONE' } }]);
 });
 
 test('without native calls there is no clone', async () => {
-  expect(await cloneImage(writeImage({ content: MIB }), MIB, { posix: undefined, log: silentLog })).toBeUndefined();
+  expect(
+    await cloneImage(await imageAt(writeImage({ content: MIB })), { posix: undefined, log: silentLog }),
+  ).toBeUndefined();
 });

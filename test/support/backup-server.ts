@@ -196,7 +196,9 @@ export class BackupServer {
     const disk = this.devices.get(name)!;
     const { sizeBytes } = disk;
     const bitmaps = new BitmapSet(sizeBytes);
+    const readOnly = this.choices.disks?.[name]?.readOnly ?? false;
     const persistence = await PersistentBitmaps.open({
+      readOnly,
       exportName: name,
       bitmaps,
       store: this.store,
@@ -211,7 +213,6 @@ export class BackupServer {
       onBitmapError: this.choices.onBitmapError ?? 'refuse',
       log: this.logged.log,
     });
-    const readOnly = this.choices.disks?.[name]?.readOnly ?? false;
     return new Export({ name, description: '', path: 'memory', readOnly, disk, bitmaps, persistence });
   }
 }

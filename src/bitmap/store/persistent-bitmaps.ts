@@ -5,7 +5,7 @@ import { LogLimit } from '../../base/log-limit.js';
 import { changedSince, type DiskIdentity, otherDisk } from '../../storage/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
-import { allRegions, exportKey } from './keys.js';
+import { allRegions, everyExport, exportKey } from './keys.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
 import { WriteIntentLog } from './write-intent-log.js';
 
@@ -25,6 +25,8 @@ export interface PersistenceOptions {
   readonly store: KeyValueStore;
   /** Tells what the disk is, at the time of the call. */
   readonly identify: () => Promise<DiskIdentity>;
+  /** Nothing is written to the disk through us, though perhaps by others. */
+  readonly readOnly: boolean;
   readonly limits: IntentLimits;
   readonly onBitmapError: OnBitmapError;
   readonly log: Log;
@@ -34,8 +36,10 @@ export interface PersistenceOptions {
 export interface StoredExport {
   readonly identity: DiskIdentity;
   readonly regionBytes: number;
-  /** The disk was closed with exact bits, and its identity taken after that. */
+  /** The disk was closed with exact bits, and its identity taken after that; or is served read-only, which keeps it so. */
   readonly clean: boolean;
+  /** The export as which it was served since, where its changes did not come into these bitmaps. */
+  readonly servedAs?: string;
 }
 
 /** The bitmaps of one disk and what keeps them in the store, from opening the disk to closing it. */
@@ -46,17 +50,19 @@ export class PersistentBitmaps {
   private constructor(
     private readonly options: PersistenceOptions,
     stored: StoredBitmaps,
-    diskBytes: number,
+    /** The disk as it was opened, or last resized. */
+    private identity: DiskIdentity,
   ) {
     const { exportName, bitmaps, store, limits } = options;
     this.intents = new WriteIntentLog({
       exportName,
-      diskBytes,
+      diskBytes: identity.sizeBytes,
       regionBytes: limits.regionBytes,
       maxActiveRegions: limits.maxActiveRegions,
       store,
       bitmaps,
       stored,
+      describeDisk: () => this.describe(false, this.identity),
       onLostMarks: (errno) => this.lostMarks(errno),
     });
   }
@@ -72,9 +78,9 @@ export class PersistentBitmaps {
     const identity = await options.identify();
     const before = readExport(store, exportName);
     const recovered = before ? recover(before, identity, stored, options) : [];
-    const opened = new PersistentBitmaps(options, stored, identity.sizeBytes);
+    const opened = new PersistentBitmaps(options, stored, identity);
     try {
-      await store.commit([...recovered, opened.describe(false, identity)]);
+      await store.commit([...recovered, opened.describe(false, identity), ...notesToOthers(identity, options)]);
     } catch (cause) {
       throw new CodedError(
         'STORE_UNUSABLE',
@@ -91,6 +97,21 @@ export class PersistentBitmaps {
     return this.options.store;
   }
 
+  /**
+   * A read-only disk may be written by others, and what they write is in no bitmap: none is trusted any more when the
+   * disk has changed since this was asked last. Where the disk has no times that cannot be seen.
+   */
+  async noticeOutsideChanges(): Promise<void> {
+    const { readOnly, identify, bitmaps, exportName, log } = this.options;
+    if (!readOnly) return;
+    const before = this.identity;
+    this.identity = await identify();
+    if (changedSince(before, this.identity) === undefined) return;
+    const reason = 'another program changed the disk while it was served read-only';
+    for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
+    log.warn({ export: exportName }, `${reason}: its bitmaps are inconsistent, and the next backup is a full one`);
+  }
+
   /** One turn of the cooling clock. */
   cool(): Promise<Errno> {
     return this.intents.cool(this.options.limits.coolAfterTurns);
@@ -104,6 +125,7 @@ export class PersistentBitmaps {
     try {
       bitmaps.resize(sizeBytes);
       const marks = this.intents.resize(sizeBytes);
+      this.identity = identity;
       await store.commit([...marks, ...this.intents.changes(), this.describe(false, identity)]);
       this.intents.settled(true);
     } catch (error) {
@@ -125,7 +147,9 @@ export class PersistentBitmaps {
    * must have been flushed. @throws CodedError STORE_UNUSABLE
    */
   async close(): Promise<void> {
-    const errno = await this.intents.close([this.describe(true, await this.options.identify())]);
+    const { readOnly, identify } = this.options;
+    // What others have changed meanwhile was not recorded.
+    const errno = await this.intents.close([this.describe(true, readOnly ? this.identity : await identify())]);
     if (errno === OK) return;
     throw new CodedError(
       'STORE_UNUSABLE',
@@ -135,8 +159,8 @@ export class PersistentBitmaps {
   }
 
   private describe(clean: boolean, identity: DiskIdentity): Change {
-    const stored: StoredExport = { identity, regionBytes: this.options.limits.regionBytes, clean };
-    return { key: exportKey(this.options.exportName), value: Buffer.from(JSON.stringify(stored)) };
+    const { exportName, limits, readOnly } = this.options;
+    return describeExport(exportName, { identity, regionBytes: limits.regionBytes, clean: clean || readOnly });
   }
 
   private lostMarks(errno: Errno): boolean {
@@ -163,6 +187,25 @@ const lostMarksTexts: Readonly<Record<OnBitmapError, string>> = {
     'Mend the directory, remove the bitmaps, add them anew, and take a full backup',
 };
 
+function describeExport(exportName: string, stored: StoredExport): Change {
+  return { key: exportKey(exportName), value: Buffer.from(JSON.stringify(stored)) };
+}
+
+/**
+ * What is written to a disk from now on misses the bitmaps that it has as another export. For a file that was closed
+ * cleanly its times tell.
+ */
+function notesToOthers(identity: DiskIdentity, { exportName, store, readOnly }: PersistenceOptions): Change[] {
+  if (readOnly) return [];
+  return [...store.keys(everyExport)].flatMap((key) => {
+    const name = String(key.at(-1));
+    const stored = readExport(store, name)!;
+    const isSame = name !== exportName && otherDisk(stored.identity, identity) === undefined;
+    if (!isSame || (stored.clean && identity.kind === 'file')) return [];
+    return [describeExport(name, { ...stored, servedAs: exportName })];
+  });
+}
+
 function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
   const value = store.get(exportKey(exportName));
   return value && (JSON.parse(value.toString()) as StoredExport);
@@ -179,7 +222,7 @@ function recover(
   const marks = [...store.keys(allRegions(exportName))];
   // Its backup ended with the server that made it.
   for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
-  const reason = before.clean ? changedSince(before.identity, identity) : otherDisk(before.identity, identity);
+  const reason = whyUntrue(before, identity);
   if (reason !== undefined) {
     for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
     log.warn(
@@ -202,6 +245,12 @@ function recover(
     log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
   }
   return changes;
+}
+
+/** Why the bitmaps of a disk do not describe it any more; undefined when nothing speaks against them. */
+function whyUntrue({ clean, identity: before, servedAs }: StoredExport, now: DiskIdentity): string | undefined {
+  if (servedAs !== undefined) return `it was served as "${servedAs}" meanwhile`;
+  return clean ? changedSince(before, now) : otherDisk(before, now);
 }
 
 function totalDirtyBytes(bitmaps: BitmapSet): number {

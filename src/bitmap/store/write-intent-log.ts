@@ -27,6 +27,8 @@ export interface WriteIntentLogOptions {
   readonly store: KeyValueStore;
   readonly bitmaps: BitmapSet;
   readonly stored: StoredBitmaps;
+  /** What the store is to say of the disk while it is served. */
+  readonly describeDisk: () => Change;
   /** Told when the marks that a change waits for cannot be stored. True when the change may go on without. */
   readonly onLostMarks: (errno: Errno) => boolean;
 }
@@ -298,9 +300,14 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   private everything(): Change[] {
-    const { exportName, store, stored } = this.options;
+    const { exportName, store, stored, describeDisk } = this.options;
     const stale = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
-    return [...stale, ...stored.everything(), ...[...this.active.keys()].map((region) => this.mark(region))];
+    return [
+      describeDisk(),
+      ...stale,
+      ...stored.everything(),
+      ...[...this.active.keys()].map((region) => this.mark(region)),
+    ];
   }
 
   private mark(region: number): Change {

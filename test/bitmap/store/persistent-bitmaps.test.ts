@@ -32,13 +32,15 @@ async function open(
   store: MemoryStore,
   identity: DiskIdentity = disk,
   onBitmapError: OnBitmapError = 'refuse',
+  identify = async () => identity,
 ): Promise<Opened> {
   const bitmaps = new BitmapSet(identity.sizeBytes);
   const persistence = await PersistentBitmaps.open({
     exportName: 'disk',
     bitmaps,
     store,
-    identify: async () => identity,
+    readOnly: false,
+    identify,
     limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTurns: 0 },
     onBitmapError,
     log: silentLog,
@@ -145,6 +147,22 @@ describe('after a crash', () => {
     const second = await open(store, { ...disk, modifiedAt: '7' });
     expect(dirty(second)).toEqual([[REGION_BYTES, REGION_BYTES]]);
     expect(inspectStore(store)).toMatchObject({ problems: [], exports: [{ clean: false, activeRegions: 0 }] });
+  });
+
+  test('a disk that could not be made smaller in the store keeps what is dirty in its tail', async () => {
+    const store = new MemoryStore();
+    let now = disk;
+    const first = await open(store, disk, 'refuse', async () => now);
+    await change(first, () => first.bitmaps.add({ name: 'nightly', persistent: true }));
+    await write(first, 60 * MIB);
+    now = { ...disk, sizeBytes: 32 * MIB };
+    store.failWith = ENOSPC;
+    await expect(first.persistence.resize(32 * MIB)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' });
+    store.failWith = undefined;
+    // Whatever is stored next says of which size the disk is that it describes.
+    await write(first, 0);
+    const second = await open(store);
+    expect(second.bitmaps.get('nightly').inconsistent).toMatch(/^its size changed from 33554432 to 67108864/);
   });
 
   test('regions that cooled are as they were, to the granule', async () => {
@@ -254,6 +272,7 @@ test('a disk that grows: the new tail is dirty, and stays so', async () => {
     exportName: 'disk',
     bitmaps,
     store,
+    readOnly: false,
     identify: async () => identity,
     limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTurns: 0 },
     onBitmapError: 'refuse',

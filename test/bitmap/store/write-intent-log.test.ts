@@ -29,6 +29,7 @@ async function writeEachRegion(writeBytes: number, commitTurns: number, regions 
     exportName: 'disk',
     bitmaps,
     store,
+    readOnly: false,
     identify: async () => ({ kind: 'file', id: '1:1', sizeBytes, modifiedAt: '1', changedAt: '1' }),
     limits: { regionBytes: REGION_BYTES, maxActiveRegions: REGIONS, coolAfterTurns: 5 },
     onBitmapError: 'refuse',

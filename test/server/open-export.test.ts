@@ -1,0 +1,99 @@
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { KIB, MIB } from '../../src/base/units.js';
+import type { Export } from '../../src/export/export.js';
+import type { ExportSpec } from '../../src/export/export-spec.js';
+import { openExport } from '../../src/server/open-export.js';
+import { createImage } from '../../src/storage/create-image.js';
+import { MemoryStore } from '../support/memory-store.js';
+import { native } from '../support/scratch-device.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+/** An image, and a store that knows it as `disk` with a bitmap, left as `leave` does it. */
+async function knownImage(leave: (served: Export) => Promise<void>) {
+  const path = join(scratchFolder(), 'disk.img');
+  await createImage(path, 4 * MIB);
+  const persistence = { transient: false, onBitmapError: 'refuse', regionBytes: MIB, maxActiveRegions: 9 } as const;
+  const host = {
+    store: new MemoryStore(),
+    persistence: { ...persistence, coolAfterSeconds: 5 },
+    posix: native,
+    log: silentLog,
+  };
+  const open = (change: Partial<ExportSpec> = {}) => openExport({ name: 'disk', path, ...change }, host);
+  await leave(await open({ bitmaps: [{ name: 'nightly' }] }));
+  const inconsistency = async () => {
+    const served = await open();
+    await served.close();
+    return served.bitmaps.get('nightly').inconsistent;
+  };
+  return { path, open, inconsistency };
+}
+
+const closed = (served: Export) => served.close();
+const killed = (served: Export) => served.disk.close();
+
+function overwrite(path: string): void {
+  const fd = openSync(path, 'r+');
+  writeSync(fd, Buffer.alloc(512, 7), 0, 512, 2 * MIB);
+  closeSync(fd);
+}
+
+async function writeTo(served: Export): Promise<void> {
+  expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, 2 * MIB)).toBe(0);
+}
+
+test('an export that cannot be opened leaves its disk as known as it was', async () => {
+  const { path, open, inconsistency } = await knownImage(closed);
+  await expect(open({ bitmaps: [{ name: 'odd', granularityBytes: 100 }] })).rejects.toThrow(
+    'power of 2 and at least 512',
+  );
+  overwrite(path);
+  expect(await inconsistency()).toMatch(/^modified at /);
+});
+
+test('an image that was deleted after a crash and made anew is another one, of whatever inode', async () => {
+  const { path, inconsistency } = await knownImage(killed);
+  rmSync(path);
+  await createImage(path, 4 * MIB);
+  expect(await inconsistency()).toMatch(/is in its place$/);
+});
+
+test('an image that was written after a crash under another name of its own is not trusted', async () => {
+  const { open, inconsistency } = await knownImage(killed);
+  const other = await open({ name: 'other' });
+  await writeTo(other);
+  await other.close();
+  expect(await inconsistency()).toBe('it was served as "other" meanwhile');
+});
+
+test('one that was closed cleanly is known by its times then', async () => {
+  const { open, inconsistency } = await knownImage(closed);
+  const other = await open({ name: 'other' });
+  await other.close();
+  expect(await inconsistency()).toBeUndefined();
+});
+
+test.each([
+  ['stopped', closed],
+  ['killed', killed],
+])('what others write while the image is served read-only is not missed (%s)', async (_, leave) => {
+  const { path, open, inconsistency } = await knownImage(closed);
+  const served = await open({ readOnly: true });
+  overwrite(path);
+  await leave(served);
+  expect(await inconsistency()).toMatch(/^modified at /);
+});
+
+test('nor is it when a backup begins', async () => {
+  const { path, open } = await knownImage(closed);
+  const served = await open({ readOnly: true });
+  await served.persistence!.noticeOutsideChanges();
+  expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  overwrite(path);
+  await served.persistence!.noticeOutsideChanges();
+  expect(served.bitmaps.get('nightly').inconsistent).toContain('another program changed the disk');
+  await served.close();
+});
