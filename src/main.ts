@@ -1,4 +1,11 @@
 #!/usr/bin/env node
 import { runCli } from './cli/program.js';
 
-process.exitCode = await runCli(process.argv.slice(2));
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  // Whoever reads no further has seen enough, and what was asked for is done all the same.
+  if (code === 'EPIPE') return;
+  process.stderr.write(`tidemark: the answer could not be written: ${message} (make room there)\n`);
+  process.exitCode = 1;
+});
+
+process.exitCode = (await runCli(process.argv.slice(2))) || process.exitCode;

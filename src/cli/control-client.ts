@@ -53,8 +53,24 @@ export class ControlClient {
     const { status, content } = await ask(options, body).catch((error: NodeJS.ErrnoException) => {
       throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);
     });
-    if (status >= 400) throw toError(JSON.parse(content) as Problem);
-    return (content === '' ? undefined : JSON.parse(content)) as Answer;
+    const answer = this.parse(content);
+    if (status < 400) return answer as Answer;
+    const { code, detail, hint } = answer as Partial<Problem>;
+    if (code === undefined || detail === undefined) throw this.otherServer();
+    throw new CodedError(code, detail, hint);
+  }
+
+  private parse(content: string): unknown {
+    try {
+      return content === '' ? undefined : JSON.parse(content);
+    } catch {
+      throw this.otherServer();
+    }
+  }
+
+  private otherServer(): CodedError {
+    const hint = 'say with --control where a tidemark takes commands';
+    return new CodedError('NO_SERVER', `what answers on ${this.socketPath} is no tidemark`, hint);
   }
 
   private lostServer(): CodedError {
@@ -85,8 +101,4 @@ function ask(options: RequestOptions, body: object | undefined): Promise<{ statu
     if (body) asked.setHeader('content-type', 'application/json');
     asked.end(body && JSON.stringify(body));
   });
-}
-
-function toError({ code, detail, hint }: Problem): CodedError {
-  return new CodedError(code, detail, hint);
 }

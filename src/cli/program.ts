@@ -40,6 +40,7 @@ export function buildProgram(): Command {
     .description('An NBD server that remembers what changed.')
     .version(readVersion())
     .showHelpAfterError(false)
+    .showSuggestionAfterError(false)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   addServeCommand(program);

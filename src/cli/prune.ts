@@ -13,7 +13,7 @@ interface Options {
 const help = `
 Keeps the N newest restore points of each export. The oldest of them is made to stand alone: its image is written anew,
 with what the images below it have, which takes room for one full image. Interrupted at any moment, all N are there.
-An export with an image that is not good is left as it is.`;
+An export is left as it is when an image that stays, or that the oldest of these lies on, is not good.`;
 
 export function addPruneCommand(program: Command): void {
   withOfflineOptions(

@@ -42,7 +42,7 @@ export function addPullCommand(program: Command): void {
     .option('--bitmap <NAME>', 'the bitmap of each export; made where it is missing')
     .requiredOption('--to <DIR>', 'the directory of the backups')
     .option('--full', 'read everything, and begin a new chain')
-    .option('--bwlimit <SIZE>', 'read at most so much a second: 50M', sizeArgument)
+    .option('--bwlimit <SIZE>', 'read at most so much a second: 50M', rateArgument)
     .option('--connections <N>', 'connections to the server', connectionsArgument, DEFAULT_CONNECTIONS)
     .option('--over-nbd', 'read everything over NBD, even where the disk is at hand')
     .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
@@ -106,6 +106,13 @@ function describe({ images }: PullResult): string {
 function describeImage({ export: name, mode, readBytes, durationSeconds, path, fileBytes }: PulledImage): string {
   const read = `${formatSize(readBytes)} read in ${durationSeconds.toFixed(1)} s`;
   return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})`;
+}
+
+/** For commander: bytes a second. */
+function rateArgument(text: string): number {
+  const bytes = sizeArgument(text);
+  if (bytes === 0) throw new InvalidArgumentError('Expected more than 0.');
+  return bytes;
 }
 
 /** For commander: a number of connections. */

@@ -30,10 +30,12 @@ export function addRestoreCommand(program: Command): void {
     .action(async (directory: string, exportName: string, options: Options) => {
       const signal = abortOnSignals();
       const { restore } = await import('../client/agent/restore.js');
+      const { assertUnused } = await import('../server/assert-unused.js');
       const progress = new Progress(process.stderr);
       const { to, at, force = false, unchecked = false } = options;
       const onProgress = (done: number, total: number) => progress.update(exportName, done, total);
-      const request = { directory, exportName, to, at, force, check: !unchecked, signal, onProgress };
+      const what = { directory, exportName, to, at, force, checkUnused: assertUnused };
+      const request = { ...what, check: !unchecked, signal, onProgress };
       print(options, await restore(request).finally(() => progress.clear()), describe);
     });
 }

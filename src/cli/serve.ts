@@ -49,7 +49,10 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
   const inherited = takeListenFds(process.env, process.pid);
   const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
   const { pino } = await import('pino');
-  const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: STDERR, sync: true }));
+  const lines = pino.destination({ fd: STDERR, sync: true });
+  // Where the log has no room, disks are served without one.
+  lines.on('error', () => {});
+  const log = pino({ level: config.logLevel, base: null }, lines);
   // From here on: a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
   const { TidemarkServer } = await import('../server/server.js');

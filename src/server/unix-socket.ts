@@ -2,11 +2,18 @@ import { lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { CodedError } from '../base/coded-error.js';
 
+/** Of an address of a unix socket (sun_path in unix(7), with its last NUL); what is longer would be cut off. */
+const MAX_PATH_BYTES = 107;
+
 /**
  * Makes way for a unix socket: one that a server left behind when it was killed is removed. @throws CodedError
  * ADDRESS_UNUSABLE when something else is there, or somebody listens
  */
 export async function clearSocketPath(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    const hint = `choose a path of at most ${MAX_PATH_BYTES} bytes`;
+    throw new CodedError('ADDRESS_UNUSABLE', `${path} is too long for a unix socket`, hint);
+  }
   const stats = await lstat(path).catch(() => undefined);
   if (!stats) return;
   if (!stats.isSocket()) {
@@ -15,7 +22,10 @@ export async function clearSocketPath(path: string): Promise<void> {
   if (await mayBeAnswered(path)) {
     throw new CodedError('ADDRESS_UNUSABLE', `another server listens on ${path}`, 'stop it, or choose another path');
   }
-  await unlink(path);
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    const what = `the socket ${path} of a server that is gone cannot be removed: ${error.code}`;
+    throw new CodedError('ADDRESS_UNUSABLE', what, 'remove it, or choose another path', { cause: error });
+  });
 }
 
 /** Only a connection that is refused says that nobody listens: others fail for want of rights, or of room. */

@@ -28,7 +28,10 @@ export interface ImageResize {
 
 /** Sees to it that the image has at least `sizeBytes` bytes; a file grows. Throws IMAGE_UNUSABLE when it cannot. */
 export async function growImage({ handle, path, readOnly, sizeBytes }: ImageResize): Promise<void> {
-  checkImageSize(path, sizeBytes);
+  if (sizeBytes === 0 || sizeBytes % SECTOR_BYTES !== 0) {
+    const what = `a size of ${formatCount(sizeBytes, 'byte')} is not a multiple of ${SECTOR_BYTES}, or nothing`;
+    throw new CodedError('IMAGE_UNUSABLE', what, 'give another size; the disk keeps the one it has');
+  }
   const facts = await factsOf(handle, path);
   const presentBytes = facts?.sizeBytes ?? 0;
   if (presentBytes >= sizeBytes) return;

@@ -1,4 +1,5 @@
 import { statSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -7,6 +8,8 @@ import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js
 import { KIB, MIB } from '../../src/base/units.js';
 import { allArrays } from '../../src/bitmap/store/keys.js';
 import { LmdbStore } from '../../src/bitmap/store/lmdb-store.js';
+import { walkCommands } from '../../src/cli/command-tree.js';
+import { buildProgram } from '../../src/cli/program.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { parseNbdUri } from '../../src/client/nbd-uri.js';
 import { controlOf } from '../support/control.js';
@@ -322,6 +325,7 @@ describe('a command that fails ends with 1', () => {
       [['export', 'add', `vm2=${image}`], 'another process uses the image'],
       [['export', 'add', `vm3=${image}.missing`], 'there is no image'],
       [['export', 'resize', 'vm1', '1000'], 'is not a multiple of 512'],
+      [['export', 'resize', 'vm1', '0'], 'the disk keeps the one it has'],
       [['bitmap', 'list', 'vm9'], 'there is no export "vm9"'],
       [['bitmap', 'show', 'vm1', 'weekly'], "Dirty bitmap 'weekly' not found"],
       [['bitmap', 'add', 'vm1', 'nightly'], 'Bitmap already exists: nightly'],
@@ -343,6 +347,8 @@ describe('a command that fails ends with 1', () => {
 describe('a command that is used wrongly ends with 2', () => {
   test.each([
     [['frob'], "unknown command 'frob'"],
+    [['exprot'], "unknown command 'exprot'"],
+    [['pull', 'vm1', '--bitmap', 'nightly', '--to', '/backup', '--bwlimit', '0'], 'Expected more than 0'],
     [['bitmap', 'frob'], "unknown command 'frob'"],
     [['export', 'list', 'vm1'], "too many arguments for 'list'"],
     [['export', 'show'], "missing required argument 'NAME'"],
@@ -409,4 +415,46 @@ describe('help', () => {
   test('tells the version', async () => {
     expect(await tidemark('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
+});
+
+test('an HTTP server that is no tidemark is told', async () => {
+  const path = join(scratchFolder(), 'other.sock');
+  const answers = ['<html>', '{"error":"no"}'];
+  const other = createHttpServer((_request, reply) => reply.writeHead(404).end(answers.shift()));
+  await new Promise<void>((resolve) => other.listen(path, resolve));
+  onTestFinished(() => void other.close());
+  for (let i = 0; i < 2; i++) {
+    expectRefusal(await tidemark('export', 'list', '--control', path), 1, `what answers on ${path} is no tidemark`);
+  }
+});
+
+test('an answer that nobody reads, or that finds no room, is no bug', async () => {
+  const { server } = await serve();
+  const command = `"${process.execPath}" "${tidemarkProgram}" export list --control "${server.control}"`;
+  const shell = (script: string) => outcomeOf('bash', '-c', script);
+  expect(await shell(`${command} | true; exit \${PIPESTATUS[0]}`)).toMatchObject({ code: 0, stderr: '' });
+  const full = await shell(`${command} >/dev/full`);
+  expect(full.stderr).toMatch(ERROR_LINE);
+  expect(full).toMatchObject({ code: 1, stderr: expect.stringContaining('the answer could not be written: ENOSPC') });
+});
+
+test('every command takes --json and --control, those that ask no server too', () => {
+  const commands = walkCommands(buildProgram()).filter(({ subcommands }) => subcommands.length === 0);
+  expect(commands.length).toBeGreaterThan(25);
+  for (const { path, options } of commands) {
+    const flags = options.map(({ long }) => long);
+    expect(flags, path).toEqual(expect.arrayContaining(['--json', '--control', '--help']));
+  }
+});
+
+test('a disk that is served is not restored over', async () => {
+  const { server, image } = await serve();
+  const backups = scratchFolder();
+  const pulled = await tidemark('pull', 'vm1', '--bitmap', 'nightly', '--to', backups, '--control', server.control);
+  expect(pulled).toMatchObject({ code: 0 });
+  expectRefusal(
+    await tidemark('restore', backups, 'vm1', '--to', image, '--force'),
+    1,
+    'another process uses the image',
+  );
 });

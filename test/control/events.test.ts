@@ -87,3 +87,13 @@ test('end when the server does', async () => {
   await ended;
   await vi.waitUntil(() => followers() === 0);
 });
+
+test('a follower that does not read is cut off', async () => {
+  const { path, events, followers } = await startControl();
+  const answer = await follow(path);
+  answer.pause();
+  await expect.poll(followers).toBe(1);
+  const actions = Array.from({ length: 1000 }, () => ({ type: 'clear', bitmap: 'x'.repeat(100) }));
+  for (let i = 0; i < 100; i++) events.publish({ type: 'bitmaps-changed', export: 'disk', actions });
+  await expect.poll(followers).toBe(0);
+});

@@ -177,3 +177,9 @@ test('a socket of another kind in the way is left alone', async () => {
   expect(refused.code).toBe(1);
   expect(statSync(address).isSocket()).toBe(true);
 });
+
+test('a path that is too long for a socket is refused, for it would be cut off', async () => {
+  const refused = await serve([], join(scratchFolder(), 'x'.repeat(100)));
+  expect(refused.stderr).toMatch(/is too long for a unix socket \(choose a path of at most 107 bytes\)/);
+  expect(refused.code).toBe(1);
+});

@@ -17,18 +17,27 @@ export function folderOf(directory: string, exportName: string): string {
   return join(directory, isSpecial ? `%${escaped}` : escaped);
 }
 
-/** The folders of a directory that hold backups: a manifest, or images that lack one. @throws AgentError */
-export async function listFolders(directory: string): Promise<string[]> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-    throw new AgentError(
-      `${directory} cannot be read: ${error.code}`,
-      'give the directory that tidemark pull wrote to',
-    );
-  });
-  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
-  const contents = await Promise.all(folders.map((folder) => readdir(folder)));
+/** What a file system keeps for itself at its root, and mostly for root. */
+const LOST_AND_FOUND = 'lost+found';
+
+/** The folders of a directory that hold backups: a manifest, or images that lack one. At least one. @throws AgentError */
+export async function listBackups(directory: string): Promise<string[]> {
+  const names = (await list(directory, 'give the directory that tidemark pull wrote to')).sort();
   const isOurs = (name: string) => name === MANIFEST_NAME || name.endsWith(SUFFIX);
-  return folders.filter((_, index) => contents[index]!.some(isOurs)).sort();
+  const folders: string[] = [];
+  for (const name of names) {
+    const folder = join(directory, name);
+    const isFolder = name !== LOST_AND_FOUND && (await stat(folder).catch(() => undefined))?.isDirectory();
+    if (isFolder && (await list(folder, 'mend its rights, or move it away')).some(isOurs)) folders.push(folder);
+  }
+  if (folders.length > 0) return folders;
+  throw new AgentError(`${directory} has no backups`, 'give the directory that tidemark pull wrote to');
+}
+
+function list(folder: string, hint: string): Promise<string[]> {
+  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    throw new AgentError(`${folder} cannot be read: ${error.code}`, hint);
+  });
 }
 
 /** The file of an image. */

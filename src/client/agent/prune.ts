@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
@@ -6,7 +7,7 @@ import { Qcow2Writer } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { renameDurably } from './durable-files.js';
-import { ExportFolder, listFolders } from './export-folder.js';
+import { ExportFolder, listBackups } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
 import { readManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -34,17 +35,27 @@ export interface PrunedExport {
  * Keeps the newest restore points of every export, and drops the others. The oldest that stays is made to stand alone
  * first: its image is written anew, from its whole chain, and replaces the old one by a rename. Before the rename
  * everything is as it was; after it, what is dropped is not needed. So each restore point that stays is there at every
- * instant. An export with an image that is not good is left as it is.
+ * instant. An export is left as it is when an image that stays, or that the oldest of these lies on, is not good.
  */
 export async function prune(directory: string, options: PruneOptions): Promise<PrunedExport[]> {
   const results: PrunedExport[] = [];
-  for (const path of await listFolders(directory)) {
-    const manifest = await readManifest(path);
-    if (!manifest) continue;
-    await using folder = await ExportFolder.open(path, manifest.export);
-    results.push(await pruneFolder(folder, options));
-  }
+  for (const path of await listBackups(directory)) results.push(await pruneUnlessBad(path, options));
   return results;
+}
+
+/** What is wrong with one folder keeps nobody from pruning the others. */
+async function pruneUnlessBad(path: string, options: PruneOptions): Promise<PrunedExport> {
+  try {
+    const manifest = await readManifest(path);
+    if (!manifest) throw new AgentError(`${path} has images and no manifest`, '');
+    await using folder = await ExportFolder.open(path, manifest.export);
+    return await pruneFolder(folder, options);
+  } catch (error) {
+    if (options.signal.aborted) throw interrupted();
+    if (!(error instanceof AgentError)) throw error;
+    const nothing = { kept: [], dropped: [], merged: null, freedBytes: 0 };
+    return { export: basename(path), ...nothing, problem: error.message };
+  }
 }
 
 async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise<PrunedExport> {
@@ -53,7 +64,7 @@ async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise
   const kept = images.slice(drops.length).map(({ id }) => id);
   const unchanged = { export: folder.exportName, kept, dropped: [], merged: null, freedBytes: 0, problem: null };
   if (drops.length === 0) return unchanged;
-  const problem = await findAnyDamage(folder, options.signal);
+  const problem = await findDamageOfNeeded(folder, images.slice(drops.length), options.signal);
   if (problem !== undefined) return { ...unchanged, kept: images.map(({ id }) => id), problem };
   try {
     return { ...unchanged, ...(await dropImages(folder, images[drops.length]!, drops, options)) };
@@ -62,12 +73,28 @@ async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise
   }
 }
 
-async function findAnyDamage(folder: ExportFolder, signal: AbortSignal): Promise<string | undefined> {
-  for (const image of folder.manifest.images) {
+/** Of the images that stay, and of those that go into the oldest of them. */
+async function findDamageOfNeeded(
+  folder: ExportFolder,
+  kept: readonly ImageEntry[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  for (const image of [...below(folder, kept[0]!), ...kept]) {
     const damage = await findDamage(folder.path, image, signal);
     if (damage !== undefined) return `${image.id} is not good: ${damage}`;
   }
   return undefined;
+}
+
+/** The images that one lies on, from the top down. */
+function below({ manifest: { images } }: ExportFolder, top: ImageEntry): ImageEntry[] {
+  const chain: ImageEntry[] = [];
+  // Older images come first, so whatever a manifest says this comes to an end.
+  for (let at = images.indexOf(top); at > 0; ) {
+    at = images.slice(0, at).findIndex(({ id }) => id === images[at]!.base);
+    if (at >= 0) chain.push(images[at]!);
+  }
+  return chain;
 }
 
 async function dropImages(
@@ -113,8 +140,12 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
   }
 }
 
+function interrupted(): AgentError {
+  return new AgentError('interrupted: every restore point is still there', 'run it again');
+}
+
 function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {
-  if (signal.aborted) return new AgentError('interrupted: every restore point is still there', 'run it again');
+  if (signal.aborted) return interrupted();
   if (!isSystemError(error)) return error;
   const what = error.code === 'ENOSPC' ? `there is no room in ${folder.path}` : `${folder.path}: ${error.message}`;
   return new AgentError(what, 'a merge needs room for one full image; every restore point is still there', {

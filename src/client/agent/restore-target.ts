@@ -1,5 +1,7 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { CodedError } from '../../base/coded-error.js';
 import { GIB, MIB } from '../../base/units.js';
 import { NbdUnsupportedError } from '../errors.js';
 import { NbdClient } from '../nbd-client.js';
@@ -20,7 +22,12 @@ export interface TargetOptions {
   readonly sizeBytes: number;
   /** Whether a file or a device that is there may be overwritten. */
   readonly force: boolean;
+  /** Rejects when somebody uses the file or device that is there, so that it had better not be overwritten. */
+  readonly checkUnused?: ((path: string) => Promise<void>) | undefined;
 }
+
+/** Disks hold whatever their users keep private. */
+const FILE_MODE = 0o600;
 
 const ZEROES = Buffer.alloc(MIB);
 
@@ -33,9 +40,13 @@ export async function openRestoreTarget(to: string, options: TargetOptions): Pro
       const hint = 'name another file, or overwrite this one with --force';
       throw new AgentError(`${to} is there already`, hint);
     }
+    if (found && !found.isFile() && !found.isBlockDevice()) {
+      throw new AgentError(`${to} is neither a file nor a block device`, 'name a file, a device, or an NBD export');
+    }
+    if (found) await options.checkUnused?.(to);
     return found?.isBlockDevice() ? await openDevice(to, options) : await createFile(to, options);
   } catch (error) {
-    if (error instanceof AgentError) throw error;
+    if (error instanceof AgentError || error instanceof CodedError) throw error;
     throw new AgentError(`cannot restore to ${to}: ${(error as Error).message}`, 'name another file', { cause: error });
   }
 }
@@ -43,7 +54,7 @@ export async function openRestoreTarget(to: string, options: TargetOptions): Pro
 /** A sparse file, under another name until it is complete. */
 async function createFile(path: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {
   const partial = join(dirname(path), `.${basename(path)}.partial`);
-  const file = await open(partial, 'w');
+  const file = await open(partial, 'w', FILE_MODE);
   const discard = async () => {
     await file.close().catch(() => {});
     await rm(partial, { force: true });
@@ -65,7 +76,8 @@ async function createFile(path: string, { sizeBytes }: TargetOptions): Promise<R
 }
 
 async function openDevice(path: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {
-  const file = await open(path, 'r+');
+  // The kernel refuses one that is mounted or has another who wants it for himself.
+  const file = await open(path, constants.O_RDWR | constants.O_EXCL);
   // The end of a block device is where reading ends.
   const { bytesRead } = await file.read(Buffer.alloc(1), 0, 1, sizeBytes - 1);
   if (bytesRead === 0) {

@@ -6,7 +6,7 @@ import { currentImages, folderOf, imagePath } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
 import { readManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
-import { openRestoreTarget } from './restore-target.js';
+import { openRestoreTarget, type TargetOptions } from './restore-target.js';
 
 export interface RestoreRequest extends ChainCopyOptions {
   readonly directory: string;
@@ -17,6 +17,7 @@ export interface RestoreRequest extends ChainCopyOptions {
   readonly to: string;
   /** Overwrite what is there. */
   readonly force: boolean;
+  readonly checkUnused?: TargetOptions['checkUnused'];
   /** Read all images of the chain first, to be sure of them. */
   readonly check: boolean;
 }
@@ -35,7 +36,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const folder = folderOf(directory, exportName);
   const chain = await findChain(folder, request);
   const { id, takenAt, sizeBytes } = chain[0]!;
-  const target = await openRestoreTarget(to, { sizeBytes, force });
+  const target = await openRestoreTarget(to, { sizeBytes, force, checkUnused: request.checkUnused });
   try {
     if (request.check) await checkChain(folder, chain, signal);
     await using disk = await Qcow2Chain.open(imagePath(folder, id));

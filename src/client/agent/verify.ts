@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { AgentError } from './agent-error.js';
-import { currentImages, imagePath, listFolders } from './export-folder.js';
+import { currentImages, imagePath, listBackups } from './export-folder.js';
 import { checkByQemu, findDamage } from './inspect-image.js';
 import { readManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -26,7 +26,7 @@ interface VerifiedExport {
 
 export interface VerifyResult {
   readonly directory: string;
-  /** Whether qemu-img has looked at the images, too. */
+  /** Whether qemu-img has looked at the images that are good so far, too. */
   readonly checkedByQemu: boolean;
   readonly exports: readonly VerifiedExport[];
 }
@@ -40,15 +40,12 @@ export interface VerifyOptions {
 export async function verify(directory: string, options: VerifyOptions): Promise<VerifyResult> {
   const verifier = new Verifier(options);
   const exports: VerifiedExport[] = [];
-  const folders = await listFolders(directory);
-  if (folders.length === 0)
-    throw new AgentError(`${directory} has no backups`, 'give the directory that tidemark pull wrote to');
-  for (const folder of folders) exports.push(await verifier.verifyFolder(folder));
-  return { directory, checkedByQemu: verifier.checkedByQemu, exports };
+  for (const folder of await listBackups(directory)) exports.push(await verifier.verifyFolder(folder));
+  return { directory, checkedByQemu: !verifier.lacksQemu, exports };
 }
 
 class Verifier {
-  checkedByQemu = false;
+  lacksQemu = false;
 
   constructor(private readonly options: VerifyOptions) {}
 
@@ -60,6 +57,7 @@ class Verifier {
       const points = await this.verifyImages(folder, manifest.export, images);
       return { export: manifest.export, folder, problem: null, points };
     } catch (error) {
+      if (this.options.signal.aborted) throw new AgentError('interrupted: not all images were read', 'run it again');
       if (!(error instanceof AgentError)) throw error;
       return { export: basename(folder), folder, problem: error.message, points: [] };
     }
@@ -85,9 +83,9 @@ class Verifier {
   /** Of an image whose chain is good, for QEMU opens all of it. */
   private async askQemu(folder: string, { id }: ImageEntry): Promise<string | undefined> {
     const answer = await checkByQemu(imagePath(folder, id));
-    if (answer === 'missing') return undefined;
-    this.checkedByQemu = true;
-    return answer?.problem;
+    if (answer !== 'missing') return answer?.problem;
+    this.lacksQemu = true;
+    return undefined;
   }
 }
 

@@ -1,10 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import { Type } from '@fastify/type-provider-typebox';
+import { MIB } from '../../base/units.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { answerOf, Refusal } from '../schemas.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;
+const MAX_UNREAD_BYTES = 1 * MIB;
 
 export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
   const streams = new Set<ServerResponse>();
@@ -32,9 +34,11 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
         connection: 'close',
       });
       stream.write(': following\n\n');
-      const unfollow = events.follow((event) =>
-        stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`),
-      );
+      const unfollow = events.follow((event) => {
+        stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+        // Who does not read is cut off, and looks at what there is once it is back.
+        if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();
+      });
       // A comment now and then shows a client that is gone, and keeps proxies from hanging up.
       const keepAlive = setInterval(() => stream.write(':\n\n'), KEEP_ALIVE_MILLISECONDS);
       stream.once('close', () => {

@@ -66,8 +66,11 @@ export function exportRoutes(api: ControlApi, { exports, backups, events }: Cont
     },
     async ({ params, query }, reply) => {
       const done = await backups.leave(params.export, query.force ?? false);
-      await exports.remove(params.export).finally(done);
-      events.publish({ type: 'export-removed', export: params.export });
+      await exports.remove(params.export).finally(() => {
+        done();
+        // It is gone, even if its disk could not be flushed.
+        events.publish({ type: 'export-removed', export: params.export });
+      });
       return reply.status(204).send(null);
     },
   );

@@ -1,4 +1,14 @@
-import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { KIB, MIB } from '../../../src/base/units.js';
@@ -87,6 +97,34 @@ test('an export with an image that is not good is left as it is', async () => {
   const [result] = await pruneTo(directory, 1);
   expect(result).toMatchObject({ kept: ids, dropped: [], problem: expect.stringContaining(`${ids[1]} is not good`) });
   expect(readdirSync(folder)).toHaveLength(5);
+});
+
+test('an image that is damaged or missing is dropped with an older chain, and keeps nothing from being dropped', async () => {
+  const { directory, folder, pull, ids } = await chainOfFour();
+  const { id } = await pull({ full: true });
+  rmSync(join(folder, `${ids[0]}.qcow2`));
+  writeFileSync(join(folder, `${ids[1]}.qcow2`), 'nonsense');
+  expect(await pruneTo(directory, 1)).toMatchObject([{ kept: [id], dropped: ids, problem: null }]);
+  expect(readdirSync(folder).sort()).toEqual([`${id}.qcow2`, 'manifest.json']);
+});
+
+test('folders are pruned by links too, whatever is wrong with another one', async () => {
+  const { directory, folder, ids } = await chainOfFour();
+  const elsewhere = join(scratchFolder(), 'elsewhere');
+  renameSync(folder, elsewhere);
+  symlinkSync(elsewhere, folder);
+  mkdirSync(join(directory, 'lost+found'));
+  mkdirSync(join(directory, 'bad'));
+  writeFileSync(join(directory, 'bad', 'manifest.json'), 'nonsense');
+  expect(await pruneTo(directory, 3)).toMatchObject([
+    { export: 'bad', problem: expect.stringContaining('is no manifest') },
+    { export: 'disk', dropped: ids.slice(0, 1), problem: null },
+  ]);
+});
+
+test('a directory without backups is refused', async () => {
+  const directory = scratchFolder();
+  await expect(pruneTo(directory, 3)).rejects.toMatchObject({ message: `${directory} has no backups` });
 });
 
 test('an interrupted prune leaves all as it was', async () => {

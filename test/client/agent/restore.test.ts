@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { CodedError } from '../../../src/base/coded-error.js';
 import { KIB, MIB } from '../../../src/base/units.js';
 import { type RestoreRequest, restore } from '../../../src/client/agent/restore.js';
 import { verify } from '../../../src/client/agent/verify.js';
@@ -184,4 +185,27 @@ test('a restore keeps to the longest write that a server takes', async () => {
   );
   await restoreTo(uri);
   expect(readFileSync(path).equals(disks.second)).toBe(true);
+});
+
+test('what is neither a file nor a block device is not overwritten, nor what somebody uses', async () => {
+  const { restoreTo } = await chainOfTwo();
+  const force = { force: true };
+  await expect(restoreTo('/dev/null', force)).rejects.toThrow('/dev/null is neither a file nor a block device');
+  await expect(restoreTo(scratchFolder(), force)).rejects.toThrow('is neither a file nor a block device');
+  const path = join(scratchFolder(), 'disk.img');
+  writeFileSync(path, 'precious');
+  const checkUnused = async () => {
+    throw new CodedError('IMAGE_LOCKED', 'another process uses it');
+  };
+  await expect(restoreTo(path, { ...force, checkUnused })).rejects.toThrow('another process uses it');
+  expect(readFileSync(path, 'utf8')).toBe('precious');
+  await restoreTo(path, force);
+  expect(statSync(path)).toMatchObject({ size: DISK_BYTES });
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+test('a verify that is interrupted says so', async () => {
+  const { directory } = await chainOfTwo();
+  const signal = AbortSignal.abort(new Error('interrupted'));
+  await expect(verify(directory, { ...quiet, signal })).rejects.toThrow(/^interrupted: /);
 });
