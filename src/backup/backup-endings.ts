@@ -29,6 +29,7 @@ export class BackupEndings {
   commit(backup: Backup): Promise<void> {
     return backup.endings.pass(async () => {
       if (!backup.active) return;
+      await Promise.all(backup.parts.map(({ snapshot }) => snapshot.checkScratch()));
       backup.mustGoOn('committed');
       const end = { state: 'committed', endedAt: new Date().toISOString() } as const;
       // Clean is then what was written before the backup began, and not since.

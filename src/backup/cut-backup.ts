@@ -12,6 +12,7 @@ import {
   OverwrittenContext,
 } from '../export/metadata-context.js';
 import { View } from '../export/view.js';
+import type { Scratch } from '../snapshot/scratch.js';
 import { ScratchBudget } from '../snapshot/scratch-budget.js';
 import { type OnScratchFull, Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/block-device.js';
@@ -34,7 +35,7 @@ export interface BeginRequest extends ChainRequest {
 
 export interface BeginHost {
   /** An empty, sparse device of that size. @throws CodedError SCRATCH_UNUSABLE */
-  readonly openScratch: (sizeBytes: number) => Promise<BlockDevice>;
+  readonly openScratch: (sizeBytes: number) => Promise<Scratch>;
   /** The image as it is now, read-only; undefined where the file system cannot clone. */
   readonly clone: (served: Export) => Promise<BlockDevice | undefined>;
   /** Makes the backup known at the instant of its cut; returns what takes that back. */
@@ -48,7 +49,7 @@ export interface BeginHost {
 /** What is got ready before the cut, for writes wait while it is made. */
 export interface Preparation {
   readonly served: Export;
-  readonly scratch: BlockDevice;
+  readonly scratch: Scratch;
   readonly allocatedBytes: number;
   readonly location: DiskLocation | undefined;
   /** Made in the cut. */

@@ -4,7 +4,7 @@ import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import type { Export } from '../export/export.js';
 import { cloneImage } from '../snapshot/clone.js';
-import { openScratch } from '../snapshot/scratch.js';
+import { openScratch, type Scratch } from '../snapshot/scratch.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import type { Posix } from '../storage/posix-calls.js';
 
@@ -18,7 +18,7 @@ export class ScratchDirectory {
   ) {}
 
   /** An empty, sparse device. @throws CodedError SCRATCH_UNUSABLE */
-  async open(sizeBytes: number): Promise<BlockDevice> {
+  async open(sizeBytes: number): Promise<Scratch> {
     try {
       await mkdir(this.path, { recursive: true, mode: 0o700 });
       return await openScratch(this.path, sizeBytes, this.options);

@@ -5,6 +5,7 @@ import { MIB } from '../base/units.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import { Copies } from './copies.js';
 import { GranuleMap } from './granule-map.js';
+import type { Scratch } from './scratch.js';
 import type { SnapshotOptions } from './snapshot.js';
 
 /** Status of an extent of which the live disk may have new data. */
@@ -27,7 +28,7 @@ const sharedBuffer: Buffer = Buffer.allocUnsafeSlow(MAX_PIECE_BYTES);
 export class OldData {
   readonly granules: GranuleMap;
   readonly source: BlockDevice;
-  readonly scratch: BlockDevice;
+  readonly scratch: Scratch;
   readonly #options: SnapshotOptions;
   readonly #maxPieceGranules: number;
   readonly #buffers = new Turnstile(MAX_BUFFERS);
@@ -117,6 +118,11 @@ export class OldData {
       start = this.granules.nextUnreleased(stop, end);
     }
     return OK;
+  }
+
+  async checkScratch(): Promise<void> {
+    const errno = await this.scratch.lostWrites?.();
+    if (errno) this.#break(errno);
   }
 
   /** Saves no more, and closes scratch once nothing is on the way to it. */
@@ -216,9 +222,14 @@ export class OldData {
   #fail(errno: Errno): Errno {
     if (this.#ended) return OK;
     if (this.#options.onScratchFull === 'fail-writer') return errno;
+    this.#break(errno);
+    return OK;
+  }
+
+  #break(errno: Errno): void {
+    if (this.#ended) return;
     this.#ended = true;
     this.#options.onFailure(errno);
-    return OK;
   }
 
   async #free(from: number, end: number): Promise<Errno> {

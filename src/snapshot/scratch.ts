@@ -1,3 +1,4 @@
+import type { Errno } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import type { Posix } from '../storage/posix-calls.js';
@@ -9,11 +10,17 @@ export interface ScratchOptions {
   readonly log: Log;
 }
 
+/** A device for old data. */
+export interface Scratch extends BlockDevice {
+  /** As that of a file device. */
+  lostWrites?(): Promise<Errno>;
+}
+
 /**
  * Makes a sparse file without a name in `folder`, for a snapshot's old data. Its space is given back when it is closed,
  * and by the kernel when the process ends. @throws the error of the file system
  */
-export async function openScratch(folder: string, sizeBytes: number, options: ScratchOptions): Promise<BlockDevice> {
+export async function openScratch(folder: string, sizeBytes: number, options: ScratchOptions): Promise<Scratch> {
   const handle = await openUnnamedFile(folder);
   try {
     await handle.truncate(sizeBytes);

@@ -2,6 +2,7 @@ import { EIO, type Errno, type WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import { OldData } from './old-data.js';
+import type { Scratch } from './scratch.js';
 import type { ScratchBudget } from './scratch-budget.js';
 import { ViewDevice } from './view-device.js';
 
@@ -15,7 +16,7 @@ export interface SnapshotOptions {
   readonly sizeBytes: number;
   readonly granuleBytes: number;
   /** Takes the old data; of the same size, sparse, and reads as zeroes. */
-  readonly scratch: BlockDevice;
+  readonly scratch: Scratch;
   /** Of the old data that scratch may hold. */
   readonly budget: ScratchBudget;
   readonly onScratchFull: OnScratchFull;
@@ -83,6 +84,11 @@ export class Snapshot {
   }
 
   /** The view is EIO from now on, and writers need not care for it. */
+  /** Breaks the view when old data was lost on its way from the page cache to the disk of the scratch. */
+  checkScratch(): Promise<void> {
+    return this.#old.checkScratch();
+  }
+
   end(): void {
     this.#old.end();
   }

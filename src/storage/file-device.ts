@@ -106,6 +106,15 @@ export class FileDevice implements BlockDevice {
     return this.#inFlight(this.#flusher.flush());
   }
 
+  /** Why data that was written is lost, as far as it has come out by now; OK when none is. Told once. */
+  async lostWrites(): Promise<Errno> {
+    assert(this.#open, 'the device is open');
+    const { fd, posix, faults } = this.parts.file;
+    const result = await this.#inFlight(posix.awaitWriteback(fd));
+    if (result >= 0 || result === -EOPNOTSUPP) return OK;
+    return faults.report('flush', -result, 'the storage lost data that had been written');
+  }
+
   async cache(offset: number, length: number): Promise<Errno> {
     this.#assertReadable(offset, length);
     const { fd, posix } = this.parts.file;

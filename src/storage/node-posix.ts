@@ -30,6 +30,7 @@ export const nodePosix: Posix = {
   writeNow: (fd, source, start, length, offset) => now(() => writeSync(fd, source, start, length, offset)),
   write: (fd, source, start, length, offset) => later((settle) => write(fd, source, start, length, offset, settle)),
   sync: (fd) => later((settle) => fdatasync(fd, settle)),
+  awaitWriteback: missing,
   fallocate: missing,
   seekNow: missingNow,
   seek: missing,

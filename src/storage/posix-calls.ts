@@ -24,6 +24,11 @@ export interface Posix {
   readonly write: WriteCall<Promise<CallResult>>;
   /** fdatasync(2) */
   readonly sync: (fd: number) => Promise<CallResult>;
+  /**
+   * sync_file_range(2), SYNC_FILE_RANGE_WAIT_BEFORE, of the whole file: waits for what is being written back, begins nothing,
+   * and reports once when data was lost on the way.
+   */
+  readonly awaitWriteback: (fd: number) => Promise<CallResult>;
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => Promise<CallResult>;
   /**
    * lseek(2): the next data or hole at or after `offset`, -ENXIO when there is none before the end of the file; or the

@@ -18,6 +18,7 @@ const MAX_CALLS_IN_FLIGHT = 64;
 
 const RWF_NOWAIT = 8;
 const POSIX_FADV_WILLNEED = 3;
+const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
 const FICLONE = 0x40049409;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -56,6 +57,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const pread = declare('pread', 'int64', ['int', 'uintptr', 'size_t', 'int64']);
   const pwrite = declare('pwrite', 'int64', ['int', 'uintptr', 'size_t', 'int64']);
   const lseek = declare('lseek', 'int64', ['int', 'int64', 'int']);
+  const syncFileRange = declare('sync_file_range', 'int', ['int', 'int64', 'int64', 'uint32']);
   const fallocate = declare('fallocate', 'int', ['int', 'int', 'int64', 'int64']);
   const fadvise = declare('posix_fadvise', 'int', ['int', 'int64', 'int64', 'int']);
   // Variadic in C; on these machines that makes no difference to how whole numbers are passed.
@@ -71,6 +73,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(pread && { readNow: bindTransfer(koffi, pread) }),
     ...(pwrite && { writeNow: bindTransfer(koffi, pwrite) }),
     ...(lseek && bindSeek(koffi, lseek)),
+    ...(syncFileRange && { awaitWriteback: bindAwaitWriteback(koffi, syncFileRange) }),
     ...(fallocate && { fallocate: bindLater(koffi, fallocate) }),
     ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
     ...(ioctl && { clone: bindClone(koffi, ioctl) }),
@@ -141,6 +144,12 @@ function bindSeek(koffi: Koffi, lseek: Native): Pick<Posix, 'seekNow' | 'seek'> 
 function bindWillNeed(koffi: Koffi, fadvise: Native): Posix['willNeed'] {
   const call = bindLater(koffi, fadvise);
   return async (fd, offset, length) => 0 - (await call(fd, offset, length, POSIX_FADV_WILLNEED));
+}
+
+/** A length of 0 reaches to the end of the file. */
+function bindAwaitWriteback(koffi: Koffi, syncFileRange: Native): Posix['awaitWriteback'] {
+  const call = bindLater(koffi, syncFileRange);
+  return (fd) => call(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE);
 }
 
 function bindClone(koffi: Koffi, ioctl: Native): Posix['clone'] {

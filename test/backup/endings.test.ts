@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { EIO, ENOSPC } from '../../src/base/errno.js';
+import { EIO, ENOSPC, ENXIO } from '../../src/base/errno.js';
 import { BackupServer, type Described, GRANULE, underWay } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
 import { expectProblem } from '../support/problem.js';
@@ -35,6 +35,16 @@ const endings: Ending[] = [
     end: async (server) => {
       server.scratch.devices[0]!.fail('write', ENOSPC);
       await server.write([1]);
+      await server.pass(0);
+    },
+  },
+  {
+    reason: 'scratch-failed',
+    // Found when the backup is to be committed.
+    detail: 'the old data of "disk" could not be kept: ENXIO',
+    end: async (server, backup) => {
+      server.scratch.devices[0]!.lost = ENXIO;
+      expect((await server.ask('POST', `/v1/backups/${backup.id}/commit`)).status).toBe(409);
       await server.pass(0);
     },
   },

@@ -107,6 +107,8 @@ describe('calls in the thread pool', () => {
       { call: () => posix.seek(writable.fd, MIB, SEEK_HOLE), result: -ENXIO },
       { call: () => posix.willNeed(writable.fd, 0, MIB), result: 0 },
       { call: () => posix.willNeed(-1, 0, MIB), result: -EBADF },
+      { call: () => posix.awaitWriteback(writable.fd), result: 0 },
+      { call: () => posix.awaitWriteback(-1), result: -EBADF },
       { call: () => posix.clone(memory.fd, memory.fd), result: -EOPNOTSUPP },
       { call: () => posix.clone(memory.fd, -1), result: -EBADF },
     ];

@@ -1,5 +1,7 @@
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
+import { type Errno, OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
+import type { Scratch } from '../../src/snapshot/scratch.js';
 import type { BlockDevice } from '../../src/storage/block-device.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { FaultyDevice } from './faulty-device.js';
@@ -8,7 +10,7 @@ import { scratchFolder } from './scratch-folder.js';
 /** Scratch in memory, which tells how much of it is in use, and can be told to fail. */
 export class MemoryScratch extends ScratchDirectory {
   /** The devices that are open, oldest first. */
-  readonly devices: FaultyDevice[] = [];
+  readonly devices: CountedDevice[] = [];
   /** Bytes that are said to be free. */
   free = Number.POSITIVE_INFINITY;
 
@@ -16,8 +18,8 @@ export class MemoryScratch extends ScratchDirectory {
     super(scratchFolder(), { posix: undefined, log: silentLog });
   }
 
-  override async open(sizeBytes: number): Promise<BlockDevice> {
-    const device = new CountedDevice(new MemoryDevice(sizeBytes), () => {
+  override async open(sizeBytes: number): Promise<Scratch> {
+    const device: CountedDevice = new CountedDevice(new MemoryDevice(sizeBytes), () => {
       this.devices.splice(this.devices.indexOf(device), 1);
     });
     this.devices.push(device);
@@ -30,11 +32,18 @@ export class MemoryScratch extends ScratchDirectory {
 }
 
 class CountedDevice extends FaultyDevice {
+  /** What became of data that had been written. */
+  lost: Errno = OK;
+
   constructor(
     inner: BlockDevice,
     private readonly closed: () => void,
   ) {
     super(inner);
+  }
+
+  async lostWrites(): Promise<Errno> {
+    return this.lost;
   }
 
   override async close(): Promise<void> {
