@@ -82,14 +82,18 @@ export async function measureBitmapCost(
       const ofSeries = steps.map((step) => ({ place, step, figures: noFigures() }));
       results.push(...ofSeries);
       for (let round = 0; round < run.options.rounds * runs; round++) {
-        for (let turn = 0; turn < bitmapModes.length; turn++) {
-          await measureMode(run, bitmapModes[(turn + round) % bitmapModes.length]!, folder, image, ofSeries);
-        }
+        for (const mode of inTurn(round)) await measureMode(run, mode, folder, image, ofSeries);
       }
     }
     await rm(image);
   }
   return results;
+}
+
+/** Who is first changes from round to round, and who comes after whom too: what one leaves behind another meets. */
+function inTurn(round: number): BitmapMode[] {
+  const order = bitmapModes.map((_, turn) => bitmapModes[(turn + round) % bitmapModes.length]!);
+  return round % 2 === 0 ? order : order.reverse();
 }
 
 function noFigures(): Map<BitmapMode, number[]> {
