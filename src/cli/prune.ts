@@ -3,7 +3,7 @@ import { AgentError } from '../client/agent/agent-error.js';
 import type { PrunedExport } from '../client/agent/prune.js';
 import { formatSize, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './until-interrupted.js';
+import { abortOnSignals } from './stop-signals.js';
 
 interface Options {
   readonly keep: number;

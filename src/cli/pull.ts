@@ -11,7 +11,7 @@ import {
 } from './command-line.js';
 import { HttpBackupService } from './http-backup-service.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './until-interrupted.js';
+import { abortOnSignals } from './stop-signals.js';
 
 interface PullOptions extends CommonOptions {
   readonly bitmap?: string;

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { RestoreResult } from '../client/agent/restore.js';
 import { formatSize, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './until-interrupted.js';
+import { abortOnSignals } from './stop-signals.js';
 
 interface Options {
   readonly to: string;

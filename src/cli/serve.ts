@@ -5,6 +5,7 @@ import { type Entry, resolveConfig } from '../server/config.js';
 import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { controlClient } from './command-line.js';
+import { stopSignals } from './stop-signals.js';
 import { readVersion } from './version.js';
 
 const STDERR = 2;
@@ -87,6 +88,6 @@ function untilSignal(onSignal: (signal: string) => void): Promise<void> {
       onSignal(signal);
       resolve();
     };
-    for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, handle);
+    for (const signal of stopSignals) process.on(signal, handle);
   });
 }

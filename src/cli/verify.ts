@@ -3,7 +3,7 @@ import { AgentError } from '../client/agent/agent-error.js';
 import type { VerifyResult } from '../client/agent/verify.js';
 import { formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './until-interrupted.js';
+import { abortOnSignals } from './stop-signals.js';
 
 const help = `
 Reads every image: its checksum, its tables, what it lies on, and qemu-img check where there is a qemu-img. Says which

@@ -7,9 +7,10 @@ const digest = (text: string) => createHash('sha256').update(text).digest();
 /** Lets only requests through that carry the token. */
 export function demandToken(token: string): onRequestHookHandler {
   const expected = digest(`Bearer ${token}`);
-  return (request, _reply, done) => {
+  return (request, reply, done) => {
     const given = digest(request.headers.authorization ?? '');
-    if (timingSafeEqual(given, expected)) done();
-    else done(new CodedError('UNAUTHORIZED', 'the request has no valid token', 'send Authorization: Bearer TOKEN'));
+    if (timingSafeEqual(given, expected)) return done();
+    reply.header('www-authenticate', 'Bearer');
+    done(new CodedError('UNAUTHORIZED', 'the request has no valid token', 'send Authorization: Bearer TOKEN'));
   };
 }

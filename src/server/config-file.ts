@@ -5,7 +5,7 @@ import { CodedError } from '../base/coded-error.js';
 import { parseSize } from '../base/units.js';
 import { type BitmapSpec, type ExportSpec, parseBitmapSpec } from '../export/export-spec.js';
 import type { Entry } from './config.js';
-import { type SettingKey, settingKeys, settings } from './settings.js';
+import { PATH, type SettingKey, settingKeys, settings } from './settings.js';
 
 export interface ConfigFile {
   readonly entries: readonly Entry[];
@@ -62,10 +62,14 @@ class ConfigReader {
     if (!(settingKeys as string[]).includes(key)) {
       this.refuse(key, undefined, 'is not known', `expected one of ${settingKeys.join(', ')}`);
     }
-    const { repeated, expected } = settings[key as SettingKey];
+    const { repeated, expected, argument } = settings[key as SettingKey];
     const values = Array.isArray(value) && repeated ? value : [value];
+    const isOfKind = (item: unknown) => {
+      if (argument === undefined) return typeof item === 'boolean';
+      return typeof item === 'string' || (typeof item === 'number' && expected !== PATH);
+    };
     return values.map((item: unknown) => {
-      if (typeof item === 'object') this.refuse(key, undefined, 'has no such values', `expected ${expected}`);
+      if (!isOfKind(item)) this.refuse(key, undefined, 'has no such values', `expected ${expected}`);
       return { key: key as SettingKey, text: String(item), place: this.place(key) };
     });
   }
@@ -127,9 +131,12 @@ class ConfigReader {
     const headers = lines.flatMap((line, at) => (/^\s*\[\[\s*export\s*\]\]/.test(line) ? [at] : []));
     const from = exportIndex === undefined ? 0 : (headers[exportIndex] ?? 0);
     const end = exportIndex === undefined ? (headers[0] ?? lines.length) : (headers[exportIndex + 1] ?? lines.length);
-    const found = lines
-      .slice(from, end)
-      .findIndex((line) => line.trimStart().match(/^["']?([\w-]+)["']?\s*=/)?.[1] === key);
+    // `key =`, or a table of that name.
+    const names = /^\s*(?:["']?([\w-]+)["']?\s*=|\[\[?\s*([\w-]+)\s*\])/;
+    const found = lines.slice(from, end).findIndex((line) => {
+      const match = names.exec(line);
+      return (match?.[1] ?? match?.[2]) === key;
+    });
     return `${this.name}:${from + Math.max(found, 0) + 1}`;
   }
 }

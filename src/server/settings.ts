@@ -38,8 +38,11 @@ function whole(argument: string, description: string, least: number, most: numbe
   });
 }
 
+/** What is expected where a path belongs. */
+export const PATH = 'a path';
+
 function path(argument: string, description: string): Setting<string> {
-  return one(argument, description, 'a path', (text) => text || undefined);
+  return one(argument, description, PATH, (text) => text || undefined);
 }
 
 function flag(description: string): Setting<boolean> {

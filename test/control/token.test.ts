@@ -13,6 +13,7 @@ test.each(routes)('%s is refused without the token', async (url) => {
   const api = await withToken();
   const answer = await api.inject({ url });
   expect(answer.statusCode).toBe(401);
+  expect(answer.headers['www-authenticate']).toBe('Bearer');
   expect(answer.headers['content-type']).toMatch(/^application\/problem\+json\b/);
   expect(answer.json()).toEqual({
     type: 'errors.md#unauthorized',

@@ -20,13 +20,16 @@ function serve(options: readonly string[], folder = scratchFolder()) {
   return outcomeOf(process.execPath, tidemarkProgram, 'serve', ...places, ...options);
 }
 
-test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it with exit code 0, and no socket stays', async (signal) => {
-  const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
-  await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', server.uri('disk'));
-  expect(await server.stop(signal)).toBe(0);
-  expect(existsSync(server.control)).toBe(false);
-  expect(server.output()).toContain('"msg":"stopped"');
-});
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+  '%s ends it with exit code 0, and no socket stays',
+  async (signal) => {
+    const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
+    await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', server.uri('disk'));
+    expect(await server.stop(signal)).toBe(0);
+    expect(existsSync(server.control)).toBe(false);
+    expect(server.output()).toContain('"msg":"stopped"');
+  },
+);
 
 test('a connection is one line of the log: client, export, what was negotiated, bytes', async () => {
   const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
