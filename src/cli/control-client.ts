@@ -55,7 +55,7 @@ export class ControlClient {
     });
     const answer = this.parse(content);
     if (status < 400) return answer as Answer;
-    const { code, detail, hint } = answer as Partial<Problem>;
+    const { code, detail, hint } = (answer ?? {}) as Partial<Problem>;
     if (code === undefined || detail === undefined) throw this.otherServer();
     throw new CodedError(code, detail, hint);
   }

@@ -45,7 +45,7 @@ function refuseIfLeft(exports: readonly PrunedExport[]): void {
   if (left.length === 0) return;
   throw new AgentError(
     `not pruned: ${left.map((one) => one.export).join(', ')}`,
-    'begin a new chain with tidemark pull --full, and move the images that are not good away once you need none of them',
+    'see above; a chain that is not good ends with tidemark pull --full, and is dropped once enough restore points are newer',
   );
 }
 

@@ -419,11 +419,11 @@ describe('help', () => {
 
 test('an HTTP server that is no tidemark is told', async () => {
   const path = join(scratchFolder(), 'other.sock');
-  const answers = ['<html>', '{"error":"no"}'];
+  const answers = ['<html>', '{"error":"no"}', ''];
   const other = createHttpServer((_request, reply) => reply.writeHead(404).end(answers.shift()));
   await new Promise<void>((resolve) => other.listen(path, resolve));
   onTestFinished(() => void other.close());
-  for (let i = 0; i < 2; i++) {
+  while (answers.length > 0) {
     expectRefusal(await tidemark('export', 'list', '--control', path), 1, `what answers on ${path} is no tidemark`);
   }
 });

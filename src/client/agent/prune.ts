@@ -43,19 +43,28 @@ export async function prune(directory: string, options: PruneOptions): Promise<P
   return results;
 }
 
-/** What is wrong with one folder keeps nobody from pruning the others. */
+/** A folder that cannot be read, or is in use, keeps nobody from pruning the others. */
 async function pruneUnlessBad(path: string, options: PruneOptions): Promise<PrunedExport> {
+  const opened = await openFolder(path).catch((error: unknown) => {
+    if (error instanceof AgentError) return error;
+    throw error;
+  });
+  if (opened instanceof AgentError) {
+    const nothing = { kept: [], dropped: [], merged: null, freedBytes: 0 };
+    return { export: basename(path), ...nothing, problem: opened.message };
+  }
+  await using folder = opened;
   try {
-    const manifest = await readManifest(path);
-    if (!manifest) throw new AgentError(`${path} has images and no manifest`, '');
-    await using folder = await ExportFolder.open(path, manifest.export);
     return await pruneFolder(folder, options);
   } catch (error) {
-    if (options.signal.aborted) throw interrupted();
-    if (!(error instanceof AgentError)) throw error;
-    const nothing = { kept: [], dropped: [], merged: null, freedBytes: 0 };
-    return { export: basename(path), ...nothing, problem: error.message };
+    throw describe(error, folder, options.signal);
   }
+}
+
+async function openFolder(path: string): Promise<ExportFolder> {
+  const manifest = await readManifest(path);
+  if (manifest) return await ExportFolder.open(path, manifest.export);
+  throw new AgentError(`${path} has images and no manifest`, 'put the manifest back, or move the images away');
 }
 
 async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise<PrunedExport> {
@@ -134,18 +143,14 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
     return { ...entry, base: null, mode: 'full', fileBytes, dataBytes, zeroBytes, checksum };
   } catch (error) {
     await rm(path, { force: true });
-    throw describe(error, folder, signal);
+    throw error;
   } finally {
     await file.close();
   }
 }
 
-function interrupted(): AgentError {
-  return new AgentError('interrupted: every restore point is still there', 'run it again');
-}
-
 function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {
-  if (signal.aborted) return interrupted();
+  if (signal.aborted) return new AgentError('interrupted: every restore point is still there', 'run it again');
   if (!isSystemError(error)) return error;
   const what = error.code === 'ENOSPC' ? `there is no room in ${folder.path}` : `${folder.path}: ${error.message}`;
   return new AgentError(what, 'a merge needs room for one full image; every restore point is still there', {
