@@ -79,7 +79,7 @@ export class Connection implements StreamReader, ClientConnection {
 
   received(count: number): boolean {
     this.input.appended(count);
-    if (this.finished || this.closeReason !== undefined) {
+    if (this.closeReason !== undefined) {
       // Read on only to see the client's end: closing with bytes unread would cut off our last replies.
       this.input.consumed(this.input.end, 0);
       return true;

@@ -152,9 +152,9 @@ export class Handshake {
       const what = option === Option.STARTTLS ? 'TLS is not configured' : `option ${option} is not known`;
       return refuse(OptionError.UNSUP, what);
     }
-    if (length <= MAX_OPTION_DATA_BYTES) return handler;
     // Whatever comes of it, the earlier selection is gone ("NBD_OPT_SET_META_CONTEXT").
     if (option === Option.SET_META_CONTEXT) this.negotiation.selection = undefined;
+    if (length <= MAX_OPTION_DATA_BYTES) return handler;
     return refuse(OptionError.TOO_BIG, `an option has at most ${MAX_OPTION_DATA_BYTES} bytes here`);
   }
 

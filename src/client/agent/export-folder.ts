@@ -54,6 +54,17 @@ export async function currentImages(folder: string, manifest: Manifest): Promise
     .map((image) => (image.id === merging.image.id ? merging.image : image));
 }
 
+/** An image and those that it lies on, from the top down; `missing` is the first below that is not there. */
+export function chainOf(images: readonly ImageEntry[], top: ImageEntry): { chain: ImageEntry[]; missing?: string } {
+  const chain = [top];
+  for (let base = top.base; base !== null; base = chain.at(-1)!.base) {
+    const below = images.find(({ id }) => id === base);
+    if (!below || chain.includes(below)) return { chain, missing: base };
+    chain.push(below);
+  }
+  return { chain };
+}
+
 async function standsAlone(path: string): Promise<boolean> {
   try {
     await using image = await Qcow2Image.open(path);

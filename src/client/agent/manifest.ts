@@ -22,6 +22,13 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   );
 }
 
+/** The same of a folder that has to have one. @throws AgentError */
+export async function needManifest(folder: string): Promise<Manifest> {
+  const manifest = await readManifest(folder);
+  if (manifest) return manifest;
+  throw new AgentError(`${folder} has images and no manifest`, 'put the manifest back, or move the images away');
+}
+
 /** Atomic, and durable when it resolves. */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   await replaceFile(join(folder, MANIFEST_NAME), `${JSON.stringify(manifest, null, 2)}\n`);

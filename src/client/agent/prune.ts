@@ -7,9 +7,9 @@ import { Qcow2Writer } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { renameDurably } from './durable-files.js';
-import { ExportFolder, listBackups } from './export-folder.js';
+import { chainOf, ExportFolder, listBackups } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
-import { readManifest } from './manifest.js';
+import { needManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
 
 export interface PruneOptions {
@@ -62,9 +62,7 @@ async function pruneUnlessBad(path: string, options: PruneOptions): Promise<Prun
 }
 
 async function openFolder(path: string): Promise<ExportFolder> {
-  const manifest = await readManifest(path);
-  if (manifest) return await ExportFolder.open(path, manifest.export);
-  throw new AgentError(`${path} has images and no manifest`, 'put the manifest back, or move the images away');
+  return await ExportFolder.open(path, (await needManifest(path)).export);
 }
 
 async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise<PrunedExport> {
@@ -88,22 +86,12 @@ async function findDamageOfNeeded(
   kept: readonly ImageEntry[],
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  for (const image of [...below(folder, kept[0]!), ...kept]) {
+  const { chain } = chainOf(folder.manifest.images, kept[0]!);
+  for (const image of new Set([...chain, ...kept])) {
     const damage = await findDamage(folder.path, image, signal);
     if (damage !== undefined) return `${image.id} is not good: ${damage}`;
   }
   return undefined;
-}
-
-/** The images that one lies on, from the top down. */
-function below({ manifest: { images } }: ExportFolder, top: ImageEntry): ImageEntry[] {
-  const chain: ImageEntry[] = [];
-  // Older images come first, so whatever a manifest says this comes to an end.
-  for (let at = images.indexOf(top); at > 0; ) {
-    at = images.slice(0, at).findIndex(({ id }) => id === images[at]!.base);
-    if (at >= 0) chain.push(images[at]!);
-  }
-  return chain;
 }
 
 async function dropImages(

@@ -2,7 +2,7 @@ import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
-import { currentImages, folderOf, imagePath } from './export-folder.js';
+import { chainOf, currentImages, folderOf, imagePath } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
 import { readManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -62,12 +62,8 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
     const hint = `it has ${images.map(({ id }) => id).join(', ')}`;
     throw new AgentError(`${directory} has no backup ${at} of "${exportName}"`, hint);
   }
-  const chain = [top];
-  for (let base = top.base; base !== null; base = chain.at(-1)!.base) {
-    const below = images.find(({ id }) => id === base);
-    if (!below || chain.includes(below)) throw damaged(top.id, `${base} is missing`);
-    chain.push(below);
-  }
+  const { chain, missing } = chainOf(images, top);
+  if (missing !== undefined) throw damaged(top.id, `${missing} is missing`);
   return chain;
 }
 

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { AgentError } from './agent-error.js';
 import { currentImages, imagePath, listBackups } from './export-folder.js';
 import { checkByQemu, findDamage } from './inspect-image.js';
-import { readManifest } from './manifest.js';
+import { needManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
 
 interface VerifiedPoint {
@@ -51,8 +51,7 @@ class Verifier {
 
   async verifyFolder(folder: string): Promise<VerifiedExport> {
     try {
-      const manifest = await readManifest(folder);
-      if (!manifest) throw new AgentError(`${folder} has images and no manifest`, '');
+      const manifest = await needManifest(folder);
       const images = await currentImages(folder, manifest);
       const points = await this.verifyImages(folder, manifest.export, images);
       return { export: manifest.export, folder, problem: null, points };

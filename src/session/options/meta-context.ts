@@ -39,8 +39,6 @@ function matches(query: string, name: string): boolean {
 /** NBD_OPT_SET_META_CONTEXT: selects contexts by their exact names, in place of any selected before. */
 export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
   const { negotiation } = request;
-  // Whatever comes of it, the earlier selection is gone ("NBD_OPT_SET_META_CONTEXT").
-  negotiation.selection = undefined;
   if (!negotiation.structuredReplies) {
     request.refuse(OptionError.INVALID, 'metadata contexts need structured replies: negotiate those first');
     return undefined;
