@@ -5,7 +5,8 @@ import { formatSize, GIB, isPowerOfTwo, KIB, MIB } from '../base/units.js';
 export const DEFAULT_GRANULARITY_BYTES = 64 * KIB;
 const MIN_GRANULARITY_BYTES = 512;
 const MAX_GRANULARITY_BYTES = 2 * GIB;
-const MAX_NAME_BYTES = 1023;
+/** Of exports too, whose views and contexts have names that are made of both. */
+export const MAX_NAME_BYTES = 1023;
 const MAX_BITMAP_BYTES = 512 * MIB;
 
 function refuse(message: string, hint: string): never {

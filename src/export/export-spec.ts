@@ -1,5 +1,6 @@
 import { CodedError } from '../base/coded-error.js';
 import { parseSize } from '../base/units.js';
+import { MAX_NAME_BYTES } from '../bitmap/bitmap-limits.js';
 
 export interface BitmapSpec {
   readonly name: string;
@@ -18,8 +19,6 @@ export interface ExportSpec {
   readonly bitmaps?: readonly BitmapSpec[];
 }
 
-/** As for bitmaps, whose contexts and views have names that are made of this one. */
-const MAX_NAME_BYTES = 1023;
 /** Longest string of the NBD document. */
 const MAX_DESCRIPTION_BYTES = 4096;
 
