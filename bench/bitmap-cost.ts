@@ -6,51 +6,40 @@ import { makeImage } from './image.js';
 import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
-/** Sequential passes in each round: single ones differ by a quarter, what they are compared for by hundredths. */
-export const SEQUENTIAL_RUNS = 10;
+/** Runs of everything in each round: single ones differ by a quarter, what they are compared for by hundredths. */
+export const RUNS = 10;
 
-/** What is done to a tidemark whose bitmaps are new, one step after the other, and how often in each round. */
-const series: readonly Series[] = [
-  {
-    runs: 1,
-    steps: [
-      {
-        title: 'random write 4 KiB, depth 32, first pass: a new granule each time',
-        unit: 'kIOPS',
-        goal: 0.7,
-        job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32, alignBytes: 64 * KIB },
-      },
-      {
-        title: 'random write 4 KiB, depth 32, afterwards',
-        unit: 'kIOPS',
-        goal: 0.95,
-        job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 },
-      },
-      {
-        title: 'random read 4 KiB, depth 32',
-        unit: 'kIOPS',
-        goal: 1,
-        job: { operation: 'randread', blockBytes: 4 * KIB, depth: 32 },
-      },
-    ],
-  },
-  {
-    runs: SEQUENTIAL_RUNS,
-    steps: [
-      {
-        title: 'sequential write 256 KiB, depth 8, first pass',
-        unit: 'MB/s',
-        goal: 0.97,
-        job: { operation: 'write', blockBytes: 256 * KIB, depth: 8 },
-      },
-    ],
-  },
+/** Each is done to a tidemark whose bitmaps are new, one step after the other. */
+const series: readonly (readonly CostStep[])[] = [
+  [
+    {
+      title: 'random write 4 KiB, depth 32, first pass: a new granule each time',
+      unit: 'kIOPS',
+      goal: 0.7,
+      job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32, alignBytes: 64 * KIB },
+    },
+    {
+      title: 'random write 4 KiB, depth 32, afterwards',
+      unit: 'kIOPS',
+      goal: 0.95,
+      job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 },
+    },
+    {
+      title: 'random read 4 KiB, depth 32',
+      unit: 'kIOPS',
+      goal: 1,
+      job: { operation: 'randread', blockBytes: 4 * KIB, depth: 32 },
+    },
+  ],
+  [
+    {
+      title: 'sequential write 256 KiB, depth 8, first pass',
+      unit: 'MB/s',
+      goal: 0.97,
+      job: { operation: 'write', blockBytes: 256 * KIB, depth: 8 },
+    },
+  ],
 ];
-
-interface Series {
-  readonly runs: number;
-  readonly steps: readonly CostStep[];
-}
 
 interface CostStep {
   readonly title: string;
@@ -78,11 +67,11 @@ export async function measureBitmapCost(
   for (const [place, folder] of Object.entries(places)) {
     const image = join(folder, 'cost.img');
     await makeImage(image, SIZE_BYTES);
-    for (const { steps, runs } of series) {
+    for (const steps of series) {
       const ofSeries = steps.map((step) => ({ place, step, figures: noFigures() }));
       results.push(...ofSeries);
-      for (let round = 0; round < run.options.rounds * runs; round++) {
-        for (const mode of inTurn(round)) await measureMode(run, mode, folder, image, ofSeries);
+      for (let turn = 0; turn < run.options.rounds * RUNS; turn++) {
+        for (const mode of inTurn(turn)) await measureMode(run, mode, folder, image, ofSeries);
       }
     }
     await rm(image);
@@ -90,10 +79,10 @@ export async function measureBitmapCost(
   return results;
 }
 
-/** Who is first changes from round to round, and who comes after whom too: what one leaves behind another meets. */
-function inTurn(round: number): BitmapMode[] {
-  const order = bitmapModes.map((_, turn) => bitmapModes[(turn + round) % bitmapModes.length]!);
-  return round % 2 === 0 ? order : order.reverse();
+/** Who is first changes from turn to turn, and who comes after whom too: what one leaves behind another meets. */
+function inTurn(turn: number): BitmapMode[] {
+  const order = bitmapModes.map((_, place) => bitmapModes[(place + turn) % bitmapModes.length]!);
+  return turn % 2 === 0 ? order : order.reverse();
 }
 
 function noFigures(): Map<BitmapMode, number[]> {
