@@ -21,7 +21,7 @@ export class TrackingDevice extends FilterDevice {
   }
 
   override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    return this.change(offset, length, () => this.inner.write(source, start, length, offset));
+    return this.change(offset, length, () => this.writeRecorded(source, start, length, offset));
   }
 
   override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
@@ -30,6 +30,12 @@ export class TrackingDevice extends FilterDevice {
 
   override trim(offset: number, length: number): Promise<Errno> {
     return this.change(offset, length, () => this.inner.trim(offset, length));
+  }
+
+  /** Most writes come here because they had to wait for the recorder, and the device can take them at once. */
+  private writeRecorded(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    const errno = this.inner.writeNow(source, start, length, offset);
+    return errno === WOULD_BLOCK ? this.inner.write(source, start, length, offset) : Promise.resolve(errno);
   }
 
   private async change(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {

@@ -70,3 +70,25 @@ test('a change that fails, or has to be asked for again, leaves its marks', asyn
   expect(device.writeNow(data, 0, 512, 512 * KIB)).toBe(WOULD_BLOCK);
   expect(bitmap.dirtyBytes).toBe(128 * KIB);
 });
+
+test('a write that had to wait for its mark is handed to storage at once, and waits again where that cannot take it', async () => {
+  const { disk, bitmaps } = tracked();
+  const waiting = { recordNow: () => false, record: bitmaps.record.bind(bitmaps) };
+  const taken: string[] = [];
+  class Watch extends FilterDevice {
+    override writeNow(...call: Parameters<FilterDevice['writeNow']>) {
+      taken.push('now');
+      return super.writeNow(...call);
+    }
+    override write(...call: Parameters<FilterDevice['write']>) {
+      taken.push('later');
+      return super.write(...call);
+    }
+  }
+  const device = new TrackingDevice(new Watch(disk), waiting);
+  expect(await device.write(data, 0, 512, 0)).toBe(OK);
+  expect(taken).toEqual(['now']);
+  disk.deferAll(true);
+  expect(await device.write(data, 0, 512, 512)).toBe(OK);
+  expect(taken).toEqual(['now', 'now', 'later']);
+});
