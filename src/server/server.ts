@@ -12,6 +12,7 @@ import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../storage/posix.js';
 import type { ServerConfig } from './config.js';
 import { formatHostPort } from './host-port.js';
+import { pathOfUnixSocket } from './inherited-socket.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExport } from './open-export.js';
 import { StateDirectory } from './state-directory.js';
@@ -28,6 +29,8 @@ export class TidemarkServer {
   private readonly events = new EventFeed();
   private readonly startedAt = new Date();
   private readonly tcpAddresses: AddressInfo[] = [];
+  /** The unix socket that clients are told of, absolute: whoever asks may work in another directory. */
+  private unixPath: string | undefined;
   private state: StateDirectory | undefined;
 
   private constructor(
@@ -113,10 +116,12 @@ export class TidemarkServer {
     for (const fd of inheritedSockets) {
       const bound = await this.listener.listenFd(fd).catch(refuse(`inherited socket ${fd}`));
       if (bound) this.tcpAddresses.push(bound);
+      else this.unixPath ??= await pathOfUnixSocket(fd);
     }
     if (unixPath !== undefined) {
       await clearSocketPath(unixPath);
       await this.listener.listenUnix(unixPath).catch(refuse(unixPath));
+      this.unixPath = resolve(unixPath);
     }
   }
 
@@ -141,9 +146,7 @@ export class TidemarkServer {
     this.log.info({ host: address.address, port: address.port }, 'the control API listens on TCP');
   }
 
-  /** Its paths are absolute: whoever asks may work in another directory. */
   private facts(): ServerFacts {
-    const { unixPath } = this.config;
     return {
       version: this.version,
       pid: process.pid,
@@ -153,7 +156,7 @@ export class TidemarkServer {
       connections: this.listener.connectionCount,
       nbd: {
         tcp: this.tcpAddresses.map(({ address, port }) => ({ host: address, port })),
-        ...(unixPath === undefined ? {} : { unix: resolve(unixPath) }),
+        ...(this.unixPath !== undefined && { unix: this.unixPath }),
       },
     };
   }

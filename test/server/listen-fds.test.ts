@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { MIB } from '../../src/base/units.js';
+import { ControlClient } from '../../src/cli/control-client.js';
 import { takeListenFds } from '../../src/server/listen-fds.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
@@ -28,11 +29,12 @@ describe('the variables of socket activation', () => {
 });
 
 /** The command line of a server of `image` that is given no address. */
-function serverOf(image: string): string[] {
-  const folder = scratchFolder();
-  const places = ['--state', join(folder, 'state'), '--control', join(folder, 'control.sock')];
+function serverOf(image: string, control = join(scratchFolder(), 'control.sock')): string[] {
+  const places = ['--state', join(scratchFolder(), 'state'), '--control', control];
   return [process.execPath, tidemarkProgram, 'serve', '--export', `disk=${image},bitmap=nightly`, ...places];
 }
+
+const beginArgs = ['backup', 'begin', 'disk', '--bitmap', 'nightly', '--json'];
 
 describe('a server that is started for its first client', () => {
   test('by systemd-socket-activate, serves on TCP and on a unix socket', async () => {
@@ -48,6 +50,21 @@ describe('a server that is started for its first client', () => {
         { offset: 256 * 1024, length: 64 * 1024 },
       ]);
     }
+  });
+
+  test('tells where its views are: on the unix socket, which is quicker', async () => {
+    const [path, control] = [join(scratchFolder(), 'a socket.sock'), join(scratchFolder(), 'control.sock')];
+    const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--listen', path];
+    await startPeer('systemd-socket-activate', [...listen, ...serverOf(makeImage(MIB), control)], { path });
+    const uri = `nbd+unix:///disk?socket=${encodeURIComponent(path).replaceAll('%2F', '/')}`;
+    await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 64k 64k', uri);
+    // Clients come first; commands are taken a moment later.
+    const client = new ControlClient(control);
+    const facts = await vi.waitFor(() => client.get('server'), { timeout: 60_000 });
+    expect(facts).toMatchObject({ nbd: { unix: path } });
+    const begun = await run(process.execPath, tidemarkProgram, ...beginArgs, '--control', control);
+    const [view] = JSON.parse(begun).exports;
+    await run('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 7 64k 64k', view.uri);
   });
 
   test('by libnbd, serves that client', async () => {
