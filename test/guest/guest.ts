@@ -3,7 +3,8 @@ import { freePort } from '../support/free-port.js';
 import { type GuestFiles, TOKEN } from './guest-files.js';
 import { Machine } from './machine.js';
 
-const START_SECONDS = 120;
+/** A start takes some ten seconds where nothing else runs, and a dozen times that beside the whole test suite. */
+const START_SECONDS = 600;
 
 export interface GuestOptions {
   /** NBD URI of the disk that survives. */
