@@ -3,7 +3,7 @@ import { freePort } from '../support/free-port.js';
 import { type GuestFiles, TOKEN } from './guest-files.js';
 import { Machine } from './machine.js';
 
-/** A start takes some ten seconds where nothing else runs, and a dozen times that beside the whole test suite. */
+/** Software emulation takes some twenty seconds where nothing else runs; beside the whole test suite 120 were not enough. */
 const START_SECONDS = 600;
 
 export interface GuestOptions {
