@@ -7,7 +7,7 @@ import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
 /** Runs of everything in each round: single ones differ by a quarter, what they are compared for by hundredths. */
-export const RUNS = 10;
+const RUNS_A_ROUND = 10;
 
 /** Each is done to a tidemark whose bitmaps are new, one step after the other. */
 const series: readonly (readonly CostStep[])[] = [
@@ -70,7 +70,7 @@ export async function measureBitmapCost(
     for (const steps of series) {
       const ofSeries = steps.map((step) => ({ place, step, figures: noFigures() }));
       results.push(...ofSeries);
-      for (let turn = 0; turn < run.options.rounds * RUNS; turn++) {
+      for (let turn = 0; turn < run.options.rounds * RUNS_A_ROUND; turn++) {
         for (const mode of inTurn(turn)) await measureMode(run, mode, folder, image, ofSeries);
       }
     }

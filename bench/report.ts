@@ -1,5 +1,5 @@
 import { formatSize, KIB, MIB } from '../src/base/units.js';
-import { type CostResult, RUNS } from './bitmap-cost.js';
+import type { CostResult } from './bitmap-cost.js';
 import type { ColdReadResult } from './cold-reads.js';
 import type { CrashResult } from './crash.js';
 import { BITMAPS, DISK_BYTES, type StartResult } from './large-start.js';
@@ -96,7 +96,7 @@ cached or cold; a server that waited for the disk would show the disk's latency 
   ].join('\n\n');
 }
 
-function costSection(results: readonly CostResult[], { rounds, seconds }: BenchOptions): string {
+function costSection(results: readonly CostResult[], { seconds }: BenchOptions): string {
   const rows = results.map(({ place, step, figures }) => {
     const off = figures.get('off')!;
     const ratios = figures.get('persistent')!.map((figure, turn) => figure / off[turn]!);
@@ -110,7 +110,7 @@ function costSection(results: readonly CostResult[], { rounds, seconds }: BenchO
   });
   return [
     '## What bitmaps cost',
-    `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${rounds * RUNS} times, the steps run with
+    `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${results[0]!.figures.get('off')!.length} times, the steps run with
 two bitmaps in the store, two in memory alone, and none, each on a server that starts anew. A first pass begins with clean bitmaps;
 what is no pass runs for ${seconds} s after 1 s of warm-up. The ratio, bitmaps in the store to none, is the median of those of runs that
 follow one another, for the machine is not as fast at one time as at another; in brackets, between what it lies with a

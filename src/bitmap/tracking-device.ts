@@ -32,10 +32,10 @@ export class TrackingDevice extends FilterDevice {
     return this.change(offset, length, () => this.inner.trim(offset, length));
   }
 
-  /** Most writes come here because they had to wait for the recorder, and the device can take them at once. */
-  private writeRecorded(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+  /** What it had to wait for may be above the device, which can take it at once then; if it is the device, that says so again. */
+  private async writeRecorded(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
     const errno = this.inner.writeNow(source, start, length, offset);
-    return errno === WOULD_BLOCK ? this.inner.write(source, start, length, offset) : Promise.resolve(errno);
+    return errno === WOULD_BLOCK ? this.inner.write(source, start, length, offset) : errno;
   }
 
   private async change(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {

@@ -34,8 +34,6 @@ function serverOf(image: string, control = join(scratchFolder(), 'control.sock')
   return [process.execPath, tidemarkProgram, 'serve', '--export', `disk=${image},bitmap=nightly`, ...places];
 }
 
-const beginArgs = ['backup', 'begin', 'disk', '--bitmap', 'nightly', '--json'];
-
 describe('a server that is started for its first client', () => {
   test('by systemd-socket-activate, serves on TCP and on a unix socket', async () => {
     const [path, port] = [join(scratchFolder(), 'nbd.sock'), await freePort()];
@@ -56,15 +54,16 @@ describe('a server that is started for its first client', () => {
     const [path, control] = [join(scratchFolder(), 'a socket.sock'), join(scratchFolder(), 'control.sock')];
     const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--listen', path];
     await startPeer('systemd-socket-activate', [...listen, ...serverOf(makeImage(MIB), control)], { path });
-    const uri = `nbd+unix:///disk?socket=${encodeURIComponent(path).replaceAll('%2F', '/')}`;
-    await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 64k 64k', uri);
+    await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 64k 64k', encodeURI(`nbd+unix:///disk?socket=${path}`));
     // Clients come first; commands are taken a moment later.
     const client = new ControlClient(control);
     const facts = await vi.waitFor(() => client.get('server'), { timeout: 60_000 });
     expect(facts).toMatchObject({ nbd: { unix: path } });
-    const begun = await run(process.execPath, tidemarkProgram, ...beginArgs, '--control', control);
-    const [view] = JSON.parse(begun).exports;
-    await run('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 7 64k 64k', view.uri);
+    const wanted = { exports: ['disk'], bitmap: 'nightly' };
+    const begun = await client.post<{ exports: [{ uri: string }] }>(['backups'], wanted);
+    const [{ uri }] = begun.exports;
+    expect(uri).toMatch(/^nbd\+unix:/);
+    await run('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 7 64k 64k', uri);
   });
 
   test('by libnbd, serves that client', async () => {
