@@ -21,7 +21,7 @@ export class ExportRegistry {
     return [...this.exports.values()];
   }
 
-  /** What a client can connect to: the exports, then the views. */
+  /** What a client that knows the name can connect to: the exports, then the views, which NBD does not list. */
   listServed(): ServedDisk[] {
     return [...this.exports.values(), ...this.views.values()];
   }

@@ -115,6 +115,8 @@ export const DIRTY_BITMAP_DIRTY = 1 << 0;
 
 /** Longest string the document allows: export names, descriptions, context names, error messages. */
 export const MAX_STRING_BYTES = 4096;
+/** Queries that one option may carry; a client asks for a handful. An answer of TOO_BIG is allowed above the limit. */
+export const MAX_META_QUERIES = 1024;
 /** Payloads up to this size every server should take, advertised or not ("Block size constraints"). */
 export const MAX_PAYLOAD_BYTES = 32 * 1024 * 1024;
 /** A client that does not ask for block sizes may expect this much of any server. */

@@ -1,9 +1,19 @@
-import { EXPORT_NAME_PADDING_BYTES, InfoType, MAX_STRING_BYTES, OPTION_REPLY_MAGIC } from './constants.js';
+import {
+  EXPORT_NAME_PADDING_BYTES,
+  InfoType,
+  MAX_META_QUERIES,
+  MAX_STRING_BYTES,
+  OPTION_REPLY_MAGIC,
+  OptionError,
+} from './constants.js';
 import { exportNameReplyLayout, infoBlockSizeLayout, infoExportLayout, optionReplyLayout } from './layouts.js';
 
-/** The data of an option breaks its own rules; `message` goes to the client with ERR_INVALID. */
+/** The data of an option breaks its own rules, or a limit; `message` goes to the client with the error. */
 export class InvalidOption {
-  constructor(readonly message: string) {}
+  constructor(
+    readonly message: string,
+    readonly error: OptionError = OptionError.INVALID,
+  ) {}
 }
 
 /** What INFO and GO carry. */
@@ -61,6 +71,9 @@ export function decodeMetaContextRequest(data: Buffer): MetaContextRequest | Inv
   if (data.length - at < 4) return new InvalidOption('the option has no count of queries');
   const queryCount = data.readUInt32BE(at);
   at += 4;
+  if (queryCount > MAX_META_QUERIES) {
+    return new InvalidOption(`an option has at most ${MAX_META_QUERIES} queries here`, OptionError.TOO_BIG);
+  }
   const queries: string[] = [];
   for (let i = 0; i < queryCount; i++) {
     if (data.length - at < 4) return new InvalidOption('the option ends before its last query');

@@ -30,7 +30,6 @@ export interface RequestRules {
 const allowedFlags: Record<number, number> = {
   [Command.READ]: CommandFlag.FUA | CommandFlag.DF,
   [Command.WRITE]: CommandFlag.FUA,
-  [Command.DISC]: CommandFlag.FUA,
   [Command.FLUSH]: CommandFlag.FUA,
   [Command.TRIM]: CommandFlag.FUA,
   [Command.CACHE]: CommandFlag.FUA,
@@ -50,9 +49,11 @@ export function validateRequest(
   sizeBytes: number,
   rules: RequestRules,
 ): NbdError {
+  // The client is gone whatever else it says, and there is no reply that could refuse anything.
+  if (command === Command.DISC) return NbdError.NONE;
   const allowed = allowedFlags[command];
   if (allowed === undefined || (flags & ~allowed) !== 0) return NbdError.EINVAL;
-  if (command === Command.FLUSH || command === Command.DISC) return NbdError.NONE;
+  if (command === Command.FLUSH) return NbdError.NONE;
 
   const changes = command === Command.WRITE || command === Command.WRITE_ZEROES;
   if (rules.readOnly && (changes || command === Command.TRIM)) return NbdError.EPERM;

@@ -104,6 +104,7 @@ export class Handshake {
     const { magic, option, length } = optionLayout.decode(buffer, at);
     if (!magic.equals(optionMagic)) return this.close(at, 'sent something that is no option');
     if (length > MAX_SKIPPED_BYTES) return this.close(at, `sent an option of ${length} bytes`);
+    if (this.optionsLeft === 0 && option !== Option.ABORT) return this.refuseOneMore(at, option);
     const handler = this.handlerFor(option, length);
     if (!handler) {
       this.skipBytes = length;
@@ -113,8 +114,8 @@ export class Handshake {
     if (end - at < this.neededBytes) return at;
     const dataAt = at + headerBytes;
     this.outcome = handler(this.request(option, buffer.subarray(dataAt, dataAt + length)));
-    if (option === Option.LIST) this.optionsLeft += MAX_OPTIONS * this.exports.listServed().length;
-    if (this.outcome === undefined && --this.optionsLeft === 0) return this.close(at, 'sent too many options');
+    this.optionsLeft--;
+    if (option === Option.LIST) this.optionsLeft += MAX_OPTIONS * this.exports.list().length;
     return dataAt + length;
   }
 
@@ -129,7 +130,7 @@ export class Handshake {
   private handlerFor(option: number, length: number): OptionHandler | undefined {
     const refuse = (error: OptionError, message: string): undefined => {
       this.request(option, Buffer.alloc(0)).refuse(error, message);
-      if (--this.optionsLeft === 0) this.outcome = { closeReason: 'sent too many options' };
+      this.optionsLeft--;
     };
     if (option === Option.EXPORT_NAME) {
       // It has no way to refuse, so what cannot be served ends the connection.
@@ -156,6 +157,15 @@ export class Handshake {
     if (option === Option.SET_META_CONTEXT) this.negotiation.selection = undefined;
     if (length <= MAX_OPTION_DATA_BYTES) return handler;
     return refuse(OptionError.TOO_BIG, `an option has at most ${MAX_OPTION_DATA_BYTES} bytes here`);
+  }
+
+  /** Says why before the connection ends; EXPORT_NAME has no way to be told. */
+  private refuseOneMore(at: number, option: number): number {
+    if (option !== Option.EXPORT_NAME) {
+      const message = `a client may send ${MAX_OPTIONS} options, and ${MAX_OPTIONS} more for each export that it lists`;
+      this.request(option, Buffer.alloc(0)).refuse(OptionError.POLICY, message);
+    }
+    return this.close(at, 'sent too many options');
   }
 
   private request(option: number, data: Buffer): OptionRequest {

@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { newBackupId } from '../../src/backup/backup-id.js';
 import { Lease } from '../../src/backup/lease.js';
+import { Command, Option, OptionReply } from '../../src/protocol/constants.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { BackupServer, GRANULE } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
@@ -101,6 +102,30 @@ describe('a backup', () => {
     await contentOf(server.exports.get('disk').device);
     await server.write([1]);
     await server.pass(1);
+    expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
+  });
+
+  test('is held by the client that names its view, and not by one that reads all that NBD lists', async () => {
+    const server = await BackupServer.start();
+    const connect = await server.listen();
+    const backup = await server.begin({ ttlSeconds: 10 });
+    const read = async (name: string) => {
+      const client = await connect();
+      await client.go(name);
+      client.request({ command: Command.READ, length: 512 });
+      expect(await client.structuredError()).toBe(0);
+    };
+    await server.pass(9);
+    await read(server.view(backup).name);
+    await server.pass(9);
+    expect(await server.look(backup)).toMatchObject({ state: 'active' });
+    const lister = await connect();
+    await lister.greet();
+    lister.option(Option.LIST);
+    const listed = (await lister.replies()).filter(({ type }) => type === OptionReply.SERVER);
+    for (const { data } of listed) await read(data.subarray(4, 4 + data.readUInt32BE(0)).toString());
+    expect(listed).toHaveLength(1);
+    await server.pass(10);
     expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
   });
 

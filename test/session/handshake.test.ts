@@ -224,15 +224,38 @@ test('1.2 an option that claims more than 32 MiB drops the connection', async ()
   expect(await client.rest()).toHaveLength(0);
 });
 
-test('1.2 a client that only sends options is dropped after 32; each LIST allows 32 more an export', async () => {
+test('1.2 the 33rd option is refused with a reason, and ends the connection; each LIST allows 32 more an export', async () => {
   const endless = await haggling();
   for (let i = 0; i < 40; i++) endless.option(Option.STARTTLS);
-  expect((await endless.rest()).toString('latin1').match(/TLS is not configured/g)).toHaveLength(32);
+  for (let i = 0; i < 32; i++) expect((await endless.reply()).type).toBe(OptionError.UNSUP);
+  const last = await endless.reply();
+  expect([last.option, last.type]).toEqual([Option.STARTTLS, OptionError.POLICY]);
+  expect(last.data.toString()).toBe('a client may send 32 options, and 32 more for each export that it lists');
+  expect(await endless.rest()).toHaveLength(0);
   const listing = await haggling();
   listing.option(Option.LIST);
   for (let i = 0; i < 40; i++) listing.option(Option.INFO, infoData('disk'));
   await listing.replies();
   for (let i = 0; i < 40; i++) expect((await listing.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test.each([
+  ['GO is', Option.GO, infoData('disk'), [OptionReply.INFO, OptionReply.ACK]],
+  ['ABORT is', Option.ABORT, Buffer.alloc(0), [OptionReply.ACK]],
+])('1.2 %s answered as the 32nd option', async (_what, option, data, types) => {
+  const client = await haggling();
+  for (let i = 0; i < 31; i++) client.option(Option.STARTTLS);
+  for (let i = 0; i < 31; i++) await client.reply();
+  client.option(option, data);
+  expect((await client.replies()).map(({ type }) => type)).toEqual(types);
+});
+
+test('1.2 a client without options left may still abort', async () => {
+  const client = await haggling();
+  for (let i = 0; i < 32; i++) client.option(Option.STARTTLS);
+  for (let i = 0; i < 32; i++) await client.reply();
+  client.option(Option.ABORT);
+  expect((await client.replies()).map(({ type }) => type)).toEqual([OptionReply.ACK]);
 });
 
 test('1.2 a client that lists and does not read is answered no further, and gets everything once it reads', async () => {

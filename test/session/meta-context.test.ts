@@ -75,6 +75,17 @@ test('1.2 SET_META_CONTEXT gives each context an id of its own, once', async () 
   expect(new Set(chosen.ids).size).toBe(2);
 });
 
+test.each([
+  ['LIST_META_CONTEXT', Option.LIST_META_CONTEXT],
+  ['SET_META_CONTEXT', Option.SET_META_CONTEXT],
+])('1.2 %s of more than 1024 queries is TOO_BIG, and the handshake goes on', async (_name, option) => {
+  const client = await haggling();
+  const most = Array.from({ length: 1024 }, () => 'base:allocation');
+  expect((await ask(client, option, metaData('disk', most))).names).toEqual(['base:allocation']);
+  expect(await ask(client, option, metaData('disk', [...most, '']))).toMatchObject({ last: OptionError.TOO_BIG });
+  expect((await list(client, [])).names).toEqual(ALL);
+});
+
 test('1.2 SET_META_CONTEXT needs structured replies', async () => {
   const client = await haggling({ structured: false });
   expect((await set(client, ['base:allocation'])).last).toBe(OptionError.INVALID);

@@ -252,6 +252,12 @@ test('1.5 DISC has no reply, and what was sent before it is still answered', asy
   expect(await client.rest()).toHaveLength(16 + 16 + 512);
 });
 
+test('1.5 DISC ends the connection whatever its flags, offset and length say', async () => {
+  const { client } = await connected({ structured: false });
+  client.request({ command: Command.DISC, flags: 0xffff, offset: 2n ** 64n - 1n, length: 2 ** 32 - 1 });
+  expect(await client.rest()).toHaveLength(0);
+});
+
 test('a client that sends its requests and closes its side still gets the answers', async () => {
   const { client } = await connected({ structured: false });
   client.request({ command: Command.FLUSH });

@@ -1,6 +1,6 @@
 import { SECTOR_BYTES } from '../../base/units.js';
 import type { ServedDisk } from '../../export/served-disk.js';
-import { InfoType, OptionError, OptionReply } from '../../protocol/constants.js';
+import { InfoType, OptionReply } from '../../protocol/constants.js';
 import {
   decodeInfoRequest,
   encodeInfoBlockSize,
@@ -28,7 +28,7 @@ export function handleGo(request: OptionRequest): OptionOutcome {
 function describe(request: OptionRequest): Agreement | undefined {
   const wanted = decodeInfoRequest(request.data);
   if (wanted instanceof InvalidOption) {
-    request.refuse(OptionError.INVALID, wanted.message);
+    request.refuse(wanted.error, wanted.message);
     return undefined;
   }
   const served = request.exports.find(wanted.exportName);

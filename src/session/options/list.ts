@@ -2,13 +2,16 @@ import { OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeServerEntry } from '../../protocol/option-codec.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
-/** NBD_OPT_LIST: one SERVER reply an export, then the ACK. */
+/**
+ * NBD_OPT_LIST: one SERVER reply for each export, then the ACK. Views are not listed: a client that reads whatever it
+ * finds in the list would keep the backup of each of them alive.
+ */
 export function handleList(request: OptionRequest): OptionOutcome {
   if (request.data.length > 0) {
     request.refuse(OptionError.INVALID, 'LIST carries no data');
     return undefined;
   }
-  for (const served of request.exports.listServed()) {
+  for (const served of request.exports.list()) {
     request.reply(OptionReply.SERVER, encodeServerEntry(served.name, served.description));
   }
   request.ack();

@@ -11,10 +11,10 @@ import {
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /** A query that ends like this matches every context that begins with it, in LIST only. */
-const wildcards = new Set([
+const wildcards = [
   ...[BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT].map(namespaceOf),
   DIRTY_BITMAP_PREFIX,
-]);
+];
 
 function namespaceOf(name: string): string {
   return name.slice(0, name.indexOf(':') + 1);
@@ -24,16 +24,18 @@ function namespaceOf(name: string): string {
 export function handleListMetaContext(request: OptionRequest): OptionOutcome {
   const wanted = decode(request);
   if (!wanted) return undefined;
+  const queries = new Set(wanted.queries);
   const matching = wanted.served
     .contexts()
-    .filter((context) => wanted.queryCount === 0 || wanted.queries.some((query) => matches(query, context.name)));
+    .filter(({ name }) => wanted.queryCount === 0 || queries.has(name) || prefixesOf(name).some((p) => queries.has(p)));
   for (const context of matching) request.reply(OptionReply.META_CONTEXT, encodeMetaContext(0, context.name));
   request.ack();
   return undefined;
 }
 
-function matches(query: string, name: string): boolean {
-  return query === name || (wildcards.has(query) && name.startsWith(query));
+/** The wildcards that stand for a name among others. */
+function prefixesOf(name: string): string[] {
+  return wildcards.filter((wildcard) => name.startsWith(wildcard));
 }
 
 /** NBD_OPT_SET_META_CONTEXT: selects contexts by their exact names, in place of any selected before. */
@@ -63,7 +65,7 @@ export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
 function decode(request: OptionRequest): (MetaContextRequest & { served: ServedDisk }) | undefined {
   const wanted = decodeMetaContextRequest(request.data);
   if (wanted instanceof InvalidOption) {
-    request.refuse(OptionError.INVALID, wanted.message);
+    request.refuse(wanted.error, wanted.message);
     return undefined;
   }
   const served = request.exports.find(wanted.exportName);
