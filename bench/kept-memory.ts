@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { KIB, MIB } from '../src/base/units.js';
-import { loadPosix } from '../src/storage/posix.js';
-import { PUNCH_HOLE } from '../src/storage/posix-calls.js';
+import { loadPosix } from '../src/posix/posix.js';
+import { PUNCH_HOLE } from '../src/posix/posix-calls.js';
 
 /** A virtual machine gives free memory back in blocks of 2 MiB; no such block is free while a page in each of these is not. */
 const STRIDE_BYTES = 256 * KIB;

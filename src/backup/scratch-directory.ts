@@ -3,10 +3,10 @@ import { CodedError } from '../base/coded-error.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import type { Export } from '../export/export.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { cloneImage } from '../snapshot/clone.js';
 import { openScratch, type Scratch } from '../snapshot/scratch.js';
 import type { BlockDevice } from '../storage/block-device.js';
-import type { Posix } from '../storage/posix-calls.js';
 
 /** Where the old data is kept that views still need. Its files have no names, so a killed server leaves none behind. */
 export class ScratchDirectory {

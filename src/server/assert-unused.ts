@@ -1,7 +1,7 @@
 import { silentLog } from '../base/log.js';
+import { loadPosix } from '../posix/posix.js';
 import { lockImage } from '../storage/image-lock.js';
 import { openImage } from '../storage/open-image.js';
-import { loadPosix } from '../storage/posix.js';
 
 /**
  * Sees to it that a file or block device may be overwritten: no server, virtual machine or mount has it, as far as locks

@@ -4,7 +4,7 @@ import { readRecords } from '../backup/record-store.js';
 import { CodedError } from '../base/coded-error.js';
 import { silentLog } from '../base/log.js';
 import { inspectStore, type StoreReport } from '../bitmap/store/inspect-store.js';
-import { loadPosix } from '../storage/posix.js';
+import { loadPosix } from '../posix/posix.js';
 import { StateDirectory } from './state-directory.js';
 
 /** What a state directory holds, and what in it does not fit together. */

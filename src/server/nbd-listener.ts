@@ -3,10 +3,10 @@ import { assert } from '../base/assert.js';
 import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
 import type { ExportRegistry } from '../export/registry.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
 import { PiecePool } from '../session/piece-pool.js';
-import type { Posix } from '../storage/posix-calls.js';
 
 export interface NbdLimits {
   /** Clients at a time, over all exports; one more is turned away. */

@@ -8,9 +8,9 @@ import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { undoable } from '../bitmap/undo.js';
 import { Export } from '../export/export.js';
 import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
+import type { Posix } from '../posix/posix-calls.js';
 import type { FileDevice } from '../storage/file-device.js';
 import { openFileDevice } from '../storage/open-file-device.js';
-import type { Posix } from '../storage/posix-calls.js';
 import type { PersistenceConfig } from './config.js';
 
 /** With the longest name of a bitmap it still fits into a key of LMDB, which has at most 1978 bytes. */

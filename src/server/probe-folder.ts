@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { EOPNOTSUPP } from '../base/errno.js';
-import { type CallResult, type Posix, PUNCH_HOLE, SEEK_HOLE, ZERO_RANGE } from '../storage/posix-calls.js';
+import { type CallResult, type Posix, PUNCH_HOLE, SEEK_HOLE, ZERO_RANGE } from '../posix/posix-calls.js';
 import { openUnnamedFile } from '../storage/unnamed-file.js';
 import { type Finding, fatal, missing, ok } from './finding.js';
 

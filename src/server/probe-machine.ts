@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { loadPosix } from '../storage/posix.js';
+import { loadPosix } from '../posix/posix.js';
 import { type Finding, fatal, missing, ok } from './finding.js';
 import { probeFolder } from './probe-folder.js';
 

@@ -9,7 +9,7 @@ import type { Log } from '../base/log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
-import { loadPosix } from '../storage/posix.js';
+import { loadPosix } from '../posix/posix.js';
 import type { ServerConfig } from './config.js';
 import { formatHostPort } from './host-port.js';
 import { pathOfUnixSocket } from './inherited-socket.js';

@@ -7,7 +7,7 @@ import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import { formatSize } from '../base/units.js';
 import { LEAST_FREE_BYTES, LmdbStore } from '../bitmap/store/lmdb-store.js';
-import type { Posix } from '../storage/posix-calls.js';
+import type { Posix } from '../posix/posix-calls.js';
 
 const LOCK_BYTE = 0;
 

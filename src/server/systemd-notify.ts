@@ -1,6 +1,6 @@
 import type { Log } from '../base/log.js';
-import { loadPosix } from '../storage/posix.js';
-import type { Posix } from '../storage/posix-calls.js';
+import { loadPosix } from '../posix/posix.js';
+import type { Posix } from '../posix/posix-calls.js';
 
 type Datagrams = Pick<Posix, 'sendDatagramNow'>;
 

@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { diskId } from '../base/disk-location.js';
 import { errnoName } from '../base/errno.js';
 import type { Log } from '../base/log.js';
+import type { Posix } from '../posix/posix-calls.js';
 import type { BlockDevice } from '../storage/block-device.js';
-import type { Posix } from '../storage/posix-calls.js';
 import { openUnnamedFile, unnamedDevice } from '../storage/unnamed-file.js';
 
 export interface CloneOptions {

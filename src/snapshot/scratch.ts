@@ -1,7 +1,7 @@
 import type { Errno } from '../base/errno.js';
 import type { Log } from '../base/log.js';
+import type { Posix } from '../posix/posix-calls.js';
 import type { BlockDevice } from '../storage/block-device.js';
-import type { Posix } from '../storage/posix-calls.js';
 import { openUnnamedFile, unnamedDevice } from '../storage/unnamed-file.js';
 
 export interface ScratchOptions {

@@ -1,11 +1,11 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Log } from '../base/log.js';
+import { nodePosix } from '../posix/node-posix.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { FaultLog } from './fault-log.js';
 import { FileDevice } from './file-device.js';
 import type { ImageFacts } from './image-facts.js';
-import { nodePosix } from './node-posix.js';
 import { OpenFile } from './open-file.js';
-import type { Posix } from './posix-calls.js';
 
 export interface DeviceOnOptions {
   readonly path: string;

@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ENXIO } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
+import { type CallResult, SEEK_DATA, SEEK_END, SEEK_HOLE, type SeekWhence } from '../posix/posix-calls.js';
 import { ALLOCATION_HOLE, ALLOCATION_ZERO } from './block-device.js';
 import type { OpenFile } from './open-file.js';
 import { Pace } from './pace.js';
-import { type CallResult, SEEK_DATA, SEEK_END, SEEK_HOLE, type SeekWhence } from './posix-calls.js';
 
 const HOLE = ALLOCATION_HOLE | ALLOCATION_ZERO;
 const DATA = 0;

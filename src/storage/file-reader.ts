@@ -1,7 +1,7 @@
 import { EAGAIN, EINTR, EIO, EOPNOTSUPP, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { MIB } from '../base/units.js';
+import type { Posix } from '../posix/posix-calls.js';
 import type { OpenFile } from './open-file.js';
-import type { Posix } from './posix-calls.js';
 
 /** Above this, copying the data alone would keep the event loop too long, and a trip to the thread pool costs little. */
 export const MAX_NOW_BYTES = MIB;

@@ -1,9 +1,9 @@
 import { EAGAIN, EINTR, EIO, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { KIB } from '../base/units.js';
+import type { CallResult } from '../posix/posix-calls.js';
 import { MAX_NOW_BYTES } from './file-reader.js';
 import type { OpenFile } from './open-file.js';
 import { Pace } from './pace.js';
-import type { CallResult } from './posix-calls.js';
 
 const PAGE_BYTES = 4 * KIB;
 

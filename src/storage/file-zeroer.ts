@@ -1,10 +1,10 @@
 import { constants } from 'node:os';
 import { EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
+import { PUNCH_HOLE, ZERO_RANGE } from '../posix/posix-calls.js';
 import type { ZeroOptions } from './block-device.js';
 import type { FileWriter } from './file-writer.js';
 import type { OpenFile } from './open-file.js';
-import { PUNCH_HOLE, ZERO_RANGE } from './posix-calls.js';
 
 const { ENOSYS, ENODEV } = constants.errno;
 

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { CodedError } from '../base/coded-error.js';
 import { errnoName } from '../base/errno.js';
 import type { Log } from '../base/log.js';
-import type { Posix } from './posix-calls.js';
+import type { Posix } from '../posix/posix-calls.js';
 
 /*
  * Who may do what with an image is told by locks on single bytes of it, the way QEMU does (block/file-posix.c), so that

@@ -1,14 +1,14 @@
 import type { FileHandle } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import { nodePosix } from '../posix/node-posix.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { deviceOn } from './device-on.js';
 import type { FileDevice } from './file-device.js';
 import { factsOf, type ImageFacts } from './image-facts.js';
 import { lockImage } from './image-lock.js';
 import { checkImageSize } from './image-size.js';
-import { nodePosix } from './node-posix.js';
 import { type ImageToOpen, openImage } from './open-image.js';
-import type { Posix } from './posix-calls.js';
 
 export interface FileDeviceOptions extends ImageToOpen {
   /** From `loadPosix`. Undefined: the image is served without locks and holes, by what Node offers. */

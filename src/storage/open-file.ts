@@ -1,5 +1,5 @@
+import type { Posix } from '../posix/posix-calls.js';
 import type { FaultLog } from './fault-log.js';
-import type { Posix } from './posix-calls.js';
 
 /** The image behind a file device, as the parts of the device share it. */
 export class OpenFile {

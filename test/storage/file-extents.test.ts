@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EOPNOTSUPP } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
-import { SEEK_HOLE } from '../../src/storage/posix-calls.js';
+import { SEEK_HOLE } from '../../src/posix/posix-calls.js';
 import { allocationOf, put } from '../support/device-content.js';
 import { native, openScratch } from '../support/scratch-device.js';
 

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { EAGAIN, EINTR, EIO, ENOSPC, ENXIO, EOPNOTSUPP, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
-import type { Posix } from '../../src/storage/posix-calls.js';
+import type { Posix } from '../../src/posix/posix-calls.js';
 import { allocationOf, contentOf, expectSame } from '../support/device-content.js';
 import { native, openScratch } from '../support/scratch-device.js';
 

@@ -8,7 +8,7 @@ import type { ControlHost, ServerFacts } from '../../src/control/control-host.js
 import { EventFeed } from '../../src/control/event-feed.js';
 import { demandToken } from '../../src/control/token.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
-import { loadPosix } from '../../src/storage/posix.js';
+import { loadPosix } from '../../src/posix/posix.js';
 import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {

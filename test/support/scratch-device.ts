@@ -1,10 +1,10 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
+import { loadPosix } from '../../src/posix/posix.js';
+import type { Posix } from '../../src/posix/posix-calls.js';
 import type { FileDevice } from '../../src/storage/file-device.js';
 import { openFileDevice } from '../../src/storage/open-file-device.js';
-import { loadPosix } from '../../src/storage/posix.js';
-import type { Posix } from '../../src/storage/posix-calls.js';
 import { keepLog, type LoggedLine } from './log-lines.js';
 import { type places, scratchFolder } from './scratch-folder.js';
 

@@ -3,8 +3,8 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { EOPNOTSUPP } from '../../src/base/errno.js';
-import { nodePosix } from '../../src/storage/node-posix.js';
-import { PUNCH_HOLE, SEEK_HOLE } from '../../src/storage/posix-calls.js';
+import { nodePosix } from '../../src/posix/node-posix.js';
+import { PUNCH_HOLE, SEEK_HOLE } from '../../src/posix/posix-calls.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const { EBADF } = constants.errno;

@@ -9,9 +9,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { BugError } from '../../src/base/assert.js';
 import { EAGAIN, EINVAL, ENXIO, EOPNOTSUPP } from '../../src/base/errno.js';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
-import { nodePosix } from '../../src/storage/node-posix.js';
-import { bindPosix, loadPosix } from '../../src/storage/posix.js';
-import { PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE, ZERO_RANGE } from '../../src/storage/posix-calls.js';
+import { nodePosix } from '../../src/posix/node-posix.js';
+import { bindPosix, loadPosix } from '../../src/posix/posix.js';
+import { PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE, ZERO_RANGE } from '../../src/posix/posix-calls.js';
 import { type places, scratchFolder } from '../support/scratch-folder.js';
 
 const { EBADF } = constants.errno;
