@@ -11,6 +11,7 @@ import { backupRoutes } from './routes/backups.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
 import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
+import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { serverRoutes } from './routes/server.js';
 import { transactionRoutes } from './routes/transactions.js';
@@ -38,11 +39,24 @@ export interface ApiOptions {
   readonly admit?: onRequestHookHandler | undefined;
   /** Told of every request that is worked on. */
   readonly answersDue?: AnswersDue;
+  /** Nothing but health and metrics. */
+  readonly metricsOnly?: boolean;
 }
+
+const allRoutes = [
+  serverRoutes,
+  healthRoutes,
+  exportRoutes,
+  bitmapRoutes,
+  transactionRoutes,
+  backupRoutes,
+  eventRoutes,
+  metricsRoutes,
+];
 
 /** The HTTP API over the exports of a server. */
 export async function buildControlApi(host: ControlHost, options: ApiOptions = {}): Promise<FastifyInstance> {
-  const { admit, answersDue } = options;
+  const { admit, answersDue, metricsOnly = false } = options;
   const api = newApi(host.log);
   await api.register(swagger, {
     openapi: {
@@ -60,17 +74,9 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
   refuseWhenClosing(api as unknown as FastifyInstance);
   if (admit) api.addHook('onRequest', admit);
   if (answersDue) api.addHook('preHandler', answersDue.watch);
-  for (const routes of [
-    serverRoutes,
-    exportRoutes,
-    bitmapRoutes,
-    transactionRoutes,
-    backupRoutes,
-    eventRoutes,
-    metricsRoutes,
-  ]) {
+  for (const routes of metricsOnly ? [healthRoutes, metricsRoutes] : allRoutes) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));
   }
-  api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger());
+  if (!metricsOnly) api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger());
   return api as unknown as FastifyInstance;
 }

@@ -1,7 +1,8 @@
 import type { AddressInfo } from 'node:net';
-import type { FastifyInstance, onRequestHookHandler } from 'fastify';
+import type { FastifyInstance } from 'fastify';
+import { isLoopback } from '../base/loopback.js';
 import { AnswersDue } from './answers-due.js';
-import { buildControlApi } from './control-api.js';
+import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
 import { refuseForeign } from './refuse-foreign.js';
 import { demandToken } from './token.js';
@@ -30,9 +31,15 @@ export class ControlServer {
     await bound;
   }
 
-  /** With a token every request must carry it; without one none may come from a web page. Rejects as net.Server does. */
+  /**
+   * With a token every request must carry it, but for health and metrics; `undefined` opens those two routes alone.
+   * Rejects as net.Server does.
+   */
   async listenTcp(host: string, port: number, token: string | undefined): Promise<AddressInfo> {
-    const api = await this.api(token === undefined ? refuseForeign : demandToken(token));
+    // Whoever opens these routes to other machines lets them call this one by any name.
+    const open = isLoopback(host) ? refuseForeign : undefined;
+    const options = token === undefined ? { admit: open, metricsOnly: true } : { admit: demandToken(token, open) };
+    const api = await this.api(options);
     await api.listen({ host, port });
     return api.server.address() as AddressInfo;
   }
@@ -50,8 +57,8 @@ export class ControlServer {
     await Promise.all(this.apis.map((api) => api.close())).finally(() => clearInterval(timer));
   }
 
-  private async api(admit?: onRequestHookHandler): Promise<FastifyInstance> {
-    const api = await buildControlApi(this.host, { admit, answersDue: this.answersDue });
+  private async api(options: ApiOptions = {}): Promise<FastifyInstance> {
+    const api = await buildControlApi(this.host, { ...options, answersDue: this.answersDue });
     this.apis.push(api);
     await api.ready();
     return api;

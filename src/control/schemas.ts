@@ -269,4 +269,15 @@ export const Server = Type.Object({
     tcp: Type.Array(Type.Object({ host: Type.String(), port: Type.Integer() })),
     unix: Type.Optional(Type.String()),
   }),
+  http: Type.Optional(
+    Type.Object(
+      {
+        host: Type.String(),
+        port: Type.Integer(),
+        tokenFile: Type.Optional(Type.String({ description: 'The file with the token that requests have to carry' })),
+        metricsOnly: Type.Boolean({ description: 'It answers health and metrics, and nothing else' }),
+      },
+      { description: 'Where this API is open on TCP' },
+    ),
+  ),
 });

@@ -2,15 +2,20 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 
+/** What monitoring asks for, which tells of no secret and changes nothing. */
+const openRoutes = new Set(['/healthz', '/metrics']);
+
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
-/** Lets only requests through that carry the token. */
-export function demandToken(token: string): onRequestHookHandler {
+/** Lets requests through that carry the token, and those of the routes that are open to everybody as far as `open` lets them. */
+export function demandToken(token: string, open: onRequestHookHandler = (_request, _reply, done) => done()) {
   const expected = digest(`Bearer ${token}`);
-  return (request, reply, done) => {
+  const admit: onRequestHookHandler = function (request, reply, done) {
     const given = digest(request.headers.authorization ?? '');
     if (timingSafeEqual(given, expected)) return done();
+    if (openRoutes.has(request.routeOptions.url ?? '')) return open.call(this, request, reply, done);
     reply.header('www-authenticate', 'Bearer');
     done(new CodedError('UNAUTHORIZED', 'the request has no valid token', 'send Authorization: Bearer TOKEN'));
   };
+  return admit;
 }

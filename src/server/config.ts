@@ -20,6 +20,7 @@ export interface ServerConfig {
   readonly controlPath: string;
   readonly http: HostPort | undefined;
   readonly httpTokenFile: string | undefined;
+  readonly httpMetricsOnly: boolean;
   readonly logLevel: SettingValue<'log-level'>;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
@@ -69,6 +70,7 @@ export function resolveConfig(
     controlPath: last('control') ?? controlSocketIn(stateDirectory),
     http: last('http'),
     httpTokenFile: last('http-token-file'),
+    httpMetricsOnly: last('http-metrics-only') ?? false,
     logLevel: last('log-level') ?? 'info',
     limits: {
       maxConnections: last('max-connections') ?? 256,
@@ -95,12 +97,19 @@ function readValue<Key extends SettingKey>({ key, text, place }: Entry): Setting
   throw new CodedError('CONFIG_INVALID', `${place}: "${text}" is no value for ${key}`, `expected ${expected}`);
 }
 
-/** Whoever can reach the control API can remove exports: from other machines it takes a token. */
-function checkHttp({ http, httpTokenFile }: ServerConfig): void {
-  if (!http || isLoopback(http.host) || httpTokenFile !== undefined) return;
+/** Every address takes a token. For one that other machines can reach the operator chooses it. */
+function checkHttp({ http, httpTokenFile, httpMetricsOnly }: ServerConfig): void {
+  if (httpMetricsOnly && httpTokenFile !== undefined) {
+    throw new CodedError(
+      'CONFIG_INVALID',
+      'with --http-metrics-only nothing asks for the token of --http-token-file',
+      'leave one of them out',
+    );
+  }
+  if (!http || isLoopback(http.host) || httpTokenFile !== undefined || httpMetricsOnly) return;
   throw new CodedError(
     'CONFIG_INVALID',
     `--http ${formatHostPort(http)} could be reached from other machines without a token`,
-    'give one with --http-token-file FILE, or listen on 127.0.0.1',
+    'give one with --http-token-file FILE, listen on 127.0.0.1, or open the metrics alone with --http-metrics-only',
   );
 }

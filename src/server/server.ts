@@ -1,17 +1,17 @@
-import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup } from '../base/cleanup.js';
-import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
+import type { ControlServer } from '../control/control-server.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { ServerConfig } from './config.js';
 import { formatHostPort } from './host-port.js';
+import { ownToken, readGivenToken } from './http-token.js';
 import { pathOfUnixSocket } from './inherited-socket.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExport } from './open-export.js';
@@ -31,6 +31,7 @@ export class TidemarkServer {
   private readonly tcpAddresses: AddressInfo[] = [];
   /** The unix socket that clients are told of, absolute: whoever asks may work in another directory. */
   private unixPath: string | undefined;
+  private http: ServerFacts['http'];
   private state: StateDirectory | undefined;
 
   private constructor(
@@ -126,8 +127,8 @@ export class TidemarkServer {
   }
 
   private async openControl(backups: Backups): Promise<void> {
-    const { controlPath, http, httpTokenFile } = this.config;
-    const token = httpTokenFile === undefined ? undefined : await readToken(httpTokenFile);
+    const { controlPath } = this.config;
+    const token = await this.httpToken();
     const host: ControlHost = {
       exports: this.exports,
       backups,
@@ -141,9 +142,25 @@ export class TidemarkServer {
     this.cleanup.defer(() => control.close());
     await clearSocketPath(controlPath);
     await control.listenUnix(controlPath).catch(refuse(controlPath));
+    await this.listenHttp(control, token);
+  }
+
+  /** Undefined where nothing asks for one. @throws CodedError CONFIG_INVALID */
+  private async httpToken(): Promise<{ token: string; path: string } | undefined> {
+    const { http, httpTokenFile: path, httpMetricsOnly, stateDirectory } = this.config;
+    if (!http || httpMetricsOnly) return undefined;
+    return path === undefined ? ownToken(stateDirectory) : { token: await readGivenToken(path), path };
+  }
+
+  private async listenHttp(control: ControlServer, token: { token: string; path: string } | undefined): Promise<void> {
+    const { http } = this.config;
     if (!http) return;
-    const address = await control.listenTcp(http.host, http.port, token).catch(refuse(formatHostPort(http)));
-    this.log.info({ host: address.address, port: address.port }, 'the control API listens on TCP');
+    const { address, port } = await control
+      .listenTcp(http.host, http.port, token?.token)
+      .catch(refuse(formatHostPort(http)));
+    const tokenFile = token && resolve(token.path);
+    this.http = { host: address, port, ...(tokenFile && { tokenFile }), metricsOnly: tokenFile === undefined };
+    this.log.info(this.http, 'the control API listens on TCP');
   }
 
   private facts(): ServerFacts {
@@ -158,6 +175,7 @@ export class TidemarkServer {
         tcp: this.tcpAddresses.map(({ address, port }) => ({ host: address, port })),
         ...(this.unixPath !== undefined && { unix: this.unixPath }),
       },
+      ...(this.http && { http: this.http }),
     };
   }
 }
@@ -166,20 +184,4 @@ function refuse(address: string): (error: NodeJS.ErrnoException) => never {
   return (error) => {
     throw listenError(address, error);
   };
-}
-
-/** @throws CodedError CONFIG_INVALID */
-async function readToken(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw new CodedError(
-      'CONFIG_INVALID',
-      `the token file cannot be read: ${error.message}`,
-      'check --http-token-file',
-    );
-  });
-  const token = text.trim();
-  if (token === '') {
-    throw new CodedError('CONFIG_INVALID', `the token file ${path} is empty`, 'write a long random text into it');
-  }
-  return token;
 }

@@ -76,7 +76,11 @@ export const settings = {
   scratch: path('DIR', 'keep old data that views of backups still need in this directory'),
   control: path('PATH', 'take commands on this unix socket'),
   http: one<HostPort>('HOST:PORT', 'take commands on this TCP address too', 'HOST:PORT', parseHostPort),
-  'http-token-file': path('FILE', 'demand the token in this file of commands that come over TCP'),
+  'http-token-file': path(
+    'FILE',
+    'take the token for commands over TCP from this file (default: one that the server makes)',
+  ),
+  'http-metrics-only': flag('answer only /metrics and /healthz over TCP, to everybody who asks'),
   'log-level': choice('LEVEL', 'log what is at least as important as this', [
     'trace',
     'debug',

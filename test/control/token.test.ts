@@ -2,7 +2,16 @@ import { expect, test } from 'vitest';
 import { controlApiOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 
-const routes = ['/v1/exports', '/v1/events', '/healthz', '/metrics', '/openapi.json', '/nothing'];
+const routes = [
+  '/v1/exports',
+  '/v1/events',
+  '/v1/server',
+  '/openapi.json',
+  '/nothing',
+  '/metrics/',
+  '//metrics',
+  '/healthz/x',
+];
 const wrong = [undefined, 'Bearer other', 'Bearer s3cret2', 'bearer s3cret', 's3cret', 'Basic s3cret', ''];
 
 async function withToken() {
@@ -23,6 +32,11 @@ test.each(routes)('%s is refused without the token', async (url) => {
     code: 'UNAUTHORIZED',
     hint: 'send Authorization: Bearer TOKEN',
   });
+});
+
+test.each(['/healthz', '/metrics', '/metrics?x=1'])('%s is open to everybody', async (url) => {
+  const api = await withToken();
+  expect((await api.inject({ url })).statusCode).toBe(200);
 });
 
 test.each(wrong)('the authorization %o is refused, and nothing happens', async (authorization) => {

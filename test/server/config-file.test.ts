@@ -124,4 +124,14 @@ describe('a bad configuration is refused with its place and what was expected', 
     expect(resolveConfig([http, { key: 'http-token-file', text: '/etc/token', place: '' }]).http?.port).toBe(8080);
     expect(resolveConfig([{ ...http, text: '[::1]:8080' }]).http?.host).toBe('::1');
   });
+
+  test('a token that nothing asks for', () => {
+    const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
+    const metricsOnly = { key: 'http-metrics-only', text: 'true', place: '' } as const;
+    expect(resolveConfig([http, metricsOnly]).httpMetricsOnly).toBe(true);
+    const token = { key: 'http-token-file', text: '/etc/token', place: '' } as const;
+    expect(() => resolveConfig([http, metricsOnly, token])).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    );
+  });
 });

@@ -103,7 +103,7 @@ test('the control socket and the state directory are for their owner alone', asy
 test('commands over TCP need the token, where there is one', async () => {
   const folder = scratchFolder();
   const [port, token] = [await freePort(), join(folder, 'token')];
-  writeFileSync(token, 'open sesame\n');
+  writeFileSync(token, 'open sesame\n', { mode: 0o600 });
   const places = ['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state')];
   const http = ['--http', `127.0.0.1:${port}`, '--http-token-file', token];
   const server = spawn(process.execPath, [tidemarkProgram, 'serve', ...places, ...http]);

@@ -40,6 +40,7 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   },
   http: ({ http }) => http,
   'http-token-file': ({ httpTokenFile }) => httpTokenFile,
+  'http-metrics-only': ({ httpMetricsOnly }) => httpMetricsOnly,
   'log-level': ({ logLevel }) => logLevel,
   'max-connections': ({ limits }) => limits.maxConnections,
   'handshake-timeout': ({ limits }) => limits.handshakeTimeoutSeconds,
@@ -117,6 +118,7 @@ describe('the example in docs/configuration.md', () => {
       controlPath: '/run/tidemark/control.sock',
       http: { host: '127.0.0.1', port: 8080 },
       httpTokenFile: '/etc/tidemark/token',
+      httpMetricsOnly: false,
       logLevel: 'info',
       limits: { maxConnections: 256, handshakeTimeoutSeconds: 10, busyPollMicroseconds: 50 },
       persistence: {

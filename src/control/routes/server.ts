@@ -1,4 +1,3 @@
-import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { Refusal, Server } from '../schemas.js';
@@ -8,17 +7,5 @@ export function serverRoutes(api: ControlApi, { exports, describeServer }: Contr
     '/v1/server',
     { schema: { operationId: 'getServer', summary: 'The server', response: { 200: Server, default: Refusal } } },
     async () => ({ ...describeServer(), exports: exports.list().map(({ name }) => name) }),
-  );
-
-  api.get(
-    '/healthz',
-    {
-      schema: {
-        operationId: 'getHealth',
-        summary: 'Answers while the server serves',
-        response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Refusal },
-      },
-    },
-    async () => ({ status: 'ok' as const }),
   );
 }

@@ -1,0 +1,17 @@
+import { Type } from '@fastify/type-provider-typebox';
+import type { ControlApi } from '../control-api.js';
+import { Refusal } from '../schemas.js';
+
+export function healthRoutes(api: ControlApi): void {
+  api.get(
+    '/healthz',
+    {
+      schema: {
+        operationId: 'getHealth',
+        summary: 'Answers while the server serves',
+        response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Refusal },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
+  );
+}
