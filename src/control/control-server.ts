@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import { forOwnerAlone } from '../base/for-owner-alone.js';
 import { isLoopback } from '../base/loopback.js';
 import { AnswersDue } from './answers-due.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
@@ -7,7 +8,6 @@ import type { ControlHost } from './control-host.js';
 import { refuseForeign } from './refuse-foreign.js';
 import { demandToken } from './token.js';
 
-const ONLY_FOR_THE_OWNER = 0o177;
 const PATIENCE_MILLISECONDS = 5000;
 
 /** The control API on its addresses. */
@@ -24,10 +24,7 @@ export class ControlServer {
   async listenUnix(path: string): Promise<void> {
     const { server } = await this.api();
     const bound = new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject));
-    // The socket is made within this call, so no other file is.
-    const before = process.umask(ONLY_FOR_THE_OWNER);
-    server.listen({ path });
-    process.umask(before);
+    forOwnerAlone(() => server.listen({ path }));
     await bound;
   }
 

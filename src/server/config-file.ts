@@ -5,7 +5,7 @@ import { CodedError } from '../base/coded-error.js';
 import { parseSize } from '../base/units.js';
 import { type BitmapSpec, type ExportSpec, parseBitmapSpec } from '../export/export-spec.js';
 import type { Entry } from './config.js';
-import { PATH, type SettingKey, settingKeys, settings } from './settings.js';
+import { type Setting, type SettingKey, settingKeys, settings } from './settings.js';
 
 export interface ConfigFile {
   readonly entries: readonly Entry[];
@@ -62,11 +62,11 @@ class ConfigReader {
     if (!(settingKeys as string[]).includes(key)) {
       this.refuse(key, undefined, 'is not known', `expected one of ${settingKeys.join(', ')}`);
     }
-    const { repeated, expected, argument } = settings[key as SettingKey];
+    const { repeated, expected, argument, textOnly = false }: Setting<unknown> = settings[key as SettingKey];
     const values = Array.isArray(value) && repeated ? value : [value];
     const isOfKind = (item: unknown) => {
       if (argument === undefined) return typeof item === 'boolean';
-      return typeof item === 'string' || (typeof item === 'number' && expected !== PATH);
+      return typeof item === 'string' || (typeof item === 'number' && !textOnly);
     };
     return values.map((item: unknown) => {
       if (!isOfKind(item)) this.refuse(key, undefined, 'has no such values', `expected ${expected}`);

@@ -7,12 +7,14 @@ import type { ExportSpec } from '../export/export-spec.js';
 import { formatHostPort, type HostPort } from './host-port.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type SettingKey, type SettingValue, settings } from './settings.js';
+import type { SocketAccess } from './unix-socket.js';
 
 /** All that a server needs to know. */
 export interface ServerConfig {
   readonly exports: readonly ExportSpec[];
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
+  readonly unixAccess: SocketAccess;
   /** Listening sockets that this process was started with, as file descriptors. */
   readonly inheritedSockets: readonly number[];
   readonly stateDirectory: string;
@@ -59,11 +61,13 @@ export function resolveConfig(
 
   const unixPath = last('unix');
   const listen = all('listen');
+  const unixGroup = last('unix-group');
   const stateDirectory = last('state') ?? defaultStateDirectory();
   const config: ServerConfig = {
     exports: [...fileExports, ...all('export')],
     listen: listen.length > 0 || unixPath !== undefined || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
     unixPath,
+    unixAccess: { group: unixGroup, mode: last('unix-mode') ?? (unixGroup === undefined ? 0o600 : 0o660) },
     inheritedSockets,
     stateDirectory,
     scratchDirectory: last('scratch') ?? scratchDirectoryIn(stateDirectory),

@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { assert } from '../base/assert.js';
+import { forOwnerAlone } from '../base/for-owner-alone.js';
 import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
 import type { ExportRegistry } from '../export/registry.js';
@@ -66,6 +67,7 @@ export class NbdListener {
     return address;
   }
 
+  /** On a new unix socket, which only its owner can use. Rejects as net.Server does. */
   async listenUnix(path: string): Promise<void> {
     await this.listen({ path });
   }
@@ -107,10 +109,11 @@ export class NbdListener {
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => this.adopt(socket));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ ...options, backlog: 511 }, () => {
+      const listening = () => {
         server.off('error', reject);
         resolve();
-      });
+      };
+      forOwnerAlone(() => server.listen({ ...options, backlog: 511 }, listening));
     });
     server.on('error', (error) => this.log.error({ err: error }, 'a listener failed'));
     this.servers.push(server);

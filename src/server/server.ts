@@ -16,7 +16,7 @@ import { pathOfUnixSocket } from './inherited-socket.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExport } from './open-export.js';
 import { StateDirectory } from './state-directory.js';
-import { clearSocketPath, listenError } from './unix-socket.js';
+import { clearSocketPath, listenError, openToOthers } from './unix-socket.js';
 
 /** Regions cool, and leases end, by this clock. */
 const CLOCK_MILLISECONDS = 1000;
@@ -108,7 +108,7 @@ export class TidemarkServer {
   }
 
   private async listen(): Promise<void> {
-    const { listen, unixPath, inheritedSockets } = this.config;
+    const { listen, unixPath, unixAccess, inheritedSockets } = this.config;
     this.cleanup.defer(() => this.listener.drain());
     for (const address of listen) {
       const bound = this.listener.listenTcp(address.host, address.port);
@@ -122,6 +122,7 @@ export class TidemarkServer {
     if (unixPath !== undefined) {
       await clearSocketPath(unixPath);
       await this.listener.listenUnix(unixPath).catch(refuse(unixPath));
+      await openToOthers(unixPath, unixAccess);
       this.unixPath = resolve(unixPath);
     }
   }

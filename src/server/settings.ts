@@ -14,6 +14,8 @@ export interface Setting<Value> {
   readonly repeated: boolean;
   /** What a value must be, to stand behind "expected". */
   readonly expected: string;
+  /** In the configuration file it stands in quotes: as a number it would mean something else there. */
+  readonly textOnly?: boolean;
   /** Undefined when the text is not a value. `true` and `false` are those of a switch. */
   readonly parse: (text: string) => Value | undefined;
 }
@@ -38,11 +40,12 @@ function whole(argument: string, description: string, least: number, most: numbe
   });
 }
 
-/** What is expected where a path belongs. */
-export const PATH = 'a path';
-
 function path(argument: string, description: string): Setting<string> {
-  return one(argument, description, PATH, (text) => text || undefined);
+  return { ...one(argument, description, 'a path', (text) => text || undefined), textOnly: true };
+}
+
+function octalMode(text: string): number | undefined {
+  return /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : undefined;
 }
 
 function flag(description: string): Setting<boolean> {
@@ -72,6 +75,19 @@ export const settings = {
     repeated: true,
   },
   unix: path('PATH', 'serve NBD on this unix socket'),
+  'unix-mode': {
+    ...one(
+      'MODE',
+      'mode of that socket: who may connect',
+      'three or four octal digits in quotes, such as 0660',
+      octalMode,
+    ),
+    textOnly: true,
+  },
+  'unix-group': {
+    ...one('GROUP', 'group of that socket', 'the name or number of a group', (text) => text || undefined),
+    textOnly: true,
+  },
   state: path('DIR', 'keep bitmaps in this directory'),
   scratch: path('DIR', 'keep old data that views of backups still need in this directory'),
   control: path('PATH', 'take commands on this unix socket'),

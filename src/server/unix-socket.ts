@@ -1,4 +1,5 @@
-import { lstat, unlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { chmod, chown, lstat, open, readFile, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { CodedError } from '../base/coded-error.js';
 
@@ -38,6 +39,53 @@ function mayBeAnswered(path: string): Promise<boolean> {
       resolve(true);
     });
   });
+}
+
+/** Who may connect to a unix socket, besides the user that the server runs as. */
+export interface SocketAccess {
+  readonly mode: number;
+  /** Name or number; undefined leaves the group as it is. */
+  readonly group: string | undefined;
+}
+
+/** Node has no name for it: a descriptor that only stands for what is at a path. */
+const O_PATH = 0o10000000;
+
+/**
+ * Opens a unix socket, which so far only its owner can use, to others. By a descriptor, so that nothing else that was put at
+ * its path gets the group and the mode. @throws CodedError ADDRESS_UNUSABLE
+ */
+export async function openToOthers(path: string, { mode, group }: SocketAccess): Promise<void> {
+  const gid = group === undefined ? undefined : await groupId(group);
+  try {
+    await using socket = await open(path, O_PATH | constants.O_NOFOLLOW);
+    const stats = await socket.stat();
+    if (!stats.isSocket()) throw new Error('something else is in its place');
+    const ownPath = `/proc/self/fd/${socket.fd}`;
+    if (gid !== undefined) await chown(ownPath, stats.uid, gid);
+    await chmod(ownPath, mode);
+  } catch (error) {
+    throw new CodedError(
+      'ADDRESS_UNUSABLE',
+      `cannot let others use the socket ${path}: ${(error as Error).message}`,
+      'choose a group that the user of the server is a member of, or another path',
+      { cause: error },
+    );
+  }
+}
+
+/** @throws CodedError ADDRESS_UNUSABLE */
+async function groupId(group: string): Promise<number> {
+  if (/^\d+$/.test(group)) return Number(group);
+  const groups = await readFile('/etc/group', 'utf8').catch(() => '');
+  const fields = groups.split('\n').map((line) => line.split(':'));
+  const gid = fields.find(([name]) => name === group)?.[2];
+  if (gid !== undefined) return Number(gid);
+  throw new CodedError(
+    'ADDRESS_UNUSABLE',
+    `there is no group "${group}" in /etc/group`,
+    'give the number of the group',
+  );
 }
 
 /** What went wrong when an address could not be listened on, for an operator. */

@@ -135,3 +135,10 @@ describe('a bad configuration is refused with its place and what was expected', 
     );
   });
 });
+
+test('a mode is octal text, never a number, which TOML would take to be decimal', () => {
+  const modeOf = (value: string) =>
+    resolveConfig([], parseConfigFile(`unix-mode = ${value}`, 't.toml').entries).unixAccess.mode;
+  expect(modeOf('"0660"')).toBe(0o660);
+  expect(() => modeOf('660')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+});

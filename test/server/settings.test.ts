@@ -29,6 +29,8 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   export: ({ exports }) => exports[0],
   listen: ({ listen }) => listen[0],
   unix: ({ unixPath }) => unixPath,
+  'unix-mode': ({ unixAccess }) => unixAccess.mode,
+  'unix-group': ({ unixAccess }) => unixAccess.group,
   state: () => defaultStateDirectory({}, 0),
   scratch: ({ scratchDirectory, stateDirectory }) => {
     expect(scratchDirectory).toBe(scratchDirectoryIn(stateDirectory));
@@ -112,6 +114,7 @@ describe('the example in docs/configuration.md', () => {
         { host: '::1', port: 10809 },
       ],
       unixPath: '/run/tidemark/nbd.sock',
+      unixAccess: { mode: 0o660, group: 'libvirt-qemu' },
       inheritedSockets: [],
       stateDirectory: '/var/lib/tidemark',
       scratchDirectory: '/var/tmp/tidemark',

@@ -1,0 +1,48 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { startPeer } from '../support/peer.js';
+import { outcomeOf } from '../support/run.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { tidemarkProgram } from '../support/tidemark.js';
+
+/** Who may use the NBD socket of a server that was started with a umask that allows everything. */
+async function accessOf(...options: string[]) {
+  const folder = scratchFolder();
+  const socket = join(folder, 'nbd.sock');
+  const places = ['--unix', socket, '--state', join(folder, 'state')];
+  const command = [process.execPath, tidemarkProgram, 'serve', ...places, ...options];
+  // The control socket comes last, when the mode is what it will be.
+  await startPeer('sh', ['-c', 'umask 0; exec "$@"', 'sh', ...command], { path: join(folder, 'state/control.sock') });
+  const { mode, gid } = statSync(socket);
+  return { mode: (mode & 0o777).toString(8), gid };
+}
+
+const gid = process.getegid!();
+
+test('the NBD socket is for its owner alone, whatever the umask', async () => {
+  expect((await accessOf()).mode).toBe('600');
+});
+
+test('--unix-mode opens the NBD socket to others', async () => {
+  expect((await accessOf('--unix-mode', '0666')).mode).toBe('666');
+});
+
+test('--unix-group opens the NBD socket to a group', async () => {
+  expect(await accessOf('--unix-group', String(gid))).toEqual({ mode: '660', gid });
+});
+
+test('a group that does not exist is refused', async () => {
+  const folder = scratchFolder();
+  const places = ['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state')];
+  const outcome = await outcomeOf(
+    process.execPath,
+    tidemarkProgram,
+    'serve',
+    ...places,
+    '--unix-group',
+    'no-such-group',
+  );
+  expect(outcome.stderr).toContain('there is no group "no-such-group" in /etc/group (give the number of the group)\n');
+  expect(outcome.code).toBe(1);
+});
