@@ -22,6 +22,7 @@ interface PullOptions extends CommonOptions {
   readonly overNbd?: boolean;
   readonly uri?: string;
   readonly context?: string;
+  readonly since?: string;
 }
 
 const DEFAULT_CONNECTIONS = 4;
@@ -29,11 +30,15 @@ const DEFAULT_CONNECTIONS = 4;
 const help = `
 Writes DIR/EXPORT/ID.qcow2 for each export, all of the same instant: everything the first time, later what changed since
 the newest image there, which becomes its backing file. Nothing counts before all is complete, durable and committed.
-When the server says that a backup has to be full, it is, and a new chain begins. An image of another server that shows
-a dirty bitmap is pulled with --uri and --context; there is nothing to commit then.
+When the server says that a backup has to be full, it is, and a new chain begins.
+
+An export of another server is pulled with --uri; nothing is committed there. Such a server cannot say which backup its
+dirty bitmap counts from, so every pull is full unless you say so: --since ID is your word that --context counts from ID
+or from earlier. ID has to be the newest image, pulled from the same URI by the same context, or the pull is full.
 
   tidemark pull vm1 vm2 --bitmap nightly --to /backup
-  tidemark pull vm3 --uri nbd://host/vm3 --context qemu:dirty-bitmap:b0 --to /backup`;
+  tidemark pull vm3 --uri nbd://host/vm3 --context qemu:dirty-bitmap:b0 --to /backup
+  tidemark pull vm3 --uri nbd://host/vm3 --context qemu:dirty-bitmap:b0 --since ID --to /backup`;
 
 export function addPullCommand(program: Command): void {
   withCommonOptions(
@@ -47,6 +52,7 @@ export function addPullCommand(program: Command): void {
     .option('--over-nbd', 'read everything over NBD, even where the disk is at hand')
     .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
     .option('--context <NAME>', 'with --uri: the metadata context that says what changed')
+    .option('--since <ID>', 'with --context: the newest image, which the context counts from; nobody can check that')
     .addHelpText('after', help)
     .action(async (exports: string[], options: PullOptions, command: Command) => {
       checkUsage(exports, options, command);
@@ -54,11 +60,14 @@ export function addPullCommand(program: Command): void {
     });
 }
 
-function checkUsage(exports: readonly string[], { bitmap, uri, context }: PullOptions, command: Command): void {
+function checkUsage(exports: readonly string[], options: PullOptions, command: Command): void {
+  const { bitmap, uri, context, since, full } = options;
   const refuse = (why: string) => command.error(`error: ${why}`);
   if (uri === undefined && bitmap === undefined) refuse('--bitmap says which bitmap, or --uri which other server');
   if (uri === undefined && context !== undefined) refuse('--context belongs to --uri');
   if (uri !== undefined && bitmap !== undefined) refuse('--bitmap is of a tidemark server, --uri of another');
+  if (since !== undefined && context === undefined) refuse('--since belongs to --uri and --context');
+  if (since !== undefined && full) refuse('--since asks for an increment, --full for everything');
   if (uri !== undefined && exports.length > 1) refuse('--uri is one export');
 }
 
@@ -86,17 +95,17 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
     },
   };
   try {
-    return await pull(request, await serviceFor(exports[0]!, options));
+    return await pull(request, await serviceFor(options));
   } finally {
     progress.clear();
   }
 }
 
-async function serviceFor(exportName: string, options: PullOptions): Promise<BackupService> {
-  const { uri, context, to } = options;
+async function serviceFor(options: PullOptions): Promise<BackupService> {
+  const { uri, context, since } = options;
   if (uri === undefined) return new HttpBackupService(controlClient(options));
   const { UriBackupService } = await import('../client/agent/uri-backup-service.js');
-  return new UriBackupService({ uri, context, directory: to, exportName });
+  return new UriBackupService({ uri, context, since });
 }
 
 function describe({ images }: PullResult): string {

@@ -5,9 +5,12 @@ import { formatSize, formatTable, print, withOfflineOptions } from './command-li
 import { Progress } from './progress.js';
 import { abortOnSignals } from './stop-signals.js';
 
+type Point = VerifyResult['exports'][number]['points'][number];
+
 const help = `
 Reads every image: its checksum, its tables, what it lies on, and qemu-img check where there is a qemu-img. Says which
-restore points are good. The exit code is 1 when one is not. Nothing is changed.`;
+restore points are good. The exit code is 1 when one is not. The manifests note which images are damaged, so that the
+next pull begins a new chain; a later check that finds them good takes that back. No image is changed.`;
 
 export function addVerifyCommand(program: Command): void {
   withOfflineOptions(
@@ -32,10 +35,20 @@ export function addVerifyCommand(program: Command): void {
 function describe({ exports, checkedByQemu }: VerifyResult): string {
   const rows = exports.flatMap(({ export: name, problem, points }) => [
     ...(problem === null ? [] : [[name, '', '', '', problem]]),
-    ...points.map((point) => [name, point.id, point.mode, formatSize(point.fileBytes), point.problem ?? 'good']),
+    ...points.map((point) => [name, point.id, point.mode, formatSize(point.fileBytes), sayState(point)]),
   ]);
-  const note = checkedByQemu ? '' : '\n\nqemu-img is not installed: its check was left out';
-  return `${formatTable(['EXPORT', 'RESTORE POINT', 'MODE', 'FILE', 'STATE'], rows, [3])}${note}`;
+  const table = formatTable(['EXPORT', 'RESTORE POINT', 'MODE', 'FILE', 'STATE'], rows, [3]);
+  const notes = exports.flatMap(({ export: name, notRecorded }) =>
+    notRecorded === null ? [] : [`${name}: what was found could not be noted in the manifest: ${notRecorded}`],
+  );
+  if (!checkedByQemu) notes.push('qemu-img is not installed: its check was left out');
+  return [table, ...notes.map((note) => `\n${note}`)].join('\n');
+}
+
+function sayState({ problem, proven, baseAsserted }: Point): string {
+  if (problem !== null) return problem;
+  if (proven) return 'good, proven';
+  return baseAsserted ? 'good, base asserted' : 'good';
 }
 
 function refuseIfDamaged({ directory, exports }: VerifyResult): void {
@@ -44,6 +57,6 @@ function refuseIfDamaged({ directory, exports }: VerifyResult): void {
   if (count === 0) return;
   throw new AgentError(
     `${count} of the restore points in ${directory} are not good`,
-    'take a full backup now: tidemark pull --full begins a new chain',
+    'take a backup now: the next tidemark pull begins a new chain by itself, and tidemark pull --full in any case',
   );
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -27,31 +27,41 @@ test('the dirty bitmap of qemu-nbd says what to pull; nothing is committed there
   const image = makeDirtyImage([{ offset: MIB, length: 64 * KIB, pattern: 1 }]);
   const copy = join(scratchFolder(), 'copy.qcow2');
   copyFileSync(image.path, copy);
-  const first = await pull(directory, await startQemuNbd(copy, '--format=qcow2', '--read-only'));
+  // Both servers are reached by one name, as by one address.
+  const socket = join(scratchFolder(), 'link.sock');
+  const uri = `nbd+unix:///?socket=${socket}`;
+  const link = (target: string) => symlinkSync(target.slice(target.indexOf('=') + 1), socket);
+  link(await startQemuNbd(copy, '--format=qcow2', '--read-only', '--bitmap=nightly'));
+  const first = await pull(directory, uri, '--context', CONTEXT);
   expect(first).toMatchObject({ mode: 'full', sizeBytes: image.sizeBytes, readBytes: 64 * KIB });
   const expected = Buffer.alloc(image.sizeBytes);
   expected.fill(1, MIB, MIB + 64 * KIB);
 
   execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 2 5M 100k', '-c', 'write -z 1M 4k', image.path]);
-  const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly');
-  const second = await pull(directory, uri, '--context', CONTEXT);
-  expect(second).toMatchObject({ mode: 'incremental', base: first.id, dirtyBytes: 192 * KIB });
+  rmSync(socket);
+  link(await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly'));
+  const second = await pull(directory, uri, '--context', CONTEXT, '--since', first.id);
+  expect(second).toMatchObject({ mode: 'incremental', base: first.id, baseAsserted: true, dirtyBytes: 192 * KIB });
   const after = Buffer.from(expected);
   after.fill(2, 5 * MIB, 5 * MIB + 100 * KIB);
   after.fill(0, MIB, MIB + 4 * KIB);
 
   expect((await restored(directory, '--at', first.id)).equals(expected)).toBe(true);
   expect((await restored(directory)).equals(after)).toBe(true);
-  const again = await pull(directory, uri, '--context', CONTEXT);
+  const again = await pull(directory, uri, '--context', CONTEXT, '--since', second.id);
   expect(again).toMatchObject({ mode: 'incremental', base: second.id, dirtyBytes: 192 * KIB });
   expect((await restored(directory)).equals(after)).toBe(true);
 });
 
-test('the first pull with a bitmap is a full one, for there is nothing to lie on', async () => {
+test('without --since the bitmap of qemu-nbd says nothing, and the pull is full', async () => {
   const image = makeDirtyImage([{ offset: 0, length: 4096, pattern: 1 }]);
   const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly');
-  const taken = await pull(scratchFolder(), uri, '--context', CONTEXT);
-  expect(taken).toMatchObject({ mode: 'full', fullReason: { code: 'nothing-here' } });
+  const directory = scratchFolder();
+  const { id } = await pull(directory, uri, '--context', CONTEXT);
+  const again = await pull(directory, uri, '--context', CONTEXT);
+  expect(again).toMatchObject({ mode: 'full', fullReason: { code: 'base-unknown' } });
+  const unfit = await pull(directory, uri, '--context', CONTEXT, '--since', id);
+  expect(unfit).toMatchObject({ mode: 'full', fullReason: { code: 'since-not-newest' } });
 });
 
 test('a context that the server does not have is refused', async () => {
@@ -60,7 +70,7 @@ test('a context that the server does not have is refused', async () => {
   const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only');
   await pull(directory, uri);
   const outcome = await tidemark('pull', 'vm1', '--uri', uri, '--context', CONTEXT, '--to', directory);
-  expect(outcome).toMatchObject({ code: 1, stdout: '' });
+  expect(outcome).toMatchObject({ code: 1, stdout: expect.stringMatching(/^vm1: full backup: [^\n]+\n$/) });
   expect(outcome.stderr).toMatch(/^tidemark: the server has no metadata context "qemu:dirty-bitmap:nightly" .+\n$/);
 });
 

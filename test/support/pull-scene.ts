@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BackupService } from '../../src/client/agent/backup-service.js';
 import { type PullRequest, pull } from '../../src/client/agent/pull.js';
 import { restore } from '../../src/client/agent/restore.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
@@ -30,9 +31,9 @@ export async function pullScene(...exports: string[]) {
     ...change,
   });
   return {
-    ...{ service, directory, notes },
+    ...{ service, directory, notes, uri: uriOf(names[0]!) },
     folder: join(directory, names[0]!),
-    pull: (change?: Partial<PullRequest>) => pull(request(change), service),
+    pull: (change?: Partial<PullRequest>, from: BackupService = service) => pull(request(change), from),
     async write(offset: number, length: number, value: number, name = names[0]!) {
       const client = await NbdClient.connect(uriOf(name));
       await client.write(offset, Buffer.alloc(length, value));

@@ -1,4 +1,5 @@
 import type { DiskLocation } from '../../base/disk-location.js';
+import type { ImageOrigin } from './manifest-format.js';
 
 /** Why everything has to be read. */
 export interface FullReason {
@@ -21,6 +22,8 @@ export interface BackupPart {
   readonly fullReason?: FullReason | undefined;
   /** The committed backup that the changes count from; null when there is none. */
   readonly base: string | null;
+  /** Of a server that knows of no backups: where it is read. That its changes count from `base` is somebody's word. */
+  readonly origin?: ImageOrigin;
 }
 
 export interface Backup {

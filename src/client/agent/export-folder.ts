@@ -2,9 +2,10 @@ import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Qcow2Image } from '../qcow2/image.js';
 import { AgentError } from './agent-error.js';
+import type { FullReason } from './backup-service.js';
 import { lockFolder } from './folder-lock.js';
 import { MANIFEST_NAME, readManifest, writeManifest } from './manifest.js';
-import { type ImageEntry, MANIFEST_FORMAT, type Manifest, type Merge } from './manifest-format.js';
+import { type ImageEntry, MANIFEST_FORMAT, type Manifest, type Merge, type RecordedDamage } from './manifest-format.js';
 
 const SUFFIX = '.qcow2';
 /** Around the id of an image that is being written. */
@@ -63,6 +64,15 @@ export function chainOf(images: readonly ImageEntry[], top: ImageEntry): { chain
     chain.push(below);
   }
   return { chain };
+}
+
+/** Whether what an image has of the disk rests on somebody's word: from it down to the first that was proven. */
+export function restsOnWord(images: readonly ImageEntry[], top: ImageEntry): boolean {
+  for (const { proven, baseAsserted } of chainOf(images, top).chain) {
+    if (proven) return false;
+    if (baseAsserted) return true;
+  }
+  return false;
 }
 
 async function standsAlone(path: string): Promise<boolean> {
@@ -134,17 +144,21 @@ export class ExportFolder implements AsyncDisposable {
     return names.filter((match) => match?.[2] === 'partial').map((match) => match![1]!);
   }
 
-  /** Why the newest image cannot carry another: a file of its chain is missing or cut off. Reads no data. */
-  async findBrokenLink(): Promise<string | undefined> {
-    const byId = new Map(this.manifest.images.map((image) => [image.id, image]));
-    for (let image = this.newest; image; image = image.base === null ? undefined : byId.get(image.base)) {
+  /**
+   * Why the newest image cannot carry another: a file of its chain is missing or cut off, or was found to be damaged.
+   * Reads no data.
+   */
+  async findBrokenLink(): Promise<FullReason | undefined> {
+    if (!this.newest) return undefined;
+    const { chain, missing } = chainOf(this.manifest.images, this.newest);
+    for (const image of chain) {
       const path = this.imagePath(image.id);
-      const found = await stat(path).catch(() => undefined);
-      if (!found) return `${path} is missing`;
-      if (found.size !== image.fileBytes) return `${path} has ${found.size} bytes instead of ${image.fileBytes}`;
-      if (image.base !== null && !byId.has(image.base)) return `${path} has no image below it`;
+      if (image.damage) return { code: 'chain-damaged', detail: `${path}: ${sayDamage(image.damage)}` };
+      const detail = await findShortfall(path, image);
+      if (detail !== undefined) return { code: 'chain-broken', detail };
     }
-    return undefined;
+    if (missing === undefined) return undefined;
+    return { code: 'chain-broken', detail: `${this.imagePath(chain.at(-1)!.id)} has no image below it` };
   }
 
   /** Brings a merge that was interrupted to its end, or takes it back. */
@@ -165,6 +179,19 @@ export class ExportFolder implements AsyncDisposable {
     await rmdir(this.path).catch(() => {});
     await this.unlock();
   }
+}
+
+/** Whether a file is missing, or has another size than it should. */
+async function findShortfall(path: string, { fileBytes }: ImageEntry): Promise<string | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return `${path} is missing`;
+  return found.size === fileBytes ? undefined : `${path} has ${found.size} bytes instead of ${fileBytes}`;
+}
+
+/** `the file is missing (found by tidemark verify, 2026-11-24T00:49:14.102Z)` */
+function sayDamage({ problem, foundBy, foundAt }: RecordedDamage): string {
+  const finder = foundBy === 'verify' ? 'tidemark verify' : 'tidemark pull --prove';
+  return `${problem} (found by ${finder}, ${foundAt})`;
 }
 
 async function newManifest(folder: string, exportName: string): Promise<Manifest> {

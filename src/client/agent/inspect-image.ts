@@ -17,6 +17,8 @@ const MAX_OUTPUT_BYTES = 64 * MIB;
 
 /** What is wrong with the file of an image, the images below it apart; undefined when it is good. */
 export async function findDamage(folder: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
+  // The file is as it was written; that it does not hold the disk, only the pull could see.
+  if (image.damage?.foundBy === 'prove') return image.damage.problem;
   const path = imagePath(folder, image.id);
   try {
     const { size } = await stat(path);

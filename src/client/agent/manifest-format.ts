@@ -2,6 +2,22 @@ import type { FullReason } from './backup-service.js';
 
 export const MANIFEST_FORMAT = 3;
 
+/** Where the disk of an image was read, when that was no tidemark server with its control API. */
+export interface ImageOrigin {
+  readonly uri: string;
+  /** The metadata context that says what changed; null: everything was read. */
+  readonly context: string | null;
+}
+
+/** Why an image must not be built upon, nor be called good. */
+export interface RecordedDamage {
+  /** `verify` found the file changed, and takes it back when it finds it good; `prove` found that it is not the disk. */
+  readonly foundBy: 'verify' | 'prove';
+  /** In ISO 8601. */
+  readonly foundAt: string;
+  readonly problem: string;
+}
+
 /** One restore point: sizes are bytes. */
 export interface ImageEntry {
   readonly id: string;
@@ -9,6 +25,13 @@ export interface ImageEntry {
   readonly base: string | null;
   readonly mode: 'full' | 'incremental';
   readonly fullReason?: FullReason;
+  /** Undefined: a tidemark server's backup, whose id is the image's. */
+  readonly origin?: ImageOrigin;
+  /** That its changes count from its base, or those of an image that was merged into it, is somebody's word alone. */
+  readonly baseAsserted?: true;
+  /** The whole disk was read once more, and was what the chain has. */
+  readonly proven?: true;
+  readonly damage?: RecordedDamage;
   /** The instant that it shows, in ISO 8601. */
   readonly takenAt: string;
   readonly durationSeconds: number;
@@ -75,8 +98,30 @@ function isImage(value: unknown): value is ImageEntry {
     typeof durationSeconds === 'number' &&
     typeof checksum === 'string' &&
     CHECKSUM.test(checksum) &&
-    byteFields.every((field) => Number.isSafeInteger(value[field]) && (value[field] as number) >= 0)
+    byteFields.every((field) => Number.isSafeInteger(value[field]) && (value[field] as number) >= 0) &&
+    hasSoundExtras(value)
   );
+}
+
+/** Whether the fields that not every image has are as they have to be. */
+function hasSoundExtras({ origin, baseAsserted, proven, damage }: { [Field in keyof ImageEntry]?: unknown }): boolean {
+  return (
+    (origin === undefined || isOrigin(origin)) &&
+    [baseAsserted, proven].every((flag) => flag === undefined || flag === true) &&
+    (damage === undefined || isDamage(damage))
+  );
+}
+
+function isOrigin(value: unknown): value is ImageOrigin {
+  if (!isRecord<ImageOrigin>(value)) return false;
+  return typeof value.uri === 'string' && (value.context === null || typeof value.context === 'string');
+}
+
+function isDamage(value: unknown): value is RecordedDamage {
+  if (!isRecord<RecordedDamage>(value)) return false;
+  const { foundBy, foundAt, problem } = value;
+  const isKnown = foundBy === 'verify' || foundBy === 'prove';
+  return isKnown && typeof foundAt === 'string' && typeof problem === 'string';
 }
 
 function isMerge(value: unknown): value is Merge {

@@ -7,7 +7,7 @@ import { Qcow2Writer } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { renameDurably } from './durable-files.js';
-import { chainOf, ExportFolder, listBackups } from './export-folder.js';
+import { chainOf, ExportFolder, listBackups, restsOnWord } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
 import { needManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -127,8 +127,18 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
     await copyChain(chain, writer, copyOptions);
     const { fileBytes, checksum, dataBytes, zeroBytes } = await writer.finish();
     await checkImage(path);
-    const { fullReason: _, ...entry } = oldest;
-    return { ...entry, base: null, mode: 'full', fileBytes, dataBytes, zeroBytes, checksum };
+    const { fullReason: _, baseAsserted: __, damage: ___, ...entry } = oldest;
+    const isWord = restsOnWord(folder.manifest.images, oldest);
+    return {
+      ...entry,
+      ...(isWord && { baseAsserted: true }),
+      base: null,
+      mode: 'full',
+      fileBytes,
+      dataBytes,
+      zeroBytes,
+      checksum,
+    };
   } catch (error) {
     await rm(path, { force: true });
     throw error;

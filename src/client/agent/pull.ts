@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { Cleanup } from '../../base/cleanup.js';
-import type { Backup, BackupPart, BackupService, FullReason } from './backup-service.js';
+import type { Backup, BackupService } from './backup-service.js';
 import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease.js';
@@ -9,6 +9,7 @@ import { explainFailure } from './pull-failure.js';
 import { RateLimit } from './rate-limit.js';
 import { addImage, recover } from './recover.js';
 import { takeImage } from './take-image.js';
+import { whyFull } from './why-full.js';
 
 /** Short, for a bitmap that a dead agent leaves frozen; signs of life come in time. */
 const TTL_SECONDS = 300;
@@ -144,19 +145,6 @@ async function takeImages(
   signal.throwIfAborted();
   for (const { folder, image } of drafts) await folder.save({ pending: image });
   return drafts;
-}
-
-/** Why an export is read as a whole; undefined when what changed fits on the newest image. */
-async function whyFull(folder: ExportFolder, part: BackupPart): Promise<FullReason | undefined> {
-  if (part.mode === 'full') return part.fullReason ?? { code: 'unknown', detail: 'the server says so' };
-  const { newest } = folder;
-  if (!newest) return { code: 'nothing-here', detail: `${folder.path} has no image yet` };
-  if (part.base !== newest.id) {
-    const detail = `the bitmap counts from backup ${part.base}, and the newest image here is ${newest.id}; give each backup directory a bitmap of its own`;
-    return { code: 'base-mismatch', detail };
-  }
-  const broken = await folder.findBrokenLink();
-  return broken === undefined ? undefined : { code: 'chain-broken', detail: broken };
 }
 
 async function discard(id: string, folders: Iterable<ExportFolder>): Promise<void> {

@@ -42,6 +42,8 @@ export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
       base,
       mode: base === null ? 'full' : 'incremental',
       ...(fullReason && { fullReason }),
+      ...(part.origin && { origin: part.origin }),
+      ...(part.origin && base !== null && { baseAsserted: true }),
       takenAt: backup.startedAt,
       durationSeconds: Math.round(performance.now() - started) / 1000,
       sizeBytes: reader.sizeBytes,
@@ -59,5 +61,12 @@ export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
 
 function openView({ part, fullReason, connections, overNbd }: TakeOptions): Promise<ViewReader> {
   const dirtyContext = fullReason ? undefined : part.context;
-  return ViewReader.open({ uri: part.uri, dirtyContext, connections, disk: overNbd ? undefined : part.disk });
+  const neededContext = part.origin?.context ?? dirtyContext;
+  return ViewReader.open({
+    uri: part.uri,
+    dirtyContext,
+    neededContext,
+    connections,
+    disk: overNbd ? undefined : part.disk,
+  });
 }

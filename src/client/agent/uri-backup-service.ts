@@ -1,15 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import type { Backup, BackupService, BeginRequest } from './backup-service.js';
-import { folderOf } from './export-folder.js';
-import { readManifest } from './manifest.js';
+import type { Backup, BackupService, BeginRequest, FullReason } from './backup-service.js';
 
 export interface UriSource {
   readonly uri: string;
   /** A dirty bitmap of the export; undefined: everything is read, each time. */
   readonly context: string | undefined;
-  /** Where the newest image is looked for: what the bitmap is taken to count from. */
-  readonly directory: string;
-  readonly exportName: string;
+  /** The image that the bitmap counts from, as its owner says; undefined: nobody knows. */
+  readonly since: string | undefined;
 }
 
 const RANDOM_BYTES = 2;
@@ -18,17 +15,14 @@ const TTL_SECONDS = 24 * 60 * 60;
 
 /**
  * Backups of an export of any NBD server that shows a dirty bitmap, such as `qemu-nbd -B`. It makes no view and switches
- * no bitmap: that the disk stands still, and what the bitmap counts from, is its owner's affair.
+ * no bitmap: that the disk stands still, and what the bitmap counts from, only its owner knows.
  */
 export class UriBackupService implements BackupService {
   constructor(private readonly source: UriSource) {}
 
   async begin({ exports, full }: BeginRequest): Promise<Backup> {
-    const { uri, context, directory, exportName } = this.source;
-    const manifest = await readManifest(folderOf(directory, exportName));
-    const base = manifest?.images.at(-1)?.id ?? null;
-    const everything = full || context === undefined;
-    const detail = full ? 'a full backup was asked for' : 'no --context says what changed';
+    const { uri, context, since } = this.source;
+    const fullReason = whyFull(this.source, full);
     const now = new Date();
     return {
       id: newId(now),
@@ -39,9 +33,10 @@ export class UriBackupService implements BackupService {
         export: name,
         uri,
         context: context ?? '',
-        mode: everything ? 'full' : 'incremental',
-        base: everything ? null : base,
-        ...(everything && { fullReason: { code: full ? 'asked-for' : 'no-context', detail } }),
+        mode: fullReason ? 'full' : 'incremental',
+        base: fullReason ? null : since!,
+        origin: { uri, context: context ?? null },
+        ...(fullReason && { fullReason }),
       })),
     };
   }
@@ -56,6 +51,15 @@ export class UriBackupService implements BackupService {
   async show(id: string): Promise<Backup> {
     return { id, state: 'committed', startedAt: '', ttlSeconds: TTL_SECONDS, exports: [] };
   }
+}
+
+/** Undefined when what changed since `since` will do. */
+function whyFull({ context, since }: UriSource, full: boolean): FullReason | undefined {
+  if (full) return { code: 'asked-for', detail: 'a full backup was asked for' };
+  if (context === undefined) return { code: 'no-context', detail: 'no --context says what changed' };
+  if (since !== undefined) return undefined;
+  const detail = `plain NBD does not tell which backup "${context}" counts from; if you know, say so with --since ID`;
+  return { code: 'base-unknown', detail };
 }
 
 /** In UTC, and such that a later one sorts behind it. */

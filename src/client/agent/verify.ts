@@ -1,9 +1,10 @@
 import { basename } from 'node:path';
 import { AgentError } from './agent-error.js';
-import { currentImages, imagePath, listBackups } from './export-folder.js';
+import { currentImages, imagePath, listBackups, restsOnWord } from './export-folder.js';
 import { checkByQemu, findDamage } from './inspect-image.js';
 import { needManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
+import { type Finding, recordFindings } from './record-findings.js';
 
 interface VerifiedPoint {
   readonly id: string;
@@ -13,6 +14,10 @@ interface VerifiedPoint {
   readonly fileBytes: number;
   /** Why the disk of that time cannot be had any more; null when it can. */
   readonly problem: string | null;
+  /** Whether what it has rests on somebody's word about a bitmap, and was not proven since. */
+  readonly baseAsserted: boolean;
+  /** Whether it was compared with the whole disk when it was taken. */
+  readonly proven: boolean;
 }
 
 interface VerifiedExport {
@@ -22,6 +27,8 @@ interface VerifiedExport {
   readonly problem: string | null;
   /** Restore points, the oldest first. */
   readonly points: readonly VerifiedPoint[];
+  /** Why the manifest does not say what was found; null when it does. */
+  readonly notRecorded: string | null;
 }
 
 export interface VerifyResult {
@@ -36,12 +43,20 @@ export interface VerifyOptions {
   readonly onProgress: (exportName: string, doneBytes: number, totalBytes: number) => void;
 }
 
-/** Reads every image of a directory, and tells which restore points are good. Changes nothing. */
+/**
+ * Reads every image of a directory, and tells which restore points are good. Damaged images are noted in the manifests,
+ * so that no pull builds on them, until they are found good. Changes nothing else.
+ */
 export async function verify(directory: string, options: VerifyOptions): Promise<VerifyResult> {
   const verifier = new Verifier(options);
   const exports: VerifiedExport[] = [];
   for (const folder of await listBackups(directory)) exports.push(await verifier.verifyFolder(folder));
   return { directory, checkedByQemu: !verifier.lacksQemu, exports };
+}
+
+interface VerifiedImages {
+  readonly points: readonly VerifiedPoint[];
+  readonly findings: readonly Finding[];
 }
 
 class Verifier {
@@ -53,33 +68,45 @@ class Verifier {
     try {
       const manifest = await needManifest(folder);
       const images = await currentImages(folder, manifest);
-      const points = await this.verifyImages(folder, manifest.export, images);
-      return { export: manifest.export, folder, problem: null, points };
+      const { points, findings } = await this.verifyImages(folder, manifest.export, images);
+      const notRecorded = (await recordFindings(folder, manifest.export, findings, this.options.signal)) ?? null;
+      return { export: manifest.export, folder, problem: null, points, notRecorded };
     } catch (error) {
       if (this.options.signal.aborted) throw new AgentError('interrupted: not all images were read', 'run it again');
       if (!(error instanceof AgentError)) throw error;
-      return { export: basename(folder), folder, problem: error.message, points: [] };
+      return {
+        export: basename(folder),
+        folder,
+        problem: `${error.message} (${error.hint})`,
+        points: [],
+        notRecorded: null,
+      };
     }
   }
 
-  private async verifyImages(folder: string, name: string, images: readonly ImageEntry[]): Promise<VerifiedPoint[]> {
+  private async verifyImages(folder: string, name: string, images: readonly ImageEntry[]): Promise<VerifiedImages> {
     const { signal, onProgress } = this.options;
     const totalBytes = images.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
     const points = new Map<string, VerifiedPoint>();
+    const findings: Finding[] = [];
     let doneBytes = 0;
     for (const image of images) {
       signal.throwIfAborted();
-      const damage = (await findDamage(folder, image, signal)) ?? findBroken(image, points);
-      const { id, takenAt, mode, sizeBytes, fileBytes } = image;
-      const problem = damage ?? (await this.askQemu(folder, image)) ?? null;
-      points.set(id, { id, takenAt, mode, sizeBytes, fileBytes, problem });
+      const damage = await findDamage(folder, image, signal);
+      const broken = damage === undefined ? findBroken(image, points) : undefined;
+      // QEMU opens all of a chain, so it can say something only where that is good.
+      const own = damage ?? (broken === undefined ? await this.askQemu(folder, image) : undefined);
+      findings.push({ image, problem: own });
+      const { id, takenAt, mode, sizeBytes, fileBytes, proven = false } = image;
+      const baseAsserted = restsOnWord(images, image);
+      const facts = { id, takenAt, mode, sizeBytes, fileBytes, baseAsserted, proven };
+      points.set(id, { ...facts, problem: own ?? broken ?? null });
       doneBytes += fileBytes;
       onProgress(name, doneBytes, totalBytes);
     }
-    return [...points.values()];
+    return { points: [...points.values()], findings };
   }
 
-  /** Of an image whose chain is good, for QEMU opens all of it. */
   private async askQemu(folder: string, { id }: ImageEntry): Promise<string | undefined> {
     const answer = await checkByQemu(imagePath(folder, id));
     if (answer !== 'missing') return answer?.problem;

@@ -16,6 +16,8 @@ export interface ViewSource {
   readonly uri: string;
   /** Undefined: everything counts as changed. */
   readonly dirtyContext: string | undefined;
+  /** One that the server has to have, because a later image will rest on it. */
+  readonly neededContext?: string | undefined;
   readonly connections: number;
   /** Where the live disk is; undefined when everything is to come over NBD. */
   readonly disk?: DiskLocation | undefined;
@@ -40,12 +42,22 @@ export class ViewReader implements AsyncDisposable {
   }
 
   /** @throws NbdClientError */
-  static async open({ uri, dirtyContext, connections, disk }: ViewSource): Promise<ViewReader> {
-    const status = await NbdClient.connect(uri, { contexts: [dirtyContext ?? BASE_ALLOCATION] });
+  static async open({
+    uri,
+    dirtyContext,
+    neededContext = dirtyContext,
+    connections,
+    disk,
+  }: ViewSource): Promise<ViewReader> {
+    const contexts = new Set([
+      dirtyContext ?? BASE_ALLOCATION,
+      ...(neededContext === undefined ? [] : [neededContext]),
+    ]);
+    const status = await NbdClient.connect(uri, { contexts: [...contexts] });
     const clients: NbdClient[] = [];
     const reader = new ViewReader(status, clients, dirtyContext);
     try {
-      reader.checkFitness();
+      reader.checkFitness(neededContext);
       clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION] }));
       const more = status.features.multiConn ? connections - 1 : 0;
       for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri));
@@ -99,11 +111,10 @@ export class ViewReader implements AsyncDisposable {
     await this.live?.[Symbol.asyncDispose]();
   }
 
-  private checkFitness(): void {
-    const { contexts } = this.status;
-    if (this.dirtyContext !== undefined && !contexts.includes(this.dirtyContext)) {
+  private checkFitness(neededContext: string | undefined): void {
+    if (neededContext !== undefined && !this.status.contexts.includes(neededContext)) {
       throw new NbdUnsupportedError(
-        `the server has no metadata context "${printable(this.dirtyContext)}" for the export`,
+        `the server has no metadata context "${printable(neededContext)}" for the export`,
         'nbdinfo --list shows those it has',
       );
     }
