@@ -1,6 +1,7 @@
 import type { Log } from '../base/log.js';
+import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { type Undo, undoable } from '../bitmap/undo.js';
-import { changeAtOneInstant, type FlushScope } from '../export/cut.js';
+import { changeAtOneInstant, type InstantChange } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { Backup, BackupPart } from './backup.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
@@ -10,6 +11,7 @@ import type { RecordStore } from './record-store.js';
 export interface EndingsHost {
   readonly exports: ExportRegistry;
   readonly records: RecordStore;
+  readonly store: KeyValueStore | undefined;
   readonly log: Log;
   readonly publish: PublishBackupEvent;
   /** A backup has ended. */
@@ -38,7 +40,7 @@ export class BackupEndings {
         backup.mustGoOn('committed');
         return served.bitmaps.abdicate(bitmap.name, backup.id);
       };
-      await this.end(backup, end, abdicate, 'written-earlier');
+      await this.end(backup, end, abdicate, { flush: 'written-earlier' });
       this.host.publish(eventOf(backup, { type: 'backup-committed' }));
     });
   }
@@ -49,7 +51,8 @@ export class BackupEndings {
       if (!backup.active) return;
       const endedAt = new Date().toISOString();
       const end = { state: 'aborted', endedAt, endReason: reason, endDetail: detail } as const;
-      await this.end(backup, end, giveUp, 'nothing');
+      // Of an export that is being closed the bitmap is stored frozen, and is reclaimed when it is opened again.
+      await this.end(backup, end, giveUp, { flush: 'nothing', skipClosed: true });
       this.host.log.warn({ backup: backup.id, reason, detail }, 'a backup was aborted');
       this.host.publish(eventOf(backup, { type: 'backup-aborted', reason }));
     });
@@ -78,14 +81,15 @@ export class BackupEndings {
     backup: Backup,
     end: EndOfBackup,
     change: (part: BackupPart) => Undo,
-    flush: FlushScope,
+    how: Pick<InstantChange, 'flush' | 'skipClosed'>,
   ): Promise<void> {
-    const { records } = this.host;
+    const { records, store } = this.host;
     const changeAll = (undos: Undo[]) => {
       for (const part of backup.parts) undos.push(change(part));
     };
     await changeAtOneInstant(backup.exports, {
-      flush,
+      ...how,
+      store,
       apply: () => undoable(changeAll),
       records: () => records.changes(backup.record(end)),
     });
@@ -105,7 +109,8 @@ export class BackupEndings {
   }
 }
 
-function giveUp({ served: { bitmaps }, bitmap, freeze }: BackupPart): Undo {
+function giveUp({ served: { bitmaps, closing }, bitmap, freeze }: BackupPart): Undo {
+  if (closing) return () => {};
   // Inconsistent, and then removed or begun anew: what has its name now is none of this backup's.
   if (bitmap.removed) return () => {};
   if (bitmap.provisional) return bitmaps.withdraw(bitmap.name);

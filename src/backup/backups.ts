@@ -36,10 +36,10 @@ export class Backups {
     private readonly options: BackupsOptions,
     private readonly records: RecordStore,
   ) {
-    const { exports, log, publish, scratch } = options;
+    const { exports, store, log, publish, scratch } = options;
     this.claims = new ExportClaims(exports);
     const ended = ({ id }: Backup) => void this.active.delete(id);
-    this.endings = new BackupEndings({ exports, records, log, publish, ended });
+    this.endings = new BackupEndings({ exports, records, store, log, publish, ended });
     this.watch = new ScratchWatch(scratch, (backup, percent) =>
       publish(eventOf(backup, { type: 'backup-scratch-filling', percent })),
     );

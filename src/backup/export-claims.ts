@@ -4,7 +4,8 @@ import type { ExportRegistry } from '../export/registry.js';
 
 /** Sees to it that no backup begins on an export that is being removed, and the other way round. */
 export class ExportClaims {
-  private readonly leaving = new Set<string>();
+  /** By export, how many want it removed: each lets go of its own claim alone. */
+  private readonly leaving = new Map<string, number>();
   /** By export, what is begun on it now. */
   private readonly beginning = new Map<string, Promise<unknown>>();
 
@@ -36,13 +37,23 @@ export class ExportClaims {
 
   /** From now on no backup of the export begins, until the function returned is called. Resolves when none is being begun. */
   async leave(exportName: string): Promise<() => void> {
-    this.leaving.add(exportName);
+    this.count(exportName, 1);
     await this.beginning.get(exportName);
-    return () => void this.leaving.delete(exportName);
+    let claimed = true;
+    return () => {
+      if (claimed) this.count(exportName, -1);
+      claimed = false;
+    };
   }
 
   /** Resolves when nothing is being begun. */
   async settled(): Promise<void> {
     await Promise.all(this.beginning.values());
+  }
+
+  private count(exportName: string, more: 1 | -1): void {
+    const claims = (this.leaving.get(exportName) ?? 0) + more;
+    if (claims > 0) this.leaving.set(exportName, claims);
+    else this.leaving.delete(exportName);
   }
 }

@@ -54,6 +54,13 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
   // Where the log has no room, disks are served without one.
   lines.on('error', () => {});
   const log = pino({ level: config.logLevel, base: null }, lines);
+  // Whatever has to be kept true looks after its own failures, so one that nobody waits for leaves nothing half done.
+  process.on('unhandledRejection', (err) =>
+    log.error(
+      { err },
+      'an operation failed that nobody waits for, and the server goes on; this is a bug, please report it',
+    ),
+  );
   // From here on: a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
   const { TidemarkServer } = await import('../server/server.js');

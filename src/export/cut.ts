@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
+import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
 
@@ -20,6 +21,10 @@ export interface InstantChange {
   readonly prepare?: () => Promise<void>;
   /** Unless it is said, all that was written before the instant is flushed. */
   readonly flush?: FlushScope;
+  /** Exports that are being closed are left out, rather than refused; their bitmaps are as they were stored last. */
+  readonly skipClosed?: boolean;
+  /** Where the records go when no export that takes part has a store. */
+  readonly store?: KeyValueStore | undefined;
 }
 
 /**
@@ -49,8 +54,13 @@ export interface Cut {
  */
 export async function changeAtOneInstant(exports: Iterable<Export>, change: InstantChange): Promise<HeldWrites> {
   // Always in the same order, so that two changes never wait for each other.
-  const inOrder = [...new Set(exports)].sort((a, b) => (a.name < b.name ? -1 : 1));
-  return passAll(inOrder, 0, () => cut(inOrder, change));
+  const inOrder = [...takingPart(exports, change)].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return passAll(inOrder, 0, () => cut(takingPart(inOrder, change), change));
+}
+
+/** Each once. One that is being closed may take long over it, so nobody waits for its turn who leaves it out. */
+function takingPart(exports: Iterable<Export>, { skipClosed = false }: InstantChange): Export[] {
+  return [...new Set(exports)].filter(({ closing }) => !(skipClosed && closing));
 }
 
 function passAll<T>(exports: readonly Export[], from: number, work: () => Promise<T>): Promise<T> {
@@ -69,9 +79,9 @@ async function cut(exports: readonly Export[], change: InstantChange): Promise<H
   try {
     if (scope === 'everything') await flush();
     await change.prepare?.();
-    const [first] = durable;
+    const store = durable[0]?.store ?? change.store;
     const logs = durable.map(({ intents }) => intents);
-    if (first) await changeDurably(logs, first.store, change.apply, change.records);
+    if (store) await changeDurably(logs, store, change.apply, change.records);
     else change.apply();
   } finally {
     waits = exports.flatMap(resume);

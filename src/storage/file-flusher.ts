@@ -1,4 +1,5 @@
-import { EIO, type Errno, OK } from '../base/errno.js';
+import { EIO, type Errno, errnoOf, OK } from '../base/errno.js';
+import type { CallResult } from '../posix/posix-calls.js';
 import type { OpenFile } from './open-file.js';
 
 /**
@@ -32,7 +33,13 @@ export class FileFlusher {
     this.#next = undefined;
     if (this.#failed) return EIO;
     const { fd, posix, faults } = this.file;
-    const result = await posix.sync(fd);
+    let result: CallResult;
+    try {
+      result = await posix.sync(fd);
+    } catch (error) {
+      // It has told nothing of what is durable.
+      result = -errnoOf(error);
+    }
     if (result === 0) return OK;
     this.#failed = true;
     return faults.report(

@@ -90,3 +90,38 @@ test('a removal that is refused leaves the export as it was', async () => {
   await server.commit(backup);
   expect(await server.dirty()).toEqual([1]);
 });
+
+test('a removal that is refused takes nothing from another one that is under way: no backup begins in between', async () => {
+  const server = await BackupServer.start();
+  await server.begin();
+  const refused = server.backups.leave('disk', false);
+  const forced = server.backups.leave('disk', true);
+  await expect(refused).rejects.toMatchObject({ code: 'EXPORT_IN_USE' });
+  const stay = await forced;
+  expect(await server.ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' })).toMatchObject({
+    status: 404,
+  });
+  stay();
+  // Whoever lets go twice takes nothing from others either.
+  const again = await server.backups.leave('disk', true);
+  stay();
+  expect((await server.ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' })).status).toBe(404);
+  again();
+  await server.begin();
+});
+
+test.each([['disk'], ['disk', 'other']])('a backup whose export is gone can be aborted: %s, %s', async (...exports) => {
+  const server = await BackupServer.start({ disks: { disk: {}, other: {} } });
+  const base = await server.committed({ exports });
+  await server.write([1]);
+  const backup = await server.begin({ exports });
+  await server.write([2]);
+  await server.exports.remove('disk');
+  expect((await server.ask('POST', `/v1/backups/${backup.id}/commit`)).status).toBe(404);
+  expect(await server.abort(backup)).toMatchObject({ state: 'aborted' });
+  expect(server.views()).toEqual([]);
+  await addAgain(server);
+  expect(await server.viewDirty(await server.begin({ exports, since: base.id }))).toEqual([1, 2]);
+  await server.restart();
+  expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'asked' });
+});

@@ -3,12 +3,13 @@ import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { MIB } from '../../src/base/units.js';
+import { controlOf } from '../support/control.js';
 import { DatagramReceiver } from '../support/datagram-receiver.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
-import { untilListening } from '../support/peer.js';
+import { startPeer, untilListening } from '../support/peer.js';
 import { RawClient } from '../support/raw-client.js';
 import { outcomeOf, run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -50,6 +51,26 @@ test('a connection is one line of the log: client, export, what was negotiated, 
     bytesWritten: 65_536,
     failedRequests: 0,
   });
+});
+
+test('a failure that nobody waits for is in the log, and the server goes on', async () => {
+  const folder = scratchFolder();
+  const control = join(folder, 'control.sock');
+  const stray = "process.on('SIGUSR2', () => Promise.reject(new Error('a stray failure')))";
+  const server = await startPeer(
+    process.execPath,
+    [
+      ...['--import', `data:text/javascript,${encodeURIComponent(stray)}`, tidemarkProgram, 'serve'],
+      ...['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state'), '--control', control],
+    ],
+    { path: control },
+  );
+  const { pid } = await controlOf({ control }).call<{ pid: number }>('GET', '/v1/server');
+  process.kill(pid, 'SIGUSR2');
+  await vi.waitUntil(() => server.output().includes('a stray failure'));
+  await untilListening({ path: control });
+  expect(server.output()).toContain('an operation failed that nobody waits for, and the server goes on');
+  expect(await server.stop()).toBe(0);
 });
 
 test('a second signal ends it at once', async () => {

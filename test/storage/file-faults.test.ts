@@ -203,6 +203,21 @@ describe('flushes', () => {
     const { device } = await openWith({ sync: async () => -EIO });
     expect(await Promise.all([device.flush(), device.flush()])).toEqual([EIO, EIO]);
   });
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('a bug');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('a bug'))],
+  ] as const)('one that %s counts as failed, and keeps none that comes after it waiting', async (_how, sync) => {
+    const { device } = await openWith({ sync });
+    expect(await Promise.all([device.flush(), device.flush()])).toEqual([EIO, EIO]);
+    expect(await device.flush()).toBe(EIO);
+    expect(await device.write(Buffer.alloc(PAGE), 0, PAGE, 0)).toBe(EIO);
+  });
 });
 
 describe('close', () => {

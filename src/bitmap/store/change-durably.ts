@@ -26,14 +26,37 @@ export async function changeDurably(
   const releases = await Promise.all(logs.map((log) => log.hold()));
   try {
     const undo = apply();
-    const also = records();
+    const also = recordsOf(logs, records, undo);
     const failure = await save(logs, store, also);
     if (!failure) return;
-    undo();
+    takeBack(logs, undo);
     const back = also.map(({ key, before }) => ({ key, value: before }));
     throw refusal(failure, await save(logs, store, back));
   } finally {
     for (const release of releases) release();
+  }
+}
+
+/** What goes into the commit besides the bitmaps. Should it not be had, the change is taken back. */
+function recordsOf(
+  logs: readonly WriteIntentLog[],
+  records: () => readonly RecordChange[],
+  undo: Undo,
+): readonly RecordChange[] {
+  try {
+    return records();
+  } catch (error) {
+    takeBack(logs, undo);
+    throw error;
+  }
+}
+
+/** A change that cannot be taken back, which is a bug, leaves bitmaps of which nobody knows what they count from. */
+function takeBack(logs: readonly WriteIntentLog[], undo: Undo): void {
+  try {
+    undo();
+  } catch (bug) {
+    for (const log of logs) log.distrust(bug);
   }
 }
 

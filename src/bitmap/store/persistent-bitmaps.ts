@@ -64,6 +64,7 @@ export class PersistentBitmaps {
       stored,
       describeDisk: () => this.describe(false, this.identity),
       onLostMarks: (errno) => this.lostMarks(errno),
+      onBug: (err) => this.noteBug(err),
     });
   }
 
@@ -161,6 +162,13 @@ export class PersistentBitmaps {
   private describe(clean: boolean, identity: DiskIdentity): Change {
     const { exportName, limits, readOnly } = this.options;
     return describeExport(exportName, { identity, regionBytes: limits.regionBytes, clean: clean || readOnly });
+  }
+
+  private noteBug(err: unknown): void {
+    const { exportName, log } = this.options;
+    const sinceLast = this.logLimit.admit(String(err));
+    if (sinceLast === undefined) return;
+    log.error({ err, export: exportName, sinceLast }, 'bitmaps could not be stored because of a bug; please report it');
   }
 
   private lostMarks(errno: Errno): boolean {

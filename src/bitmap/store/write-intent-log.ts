@@ -1,4 +1,4 @@
-import { type Errno, errnoOf, OK } from '../../base/errno.js';
+import { EIO, type Errno, errnoOf, OK } from '../../base/errno.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
@@ -31,6 +31,8 @@ export interface WriteIntentLogOptions {
   readonly describeDisk: () => Change;
   /** Told when the marks that a change waits for cannot be stored. True when the change may go on without. */
   readonly onLostMarks: (errno: Errno) => boolean;
+  /** Told of an error that nobody expects; what was asked for has failed with it. */
+  readonly onBug: (bug: unknown) => void;
 }
 
 /**
@@ -57,7 +59,10 @@ export class WriteIntentLog implements ChangeRecorder {
   /** Settles with the commit that the wanted marks go into. */
   private nextMarks: Promise<Errno> | undefined;
   private readonly lookAhead: LookAhead;
-  /** Settles when the last commit asked for is through. There is one at a time, so each is built on what came of the last. */
+  /**
+   * Settles when the last commit asked for is through, and never rejects, for all to come wait for it. There is one at a
+   * time, so each is built on what came of the last.
+   */
   private queue: Promise<unknown> = Promise.resolve();
   private clock = 0;
   /** Whether the store holds what its commits said. */
@@ -151,6 +156,14 @@ export class WriteIntentLog implements ChangeRecorder {
     this.believed = committed;
   }
 
+  /** Bitmaps are half changed because of a bug. None is trusted any more, and the next commit says so. */
+  distrust(bug: unknown): void {
+    const { bitmaps, onBug } = this.options;
+    for (const { name } of bitmaps.list()) bitmaps.markInconsistent(name, 'a change of it failed half way');
+    this.settled(false);
+    onBug(bug);
+  }
+
   /**
    * Follows the disk to another size, under `hold` and with no change under way. Every region is cold then, for the
    * bitmaps are stored anew as a whole; returns what takes the marks away, to be committed with them.
@@ -224,15 +237,22 @@ export class WriteIntentLog implements ChangeRecorder {
       const marks = [...this.wanted];
       this.wanted.clear();
       const excess = this.active.size + marks.length - this.options.maxActiveRegions;
-      const errno = await this.commit(marks, excess > 0 ? this.leastRecentlyWritten(excess) : []);
-      for (const region of marks) this.marking.delete(region);
-      return errno;
+      try {
+        return await this.commit(marks, excess > 0 ? this.leastRecentlyWritten(excess) : []);
+      } finally {
+        for (const region of marks) this.marking.delete(region);
+      }
     });
     return this.nextMarks;
   }
 
+  /** What `run` throws is a bug: nothing in the store is believed then, and whoever waits gets an error. */
   private enqueue(run: () => Promise<Errno> | Errno): Promise<Errno> {
-    const done = this.queue.then(run);
+    const done = this.queue.then(run).catch((bug: unknown) => {
+      this.settled(false);
+      this.options.onBug(bug);
+      return EIO;
+    });
     this.queue = done;
     return done;
   }
@@ -273,13 +293,12 @@ export class WriteIntentLog implements ChangeRecorder {
       ...more,
     ];
     const began = performance.now();
-    try {
-      await this.options.store.commit(changes);
-      this.lookAhead.noteCommit(performance.now() - began);
-    } catch (error) {
+    const failure = await failureOf(this.options.store.commit(changes));
+    if (failure !== OK) {
       this.settled(false);
-      return errnoOf(error);
+      return failure;
     }
+    this.lookAhead.noteCommit(performance.now() - began);
     this.settled(true);
     for (const region of marks) this.activate(region);
     return OK;
@@ -319,4 +338,11 @@ export class WriteIntentLog implements ChangeRecorder {
     this.lastWritten[region] = this.clock;
     this.active.set(region, 0);
   }
+}
+
+function failureOf(commit: Promise<void>): Promise<Errno> {
+  return commit.then(
+    () => OK,
+    (error: unknown) => errnoOf(error),
+  );
 }

@@ -295,3 +295,33 @@ test('a disk that grows: the new tail is dirty, and stays so', async () => {
     [DISK_BYTES, DISK_BYTES],
   ]);
 });
+
+describe('a change of bitmaps that fails because of a bug', () => {
+  test('is taken back when what to store with it cannot be had', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
+    await write(opened, 0);
+    const noRecord = () => {
+      throw new Error('no record');
+    };
+    const changed = changeDurably([opened.persistence.intents], store, () => opened.bitmaps.clear('nightly'), noRecord);
+    await expect(changed).rejects.toThrow('no record');
+    expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
+    expect(await write(opened, 32 * MIB)).toBe(OK);
+    expect(dirty(await open(store)).length).toBe(2);
+  });
+
+  test('and cannot be taken back leaves no bitmap that is trusted', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
+    store.failWith = ENOSPC;
+    const failing = change(opened, () => () => {
+      throw new Error('no way back');
+    });
+    await expect(failing).rejects.toMatchObject({ code: 'STORE_IN_DOUBT' });
+    expect(opened.bitmaps.get('nightly').inconsistent).toBe('a change of it failed half way');
+    store.failWith = undefined;
+    expect(await opened.persistence.cool()).toBe(OK);
+    expect((await open(store)).bitmaps.get('nightly').inconsistent).toBe('a change of it failed half way');
+  });
+});

@@ -1,10 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { EIO, OK } from '../../../src/base/errno.js';
 import { silentLog } from '../../../src/base/log.js';
 import { KIB, MIB } from '../../../src/base/units.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
 import type { Change } from '../../../src/bitmap/store/key-value-store.js';
 import { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
+import { keepLog } from '../../support/log-lines.js';
 import { MemoryStore } from '../../support/memory-store.js';
 
 const REGION_BYTES = MIB;
@@ -20,12 +22,9 @@ class SlowStore extends MemoryStore {
   }
 }
 
-/** Writes so many bytes at the start of one region after the other, one a turn. */
-async function writeEachRegion(writeBytes: number, commitTurns: number, regions = REGIONS) {
-  const store = new SlowStore();
-  const sizeBytes = REGIONS * REGION_BYTES;
-  const bitmaps = new BitmapSet(sizeBytes);
-  const { intents } = await PersistentBitmaps.open({
+function openBitmaps(store: MemoryStore, bitmaps: BitmapSet, log = silentLog): Promise<PersistentBitmaps> {
+  const sizeBytes = 256 * MIB;
+  return PersistentBitmaps.open({
     exportName: 'disk',
     bitmaps,
     store,
@@ -33,8 +32,16 @@ async function writeEachRegion(writeBytes: number, commitTurns: number, regions 
     identify: async () => ({ kind: 'file', id: '1:1', sizeBytes, modifiedAt: '1', changedAt: '1' }),
     limits: { regionBytes: REGION_BYTES, maxActiveRegions: REGIONS, coolAfterTurns: 5 },
     onBitmapError: 'refuse',
-    log: silentLog,
+    log,
   });
+}
+
+/** Writes so many bytes at the start of one region after the other, one a turn. */
+async function writeEachRegion(writeBytes: number, commitTurns: number, regions = REGIONS) {
+  const store = new SlowStore();
+  const sizeBytes = REGIONS * REGION_BYTES;
+  const bitmaps = new BitmapSet(sizeBytes);
+  const { intents } = await openBitmaps(store, bitmaps);
   bitmaps.add({ name: 'nightly', persistent: true });
   store.turns = commitTurns;
   store.commits = 0;
@@ -48,6 +55,31 @@ async function writeEachRegion(writeBytes: number, commitTurns: number, regions 
   }
   return { waits, commits: store.commits, activeRegions: intents.activeRegions };
 }
+
+test.each(['record', 'cool'] as const)(
+  'an error while a commit of %s is built fails what it was for, and nothing that comes later',
+  async (what) => {
+    const store = new MemoryStore();
+    const bitmaps = new BitmapSet(256 * MIB);
+    const { log, lines } = keepLog();
+    const { intents } = await openBitmaps(store, bitmaps, log);
+    bitmaps.add({ name: 'nightly', persistent: true });
+    expect(await intents.record(0, KIB)).toBe(OK);
+    vi.spyOn(bitmaps, 'list').mockImplementationOnce(() => {
+      throw new Error('out of memory');
+    });
+    const failed = what === 'record' ? intents.record(8 * MIB, KIB) : intents.cool(0);
+    expect(await failed).toBe(EIO);
+    expect(lines.map(({ message }) => message)).toContain(
+      'bitmaps could not be stored because of a bug; please report it',
+    );
+    expect(await intents.record(16 * MIB, KIB)).toBe(OK);
+    expect(await intents.cool(-1)).toBe(OK);
+    const again = new BitmapSet(256 * MIB);
+    await openBitmaps(store, again, log);
+    expect(again.get('nightly').dirtyBytes).toBe(2 * 64 * KIB);
+  },
+);
 
 test('who writes on and on waits at the start only: marks are set ahead of the writing', async () => {
   const { waits, commits } = await writeEachRegion(REGION_BYTES, 2);
