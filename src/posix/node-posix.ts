@@ -39,5 +39,6 @@ export const nodePosix: Posix = {
   setSendBufferNow: missingNow,
   sendDatagramNow: missingNow,
   lockByteNow: missingNow,
+  lockByteAloneNow: missingNow,
   byteLockedNow: missingNow,
 };

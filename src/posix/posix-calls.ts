@@ -46,6 +46,8 @@ export interface Posix {
   readonly sendDatagramNow: (path: string, message: Buffer) => CallResult;
   /** Takes a shared lock on one byte, owned by the open file description; the byte need not exist. */
   readonly lockByteNow: (fd: number, offset: number) => CallResult;
+  /** The same, of a lock that nobody shares. */
+  readonly lockByteAloneNow: (fd: number, offset: number) => CallResult;
   /** 1 when somebody else holds a lock on that byte, else 0. */
   readonly byteLockedNow: (fd: number, offset: number) => CallResult;
 }

@@ -185,11 +185,12 @@ function bindSendBuffer(koffi: Koffi, setsockopt: Native): Posix['setSendBufferN
 }
 
 /** Locks of the open file description: unlike those of the process, another descriptor's close does not drop them. */
-function bindLocks(koffi: Koffi, fcntl: Native): Pick<Posix, 'lockByteNow' | 'byteLockedNow'> {
+function bindLocks(koffi: Koffi, fcntl: Native): Pick<Posix, 'lockByteNow' | 'lockByteAloneNow' | 'byteLockedNow'> {
   const call = (fd: number, command: number, lock: Buffer): CallResult =>
     fcntl(fd, command, 'void *', lock) === -1 ? -koffi.errno() : 0;
   return {
     lockByteNow: (fd, offset) => call(fd, F_OFD_SETLK, flock(F_RDLCK, offset)),
+    lockByteAloneNow: (fd, offset) => call(fd, F_OFD_SETLK, flock(F_WRLCK, offset)),
     byteLockedNow: (fd, offset) => {
       const lock = flock(F_WRLCK, offset);
       const result = call(fd, F_OFD_GETLK, lock);

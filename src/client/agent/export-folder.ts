@@ -1,13 +1,17 @@
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeUnfinished } from '../../base/replacement.js';
+import type { LockFile } from '../../posix/lock-file.js';
 import { Qcow2Image } from '../qcow2/image.js';
 import { AgentError } from './agent-error.js';
 import type { FullReason } from './backup-service.js';
-import { lockFolder } from './folder-lock.js';
 import { MANIFEST_NAME, readManifest, writeManifest } from './manifest.js';
 import { type ImageEntry, MANIFEST_FORMAT, type Manifest, type Merge, type RecordedDamage } from './manifest-format.js';
+import { takeLock } from './take-lock.js';
 
 const SUFFIX = '.qcow2';
+/** What is locked while somebody changes the folder. */
+const LOCK_NAME = '.lock';
 /** Around the id of an image that is being written. */
 const PARTIAL = /^\.(.+)\.(partial|merging)$/;
 
@@ -97,7 +101,7 @@ export class ExportFolder implements AsyncDisposable {
     readonly exportName: string,
     readonly path: string,
     public manifest: Manifest,
-    private readonly unlock: () => Promise<void>,
+    private readonly lock: LockFile,
   ) {}
 
   /** Makes the folder when it is not there. @throws AgentError */
@@ -105,14 +109,15 @@ export class ExportFolder implements AsyncDisposable {
     await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
       throw new AgentError(`${path} cannot be made: ${error.code}`, 'choose another directory, or mend its rights');
     });
-    const unlock = await lockFolder(path);
+    const lock = await takeLock(join(path, LOCK_NAME), { path, verb: 'write to' });
     try {
+      await removeUnfinished(join(path, MANIFEST_NAME));
       const manifest = (await readManifest(path)) ?? (await newManifest(path, exportName));
-      const folder = new ExportFolder(exportName, path, manifest, unlock);
+      const folder = new ExportFolder(exportName, path, manifest, lock);
       await folder.settleMerge();
       return folder;
     } catch (error) {
-      await unlock();
+      await lock[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -176,8 +181,8 @@ export class ExportFolder implements AsyncDisposable {
 
   /** A folder that nothing came into goes again. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.lock[Symbol.asyncDispose]();
     await rmdir(this.path).catch(() => {});
-    await this.unlock();
   }
 }
 

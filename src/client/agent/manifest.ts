@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../../base/replacement.js';
 import { AgentError } from './agent-error.js';
-import { replaceFile } from './durable-files.js';
 import { isManifest, type Manifest } from './manifest-format.js';
 
 export const MANIFEST_NAME = 'manifest.json';

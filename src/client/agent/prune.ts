@@ -1,12 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { renameDurably } from '../../base/replacement.js';
 import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { Qcow2Writer } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
-import { renameDurably } from './durable-files.js';
 import { chainOf, ExportFolder, listBackups, restsOnWord } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
 import { needManifest } from './manifest.js';

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError, isSystemError } from './agent-error.js';
 import { ExportFolder } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
+import { InUseError } from './take-lock.js';
 
 /** What was found of one image, those below it apart. */
 export interface Finding {
@@ -57,7 +58,7 @@ async function openPatiently(path: string, exportName: string, signal: AbortSign
     try {
       return await ExportFolder.open(path, exportName);
     } catch (error) {
-      if (!(error instanceof AgentError) || performance.now() > deadline) throw error;
+      if (!(error instanceof InUseError) || performance.now() > deadline) throw error;
       await delay(PAUSE_MILLISECONDS, undefined, { signal });
     }
   }

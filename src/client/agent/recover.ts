@@ -1,6 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
+import { renameDurably } from '../../base/replacement.js';
 import type { BackupService } from './backup-service.js';
-import { renameDurably } from './durable-files.js';
 import type { ExportFolder } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
 

@@ -1,14 +1,15 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
+import { Replacement, removeUnfinished } from '../../base/replacement.js';
 import { GIB, MIB } from '../../base/units.js';
 import { NbdUnsupportedError } from '../errors.js';
 import { NbdClient } from '../nbd-client.js';
 import { looksLikeNbdUri } from '../nbd-uri.js';
 import { AgentError } from './agent-error.js';
 import type { DiskSink } from './copy-chain.js';
-import { renameDurably } from './durable-files.js';
+import { takeLock } from './take-lock.js';
 
 /** A disk that is being restored. */
 export interface RestoreTarget extends DiskSink {
@@ -26,63 +27,88 @@ export interface TargetOptions {
   readonly checkUnused?: ((path: string) => Promise<void>) | undefined;
 }
 
-/** Disks hold whatever their users keep private. */
-const FILE_MODE = 0o600;
-
 const ZEROES = Buffer.alloc(MIB);
 
 /** @throws AgentError, NbdClientError */
 export async function openRestoreTarget(to: string, options: TargetOptions): Promise<RestoreTarget> {
   if (looksLikeNbdUri(to)) return await openNbdTarget(to, options);
   try {
-    const found = await stat(to).catch(() => undefined);
-    if (found && !options.force) {
-      const hint = 'name another file, or overwrite this one with --force';
-      throw new AgentError(`${to} is there already`, hint);
-    }
-    if (found && !found.isFile() && !found.isBlockDevice()) {
-      throw new AgentError(`${to} is neither a file nor a block device`, 'name a file, a device, or an NBD export');
-    }
-    if (found) await options.checkUnused?.(to);
-    return found?.isBlockDevice() ? await openDevice(to, options) : await createFile(to, options);
+    return (await isBlockDevice(to)) ? await openDevice(to, options) : await openFile(to, options);
   } catch (error) {
     if (error instanceof AgentError || error instanceof CodedError) throw error;
     throw new AgentError(`cannot restore to ${to}: ${(error as Error).message}`, 'name another file', { cause: error });
   }
 }
 
-/** A sparse file, under another name until it is complete. */
-async function createFile(path: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {
-  const partial = join(dirname(path), `.${basename(path)}.partial`);
-  const file = await open(partial, 'w', FILE_MODE);
-  const discard = async () => {
-    await file.close().catch(() => {});
-    await rm(partial, { force: true });
-  };
-  await file.truncate(sizeBytes).catch(async (error) => {
-    await discard();
-    throw error;
-  });
-  return {
-    write: (offset, data) => writeFully(file, offset, data),
-    zero: () => {},
-    async finish() {
-      await file.sync();
-      await file.close();
-      await renameDurably(partial, path);
-    },
-    discard,
-  };
+async function isBlockDevice(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isBlockDevice() ?? false;
 }
 
-async function openDevice(path: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {
-  // The kernel refuses one that is mounted or has another who wants it for himself.
-  const file = await open(path, constants.O_RDWR | constants.O_EXCL);
-  // The end of a block device is where reading ends.
-  const { bytesRead } = await file.read(Buffer.alloc(1), 0, 1, sizeBytes - 1);
-  if (bytesRead === 0) {
+/** A sparse file, under another name until it is complete. Nobody else restores to the same name meanwhile. */
+async function openFile(path: string, options: TargetOptions): Promise<RestoreTarget> {
+  await checkReplaceable(path, options);
+  const lock = await takeLock(join(dirname(path), `.${basename(path)}.lock`), { path, verb: 'restore to' });
+  try {
+    // Once more: whoever had the lock before may have put something there.
+    await checkReplaceable(path, options);
+    await removeUnfinished(path);
+    const replacement = await Replacement.begin(path);
+    const discard = async () => {
+      await replacement[Symbol.asyncDispose]();
+      await lock[Symbol.asyncDispose]();
+    };
+    await replacement.file.truncate(options.sizeBytes).catch(async (error) => {
+      await discard();
+      throw error;
+    });
+    return {
+      write: (offset, data) => writeFully(replacement.file, offset, data),
+      zero: () => {},
+      async finish() {
+        await replacement.commit();
+        await lock[Symbol.asyncDispose]();
+      },
+      discard,
+    };
+  } catch (error) {
+    await lock[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** What is there, a link that leads nowhere too, is replaced only by force, and when nobody uses it. */
+async function checkReplaceable(path: string, options: TargetOptions): Promise<void> {
+  if (!(await lstat(path).catch(() => undefined))) return;
+  refuseWithoutForce(path, options);
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return;
+  if (!found.isFile()) {
+    throw new AgentError(`${path} is neither a file nor a block device`, 'name a file, a device, or an NBD export');
+  }
+  await options.checkUnused?.(path);
+}
+
+function refuseWithoutForce(path: string, { force }: TargetOptions): void {
+  if (!force) throw new AgentError(`${path} is there already`, 'name another file, or overwrite this one with --force');
+}
+
+async function openDevice(path: string, options: TargetOptions): Promise<RestoreTarget> {
+  refuseWithoutForce(path, options);
+  await options.checkUnused?.(path);
+  const file = await openUnused(path);
+  try {
+    if (!(await file.stat()).isBlockDevice()) {
+      throw new AgentError(`${path} is not the block device any more that it was`, 'see who changes it');
+    }
+    // The end of a block device is where reading ends.
+    const { bytesRead } = await file.read(Buffer.alloc(1), 0, 1, options.sizeBytes - 1);
+    if (bytesRead === 0) {
+      const message = `${path} is smaller than the disk, ${options.sizeBytes} bytes`;
+      throw new AgentError(message, 'name a larger device');
+    }
+  } catch (error) {
     await file.close();
-    throw new AgentError(`${path} is smaller than the disk, ${sizeBytes} bytes`, 'name a larger device');
+    throw error;
   }
   const write = (offset: number, data: Buffer) => writeFully(file, offset, data);
   return {
@@ -94,6 +120,16 @@ async function openDevice(path: string, { sizeBytes }: TargetOptions): Promise<R
     },
     discard: () => file.close(),
   };
+}
+
+/** O_EXCL: the kernel refuses a device that is mounted or claimed, by another restore too, and claims it for us. */
+async function openUnused(path: string): Promise<FileHandle> {
+  const flags = constants.O_RDWR | constants.O_EXCL | constants.O_NONBLOCK;
+  return await open(path, flags).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EBUSY') throw error;
+    const hint = 'unmount it, or wait until the restore or the server that has it open has ended';
+    throw new AgentError(`the block device ${path} is in use`, hint, { cause: error });
+  });
 }
 
 async function openNbdTarget(uri: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {

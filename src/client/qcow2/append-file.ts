@@ -1,4 +1,5 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { createNewFile } from '../../base/replacement.js';
 import { MIB } from '../../base/units.js';
 import { ImageChecksum } from './checksum.js';
 import { FileEnd } from './file-end.js';
@@ -14,7 +15,6 @@ export interface AppendTarget {
 }
 
 const BATCH_BYTES = MIB;
-const OWNER_ONLY = 0o600;
 
 /** Clusters on their way into a file. */
 interface Appended {
@@ -117,7 +117,7 @@ export class AppendFile {
 
 /** A new file, for its owner alone, as disks are. @throws EEXIST when there is one already */
 export async function createTarget(path: string): Promise<AppendTarget> {
-  const file = await open(path, 'wx', OWNER_ONLY);
+  const file = await createNewFile(path);
   return {
     fd: file.fd,
     write: (buffers, position) => writeFully(file, buffers, position),

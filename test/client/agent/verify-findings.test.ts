@@ -2,8 +2,8 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MIB } from '../../../src/base/units.js';
-import { lockFolder } from '../../../src/client/agent/folder-lock.js';
 import { verify } from '../../../src/client/agent/verify.js';
+import { LockFile } from '../../../src/posix/lock-file.js';
 import { diskWith, manifestOf, pullScene, quiet } from '../../support/pull-scene.js';
 
 /** A chain of two, and a way to harm its lower image that no size tells. */
@@ -68,9 +68,9 @@ test('what is found the same twice is noted once, and with its first date', asyn
 test('a check that ends while a pull works waits for it', async () => {
   const { flip, check, folder } = await chainScene();
   flip();
-  const unlock = await lockFolder(folder);
+  const lock = await LockFile.take(join(folder, '.lock'));
   const checked = check();
-  setTimeout(() => void unlock(), 300);
+  setTimeout(() => void lock[Symbol.asyncDispose](), 300);
   expect((await checked).notRecorded).toBeNull();
   expect(manifestOf(folder).images[0]).toHaveProperty('damage');
 });
