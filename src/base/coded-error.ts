@@ -32,6 +32,7 @@ export const errorCatalogue = {
   STORE_UNUSABLE: { status: 503, title: 'The store of bitmaps cannot be used' },
   STORE_IN_DOUBT: { status: 503, title: 'It is not known whether the store holds the change' },
   FLUSH_FAILED: { status: 503, title: 'The disk could not be flushed' },
+  CLIENT_NOT_FOUND: { status: 404, title: 'There is no client of that id' },
   EXPORT_IN_USE: { status: 409, title: 'Clients or backups use the export' },
   SHUTTING_DOWN: { status: 503, title: 'The server is stopping' },
   INTERNAL: { status: 500, title: 'A bug in tidemark' },

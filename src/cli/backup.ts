@@ -35,7 +35,7 @@ $ qemu-img convert -O qcow2 URI full.qcow2
 $ tidemark backup commit ID`;
 
 export function addBackupCommands(program: Command): void {
-  const group = program.command('backup').description('point-in-time views for backups').helpOption('--help');
+  const group = program.command('backup').description('point-in-time views for backups');
   group.addHelpText('after', help);
   addBegin(group);
   addQueries(group);

@@ -30,7 +30,7 @@ Example:
   tidemark bitmap clear vm1 weekly`;
 
 export function addBitmapCommands(program: Command): void {
-  const group = program.command('bitmap').description('the dirty bitmaps of an export').helpOption('--help');
+  const group = program.command('bitmap').description('the dirty bitmaps of an export');
   group.addHelpText('after', help);
   addQueries(group);
   addChanges(group);

@@ -18,10 +18,7 @@ export function withOfflineOptions(command: Command): Command {
 }
 
 function withOptions(command: Command, control: string): Command {
-  return command
-    .helpOption('--help', 'show this help')
-    .option('--json', 'print one JSON document')
-    .option('--control <PATH>', control);
+  return command.option('--json', 'print one JSON document').option('--control <PATH>', control);
 }
 
 export function controlClient({ control }: CommonOptions): ControlClient {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Static } from '@fastify/type-provider-typebox';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { ExportDescription } from '../control/schemas.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { bitmapTable } from './bitmap.js';
@@ -16,8 +16,13 @@ import {
 
 type Described = Static<typeof ExportDescription>;
 
+interface RemoveOptions extends CommonOptions {
+  readonly drain?: string;
+  readonly force?: boolean;
+}
+
 export function addExportCommands(program: Command): void {
-  const group = program.command('export').description('the disks that a server serves').helpOption('--help');
+  const group = program.command('export').description('the disks that a server serves');
 
   withCommonOptions(group.command('list').description('list the exports')).action(async (options: CommonOptions) => {
     const answer = await controlClient(options).get<{ exports: Described[] }>('exports');
@@ -39,9 +44,13 @@ export function addExportCommands(program: Command): void {
     });
 
   withCommonOptions(group.command('remove <NAME>').description('serve a disk no longer; its bitmaps stay stored'))
-    .option('--force', 'abort the backups that are under way on it')
-    .action(async (name: string, options: CommonOptions & { force?: boolean }) => {
-      await controlClient(options).delete(['exports', name], options.force ? { force: 'true' } : {});
+    .option('--drain <SECONDS>', 'wait so long for its clients to go, and let no new ones in', drainArgument)
+    .option('--force', 'abort the backups that are under way on it, and disconnect its clients')
+    .addHelpText('after', '\nIt is refused while clients or backups use the export.')
+    .action(async (name: string, options: RemoveOptions) => {
+      const { drain, force } = options;
+      const query = { ...(drain !== undefined && { drain }), ...(force && { force: 'true' }) };
+      await controlClient(options).delete(['exports', name], query);
       print(options, { removed: name }, () => `no longer serving ${name}`);
     });
 
@@ -53,6 +62,12 @@ export function addExportCommands(program: Command): void {
       const resized = await controlClient(options).post<Described>(['exports', name, 'resize'], { sizeBytes });
       print(options, resized, (served) => `${served.name} has ${formatSize(served.sizeBytes)} now`);
     });
+}
+
+/** For commander: whole seconds. */
+function drainArgument(text: string): string {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number of seconds.');
+  return text;
 }
 
 function exportTable(exports: readonly Described[]): string {

@@ -4,6 +4,7 @@ import { AgentError } from '../client/agent/agent-error.js';
 import { NbdClientError, NbdUriError } from '../client/errors.js';
 import { addBackupCommands } from './backup.js';
 import { addBitmapCommands } from './bitmap.js';
+import { addClientCommands } from './client.js';
 import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
@@ -39,6 +40,8 @@ export function buildProgram(): Command {
   const program = new Command('tidemark')
     .description('An NBD server that remembers what changed.')
     .version(readVersion())
+    // The commands below inherit it.
+    .helpOption('-h, --help', 'show this help')
     .showHelpAfterError(false)
     .showSuggestionAfterError(false)
     .exitOverride()
@@ -47,6 +50,7 @@ export function buildProgram(): Command {
   addExportCommands(program);
   addBitmapCommands(program);
   addBackupCommands(program);
+  addClientCommands(program);
   addMapCommand(program);
   addPullCommand(program);
   addVerifyCommand(program);

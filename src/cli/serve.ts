@@ -25,7 +25,7 @@ Example:
   tidemark serve --export vm1=/srv/vm1.img,size=10G,bitmap=nightly --state ./state`;
 
 export function addServeCommand(program: Command): void {
-  const command = program.command('serve').description('serve disks over NBD, and take commands').helpOption('--help');
+  const command = program.command('serve').description('serve disks over NBD, and take commands');
   const entries: Entry[] = [];
   command.option('--config <FILE>', 'read settings from a TOML file');
   for (const key of settingKeys) command.addOption(toOption(key, entries));

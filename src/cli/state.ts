@@ -11,7 +11,7 @@ interface Options {
 }
 
 export function addStateCommands(program: Command): void {
-  const group = program.command('state').description('the state directory of a server').helpOption('--help');
+  const group = program.command('state').description('the state directory of a server');
   withOfflineOptions(
     group.command('check').description('verify what is stored, while no server uses it, and print what is in it'),
   )

@@ -9,6 +9,7 @@ import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing } from './refuse-when-closing.js';
 import { backupRoutes } from './routes/backups.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
+import { clientRoutes } from './routes/clients.js';
 import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
 import { healthRoutes } from './routes/health.js';
@@ -50,6 +51,7 @@ const allRoutes = [
   bitmapRoutes,
   transactionRoutes,
   backupRoutes,
+  clientRoutes,
   eventRoutes,
   metricsRoutes,
 ];

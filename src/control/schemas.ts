@@ -52,6 +52,12 @@ const Connection = Type.Object({
   bytesWritten: Type.Integer(),
 });
 
+export const Client = Type.Object({
+  ...Connection.properties,
+  export: Type.String({ description: 'The export, or the view, that it uses' }),
+  tls: Type.Literal('none'),
+});
+
 export const ExportDescription = Type.Object({
   name: Type.String(),
   path: Type.String(),

@@ -26,10 +26,11 @@ export class ExportRegistry {
     return [...this.exports.values(), ...this.views.values()];
   }
 
-  /** As a client names it: the empty name is the default export, which is the only one there is. */
+  /** As a client that may connect names it: the empty name is the default export, which is the only one there is. */
   find(name: string): ServedDisk | undefined {
-    if (name === '' && this.exports.size === 1) return this.list()[0];
-    return this.exports.get(name) ?? this.views.get(name);
+    const named = name === '' && this.exports.size === 1 ? this.list()[0] : this.exports.get(name);
+    const found = named ?? this.views.get(name);
+    return found?.admits ? found : undefined;
   }
 
   /** @throws CodedError EXPORT_NOT_FOUND */

@@ -35,6 +35,10 @@ export abstract class ServedDisk {
   /** What connections that are gone have done. */
   private readonly past: ClientCounters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
   private leaving = false;
+  /** How many want that nobody connects for now. */
+  private doorkeepers = 0;
+  /** Called when the last client has gone. */
+  private readonly awaitingNobody = new Set<() => void>();
 
   get sizeBytes(): number {
     return this.device.sizeBytes;
@@ -49,6 +53,11 @@ export abstract class ServedDisk {
     return this.leaving;
   }
 
+  /** It takes connections now. */
+  get admits(): boolean {
+    return !this.leaving && this.doorkeepers === 0;
+  }
+
   /** Every metadata context that a client may select now, `base:allocation` first. */
   abstract contexts(): MetadataContext[];
 
@@ -59,13 +68,36 @@ export abstract class ServedDisk {
 
   /** False when the connection must not go on, as the disk is being closed. */
   attach(connection: ClientConnection): boolean {
-    if (this.leaving) return false;
+    if (!this.admits) return false;
     this.connections.add(connection);
     return true;
   }
 
   detach(connection: ClientConnection): void {
-    if (this.connections.delete(connection)) addTo(this.past, connection.describe());
+    if (!this.connections.delete(connection)) return;
+    addTo(this.past, connection.describe());
+    if (this.connections.size > 0) return;
+    for (const wake of this.awaitingNobody) wake();
+  }
+
+  /** Takes no new clients until the function returned is called, once. */
+  keepOut(): () => void {
+    this.doorkeepers++;
+    return () => void this.doorkeepers--;
+  }
+
+  /** Resolves when nobody is connected, or the signal is given. */
+  async untilNobody(signal: AbortSignal): Promise<void> {
+    if (this.connections.size === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        this.awaitingNobody.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.awaitingNobody.add(wake);
+      signal.addEventListener('abort', wake);
+    });
   }
 
   counters(): ClientCounters {
@@ -79,6 +111,7 @@ export abstract class ServedDisk {
     this.leaving = true;
   }
 
+  /** Lets every connection finish what it has begun, and closes it. */
   protected async drainConnections(): Promise<void> {
     await Promise.all([...this.connections].map((connection) => connection.drain()));
   }

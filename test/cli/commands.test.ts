@@ -179,6 +179,21 @@ describe('for people', () => {
     expect(clients).toMatch(/^CLIENT {2}READ {2}WRITTEN {2}SINCE\nunix {5}0 B {4}4 KiB {2}\d{4}-\d\d-\d\dT[\d:.]+Z$/);
   });
 
+  test('clients are a table, and are disconnected by their id', async () => {
+    const { ask, text, server } = await serve();
+    const client = await NbdClient.connect(parseNbdUri(server.uri('vm1')));
+    const lost = client.read(0, 512).then(() => text('client', 'list'));
+    const [heading, row = ''] = (await lost).trimEnd().split('\n');
+    expect(heading).toBe('ID  ADDRESS  EXPORT  TLS    READ  WRITTEN  SINCE');
+    const id = /^ *(\d+) {2}unix {5}vm1 {5}none {2}512 B {6}0 B {2}\d{4}-\d\d-\d\dT[\d:.]+Z$/.exec(row)![1]!;
+    expectRefusal(await ask('export', 'remove', 'vm1'), 1, `"vm1" has 1 client: ${id} (unix)`);
+    expectRefusal(await ask('export', 'remove', 'vm1', '--drain', '0'), 1, `"vm1" has 1 client: ${id} (unix)`);
+    expect(await text('client', 'disconnect', id)).toBe(`disconnected ${id}\n`);
+    expectRefusal(await ask('client', 'disconnect', id), 1, `there is no client ${id}`);
+    expect(await text('export', 'remove', 'vm1', '--drain', '60')).toBe('no longer serving vm1\n');
+    await client.disconnect().catch(() => {});
+  });
+
   test('a little that is dirty is no 0.0 per cent', async () => {
     const { text, server } = await serve();
     await text('bitmap', 'add', 'vm1', 'fine', '--granularity', '512');
@@ -392,6 +407,7 @@ describe('help', () => {
     const { code, stdout, stderr } = await tidemark(...path, '--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(new RegExp(`^Usage: ${['tidemark', ...path].join(' ')} `));
+    expect(await tidemark(...path, '-h')).toMatchObject({ code: 0, stdout });
     const below = commandsIn(stdout);
     if (below.length === 0) return [path.join(' ')];
     return (await Promise.all(below.map((name) => walk([...path, name])))).flat();
@@ -401,7 +417,7 @@ describe('help', () => {
     const commands = await walk([]);
     expect(commands).toEqual(
       expect.arrayContaining([
-        ...['serve', 'map', 'state check'],
+        ...['serve', 'map', 'state check', 'client list', 'client disconnect'],
         ...['list', 'show', 'add', 'remove', 'resize'].map((name) => `export ${name}`),
         ...['list', 'show', 'add', 'remove', 'clear', 'enable', 'disable', 'merge'].map((name) => `bitmap ${name}`),
       ]),

@@ -76,7 +76,7 @@ test('a removal is answered however long it takes', async () => {
   const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
   served.attach({ drain, describe: () => ({ id: 1, client: 'unix', connectedAt: '', ...counters }) });
   const { socket, everything } = await connectTo(path);
-  socket.write('DELETE /v1/exports/disk HTTP/1.1\r\nhost: x\r\n\r\n');
+  socket.write('DELETE /v1/exports/disk?force=true HTTP/1.1\r\nhost: x\r\n\r\n');
   await vi.waitUntil(() => drain.mock.calls.length === 1);
 
   const closed = control.close();

@@ -1,25 +1,16 @@
 import { Type } from '@fastify/type-provider-typebox';
-import type { preValidationHookHandler } from 'fastify';
-import { CodedError } from '../../base/coded-error.js';
 import { pageOfExtents } from '../bitmap-extents.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
 import { runAction } from '../run-actions.js';
 import { Bitmap, Extents, MergeSources, NewBitmap, Refusal } from '../schemas.js';
+import { wholeNumbers } from '../whole-numbers.js';
 
 const ExportParams = Type.Object({ export: Type.String() });
 const Params = Type.Object({ export: Type.String(), bitmap: Type.String() });
 const MAX_EXTENTS = 100_000;
 const DEFAULT_EXTENTS = 10_000;
-
-/** Refuses an offset or limit with a fraction, which the validation would cut off. */
-const wholeNumbers: preValidationHookHandler = ({ query }, _reply, done) => {
-  const { offset = '0', limit = '1' } = query as Record<string, unknown>;
-  const broken = Object.entries({ offset, limit }).find(([, text]) => !/^-?\d+$/.test(String(text)));
-  if (broken) done(new CodedError('BAD_REQUEST', `querystring.${broken[0]} must be integer`, 'see /openapi.json'));
-  else done();
-};
 
 export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   const { exports } = host;
@@ -133,7 +124,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   api.get(
     '/v1/exports/:export/bitmaps/:bitmap/extents',
     {
-      preValidation: wholeNumbers,
+      preValidation: wholeNumbers('offset', 'limit'),
       schema: {
         operationId: 'listExtents',
         summary: 'What is dirty, page by page: the same as block status over NBD',

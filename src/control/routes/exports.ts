@@ -2,12 +2,40 @@ import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
+import { hangUpOf } from '../hang-up.js';
+import { removeExport } from '../remove-export.js';
 import { ExportDescription, NewExport, Refusal, Size } from '../schemas.js';
+import { wholeNumbers } from '../whole-numbers.js';
 
 const strict = { additionalProperties: false };
 const Params = Type.Object({ export: Type.String() });
+const MAX_DRAIN_SECONDS = 24 * 3600;
 
-export function exportRoutes(api: ControlApi, { exports, backups, events }: ControlHost): void {
+const RemovalQuery = Type.Object(
+  {
+    drain: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_DRAIN_SECONDS,
+        description: 'Seconds to wait until the clients have gone; new ones are refused meanwhile',
+      }),
+    ),
+    force: Type.Optional(
+      Type.Boolean({ description: 'Aborts the backups that are under way on it, and disconnects its clients' }),
+    ),
+  },
+  strict,
+);
+
+export function exportRoutes(api: ControlApi, host: ControlHost): void {
+  const { exports, events } = host;
+  // Nobody waits for clients once the server stops.
+  const stopping = new AbortController();
+  api.addHook('preClose', (done) => {
+    stopping.abort();
+    done();
+  });
+
   api.get(
     '/v1/exports',
     {
@@ -53,24 +81,19 @@ export function exportRoutes(api: ControlApi, { exports, backups, events }: Cont
   api.delete(
     '/v1/exports/:export',
     {
+      preValidation: wholeNumbers('drain'),
       schema: {
         operationId: 'removeExport',
-        summary: 'Serve it no longer: no new clients, then those there are finish, then the disk is closed',
+        summary: 'Serve it no longer; refused while clients or backups use it, unless the query says otherwise',
         params: Params,
-        querystring: Type.Object(
-          { force: Type.Optional(Type.Boolean({ description: 'Aborts the backups that are under way on it' })) },
-          strict,
-        ),
+        querystring: RemovalQuery,
         response: { 204: Type.Null(), default: Refusal },
       },
     },
     async ({ params, query }, reply) => {
-      const done = await backups.leave(params.export, query.force ?? false);
-      await exports.remove(params.export).finally(() => {
-        done();
-        // It is gone, even if its disk could not be flushed.
-        events.publish({ type: 'export-removed', export: params.export });
-      });
+      const { drain: drainSeconds, force = false } = query;
+      const cancelled = AbortSignal.any([stopping.signal, hangUpOf(reply)]);
+      await removeExport(host, params.export, { drainSeconds, force, cancelled });
       return reply.status(204).send(null);
     },
   );

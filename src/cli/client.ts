@@ -1,0 +1,46 @@
+import type { Static } from '@fastify/type-provider-typebox';
+import type { Command } from 'commander';
+import type { Client } from '../control/schemas.js';
+import {
+  type CommonOptions,
+  controlClient,
+  formatSize,
+  formatTable,
+  print,
+  withCommonOptions,
+} from './command-line.js';
+
+type Described = Static<typeof Client>;
+
+export function addClientCommands(program: Command): void {
+  const group = program.command('client').description('the NBD clients that are connected');
+
+  withCommonOptions(group.command('list').description('list the clients of all exports and views')).action(
+    async (options: CommonOptions) => {
+      const answer = await controlClient(options).get<{ clients: Described[] }>('clients');
+      print(options, answer, ({ clients }) => clientTable(clients));
+    },
+  );
+
+  withCommonOptions(
+    group.command('disconnect <ID>').description('finish what a client has begun, and close its connection'),
+  )
+    .addHelpText('after', '\nThe client may connect again.')
+    .action(async (id: string, options: CommonOptions) => {
+      await controlClient(options).delete(['clients', id]);
+      print(options, { disconnected: Number(id) }, () => `disconnected ${id}`);
+    });
+}
+
+function clientTable(clients: readonly Described[]): string {
+  const rows = clients.map(({ id, client, export: name, tls, bytesRead, bytesWritten, connectedAt }) => [
+    String(id),
+    client,
+    name,
+    tls,
+    formatSize(bytesRead),
+    formatSize(bytesWritten),
+    connectedAt,
+  ]);
+  return formatTable(['ID', 'ADDRESS', 'EXPORT', 'TLS', 'READ', 'WRITTEN', 'SINCE'], rows, [0, 4, 5]);
+}

@@ -1,0 +1,58 @@
+import { type Static, Type } from '@fastify/type-provider-typebox';
+import { CodedError } from '../../base/coded-error.js';
+import type { ExportRegistry } from '../../export/registry.js';
+import type { ClientConnection } from '../../export/served-disk.js';
+import type { ControlApi } from '../control-api.js';
+import type { ControlHost } from '../control-host.js';
+import { Client, Refusal } from '../schemas.js';
+
+const Params = Type.Object({ id: Type.Integer({ minimum: 1 }) });
+
+export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
+  api.get(
+    '/v1/clients',
+    {
+      schema: {
+        operationId: 'listClients',
+        summary: 'The NBD clients of all exports and views',
+        response: { 200: Type.Object({ clients: Type.Array(Client) }), default: Refusal },
+      },
+    },
+    async () => ({ clients: clientsOf(exports).map(({ described }) => described) }),
+  );
+
+  api.delete(
+    '/v1/clients/:id',
+    {
+      schema: {
+        operationId: 'disconnectClient',
+        summary: 'Finish what the client has begun, and close its connection; it may connect again',
+        params: Params,
+        response: { 204: Type.Null(), default: Refusal },
+      },
+    },
+    async ({ params: { id } }, reply) => {
+      const found = clientsOf(exports).find(({ described }) => described.id === id);
+      if (!found)
+        throw new CodedError('CLIENT_NOT_FOUND', `there is no client ${id}`, 'tidemark client list shows them');
+      await found.connection.drain();
+      return reply.status(204).send(null);
+    },
+  );
+}
+
+interface ConnectedClient {
+  readonly connection: ClientConnection;
+  readonly described: Static<typeof Client>;
+}
+
+/** In the order in which they came. */
+function clientsOf(exports: ExportRegistry): ConnectedClient[] {
+  const clients = exports.listServed().flatMap((served) =>
+    [...served.connections].map((connection) => ({
+      connection,
+      described: { ...connection.describe(), export: served.name, tls: 'none' as const },
+    })),
+  );
+  return clients.sort((a, b) => a.described.id - b.described.id);
+}
