@@ -2,6 +2,9 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig, type Plugin } from 'vitest/config';
 import { ClosingLine } from './test/tools/closing-line.js';
 
+// The workers inherit it: tests of devices have the threads of a server.
+process.env.UV_THREADPOOL_SIZE ??= '64';
+
 const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** Node runs no TypeScript in a thread, so threads are those of the build. */

@@ -1,5 +1,10 @@
 #!/usr/bin/env node
-import { runCli } from './cli/program.js';
+import { fileURLToPath } from 'node:url';
+import { restartWithThreads } from './server/server-threads.js';
+
+// Before anything else is loaded, and before the standard streams are touched.
+if (process.argv[2] === 'serve') restartWithThreads(fileURLToPath(import.meta.url));
+const { runCli } = await import('./cli/program.js');
 
 process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
   // Whoever reads no further has seen enough, and what was asked for is done all the same.

@@ -2,6 +2,7 @@ import { mkdir, statfs } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
+import { Turnstile } from '../base/turnstile.js';
 import type { Export } from '../export/export.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { cloneImage } from '../snapshot/clone.js';
@@ -10,6 +11,8 @@ import type { BlockDevice } from '../storage/block-device.js';
 
 /** Where the old data is kept that views still need. Its files have no names, so a killed server leaves none behind. */
 export class ScratchDirectory {
+  /** Each holds a thread of the pool while the file system hangs. */
+  private readonly openings = new Turnstile(4);
   private readonly uncloneable = new WeakSet<Export>();
 
   constructor(
@@ -20,8 +23,10 @@ export class ScratchDirectory {
   /** An empty, sparse device. @throws CodedError SCRATCH_UNUSABLE */
   async open(sizeBytes: number): Promise<Scratch> {
     try {
-      await mkdir(this.path, { recursive: true, mode: 0o700 });
-      return await openScratch(this.path, sizeBytes, this.options);
+      return await this.openings.pass(async () => {
+        await mkdir(this.path, { recursive: true, mode: 0o700 });
+        return openScratch(this.path, sizeBytes, this.options);
+      });
     } catch (cause) {
       throw new CodedError(
         'SCRATCH_UNUSABLE',

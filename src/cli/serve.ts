@@ -1,5 +1,7 @@
 import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, Option } from 'commander';
+import type { Log } from '../base/log.js';
+import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import type { Server } from '../control/schemas.js';
 import { type Entry, resolveConfig } from '../server/config.js';
 import { takeListenFds } from '../server/listen-fds.js';
@@ -61,6 +63,7 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
       'an operation failed that nobody waits for, and the server goes on; this is a bug, please report it',
     ),
   );
+  warnOfFewThreads(log);
   // From here on: a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
   const { TidemarkServer } = await import('../server/server.js');
@@ -77,6 +80,13 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
     systemd.close();
   }
   log.info({}, 'stopped');
+}
+
+function warnOfFewThreads(log: Log): void {
+  const threads = threadCount();
+  if (threads >= SERVER_THREADS) return;
+  const hint = `set UV_THREADPOOL_SIZE=${SERVER_THREADS}`;
+  log.warn({ threads, hint }, 'there are few threads to wait for disks: one disk that hangs may stop others');
 }
 
 /** On one line, so that whoever started the server can read it without waiting for an end. */

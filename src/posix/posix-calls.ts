@@ -44,12 +44,21 @@ export interface Posix {
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
   /** Sends to a unix datagram socket: a path, or a name in the abstract namespace behind an `@`. */
   readonly sendDatagramNow: (path: string, message: Buffer) => CallResult;
+  /** execve(2), with the descriptors `keptFds` still open. Comes back only with what went wrong. */
+  readonly replaceProcessNow: (program: Program) => CallResult;
   /** Takes a shared lock on one byte, owned by the open file description; the byte need not exist. */
   readonly lockByteNow: (fd: number, offset: number) => CallResult;
   /** The same, of a lock that nobody shares. */
   readonly lockByteAloneNow: (fd: number, offset: number) => CallResult;
   /** 1 when somebody else holds a lock on that byte, else 0. */
   readonly byteLockedNow: (fd: number, offset: number) => CallResult;
+}
+
+interface Program {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly keptFds: readonly number[];
 }
 
 type ReadCall<Result> = (fd: number, target: Buffer, start: number, length: number, offset: number) => Result;

@@ -5,6 +5,7 @@ import { Turnstile } from '../base/turnstile.js';
 import { nodePosix } from './node-posix.js';
 import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams } from './posix-datagram.js';
+import { bindExec } from './posix-exec.js';
 
 /*
  * The system calls that Node lacks, through koffi; the only file with foreign calls. The declarations and the layouts
@@ -13,8 +14,8 @@ import { bindDatagrams } from './posix-datagram.js';
 
 const SUPPORTED_ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64'];
 
-/** Far below the 256 calls at which koffi throws; the thread pool runs fewer at a time anyway. */
-const MAX_CALLS_IN_FLIGHT = 64;
+/** Below the 256 calls at which koffi throws. */
+export const MAX_CALLS_IN_FLIGHT = 240;
 
 const RWF_NOWAIT = 8;
 const POSIX_FADV_WILLNEED = 3;
@@ -66,6 +67,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const socket = declare('socket', 'int', ['int', 'int', 'int']);
   const sendto = declare('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
   const close = declare('close', 'int', ['int']);
+  const execve = declare('execve', 'int', ['const char *', 'const char **', 'const char **']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
   return {
     ...nodePosix,
@@ -79,6 +81,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(ioctl && { clone: bindClone(koffi, ioctl) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
+    ...(execve && fcntl && { replaceProcessNow: bindExec(koffi, { execve, fcntl }) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
   };
 }

@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises';
+import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import { loadPosix } from '../posix/posix.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { type Finding, fatal, missing, ok } from './finding.js';
 import { probeFolder } from './probe-folder.js';
 
 const LEAST_NODE = [20, 19] as const;
-/** As libuv has it when nobody says otherwise. */
-const DEFAULT_THREADS = 4;
-const WANTED_THREADS = 8;
 const WANTED_SEND_BUFFER_BYTES = 2_097_152;
 const WANTED_OPEN_FILES = 4096;
 
@@ -23,7 +22,7 @@ export async function probeMachine(folder: string): Promise<Finding[]> {
     nodeVersion(process.versions.node),
     await store(),
     nativeCalls,
-    threads(process.env.UV_THREADPOOL_SIZE),
+    threads(process.env, posix),
     await openFiles(),
     await sendBuffer(),
     ...(await probeFolder(folder, posix)),
@@ -47,13 +46,13 @@ async function store(): Promise<Finding> {
   }
 }
 
-function threads(setting: string | undefined): Finding {
-  const count = Number(setting ?? DEFAULT_THREADS);
-  if (count >= WANTED_THREADS) return ok('thread pool', `${count} threads`);
-  return missing(
-    'thread pool',
-    `${count} threads: that few requests wait for disks at a time; set UV_THREADPOOL_SIZE=16`,
-  );
+/** Of a server that is started with this environment. */
+function threads({ UV_THREADPOOL_SIZE: setting }: NodeJS.ProcessEnv, posix: Posix | undefined): Finding {
+  const count = setting === undefined && posix ? SERVER_THREADS : threadCount({ UV_THREADPOOL_SIZE: setting });
+  if (count >= SERVER_THREADS) return ok('thread pool', `${count} threads`);
+  const effect =
+    'fewer requests can wait for disks at the same time, and fewer disks can hang without stopping the others';
+  return missing('thread pool', `${count} threads: ${effect}; set UV_THREADPOOL_SIZE=${SERVER_THREADS}`);
 }
 
 async function openFiles(): Promise<Finding> {

@@ -5,6 +5,7 @@ import { errnoName } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { Posix } from '../posix/posix-calls.js';
 import type { BlockDevice } from '../storage/block-device.js';
+import { fileSystemOf, inShare } from '../storage/disk-threads.js';
 import { openUnnamedFile, unnamedDevice } from '../storage/unnamed-file.js';
 
 export interface CloneOptions {
@@ -26,11 +27,17 @@ export interface ImageToClone {
  * that cannot be had: on most file systems, of a block device, where no file may be made beside the image, or another file
  * has its name.
  */
-export async function cloneImage(
-  { path: imagePath, id, sizeBytes }: ImageToClone,
-  { posix, log }: CloneOptions,
-): Promise<BlockDevice | undefined> {
+export async function cloneImage(image: ImageToClone, { posix, log }: CloneOptions): Promise<BlockDevice | undefined> {
   if (posix === undefined) return undefined;
+  const [device = ''] = image.id.split(':');
+  return inShare(posix, fileSystemOf(device)).share.pass(() => cloneNow(image, posix, log));
+}
+
+async function cloneNow(
+  { path: imagePath, id, sizeBytes }: ImageToClone,
+  posix: Posix,
+  log: Log,
+): Promise<BlockDevice | undefined> {
   let clone: FileHandle | undefined;
   try {
     const folder = await folderOf(imagePath);

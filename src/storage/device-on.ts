@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { Log } from '../base/log.js';
 import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
+import { inShare } from './disk-threads.js';
 import { FaultLog } from './fault-log.js';
 import { FileDevice } from './file-device.js';
 import type { ImageFacts } from './image-facts.js';
@@ -16,12 +17,13 @@ export interface DeviceOnOptions {
 
 /** The disk on an open file or block device of which `facts` are known. It owns the handle from then on. */
 export function deviceOn(handle: FileHandle, facts: ImageFacts, options: DeviceOnOptions): FileDevice {
-  const { path, readOnly, posix = nodePosix, log } = options;
-  const mayPunch = facts.mayPunch && posix.fallocate !== nodePosix.fallocate;
+  const { path, readOnly, posix: calls = nodePosix, log } = options;
+  const mayPunch = facts.mayPunch && calls.fallocate !== nodePosix.fallocate;
+  const { posix, share } = inShare(calls, facts.fileSystem);
   return new FileDevice({
     path,
     handle,
-    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path)),
+    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path), share),
     sizeBytes: facts.sizeBytes,
     capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
     zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },

@@ -4,6 +4,7 @@ import { EIO, EOPNOTSUPP, type Errno, OK, type WOULD_BLOCK } from '../base/errno
 import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from './block-device.js';
 import { type DiskIdentity, identifyDisk } from './disk-identity.js';
+import type { DiskShare } from './disk-threads.js';
 import { FileExtents } from './file-extents.js';
 import { FileFlusher } from './file-flusher.js';
 import { FileReader } from './file-reader.js';
@@ -130,13 +131,13 @@ export class FileDevice implements BlockDevice {
 
   identify(): Promise<DiskIdentity> {
     assert(this.#open, 'the device is open');
-    return this.#inFlight(identifyDisk(this.parts.handle, this.#sizeBytes));
+    return this.#inFlight(this.#share.pass(() => identifyDisk(this.parts.handle, this.#sizeBytes)));
   }
 
   /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */
   async allocatedBytes(): Promise<number | undefined> {
     assert(this.#open, 'the device is open');
-    const facts = await this.#inFlight(this.parts.handle.stat());
+    const facts = await this.#inFlight(this.#share.pass(() => this.parts.handle.stat()));
     return facts.isFile() ? facts.blocks * STAT_BLOCK_BYTES : undefined;
   }
 
@@ -148,7 +149,8 @@ export class FileDevice implements BlockDevice {
   async resize(sizeBytes: number): Promise<void> {
     assert(this.#open, 'the device is open');
     const { handle, path } = this.parts;
-    await this.#inFlight(growImage({ handle, path, readOnly: this.capabilities.readOnly, sizeBytes }));
+    const { readOnly } = this.capabilities;
+    await this.#inFlight(this.#share.pass(() => growImage({ handle, path, readOnly, sizeBytes })));
     this.#sizeBytes = sizeBytes;
   }
 
@@ -160,7 +162,11 @@ export class FileDevice implements BlockDevice {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });
-    await this.parts.handle.close();
+    await this.#share.pass(() => this.parts.handle.close());
+  }
+
+  get #share(): DiskShare {
+    return this.parts.file.share;
   }
 
   /** Keeps the image open until `call` has ended: a descriptor closed too early may by then be another file's. */

@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { type FileHandle, statfs } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../base/units.js';
+import { fileSystemOf } from './disk-threads.js';
 import type { ZeroingFacts } from './file-zeroer.js';
 import { readNumber, sysfsFolder } from './sysfs.js';
 
@@ -14,6 +15,8 @@ export interface ImageFacts extends ZeroingFacts {
   /** The image is memory (tmpfs, ramfs). */
   readonly inMemory: boolean;
   readonly rotational: boolean;
+  /** Images with the same text lie on the same file system or device, and are likely to hang together. */
+  readonly fileSystem: string;
 }
 
 /** Undefined when it is neither a regular file nor a block device, or a block device of which /sys knows nothing. */
@@ -29,6 +32,7 @@ async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts
   return {
     kind: 'file',
     sizeBytes: Number(stats.size),
+    fileSystem: fileSystemOf(stats.dev),
     inMemory: fileSystem.type === TMPFS_MAGIC || fileSystem.type === RAMFS_MAGIC,
     rotational: (await queueNumber(stats.dev, 'rotational')) === 1,
     alignmentBytes: 1,
@@ -43,6 +47,7 @@ async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | unde
   return {
     kind: 'block device',
     sizeBytes: sectors * SECTOR_BYTES,
+    fileSystem: `device ${stats.rdev}`,
     inMemory: false,
     rotational: (await queueNumber(stats.rdev, 'rotational')) === 1,
     alignmentBytes: (await queueNumber(stats.rdev, 'logical_block_size')) ?? SECTOR_BYTES,

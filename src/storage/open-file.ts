@@ -1,4 +1,5 @@
 import type { Posix } from '../posix/posix-calls.js';
+import type { DiskShare } from './disk-threads.js';
 import type { FaultLog } from './fault-log.js';
 
 /** The image behind a file device, as the parts of the device share it. */
@@ -15,6 +16,8 @@ export class OpenFile {
     readonly inMemory: boolean,
     readonly posix: Posix,
     readonly faults: FaultLog,
+    /** What the disk may use of the thread pool; the calls of `posix` keep to it by themselves. */
+    readonly share: DiskShare,
   ) {}
 
   /** Runs a call of which other changes of the file have to wait for the end. */

@@ -41,6 +41,7 @@ test('a folder in which no file can be made is fatal', async () => {
 });
 
 test('too small a thread pool is told, and a large one is not', async () => {
-  const doctor = ['env', 'UV_THREADPOOL_SIZE=16', process.execPath, tidemarkProgram, 'doctor', scratchFolder()];
-  expect(await run(doctor[0]!, ...doctor.slice(1))).toMatch(/^thread pool +ok +16 threads$/m);
+  const doctor = [process.execPath, tidemarkProgram, 'doctor', scratchFolder()];
+  expect(await run('env', 'UV_THREADPOOL_SIZE=16', ...doctor)).toMatch(/^thread pool +missing +16 threads: /m);
+  expect(await run('env', '-u', 'UV_THREADPOOL_SIZE', ...doctor)).toMatch(/^thread pool +ok +64 threads$/m);
 });

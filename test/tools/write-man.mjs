@@ -65,7 +65,7 @@ the command line or the configuration is wrong
 control socket of the server, unless \\-\\-control names one
 .TP
 .B UV_THREADPOOL_SIZE
-threads that wait for disks; 4 unless set
+threads that wait for disks; 64 for a server unless set
 .TP
 .B LISTEN_FDS, LISTEN_PID, NOTIFY_SOCKET, WATCHDOG_USEC
 as systemd sets them: sockets to serve on, and where to tell how the server is doing

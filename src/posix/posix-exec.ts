@@ -1,0 +1,20 @@
+import type { Koffi, Native } from './posix.js';
+import type { Posix } from './posix-calls.js';
+
+const F_SETFD = 2;
+const KEPT_OPEN = 0;
+
+interface Calls {
+  readonly execve: Native;
+  readonly fcntl: Native;
+}
+
+/** Node marks every descriptor that it inherited to be closed by execve. */
+export function bindExec(koffi: Koffi, { execve, fcntl }: Calls): Posix['replaceProcessNow'] {
+  return ({ path, args, env, keptFds }) => {
+    for (const fd of keptFds) fcntl(fd, F_SETFD, 'int', KEPT_OPEN);
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    execve(path, [path, ...args, null], [...variables, null]);
+    return -koffi.errno();
+  };
+}
