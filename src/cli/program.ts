@@ -11,6 +11,7 @@ import { addExportCommands } from './export.js';
 import { addMapCommand } from './map-command.js';
 import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
+import { addRepairCommand } from './repair.js';
 import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
@@ -56,6 +57,7 @@ export function buildProgram(): Command {
   addVerifyCommand(program);
   addRestoreCommand(program);
   addPruneCommand(program);
+  addRepairCommand(program);
   addStateCommands(program);
   addDoctorCommand(program);
   addCompletionCommand(program);

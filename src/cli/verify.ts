@@ -45,8 +45,9 @@ function describe({ exports, checkedByQemu }: VerifyResult): string {
   return [table, ...notes.map((note) => `\n${note}`)].join('\n');
 }
 
-function sayState({ problem, proven, baseAsserted }: Point): string {
+function sayState({ problem, proven, measured, baseAsserted }: Point): string {
   if (problem !== null) return problem;
+  if (measured) return 'good since its manifest was repaired';
   if (proven) return 'good, proven';
   return baseAsserted ? 'good, base asserted' : 'good';
 }

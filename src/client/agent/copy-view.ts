@@ -1,7 +1,7 @@
 import { MIB } from '../../base/units.js';
 import { AppendFile, type AppendTarget } from '../qcow2/append-file.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';
-import { Qcow2Writer, type WrittenImage } from '../qcow2/writer.js';
+import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { BufferPool } from './buffer-pool.js';
 import { LIVE_COPY_BYTES, LiveCopy } from './live-copy.js';
 import type { LiveDisk } from './live-disk.js';
@@ -21,14 +21,21 @@ export interface CopyOptions {
   readonly backingName: string | undefined;
   readonly limit: RateLimit;
   readonly signal: AbortSignal;
+  /** What the image is to say of itself. */
+  readonly noteOf: (copied: CopiedBody) => Buffer | undefined;
   /** Told what is done of what there is to read, in bytes. */
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-export interface CopiedView extends WrittenImage {
+/** An image before its first cluster is written, and what it is made from. */
+export interface CopiedBody extends WrittenBody {
   /** Bytes of clusters that are dirty, whether they had to be read or not. */
   readonly dirtyBytes: number;
   readonly readBytes: number;
+}
+
+interface CopiedView extends CopiedBody {
+  readonly checksum: string;
 }
 
 /** Copies what changed, or everything that is not zero, into an image. Closes the target, whatever happens. */
@@ -85,8 +92,9 @@ class ViewCopy {
       if (kind === 'data') await this.copy(offset, length);
     }
     while (this.steps.length > 0) await this.finishFirst();
-    const written = await this.writer.finish();
-    return { ...written, dirtyBytes: this.dirtyBytes, readBytes: this.readBytes };
+    const { dirtyBytes, readBytes } = this;
+    const written = await this.writer.finish((body) => this.options.noteOf({ ...body, dirtyBytes, readBytes }));
+    return { ...written, dirtyBytes, readBytes };
   }
 
   async close(): Promise<void> {

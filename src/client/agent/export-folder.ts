@@ -1,12 +1,19 @@
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { removeUnfinished } from '../../base/replacement.js';
 import type { LockFile } from '../../posix/lock-file.js';
 import { Qcow2Image } from '../qcow2/image.js';
 import { AgentError } from './agent-error.js';
 import type { FullReason } from './backup-service.js';
-import { MANIFEST_NAME, readManifest, writeManifest } from './manifest.js';
-import { type ImageEntry, MANIFEST_FORMAT, type Manifest, type Merge, type RecordedDamage } from './manifest-format.js';
+import { MANIFEST_NAME, readManifest, repairHint, writeManifest } from './manifest.js';
+import {
+  type ImageEntry,
+  isId,
+  MANIFEST_FORMAT,
+  type Manifest,
+  type Merge,
+  type RecordedDamage,
+} from './manifest-format.js';
 import { takeLock } from './take-lock.js';
 
 const SUFFIX = '.qcow2';
@@ -20,6 +27,17 @@ export function folderOf(directory: string, exportName: string): string {
   const escaped = exportName.replace(/[%/\0]/g, encodeURIComponent);
   const isSpecial = escaped === '' || escaped.startsWith('.');
   return join(directory, isSpecial ? `%${escaped}` : escaped);
+}
+
+/** The name of the export whose folder that would be. */
+export function exportNameOf(folder: string): string {
+  const name = basename(folder);
+  const isSpecial = name === '%' || name.startsWith('%.');
+  try {
+    return decodeURIComponent(isSpecial ? name.slice(1) : name);
+  } catch {
+    return name;
+  }
 }
 
 /** What a file system keeps for itself at its root, and mostly for root. */
@@ -39,15 +57,38 @@ export async function listBackups(directory: string): Promise<string[]> {
   throw new AgentError(`${directory} has no backups`, 'give the directory that tidemark pull wrote to');
 }
 
+/** Whether a folder that may not be there has images. */
+export async function hasImages(folder: string): Promise<boolean> {
+  const names = await readdir(folder).catch(() => []);
+  return names.some((name) => name.endsWith(SUFFIX));
+}
+
 function list(folder: string, hint: string): Promise<string[]> {
   return readdir(folder).catch((error: NodeJS.ErrnoException) => {
     throw new AgentError(`${folder} cannot be read: ${error.code}`, hint);
   });
 }
 
+/** Of an image that is being written, or waits to be told whether it counts; undefined when the file is none. */
+export function idOfPartial(name: string): string | undefined {
+  const match = PARTIAL.exec(name);
+  return match?.[2] === 'partial' && isId(match[1]) ? match[1] : undefined;
+}
+
 /** The file of an image. */
 export function imagePath(folder: string, id: string): string {
-  return join(folder, `${id}${SUFFIX}`);
+  return join(folder, imageName(id));
+}
+
+/** Its name, by which images above it refer to it. */
+export function imageName(id: string): string {
+  return `${id}${SUFFIX}`;
+}
+
+/** The image that has such a file; undefined when it is none of a restore point. */
+export function idOfImage(name: string): string | undefined {
+  const id = name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : '';
+  return isId(id) ? id : undefined;
 }
 
 /** The images there are, when a merge may have been interrupted: the one that its rename left is what counts. */
@@ -95,6 +136,11 @@ interface ManifestState {
   readonly merging?: Merge | undefined;
 }
 
+/** Nobody else changes the folder until that is released. @throws InUseError, AgentError */
+export function lockFolder(path: string): Promise<LockFile> {
+  return takeLock(join(path, LOCK_NAME), { path, verb: 'write to' });
+}
+
 /** An export's folder that nobody else changes meanwhile. */
 export class ExportFolder implements AsyncDisposable {
   private constructor(
@@ -109,7 +155,7 @@ export class ExportFolder implements AsyncDisposable {
     await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
       throw new AgentError(`${path} cannot be made: ${error.code}`, 'choose another directory, or mend its rights');
     });
-    const lock = await takeLock(join(path, LOCK_NAME), { path, verb: 'write to' });
+    const lock = await lockFolder(path);
     try {
       await removeUnfinished(join(path, MANIFEST_NAME));
       const manifest = (await readManifest(path)) ?? (await newManifest(path, exportName));
@@ -159,6 +205,9 @@ export class ExportFolder implements AsyncDisposable {
     for (const image of chain) {
       const path = this.imagePath(image.id);
       if (image.damage) return { code: 'chain-damaged', detail: `${path}: ${sayDamage(image.damage)}` };
+      if (image.measured) {
+        return { code: 'chain-measured', detail: `${path} has no checksum from the day on which it was taken` };
+      }
       const detail = await findShortfall(path, image);
       if (detail !== undefined) return { code: 'chain-broken', detail };
     }
@@ -202,10 +251,7 @@ function sayDamage({ problem, foundBy, foundAt }: RecordedDamage): string {
 async function newManifest(folder: string, exportName: string): Promise<Manifest> {
   const images = (await readdir(folder)).filter((name) => name.endsWith(SUFFIX));
   if (images.length > 0) {
-    throw new AgentError(
-      `${folder} has images (${images[0]}) and no manifest`,
-      'put the manifest back, or move the images to another place',
-    );
+    throw new AgentError(`${folder} has images (${images[0]}) and no manifest`, repairHint(folder));
   }
   return { format: MANIFEST_FORMAT, export: exportName, images: [] };
 }

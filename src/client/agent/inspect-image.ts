@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { open, stat } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { MIB } from '../../base/units.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { ImageChecksum } from '../qcow2/checksum.js';
@@ -8,25 +8,24 @@ import { Qcow2Image } from '../qcow2/image.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { readFully } from '../qcow2/read-fully.js';
 import { isSystemError } from './agent-error.js';
-import { imagePath } from './export-folder.js';
+import { imageName } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
 
 const QEMU_IMG = 'qemu-img';
 const READ_BYTES = MIB;
 const MAX_OUTPUT_BYTES = 64 * MIB;
 
-/** What is wrong with the file of an image, the images below it apart; undefined when it is good. */
-export async function findDamage(folder: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
+/** What is wrong with the file of an image at `path`, the images below it apart; undefined when it is good. */
+export async function findDamage(path: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
   // The file is as it was written; that it does not hold the disk, only the pull could see.
   if (image.damage?.foundBy === 'prove') return image.damage.problem;
-  const path = imagePath(folder, image.id);
   try {
     const { size } = await stat(path);
     if (size !== image.fileBytes) return `the file has ${size} bytes instead of ${image.fileBytes}`;
     const checksum = await readChecksum(path, image.fileBytes, signal);
     if (checksum !== image.checksum) return `the file has the checksum ${checksum} instead of ${image.checksum}`;
     await checkImage(path);
-    return await findDisagreement(path, folder, image);
+    return await findDisagreement(path, image);
   } catch (error) {
     if (error instanceof Qcow2Error) return error.problem;
     if (isSystemError(error)) return error.code === 'ENOENT' ? 'the file is missing' : `the file: ${error.message}`;
@@ -35,16 +34,16 @@ export async function findDamage(folder: string, image: ImageEntry, signal: Abor
 }
 
 /** Whether the image says of itself what the manifest says of it. */
-async function findDisagreement(path: string, folder: string, entry: ImageEntry): Promise<string | undefined> {
+async function findDisagreement(path: string, entry: ImageEntry): Promise<string | undefined> {
   await using image = await Qcow2Image.open(path);
-  const expected = entry.base === null ? undefined : basename(imagePath(folder, entry.base));
+  const expected = entry.base === null ? undefined : imageName(entry.base);
   if (image.backingName !== expected) {
     return `it lies on ${image.backingName ?? 'nothing'} instead of ${expected ?? 'nothing'}`;
   }
   return image.sizeBytes === entry.sizeBytes ? undefined : `its disk has ${image.sizeBytes} bytes`;
 }
 
-async function readChecksum(path: string, fileBytes: number, signal: AbortSignal): Promise<string> {
+export async function readChecksum(path: string, fileBytes: number, signal: AbortSignal): Promise<string> {
   const file = await open(path, 'r');
   try {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);

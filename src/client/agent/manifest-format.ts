@@ -32,6 +32,8 @@ export interface ImageEntry {
   /** The whole disk was read once more, and was what the chain has. */
   readonly proven?: true;
   readonly damage?: RecordedDamage;
+  /** Made by `repair` from an image without an entry of its own: its checksum is that of the day of the repair. */
+  readonly measured?: true;
   /** The instant that it shows, in ISO 8601. */
   readonly takenAt: string;
   readonly durationSeconds: number;
@@ -87,7 +89,12 @@ export function isManifest(value: unknown): value is Manifest {
   );
 }
 
-function isImage(value: unknown): value is ImageEntry {
+/** Whether it is a manifest that another version of tidemark wrote. */
+export function isOfAnotherFormat(value: unknown): boolean {
+  return isRecord<Manifest>(value) && typeof value.format === 'number' && value.format !== MANIFEST_FORMAT;
+}
+
+export function isImage(value: unknown): value is ImageEntry {
   if (!isRecord<ImageEntry>(value)) return false;
   const { id, base, mode, takenAt, durationSeconds, checksum } = value;
   return (
@@ -96,18 +103,23 @@ function isImage(value: unknown): value is ImageEntry {
     (mode === 'full' || mode === 'incremental') &&
     typeof takenAt === 'string' &&
     typeof durationSeconds === 'number' &&
-    typeof checksum === 'string' &&
-    CHECKSUM.test(checksum) &&
+    isChecksum(checksum) &&
     byteFields.every((field) => Number.isSafeInteger(value[field]) && (value[field] as number) >= 0) &&
     hasSoundExtras(value)
   );
 }
 
 /** Whether the fields that not every image has are as they have to be. */
-function hasSoundExtras({ origin, baseAsserted, proven, damage }: { [Field in keyof ImageEntry]?: unknown }): boolean {
+function hasSoundExtras({
+  origin,
+  baseAsserted,
+  proven,
+  measured,
+  damage,
+}: { [Field in keyof ImageEntry]?: unknown }): boolean {
   return (
     (origin === undefined || isOrigin(origin)) &&
-    [baseAsserted, proven].every((flag) => flag === undefined || flag === true) &&
+    [baseAsserted, proven, measured].every((flag) => flag === undefined || flag === true) &&
     (damage === undefined || isDamage(damage))
   );
 }
@@ -128,10 +140,14 @@ function isMerge(value: unknown): value is Merge {
   return isRecord<Merge>(value) && isImage(value.image) && Array.isArray(value.drops) && value.drops.every(isId);
 }
 
-function isId(value: unknown): value is string {
+export function isChecksum(value: unknown): value is string {
+  return typeof value === 'string' && CHECKSUM.test(value);
+}
+
+export function isId(value: unknown): value is string {
   return typeof value === 'string' && ID.test(value);
 }
 
-function isRecord<Shape>(value: unknown): value is { [Field in keyof Shape]?: unknown } {
+export function isRecord<Shape>(value: unknown): value is { [Field in keyof Shape]?: unknown } {
   return typeof value === 'object' && value !== null;
 }

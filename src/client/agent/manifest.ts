@@ -1,8 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { replaceFile } from '../../base/replacement.js';
 import { AgentError } from './agent-error.js';
-import { isManifest, type Manifest } from './manifest-format.js';
+import { isManifest, isOfAnotherFormat, type Manifest } from './manifest-format.js';
+
+/** What was a manifest is none any more. */
+export class DamagedManifestError extends AgentError {}
 
 export const MANIFEST_NAME = 'manifest.json';
 
@@ -16,17 +19,22 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   if (text === undefined) return undefined;
   const manifest = parse(text);
   if (isManifest(manifest)) return manifest;
-  throw new AgentError(
-    `${path} is no manifest that this tidemark understands`,
-    'use the tidemark that wrote it, or move the folder away and begin with a full backup; the images can be read without it',
-  );
+  const message = `${path} is no manifest that this tidemark understands`;
+  if (isOfAnotherFormat(manifest))
+    throw new AgentError(message, 'use the tidemark that wrote it, or move it away and run tidemark repair');
+  throw new DamagedManifestError(message, repairHint(folder));
 }
 
 /** The same of a folder that has to have one. @throws AgentError */
 export async function needManifest(folder: string): Promise<Manifest> {
   const manifest = await readManifest(folder);
   if (manifest) return manifest;
-  throw new AgentError(`${folder} has images and no manifest`, 'put the manifest back, or move the images away');
+  throw new AgentError(`${folder} has images and no manifest`, repairHint(folder));
+}
+
+/** How to mend a manifest that is lost or damaged. */
+export function repairHint(folder: string): string {
+  return `tidemark repair ${dirname(folder)} makes it anew from the images; a full backup can begin in another directory`;
 }
 
 /** Atomic, and durable when it resolves. */

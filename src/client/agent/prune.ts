@@ -4,13 +4,14 @@ import { renameDurably } from '../../base/replacement.js';
 import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
-import { Qcow2Writer } from '../qcow2/writer.js';
+import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { chainOf, ExportFolder, listBackups, restsOnWord } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
 import { needManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
+import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
 
 export interface PruneOptions {
   /** Restore points that stay, of each export: the newest. */
@@ -88,7 +89,7 @@ async function findDamageOfNeeded(
 ): Promise<string | undefined> {
   const { chain } = chainOf(folder.manifest.images, kept[0]!);
   for (const image of new Set([...chain, ...kept])) {
-    const damage = await findDamage(folder.path, image, signal);
+    const damage = await findDamage(folder.imagePath(image.id), image, signal);
     if (damage !== undefined) return `${image.id} is not good: ${damage}`;
   }
   return undefined;
@@ -125,26 +126,29 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
     await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
     const writer = new Qcow2Writer(file, chain.sizeBytes);
     await copyChain(chain, writer, copyOptions);
-    const { fileBytes, checksum, dataBytes, zeroBytes } = await writer.finish();
+    let draft: EntryDraft | undefined;
+    const { checksum } = await writer.finish((body) => {
+      draft = describeMerged(folder, oldest, body);
+      return encodeOwnEntry(folder.exportName, draft, body.bodyChecksum);
+    });
     await checkImage(path);
-    const { fullReason: _, baseAsserted: __, damage: ___, ...entry } = oldest;
-    const isWord = restsOnWord(folder.manifest.images, oldest);
-    return {
-      ...entry,
-      ...(isWord && { baseAsserted: true }),
-      base: null,
-      mode: 'full',
-      fileBytes,
-      dataBytes,
-      zeroBytes,
-      checksum,
-    };
+    return { ...draft!, checksum };
   } catch (error) {
     await rm(path, { force: true });
     throw error;
   } finally {
     await file.close();
   }
+}
+
+function describeMerged(
+  folder: ExportFolder,
+  oldest: ImageEntry,
+  { bodyChecksum: _, ...body }: WrittenBody,
+): EntryDraft {
+  const { fullReason, baseAsserted, damage, checksum, ...entry } = oldest;
+  const isWord = restsOnWord(folder.manifest.images, oldest);
+  return { ...entry, ...(isWord && { baseAsserted: true }), base: null, mode: 'full', ...body };
 }
 
 function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {

@@ -2,9 +2,9 @@ import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
-import { chainOf, currentImages, folderOf, imagePath } from './export-folder.js';
+import { chainOf, currentImages, folderOf, hasImages, imagePath } from './export-folder.js';
 import { findDamage } from './inspect-image.js';
-import { readManifest } from './manifest.js';
+import { needManifest, readManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
 import { openRestoreTarget, type TargetOptions } from './restore-target.js';
 
@@ -54,6 +54,7 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
   const manifest = await readManifest(folder);
   const images = manifest ? await currentImages(folder, manifest) : [];
   if (images.length === 0) {
+    if (!manifest && (await hasImages(folder))) await needManifest(folder);
     const hint = `tidemark verify ${directory} shows what is there`;
     throw new AgentError(`${directory} has no backup of "${exportName}"`, hint);
   }
@@ -69,7 +70,7 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
 
 async function checkChain(folder: string, chain: readonly ImageEntry[], signal: AbortSignal): Promise<void> {
   for (const image of chain) {
-    const damage = await findDamage(folder, image, signal);
+    const damage = await findDamage(imagePath(folder, image.id), image, signal);
     if (damage !== undefined) throw damaged(chain[0]!.id, `${imagePath(folder, image.id)}: ${damage}`);
   }
 }

@@ -2,9 +2,10 @@ import { basename } from 'node:path';
 import { createTarget } from '../qcow2/append-file.js';
 import { checkImage } from '../qcow2/check-image.js';
 import type { Backup, BackupPart, FullReason } from './backup-service.js';
-import { copyView } from './copy-view.js';
+import { type CopiedBody, copyView } from './copy-view.js';
 import type { ExportFolder } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
+import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
 import type { RateLimit } from './rate-limit.js';
 import { ViewReader } from './view-reader.js';
 
@@ -35,28 +36,36 @@ export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
   });
   try {
     const backingName = base === null ? undefined : basename(folder.imagePath(base));
-    const copied = await copyView(reader, { target, backingName, limit, signal, onProgress });
-    await checkImage(path);
-    return {
-      id: backup.id,
-      base,
-      mode: base === null ? 'full' : 'incremental',
-      ...(fullReason && { fullReason }),
-      ...(part.origin && { origin: part.origin }),
-      ...(part.origin && base !== null && { baseAsserted: true }),
-      takenAt: backup.startedAt,
-      durationSeconds: Math.round(performance.now() - started) / 1000,
-      sizeBytes: reader.sizeBytes,
-      dirtyBytes: copied.dirtyBytes,
-      readBytes: copied.readBytes,
-      dataBytes: copied.dataBytes,
-      zeroBytes: copied.zeroBytes,
-      fileBytes: copied.fileBytes,
-      checksum: copied.checksum,
+    let draft: EntryDraft | undefined;
+    const noteOf = (copied: CopiedBody) => {
+      const durationSeconds = Math.round(performance.now() - started) / 1000;
+      draft = describeImage(options, { durationSeconds, sizeBytes: reader.sizeBytes, ...copied });
+      return encodeOwnEntry(folder.exportName, draft, copied.bodyChecksum);
     };
+    const { checksum } = await copyView(reader, { target, backingName, noteOf, limit, signal, onProgress });
+    await checkImage(path);
+    return { ...draft!, checksum };
   } finally {
     await reader[Symbol.asyncDispose]();
   }
+}
+
+type Taken = CopiedBody & Pick<EntryDraft, 'durationSeconds' | 'sizeBytes'>;
+
+function describeImage({ backup, part, fullReason }: TakeOptions, taken: Taken): EntryDraft {
+  const { bodyChecksum: _, ...facts } = taken;
+  const { origin } = part;
+  const base = fullReason ? null : part.base;
+  return {
+    id: backup.id,
+    base,
+    mode: base === null ? 'full' : 'incremental',
+    ...(fullReason && { fullReason }),
+    ...(origin && { origin }),
+    ...(origin && base !== null && { baseAsserted: true }),
+    takenAt: backup.startedAt,
+    ...facts,
+  };
 }
 
 function openView({ part, fullReason, connections, overNbd }: TakeOptions): Promise<ViewReader> {

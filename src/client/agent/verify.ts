@@ -18,6 +18,8 @@ interface VerifiedPoint {
   readonly baseAsserted: boolean;
   /** Whether it was compared with the whole disk when it was taken. */
   readonly proven: boolean;
+  /** Whether its checksum is from a repair: what changed before that, nobody can tell. */
+  readonly measured: boolean;
 }
 
 interface VerifiedExport {
@@ -92,14 +94,14 @@ class Verifier {
     let doneBytes = 0;
     for (const image of images) {
       signal.throwIfAborted();
-      const damage = await findDamage(folder, image, signal);
+      const damage = await findDamage(imagePath(folder, image.id), image, signal);
       const broken = damage === undefined ? findBroken(image, points) : undefined;
       // QEMU opens all of a chain, so it can say something only where that is good.
       const own = damage ?? (broken === undefined ? await this.askQemu(folder, image) : undefined);
       findings.push({ image, problem: own });
-      const { id, takenAt, mode, sizeBytes, fileBytes, proven = false } = image;
+      const { id, takenAt, mode, sizeBytes, fileBytes, proven = false, measured = false } = image;
       const baseAsserted = restsOnWord(images, image);
-      const facts = { id, takenAt, mode, sizeBytes, fileBytes, baseAsserted, proven };
+      const facts = { id, takenAt, mode, sizeBytes, fileBytes, baseAsserted, proven, measured };
       points.set(id, { ...facts, problem: own ?? broken ?? null });
       doneBytes += fileBytes;
       onProgress(name, doneBytes, totalBytes);

@@ -4,27 +4,35 @@ import { Qcow2Image } from './image.js';
 import { Qcow2Error } from './qcow2-error.js';
 
 /**
- * Reads all of an image's tables, not its data: every cluster of the file is used exactly once, and counted so.
- * @throws Qcow2Error, and errors of the system
+ * Reads all of an image's tables, not its data: every cluster of the file is used exactly once, and counted so. Resolves
+ * to how much data the tables have, and how much they call zero, in bytes. @throws Qcow2Error, and errors of the system
  */
-export async function checkImage(path: string): Promise<void> {
+export async function checkImage(path: string): Promise<{ dataBytes: number; zeroBytes: number }> {
   await using image = await Qcow2Image.open(path);
   const use = new ClusterUse(image);
   const { l1Offset, l1Entries, refcountTableOffset, refcountTableClusters } = image.header;
   use.take(0, 1);
   use.take(l1Offset, Math.ceil((l1Entries * ENTRY_BYTES) / CLUSTER_BYTES));
   use.take(refcountTableOffset, refcountTableClusters);
+  let [dataClusters, zeroClusters] = [0, 0];
   for (let index = 0; index < l1Entries; index++) {
     const table = await image.readL2(index);
     if (!table) continue;
     use.take(image.l2OffsetAt(index), 1);
     for (let cluster = 0; cluster < L2_ENTRIES; cluster++) {
       const entry = image.clusterAt(table, cluster);
-      if (entry !== ClusterState.ZERO && entry !== ClusterState.UNALLOCATED) use.take(entry, 1);
+      if (entry === ClusterState.UNALLOCATED) continue;
+      if (entry === ClusterState.ZERO) {
+        zeroClusters++;
+        continue;
+      }
+      use.take(entry, 1);
+      dataClusters++;
     }
   }
   await checkRefcounts(image, use);
   use.expectAllTaken();
+  return { dataBytes: dataClusters * CLUSTER_BYTES, zeroBytes: zeroClusters * CLUSTER_BYTES };
 }
 
 async function checkRefcounts(image: Qcow2Image, use: ClusterUse): Promise<void> {

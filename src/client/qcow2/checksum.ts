@@ -1,7 +1,14 @@
 import xxhash from 'xxhash-wasm';
 import { CLUSTER_BYTES } from './cluster.js';
 
+const PREFIX = 'xxh64-sum:';
+
 const { h64Raw } = await xxhash();
+
+/** XXH64. */
+export function hash64(data: Buffer): bigint {
+  return h64Raw(data);
+}
 
 /** What a cluster adds to the checksum of a file in which it lies at `position`: elsewhere it adds another number. */
 export function hashCluster(data: Buffer, position: number): bigint {
@@ -15,6 +22,14 @@ export function hashCluster(data: Buffer, position: number): bigint {
  */
 export class ImageChecksum {
   private sum = 0n;
+
+  /** That of a file of which everything but the first cluster has that checksum. */
+  static ofWhole(bodyChecksum: string, head: Buffer): string {
+    const checksum = new ImageChecksum();
+    checksum.sum = BigInt(`0x${bodyChecksum.slice(PREFIX.length)}`);
+    checksum.add(head, 0);
+    return checksum.finish();
+  }
 
   /** Adds whole clusters that lie at `position` of the file. */
   add(data: Buffer, position: number): void {
@@ -30,6 +45,6 @@ export class ImageChecksum {
 
   /** As manifests have it: `xxh64-sum:` and 16 hexadecimal digits. */
   finish(): string {
-    return `xxh64-sum:${this.sum.toString(16).padStart(16, '0')}`;
+    return `${PREFIX}${this.sum.toString(16).padStart(16, '0')}`;
   }
 }

@@ -63,7 +63,12 @@ export const headerLayout = struct<Qcow2Header>([
 
 /** Header extensions: a type and a length, then that many bytes, padded to 8. */
 export const extensionLayout = struct<{ type: number; length: number }>([u32be('type'), u32be('length')]);
-export const ExtensionType = { END: 0, BACKING_FORMAT: 0xe2792aca } as const;
+export const ExtensionType = {
+  END: 0,
+  BACKING_FORMAT: 0xe2792aca,
+  /** Of our own, `Tdmk`: QEMU skips types that it does not know. */
+  TIDEMARK: 0x54646d6b,
+} as const;
 
 /** In the upper half of an L1 or L2 entry: the cluster has exactly one reference, so it may be written in place. */
 const COPIED = 0x8000_0000;

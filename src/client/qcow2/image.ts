@@ -12,6 +12,7 @@ import {
   type Qcow2Header,
   REFCOUNT_ORDER,
 } from './format.js';
+import { backingNameIn } from './head.js';
 import { Qcow2Error } from './qcow2-error.js';
 import { readFully } from './read-fully.js';
 
@@ -22,8 +23,8 @@ export class Qcow2Image implements AsyncDisposable {
     readonly file: FileHandle,
     readonly fileBytes: number,
     readonly header: Qcow2Header,
-    /** As it is in the image; undefined when it has none. */
-    readonly backingName: string | undefined,
+    /** The first cluster. */
+    readonly head: Buffer,
     private readonly l1: Buffer,
   ) {}
 
@@ -35,14 +36,17 @@ export class Qcow2Image implements AsyncDisposable {
       const head = await readFully(file, 0, CLUSTER_BYTES, path);
       const header = headerLayout.decode(head);
       checkHeader(header, size, path);
-      const { backingNameOffset: at, backingNameBytes } = header;
-      const backingName = at === 0 ? undefined : head.toString('utf8', at, at + backingNameBytes);
       const l1 = await readFully(file, header.l1Offset, header.l1Entries * ENTRY_BYTES, path);
-      return new Qcow2Image(path, file, size, header, backingName, l1);
+      return new Qcow2Image(path, file, size, header, head, l1);
     } catch (error) {
       await file.close();
       throw error;
     }
+  }
+
+  /** As it is in the image; undefined when it has none. */
+  get backingName(): string | undefined {
+    return backingNameIn(this.head);
   }
 
   /** Of the disk. */

@@ -1,34 +1,34 @@
 import { assert } from '../../base/assert.js';
 import type { AppendFile } from './append-file.js';
-import { CLUSTER_BITS, CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './cluster.js';
 import { contentRuns, padToCluster } from './content-runs.js';
 import {
   ENTRY_BYTES,
-  ExtensionType,
-  extensionLayout,
-  headerLayout,
   L2_SPAN_BYTES,
   l1EntriesFor,
-  MAX_BACKING_NAME_BYTES,
   putOffset,
   putZero,
-  QCOW2_MAGIC,
-  QCOW2_VERSION,
   REFCOUNT_BYTES,
-  REFCOUNT_ORDER,
   REFCOUNTS_PER_BLOCK,
   roundUpToCluster,
 } from './format.js';
+import { encodeHead } from './head.js';
 import { type PlacedClusters, ZERO_CLUSTER } from './placed-clusters.js';
 
-export interface WrittenImage {
+/** What an image has, before its first cluster is written. */
+export interface WrittenBody {
   readonly fileBytes: number;
-  /** Of the file, as `ImageChecksum` makes it. */
-  readonly checksum: string;
+  /** Of everything but the first cluster, as `ImageChecksum` makes it. */
+  readonly bodyChecksum: string;
   /** Clusters with data of their own, in bytes. */
   readonly dataBytes: number;
   /** Clusters that are marked as zero, in bytes. */
   readonly zeroBytes: number;
+}
+
+export interface WrittenImage extends WrittenBody {
+  /** Of the file, as `ImageChecksum` makes it. */
+  readonly checksum: string;
 }
 
 /**
@@ -89,19 +89,16 @@ export class Qcow2Writer {
     this.markZero(offset, roundUpToCluster(length));
   }
 
-  /** Writes what is left, and makes it durable. */
-  async finish(): Promise<WrittenImage> {
-    const { file } = this;
+  /** Writes what is left, the note that the image carries included, and makes it durable. */
+  async finish(noteOf?: (body: WrittenBody) => Buffer | undefined): Promise<WrittenImage> {
+    const { file, sizeBytes, backingName, dataBytes, zeroBytes } = this;
     this.sealL2();
     const l1Offset = await this.appendPadded(this.l1);
     const refcounts = await this.appendRefcounts();
-    const checksum = await file.finish(this.encodeHead(l1Offset, refcounts));
-    return {
-      fileBytes: file.end.position,
-      checksum,
-      dataBytes: this.dataBytes,
-      zeroBytes: this.zeroBytes,
-    };
+    const body = { fileBytes: file.end.position, bodyChecksum: file.checksum.finish(), dataBytes, zeroBytes };
+    const tables = { l1Offset, refcountTableOffset: refcounts.offset, refcountTableClusters: refcounts.clusters };
+    const head = encodeHead({ sizeBytes, backingName, ...tables, note: noteOf?.(body) });
+    return { ...body, checksum: await file.finish(head) };
   }
 
   private advanceTo(offset: number, length: number): void {
@@ -184,27 +181,6 @@ export class Qcow2Writer {
     const offset = await this.appendPadded(table);
     return { offset, clusters: tableClusters };
   }
-
-  private encodeHead(l1Offset: number, refcounts: { offset: number; clusters: number }): Buffer {
-    const head = Buffer.alloc(CLUSTER_BYTES);
-    const name = Buffer.from(this.backingName ?? '');
-    assert(name.length <= MAX_BACKING_NAME_BYTES, 'the name of the backing file fits');
-    let at = headerLayout.span;
-    if (name.length > 0) at = putExtension(head, at, ExtensionType.BACKING_FORMAT, Buffer.from('qcow2'));
-    at = putExtension(head, at, ExtensionType.END, Buffer.alloc(0));
-    name.copy(head, at);
-    const header = {
-      ...{ magic: QCOW2_MAGIC, version: QCOW2_VERSION, headerBytes: headerLayout.span },
-      ...{ backingNameOffset: name.length > 0 ? at : 0, backingNameBytes: name.length },
-      ...{ clusterBits: CLUSTER_BITS, sizeBytes: this.sizeBytes, encryption: 0 },
-      ...{ l1Entries: l1EntriesFor(this.sizeBytes), l1Offset },
-      ...{ refcountTableOffset: refcounts.offset, refcountTableClusters: refcounts.clusters },
-      ...{ snapshots: 0, snapshotsOffset: 0, refcountOrder: REFCOUNT_ORDER },
-      ...{ incompatibleFeatures: 0, compatibleFeatures: 0, autoclearFeatures: 0 },
-    };
-    headerLayout.encode(header, head);
-    return head;
-  }
 }
 
 /** How many clusters the counts of a file take that has `before` others. */
@@ -219,10 +195,4 @@ function refcountClusters(before: number): { blocks: number; tableClusters: numb
     blocks = neededBlocks;
     tableClusters = neededTable;
   }
-}
-
-function putExtension(head: Buffer, at: number, type: number, data: Buffer): number {
-  extensionLayout.encode({ type, length: data.length }, head, at);
-  data.copy(head, at + extensionLayout.span);
-  return at + extensionLayout.span + Math.ceil(data.length / 8) * 8;
 }
