@@ -102,7 +102,7 @@ class Cutter {
     const record = describe(prepared, bitmap, link);
     // Nobody keeps account of what is overwritten when the view is a clone.
     const [location, live] = clone ? [undefined, []] : [prepared.location, [new OverwrittenContext(snapshot)]];
-    const view = this.viewOf(record, snapshot.device, [changesOf(record, bitmap), ...live]);
+    const view = this.viewOf(served, snapshot.device, [changesOf(record, bitmap), ...live]);
     return { served, bitmap, freeze: bitmap.freezes, snapshot, view, record, location, detach };
   }
 
@@ -120,10 +120,11 @@ class Cutter {
     });
   }
 
-  private viewOf(record: PartRecord, device: BlockDevice, contexts: readonly MetadataContext[]): View {
+  private viewOf({ name, minBlockBytes }: Export, device: BlockDevice, contexts: readonly MetadataContext[]): View {
     return new View({
-      name: `${record.export}@${this.id}`,
-      description: `"${record.export}" as it was when backup ${this.id} began`,
+      name: `${name}@${this.id}`,
+      minBlockBytes,
+      description: `"${name}" as it was when backup ${this.id} began`,
       device,
       contexts,
     });

@@ -1,5 +1,16 @@
 import { assert } from './assert.js';
 
+/** A question for the blocks of a disk, from the offset `offset` to `end`. */
+export interface Blocks {
+  readonly offset: number;
+  readonly end: number;
+  readonly blockBytes: number;
+  /** The most extents of the answer. */
+  readonly limit: number;
+  /** The status of a block that has both. */
+  readonly combine: (one: number, other: number) => number;
+}
+
 /**
  * Consecutive extents from one starting offset, as block status reports them: lengths in bytes, each with a status.
  * The list itself keeps the protocol's rules, so no producer can break them: lengths are positive, equal neighbours
@@ -11,17 +22,27 @@ export class ExtentList {
   /** Sum of all lengths. */
   totalBytes = 0;
 
-  constructor(readonly limit: number) {
-    assert(limit >= 1, 'an extent list holds at least one extent');
+  private runs = 0;
+
+  /** `maxRuns` ends the work of a producer whose runs are many and its extents few. */
+  constructor(
+    readonly limit: number,
+    private readonly maxRuns = Number.POSITIVE_INFINITY,
+  ) {
+    assert(limit >= 1 && maxRuns >= 1, 'an extent list holds at least one extent');
   }
 
   get count(): number {
     return this.lengths.length;
   }
 
-  /** Appends a run. False, and nothing appended, when it would need an extent more than `limit`: stop producing. */
+  /**
+   * Appends a run. False, and nothing appended, when it would need an extent more than `limit`, or is one run more than
+   * `maxRuns`: stop producing.
+   */
   add(lengthBytes: number, status: number): boolean {
     assert(lengthBytes > 0, 'an extent has a length');
+    if (++this.runs > this.maxRuns) return false;
     const last = this.lengths.length - 1;
     if (last >= 0 && this.statuses[last] === status) {
       this.lengths[last]! += lengthBytes;
@@ -50,5 +71,33 @@ export class ExtentList {
         this.totalBytes -= length;
       }
     }
+  }
+
+  /** The same in whole blocks; a block that is known in part is left out, but for the last one of the question. */
+  inBlocks({ offset, end, blockBytes, limit, combine }: Blocks): ExtentList {
+    const blocks = new ExtentList(limit);
+    let from = offset;
+    let mixed: number | undefined;
+    const addUntil = (to: number, status: number): boolean => {
+      const length = to - from;
+      if (length <= 0) return true;
+      from = to;
+      return blocks.add(length, status);
+    };
+    let at = offset;
+    for (let i = 0; i < this.count; i++) {
+      const status = this.statuses[i]!;
+      at += this.lengths[i]!;
+      if (mixed !== undefined) {
+        mixed = combine(mixed, status);
+        const blockEnd = Math.min((Math.floor(from / blockBytes) + 1) * blockBytes, end);
+        if (at < blockEnd) continue;
+        if (!addUntil(blockEnd, mixed)) return blocks;
+      }
+      const wholeEnd = at >= end ? end : Math.floor(at / blockBytes) * blockBytes;
+      if (!addUntil(wholeEnd, status)) return blocks;
+      mixed = at > from ? status : undefined;
+    }
+    return blocks;
   }
 }

@@ -83,13 +83,14 @@ function exportTable(exports: readonly Described[]): string {
 }
 
 function describe(served: Described): string {
-  const { name, path, description, sizeBytes, readOnly, bitmaps, connections } = served;
+  const { name, path, description, sizeBytes, readOnly, minBlockBytes, bitmaps, connections } = served;
   const facts = [
     `name         ${name}`,
     `path         ${path}`,
     ...(description === '' ? [] : [`description  ${description}`]),
     `size         ${formatSize(sizeBytes)} (${sizeBytes} bytes)`,
     `access       ${readOnly ? 'read-only' : 'writable'}`,
+    `min-block    ${minBlockBytes}`,
   ];
   const clients = connections.map(({ client, bytesRead, bytesWritten, connectedAt }) => [
     client,

@@ -22,13 +22,14 @@ export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<type
 }
 
 export function describeExport(served: Export): Static<typeof ExportDescription> {
-  const { name, path, description, sizeBytes, readOnly } = served;
+  const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served;
   return {
     name,
     path,
     description,
     sizeBytes,
     readOnly,
+    minBlockBytes,
     bitmaps: served.bitmaps.list().map((bitmap) => describeBitmap(served, bitmap)),
     connections: [...served.connections].map((connection) => connection.describe()),
   };

@@ -58,12 +58,17 @@ export const Client = Type.Object({
   tls: Type.Literal('none'),
 });
 
+const minBlockBytes = Type.Union([Type.Literal(1), Type.Literal(512), Type.Literal(4096)], {
+  description: 'NBD clients that ask for block sizes are held to multiples of this; 512 when not given',
+});
+
 export const ExportDescription = Type.Object({
   name: Type.String(),
   path: Type.String(),
   description: Type.String(),
   sizeBytes: Bytes('Size of the disk'),
   readOnly: Type.Boolean(),
+  minBlockBytes,
   bitmaps: Type.Array(Bitmap),
   connections: Type.Array(Connection),
 });
@@ -90,6 +95,7 @@ export const NewExport = Type.Object(
     description: Type.Optional(Type.String()),
     sizeBytes: Type.Optional(Bytes('Makes a missing file of that size; never changes one that is there')),
     readOnly: Type.Optional(Type.Boolean()),
+    minBlockBytes: Type.Optional(minBlockBytes),
     bitmaps: Type.Optional(Type.Array(Type.Object({ name: Type.String(), granularityBytes }, strict))),
   },
   strict,

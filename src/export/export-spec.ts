@@ -1,6 +1,7 @@
 import { CodedError } from '../base/coded-error.js';
 import { parseSize } from '../base/units.js';
 import { MAX_NAME_BYTES } from '../bitmap/bitmap-limits.js';
+import { MIN_BLOCK_CHOICES, type MinBlockBytes, parseMinBlock } from './block-size.js';
 
 export interface BitmapSpec {
   readonly name: string;
@@ -16,13 +17,15 @@ export interface ExportSpec {
   /** Makes a missing file of that size, sparse; never changes an existing one. */
   readonly sizeBytes?: number;
   readonly readOnly?: boolean;
+  readonly minBlockBytes?: MinBlockBytes;
   readonly bitmaps?: readonly BitmapSpec[];
 }
 
 /** Longest string of the NBD document. */
 const MAX_DESCRIPTION_BYTES = 4096;
 
-export const EXPORT_GRAMMAR = 'NAME=PATH[,size=SIZE][,readonly][,bitmap=BITMAP[:GRANULARITY]]...';
+export const EXPORT_GRAMMAR =
+  'NAME=PATH[,size=SIZE][,readonly][,min-block=1|512|4096][,bitmap=BITMAP[:GRANULARITY]]...';
 
 function refuse(what: string): never {
   throw new CodedError('EXPORT_INVALID', what, `an export is written ${EXPORT_GRAMMAR}`);
@@ -45,6 +48,10 @@ export function checkTexts({ name, description = '' }: ExportSpec): void {
 
 function parseSizeOption(value: string, option: string): number {
   return parseSize(value) ?? refuse(`"${value}" in ${option} is not a size such as 512M or 10G`);
+}
+
+function parseMinBlockOption(value: string, option: string): MinBlockBytes {
+  return parseMinBlock(value) ?? refuse(`"${value}" in ${option} is not one of ${MIN_BLOCK_CHOICES.join(', ')}`);
 }
 
 /** `BITMAP[:GRANULARITY]`; undefined when the granularity is no size. */
@@ -74,14 +81,21 @@ export function parseExportSpec(text: string): ExportSpec {
 
   let sizeBytes: number | undefined;
   let readOnly = false;
+  let minBlockBytes: MinBlockBytes | undefined;
   const bitmaps: BitmapSpec[] = [];
   for (const option of options) {
     if (option === 'readonly') readOnly = true;
     else if (option.startsWith('size=')) sizeBytes = parseSizeOption(option.slice('size='.length), option);
+    else if (option.startsWith('min-block='))
+      minBlockBytes = parseMinBlockOption(option.slice('min-block='.length), option);
     else if (option.startsWith('bitmap=')) bitmaps.push(parseBitmapOption(option));
     else refuse(`"${option}" is not an option of an export`);
   }
-  return { name, path, readOnly, bitmaps, ...(sizeBytes === undefined ? {} : { sizeBytes }) };
+  return {
+    ...{ name, path, readOnly, bitmaps },
+    ...(sizeBytes !== undefined && { sizeBytes }),
+    ...(minBlockBytes !== undefined && { minBlockBytes }),
+  };
 }
 
 /** A doubled comma stands for itself; a single one separates. */

@@ -11,6 +11,7 @@ import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/block-device.js';
 import type { DiskIdentity } from '../storage/disk-identity.js';
 import { WriteGate } from '../storage/write-gate.js';
+import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES, type MinBlockBytes } from './block-size.js';
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
 import { type ClientConnection, ServedDisk } from './served-disk.js';
 
@@ -30,6 +31,7 @@ export interface ExportParts {
   /** Where the data is. */
   readonly path: string;
   readonly readOnly: boolean;
+  readonly minBlockBytes?: MinBlockBytes | undefined;
   /** The bottom of the device stack, which the export closes. */
   readonly disk: Disk;
   readonly bitmaps: BitmapSet;
@@ -46,6 +48,7 @@ export class Export extends ServedDisk {
   readonly description: string;
   readonly path: string;
   readonly readOnly: boolean;
+  readonly minBlockBytes: MinBlockBytes;
   readonly device: WriteGate;
   /** The bottom of the stack. */
   readonly disk: Disk;
@@ -64,6 +67,7 @@ export class Export extends ServedDisk {
     this.description = parts.description;
     this.path = parts.path;
     this.readOnly = parts.readOnly;
+    this.minBlockBytes = parts.minBlockBytes ?? DEFAULT_MIN_BLOCK_BYTES;
     this.disk = parts.disk;
     this.bitmaps = parts.bitmaps;
     this.persistence = parts.persistence;
@@ -119,7 +123,7 @@ export class Export extends ServedDisk {
 
   /**
    * Serves another size from now on; the bitmaps call a new tail dirty. Clients see it when they connect anew.
-   * @throws CodedError IMAGE_UNUSABLE, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE
+   * @throws CodedError IMAGE_UNUSABLE, EXPORT_INVALID, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE
    */
   resize(sizeBytes: number): Promise<void> {
     return this.cuts.pass(async () => {
@@ -158,6 +162,7 @@ export class Export extends ServedDisk {
   }
 
   private checkResize(sizeBytes: number): void {
+    checkWholeBlocks(this.name, sizeBytes, this.minBlockBytes);
     this.bitmaps.checkResize(sizeBytes);
     if (sizeBytes >= this.sizeBytes) return;
     if (this.copyBeforeWrite.hasSnapshots) {

@@ -10,6 +10,9 @@ export interface MetadataContext {
   /** `base:allocation`, `qemu:dirty-bitmap:NAME`, `tidemark:overwritten`. */
   readonly name: string;
 
+  /** The status of a block of the disk that has both: that which is safe for all of it. */
+  combine(one: number, other: number): number;
+
   /**
    * Appends the status of the range to `list`: at least one extent when it answers OK, no more than the range. It may
    * stop early, where the list is full.
@@ -17,9 +20,20 @@ export interface MetadataContext {
   status(offset: number, length: number, list: ExtentList): Promise<Errno>;
 }
 
+/** What is dirty in part has to be read. */
+function either(one: number, other: number): number {
+  return one | other;
+}
+
+/** What has data in part is no hole, and does not read as zeroes. */
+function both(one: number, other: number): number {
+  return one & other;
+}
+
 /** `base:allocation`: holes and zeroes as the device knows them. */
 export class AllocationContext implements MetadataContext {
   readonly name = BASE_ALLOCATION;
+  readonly combine = both;
 
   constructor(private readonly device: BlockDevice) {}
 
@@ -37,6 +51,7 @@ export class AllocationContext implements MetadataContext {
  */
 export class DirtyBitmapContext implements MetadataContext {
   readonly name: string;
+  readonly combine = either;
 
   constructor(private readonly bitmap: DirtyBitmap) {
     this.name = DIRTY_BITMAP_PREFIX + bitmap.name;
@@ -52,6 +67,7 @@ export class DirtyBitmapContext implements MetadataContext {
 /** The same of a bitmap that is frozen, for the view of the backup that froze it: what was written before the cut. */
 export class FrozenBitmapContext implements MetadataContext {
   readonly name: string;
+  readonly combine = either;
 
   constructor(private readonly bitmap: DirtyBitmap) {
     this.name = DIRTY_BITMAP_PREFIX + bitmap.name;
@@ -68,6 +84,7 @@ export class FrozenBitmapContext implements MetadataContext {
 /** Calls everything dirty: whoever has no base needs all of it. */
 export class FullContext implements MetadataContext {
   readonly name: string;
+  readonly combine = either;
 
   constructor(bitmap: string) {
     this.name = DIRTY_BITMAP_PREFIX + bitmap;
@@ -85,6 +102,7 @@ export class FullContext implements MetadataContext {
  */
 export class OverwrittenContext implements MetadataContext {
   readonly name = OVERWRITTEN_CONTEXT;
+  readonly combine = either;
 
   constructor(private readonly snapshot: Snapshot) {}
 

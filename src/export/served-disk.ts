@@ -1,4 +1,5 @@
 import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
+import type { MinBlockBytes } from './block-size.js';
 import type { MetadataContext } from './metadata-context.js';
 
 export type { BlockDevice };
@@ -30,6 +31,7 @@ export abstract class ServedDisk {
   abstract readonly name: string;
   abstract readonly description: string;
   abstract readonly readOnly: boolean;
+  abstract readonly minBlockBytes: MinBlockBytes;
   /** The top of the device stack. */
   abstract readonly device: BlockDevice;
   /** What connections that are gone have done. */

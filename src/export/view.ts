@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../storage/block-device.js';
+import type { MinBlockBytes } from './block-size.js';
 import { AllocationContext, type MetadataContext } from './metadata-context.js';
 import { ServedDisk } from './served-disk.js';
 
@@ -6,6 +7,8 @@ export interface ViewParts {
   /** `EXPORT@BACKUP-ID` */
   readonly name: string;
   readonly description: string;
+  /** That of the export. */
+  readonly minBlockBytes: MinBlockBytes;
   /** Read-only; whoever made it closes it once the view is closed. */
   readonly device: BlockDevice;
   /** Beside `base:allocation`. */
@@ -17,13 +20,15 @@ export class View extends ServedDisk {
   readonly name: string;
   readonly description: string;
   readonly readOnly = true;
+  readonly minBlockBytes: MinBlockBytes;
   readonly device: BlockDevice;
   private readonly all: readonly MetadataContext[];
 
-  constructor({ name, description, device, contexts }: ViewParts) {
+  constructor({ name, description, minBlockBytes, device, contexts }: ViewParts) {
     super();
     this.name = name;
     this.description = description;
+    this.minBlockBytes = minBlockBytes;
     this.device = device;
     this.all = [new AllocationContext(device), ...contexts];
   }

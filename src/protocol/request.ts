@@ -1,4 +1,3 @@
-import { SECTOR_BYTES } from '../base/units.js';
 import { Command, CommandFlag, MAX_PAYLOAD_BYTES, NbdError } from './constants.js';
 import { fieldOffset, requestLayout } from './layouts.js';
 
@@ -22,8 +21,8 @@ export function readUInt64(buffer: Buffer, at: number): number {
 export interface RequestRules {
   readonly readOnly: boolean;
   readonly structuredReplies: boolean;
-  /** The client asked for block sizes, and so has to keep to them. */
-  readonly enforceBlockSize: boolean;
+  /** A power of two that offsets and lengths are multiples of: 1 for a client that did not ask for block sizes. */
+  readonly blockBytes: number;
   readonly hasContexts: boolean;
 }
 
@@ -59,7 +58,7 @@ export function validateRequest(
   if (rules.readOnly && (changes || command === Command.TRIM)) return NbdError.EPERM;
   if (offset > sizeBytes || length > sizeBytes - offset) return changes ? NbdError.ENOSPC : NbdError.EINVAL;
   // `|` keeps the low 32 bits of both numbers, and those are all that alignment is about.
-  if (rules.enforceBlockSize && ((offset | length) & (SECTOR_BYTES - 1)) !== 0) return NbdError.EINVAL;
+  if (((offset | length) & (rules.blockBytes - 1)) !== 0) return NbdError.EINVAL;
 
   if (command === Command.READ) {
     if (length > MAX_PAYLOAD_BYTES) return NbdError.EOVERFLOW;

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import { CodedError } from '../base/coded-error.js';
 import { parseSize } from '../base/units.js';
+import { MIN_BLOCK_CHOICES, type MinBlockBytes, parseMinBlock } from '../export/block-size.js';
 import { type BitmapSpec, type ExportSpec, parseBitmapSpec } from '../export/export-spec.js';
 import type { Entry } from './config.js';
 import { type Setting, type SettingKey, settingKeys, settings } from './settings.js';
@@ -14,7 +15,7 @@ export interface ConfigFile {
 
 type Table = Record<string, unknown>;
 
-const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'bitmap'];
+const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'min-block', 'bitmap'];
 
 /**
  * Reads a TOML file with the settings of a server, by the names of its flags, and a table `[[export]]` for each disk.
@@ -89,6 +90,7 @@ class ConfigReader {
     const need = (key: string) => text(key) ?? this.refuse(key, index, 'is missing', 'an export has a name and a path');
     const description = text('description');
     const sizeBytes = this.size(table.size, index);
+    const minBlockBytes = this.minBlock(table['min-block'], index);
     return {
       name: need('name'),
       path: need('path'),
@@ -96,6 +98,7 @@ class ConfigReader {
       bitmaps: this.bitmaps(table.bitmap, index),
       ...(description === undefined ? {} : { description }),
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
+      ...(minBlockBytes === undefined ? {} : { minBlockBytes }),
     };
   }
 
@@ -108,6 +111,12 @@ class ConfigReader {
     if (value === undefined) return undefined;
     const bytes = parseSize(String(value));
     return bytes ?? this.refuse('size', index, `is "${value}"`, 'expected a size such as "512M" or "10G"');
+  }
+
+  private minBlock(value: unknown, index: number): MinBlockBytes | undefined {
+    if (value === undefined) return undefined;
+    const expected = `expected one of ${MIN_BLOCK_CHOICES.join(', ')}`;
+    return parseMinBlock(String(value)) ?? this.refuse('min-block', index, `is "${value}"`, expected);
   }
 
   private switch(value: unknown, index: number): boolean {

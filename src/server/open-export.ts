@@ -6,6 +6,7 @@ import { changeDurably } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { undoable } from '../bitmap/undo.js';
+import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from '../export/block-size.js';
 import { Export } from '../export/export.js';
 import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
 import type { Posix } from '../posix/posix-calls.js';
@@ -26,12 +27,12 @@ export interface ExportHost {
 
 /**
  * Opens the image of an export, and its bitmaps as they were left. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
- * BITMAP_INVALID, STORE_UNUSABLE
+ * EXPORT_INVALID, BITMAP_INVALID, STORE_UNUSABLE
  */
 export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<Export> {
   // Absolute, for whoever is told where the disk is may work in another directory.
   const spec = { ...wanted, path: resolve(wanted.path) };
-  const { name, path, readOnly = false, description = '' } = spec;
+  const { name, path, readOnly = false, description = '', minBlockBytes = DEFAULT_MIN_BLOCK_BYTES } = spec;
   const disk = await openFileDevice({
     path,
     readOnly,
@@ -41,10 +42,11 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
   });
   let persistence: PersistentBitmaps | undefined;
   try {
+    checkWholeBlocks(name, disk.sizeBytes, minBlockBytes);
     const bitmaps = new BitmapSet(disk.sizeBytes);
     persistence = host.store && (await openPersistence(spec, disk, bitmaps, host.store, host));
     await addMissing(spec.bitmaps ?? [], bitmaps, persistence, host.log);
-    return new Export({ name, path, readOnly, description, disk, bitmaps, persistence });
+    return new Export({ name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence });
   } catch (error) {
     // Else the store would say that the disk was left by a crash, after which nobody compares its times.
     await persistence?.close().catch(() => {});

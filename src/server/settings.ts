@@ -1,5 +1,5 @@
 import { parseSize } from '../base/units.js';
-import { type ExportSpec, parseExportSpec } from '../export/export-spec.js';
+import { EXPORT_GRAMMAR, type ExportSpec, parseExportSpec } from '../export/export-spec.js';
 import { type HostPort, parseHostPort } from './host-port.js';
 
 /**
@@ -62,12 +62,7 @@ function regionBytes(text: string): number | undefined {
 
 export const settings = {
   export: {
-    ...one<ExportSpec>(
-      'SPEC',
-      'a disk to serve: NAME=PATH[,size=SIZE][,readonly][,bitmap=BITMAP[:GRANULARITY]]...',
-      'NAME=PATH and options',
-      parseExportSpec,
-    ),
+    ...one<ExportSpec>('SPEC', `a disk to serve: ${EXPORT_GRAMMAR}`, 'NAME=PATH and options', parseExportSpec),
     repeated: true,
   },
   listen: {

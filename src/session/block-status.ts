@@ -1,40 +1,47 @@
 import { type Errno, OK } from '../base/errno.js';
 import { ExtentList } from '../base/extents.js';
+import { giveWay } from '../base/loop-share.js';
 import { SECTOR_BYTES } from '../base/units.js';
+import type { MetadataContext } from '../export/metadata-context.js';
 import { CommandFlag, REPLY_FLAG_DONE } from '../protocol/constants.js';
-import { extentLayout } from '../protocol/layouts.js';
 import { type Cookie, encodeBlockStatusChunk } from '../protocol/reply-codec.js';
 import type { SelectedContext } from './agreement.js';
 import type { ReplyWriter } from './reply-writer.js';
 
-/** 1 MiB of descriptors in a chunk, as QEMU caps it; the client asks again for the rest. */
-const MAX_EXTENTS = 128 * 1024;
-const EXTENT_BYTES = extentLayout.span;
+/**
+ * Extents of one reply, of all its contexts together: some milliseconds' worth. The client asks again for the rest, as it
+ * has to in any case.
+ */
+const MAX_EXTENTS = 16 * 1024;
+/** Runs that a context may go through for one reply, also where many of them make one extent. */
+const MAX_RUNS = MAX_EXTENTS;
 
-/** Bytes of extents that the answer to a block-status request may have. */
-export function longestStatusBytes(contextCount: number, flags: number, length: number): number {
-  const isOne = (flags & CommandFlag.REQ_ONE) !== 0;
-  return contextCount * EXTENT_BYTES * (isOne ? 1 : Math.min(Math.ceil(length / SECTOR_BYTES), MAX_EXTENTS));
+/** A block-status request that was found to be valid. */
+export interface StatusQuestion {
+  readonly flags: number;
+  readonly offset: number;
+  readonly length: number;
+  /** The smallest block of the export: extents are whole blocks, as far as these are larger than a sector. */
+  readonly minBlockBytes: number;
 }
 
 /**
- * Answers a block-status request: one chunk a selected context, all trimmed to one common length, because clients
+ * Answers a block-status request: one chunk for each selected context, all trimmed to one common length, because clients
  * advance by one context and take the others to have come as far.
  */
 export async function replyBlockStatus(
   writer: ReplyWriter,
   contexts: readonly SelectedContext[],
   cookie: Cookie,
-  flags: number,
-  offset: number,
-  length: number,
+  question: StatusQuestion,
 ): Promise<Errno> {
-  const limit = (flags & CommandFlag.REQ_ONE) !== 0 ? 1 : MAX_EXTENTS;
+  const isOne = (question.flags & CommandFlag.REQ_ONE) !== 0;
+  const limit = isOne ? 1 : Math.max(1, Math.floor(MAX_EXTENTS / contexts.length));
   const lists: ExtentList[] = [];
   for (const { context } of contexts) {
-    const list = new ExtentList(limit);
-    const errno = await context.status(offset, length, list);
-    if (errno !== OK) return errno;
+    await giveWay();
+    const list = await statusOf(context, question, limit);
+    if (!(list instanceof ExtentList)) return list;
     lists.push(list);
   }
   const commonBytes = Math.min(...lists.map((list) => list.totalBytes));
@@ -44,4 +51,22 @@ export async function replyBlockStatus(
     writer.send(encodeBlockStatusChunk(chunkFlags, id, lists[index]!, cookie));
   });
   return OK;
+}
+
+async function statusOf(
+  context: MetadataContext,
+  { offset, length, minBlockBytes }: StatusQuestion,
+  limit: number,
+): Promise<ExtentList | Errno> {
+  if (minBlockBytes <= SECTOR_BYTES) {
+    const list = new ExtentList(limit, MAX_RUNS);
+    const errno = await context.status(offset, length, list);
+    return errno === OK ? list : errno;
+  }
+  // Extents have a sector at least, and there are so many more than blocks.
+  const sectorsInBlock = minBlockBytes / SECTOR_BYTES;
+  const list = new ExtentList(limit * sectorsInBlock + 1, MAX_RUNS);
+  const errno = await context.status(offset, length, list);
+  if (errno !== OK) return errno;
+  return list.inBlocks({ offset, end: offset + length, blockBytes: minBlockBytes, limit, combine: context.combine });
 }

@@ -146,7 +146,7 @@ export class Connection implements StreamReader, ClientConnection {
 
   /** False while the client has to wait until it has read more of what it asked for, or the disk has come along. */
   private get canBegin(): boolean {
-    return this.transmission ? this.transmission.canBegin : this.output.hasRoom;
+    return this.transmission ? this.transmission.canBegin : this.output.hasRoom && !this.handshake.answering;
   }
 
   private consume(): void {
@@ -154,6 +154,8 @@ export class Connection implements StreamReader, ClientConnection {
     if (!this.transmission && this.closeReason === undefined) {
       const next = this.handshake.consume(input.buffer, input.start, input.end);
       input.consumed(next, this.handshake.neededBytes);
+      // Without room, 'drain' goes on.
+      if (this.handshake.answering && this.output.hasRoom) setImmediate(() => this.advance());
       this.takeOutcome();
     }
     if (this.transmission && this.closeReason === undefined) {

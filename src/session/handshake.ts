@@ -20,6 +20,8 @@ import { handleStructuredReply } from './options/structured-reply.js';
 const MAX_OPTIONS = 32;
 /** Enough for a name and hundreds of queries of the longest kind; what is longer is passed over, never held. */
 const MAX_OPTION_DATA_BYTES = 1 * MIB;
+/** Answers that are sent in one turn of the event loop: a millisecond's worth. */
+const ANSWERS_PER_TURN = 128;
 /** Passing over more than that is not worth the patience. */
 const MAX_SKIPPED_BYTES = 32 * MIB;
 
@@ -65,6 +67,8 @@ export class Handshake {
   private flagsSeen = false;
   private fixedNewstyle = false;
   private optionsLeft = MAX_OPTIONS;
+  /** What is left of an answer that has many parts. */
+  private answers: Iterator<Buffer> | undefined;
   /** Data of an option that was answered already and still has to pass by. */
   private skipBytes = 0;
 
@@ -76,10 +80,21 @@ export class Handshake {
     this.negotiation = new Negotiation(terms);
   }
 
+  /** A long answer is under way, and goes on with the next call of `consume`. */
+  get answering(): boolean {
+    return this.answers !== undefined;
+  }
+
   /** Consumes whole messages from `buffer`, from `start` to `end`. Returns where it stopped. */
   consume(buffer: Buffer, start: number, end: number): number {
     let at = start;
+    let answersLeft = ANSWERS_PER_TURN;
     while (this.outcome === undefined && this.output.hasRoom) {
+      if (this.answers) {
+        if (answersLeft-- === 0) break;
+        this.sendNextAnswer(this.answers);
+        continue;
+      }
       if (this.skipBytes > 0) {
         const skipped = Math.min(this.skipBytes, end - at);
         at += skipped;
@@ -90,6 +105,12 @@ export class Handshake {
       at = next;
     }
     return at;
+  }
+
+  private sendNextAnswer(answers: Iterator<Buffer>): void {
+    const next = answers.next();
+    if (next.done) this.answers = undefined;
+    else this.output.send(next.value);
   }
 
   /** Consumes one message, or none when it is not there as a whole. */
@@ -169,7 +190,10 @@ export class Handshake {
   }
 
   private request(option: number, data: Buffer): OptionRequest {
-    return new OptionRequest(option, data, this.exports, this.negotiation, (bytes) => this.output.send(bytes));
+    const send = (bytes: Buffer) => this.output.send(bytes);
+    return new OptionRequest(option, data, this.exports, this.negotiation, send, (messages) => {
+      this.answers = messages;
+    });
   }
 
   private close(at: number, closeReason: string): number {

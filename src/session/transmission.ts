@@ -16,7 +16,7 @@ import {
 } from '../protocol/request.js';
 import { toNbdError } from '../protocol/wire-error.js';
 import type { Agreement } from './agreement.js';
-import { longestStatusBytes, replyBlockStatus } from './block-status.js';
+import { replyBlockStatus } from './block-status.js';
 import { readNow, readWaiting } from './read.js';
 import { replyDone, replyError } from './reply.js';
 import type { ReplyWriter } from './reply-writer.js';
@@ -24,8 +24,8 @@ import type { ReplyWriter } from './reply-writer.js';
 /** Requests of one client that may wait for a disk at a time, and the payload bytes they may hold. */
 const MAX_WAITING_REQUESTS = 128;
 const MAX_WAITING_BYTES = 32 * MIB;
-/** The same of extents in answers to block-status requests: an answer is put together at once, and takes a while. */
-const MAX_WAITING_STATUS_BYTES = 2 * MIB;
+/** The same of block-status requests: an answer takes a while to put together, and is some 100 KiB long. */
+const MAX_WAITING_STATUS = 2;
 
 const COOKIE_BYTES = 8;
 
@@ -55,7 +55,7 @@ export class Transmission {
   private readonly rules: RequestRules;
   private waitingRequests = 0;
   private waitingBytes = 0;
-  private waitingStatusBytes = 0;
+  private waitingStatus = 0;
   /** Payload of a refused write that still has to pass by. */
   private skipBytes = 0;
 
@@ -69,7 +69,7 @@ export class Transmission {
     this.rules = {
       readOnly: agreement.export.readOnly,
       structuredReplies: agreement.structuredReplies,
-      enforceBlockSize: agreement.enforceBlockSize,
+      blockBytes: agreement.enforceBlockSize ? agreement.export.minBlockBytes : 1,
       hasContexts: agreement.contexts.length > 0,
     };
   }
@@ -85,7 +85,7 @@ export class Transmission {
       this.writer.hasRoom &&
       this.waitingRequests < MAX_WAITING_REQUESTS &&
       this.waitingBytes < MAX_WAITING_BYTES &&
-      this.waitingStatusBytes < MAX_WAITING_STATUS_BYTES
+      this.waitingStatus < MAX_WAITING_STATUS
     );
   }
 
@@ -198,13 +198,13 @@ export class Transmission {
   }
 
   private async blockStatus(cookie: Buffer, flags: number, offset: number, length: number): Promise<Errno> {
-    const { contexts } = this.agreement;
-    const bytes = longestStatusBytes(contexts.length, flags, length);
-    this.waitingStatusBytes += bytes;
+    const { contexts, export: served } = this.agreement;
+    this.waitingStatus++;
     try {
-      return await replyBlockStatus(this.writer, contexts, { buffer: cookie, at: 0 }, flags, offset, length);
+      const question = { flags, offset, length, minBlockBytes: served.minBlockBytes };
+      return await replyBlockStatus(this.writer, contexts, { buffer: cookie, at: 0 }, question);
     } finally {
-      this.waitingStatusBytes -= bytes;
+      this.waitingStatus--;
     }
   }
 

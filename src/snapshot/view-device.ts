@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EIO, EPERM, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
 import { ExtentList } from '../base/extents.js';
+import { giveWay } from '../base/loop-share.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
 import { assertInside } from '../storage/range.js';
 import type { Place } from './granule-map.js';
@@ -8,8 +8,8 @@ import type { OldData } from './old-data.js';
 
 const DATA = 0;
 
-/** About a millisecond's worth. */
-const RUNS_PER_TURN = 256;
+/** Some hundred microseconds' worth. */
+const RUNS_PER_STEP = 64;
 
 /**
  * A snapshot as a read-only disk: what was saved comes from scratch, the rest from the live disk. A call that waited
@@ -108,7 +108,7 @@ export class ViewDevice implements BlockDevice {
     assertInside(this.sizeBytes, offset, length);
     const { granules } = this.#old;
     const end = offset + length;
-    for (let position = offset, turn = 1; position < end; turn++) {
+    for (let position = offset, step = 1; position < end; step++) {
       if (this.#old.ended) return EIO;
       const place = granules.placeAt(position);
       const stop = granules.endOfPlace(place, position, end);
@@ -122,7 +122,7 @@ export class ViewDevice implements BlockDevice {
         position += part.totalBytes;
         if (!appendAll(list, part) || full) break;
       }
-      if (turn % RUNS_PER_TURN === 0) await nextTurn();
+      if (step % RUNS_PER_STEP === 0) await giveWay();
     }
     return this.#old.ended ? EIO : OK;
   }

@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ENXIO } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
+import { giveWay } from '../base/loop-share.js';
 import { type CallResult, SEEK_DATA, SEEK_END, SEEK_HOLE, type SeekWhence } from '../posix/posix-calls.js';
 import { ALLOCATION_HOLE, ALLOCATION_ZERO } from './block-device.js';
 import type { OpenFile } from './open-file.js';
@@ -9,8 +9,8 @@ import { Pace } from './pace.js';
 const HOLE = ALLOCATION_HOLE | ALLOCATION_ZERO;
 const DATA = 0;
 
-/** About half a millisecond's worth. */
-const EXTENTS_PER_TURN = 256;
+/** Some hundred microseconds' worth. */
+const EXTENTS_PER_STEP = 64;
 
 /**
  * Finds the holes of an image. What cannot be found out counts as data.
@@ -49,13 +49,13 @@ export class FileExtents {
   async append(offset: number, length: number, list: ExtentList): Promise<void> {
     const end = offset + length;
     let position = offset;
-    for (let turn = 1; position < end; turn++) {
+    for (let step = 1; position < end; step++) {
       const data = Math.min(await this.#nextData(position), end);
       if (data > position && !list.add(data - position, HOLE)) return;
       if (data === end) return;
       position = Math.min(await this.#dataEnd(data, end), end);
       if (!list.add(position - data, DATA)) return;
-      if (turn % EXTENTS_PER_TURN === 0) await nextTurn();
+      if (step % EXTENTS_PER_STEP === 0) await giveWay();
     }
   }
 

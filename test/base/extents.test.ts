@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
+import { propertyRuns } from '../support/property.js';
 
 function listOf(limit: number, runs: [number, number][]) {
   const list = new ExtentList(limit);
@@ -40,3 +42,42 @@ test('it is trimmed in the middle of an extent, and by whole ones', () => {
   expect(list.lengths).toEqual([10]);
   expect(list.totalBytes).toBe(10);
 });
+
+test('a list takes no more runs than it may, also where they make one extent', () => {
+  const list = new ExtentList(10, 2);
+  expect([list.add(1, 1), list.add(1, 1), list.add(1, 1), list.totalBytes]).toEqual([true, true, false, 2]);
+});
+
+test('in blocks, each block of the disk has what all its bytes have together', () => {
+  const blockBytes = 8;
+  const run = fc.tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 0, max: 3 }));
+  fc.assert(
+    fc.property(
+      fc.array(run, { minLength: 1, maxLength: 30 }),
+      fc.integer({ min: 0, max: 20 }),
+      fc.integer({ min: 0, max: 40 }),
+      fc.integer({ min: 1, max: 6 }),
+      (runs, offset, unknown, limit) => {
+        const { list } = listOf(100, runs);
+        const end = offset + list.totalBytes + unknown;
+        const blocks = list.inBlocks({ offset, end, blockBytes, limit, combine: (a, b) => a | b });
+        const bytes = bytesOf(list);
+        // Where the list ends before the question does, the last block is known in part only.
+        const known = unknown === 0 ? end : Math.floor((offset + list.totalBytes) / blockBytes) * blockBytes;
+        const expected = new ExtentList(limit);
+        for (let from = offset; from < known; ) {
+          const to = Math.min((Math.floor(from / blockBytes) + 1) * blockBytes, known);
+          const status = bytes.slice(from - offset, to - offset).reduce((a, b) => a | b);
+          if (!expected.add(to - from, status)) break;
+          from = to;
+        }
+        expect([blocks.lengths, blocks.statuses]).toEqual([expected.lengths, expected.statuses]);
+      },
+    ),
+    propertyRuns(500),
+  );
+});
+
+function bytesOf(list: ExtentList): number[] {
+  return list.lengths.flatMap((length, i) => Array.from({ length }, () => list.statuses[i]!));
+}

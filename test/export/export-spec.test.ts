@@ -21,6 +21,10 @@ test('options say size, read-only and any number of bitmaps', () => {
   });
 });
 
+test.each([1, 512, 4096])('min-block says the smallest block: %d', (minBlockBytes) => {
+  expect(parseExportSpec(`d=a.img,min-block=${minBlockBytes}`)).toMatchObject({ minBlockBytes });
+});
+
 test('a doubled comma stands for one in the path, and a path may hold an equals sign', () => {
   expect(parseExportSpec('d=/a,,b/c=d.img,readonly')).toMatchObject({ path: '/a,b/c=d.img', readOnly: true });
 });
@@ -33,6 +37,7 @@ test.each([
   ['d=,readonly', 'names no path'],
   ['d=a.img,size=ten', '"ten" in size=ten is not a size'],
   ['d=a.img,bitmap=n:big', '"big" in bitmap=n:big is not a size'],
+  ['d=a.img,min-block=1024', '"1024" in min-block=1024 is not one of 1, 512, 4096'],
   ['d=a.img,colour=red', '"colour=red" is not an option of an export'],
   ['d=a.img,', '"" is not an option of an export'],
 ])('"%s" is refused: %s', (text, message) => {

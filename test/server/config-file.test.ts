@@ -20,6 +20,7 @@ bitmap = ["nightly", "weekly:1M"]
 name = "archive"
 path = "/srv/archive.img"
 readonly = true
+min-block = 1
 description = "last year"
 `;
 
@@ -44,7 +45,14 @@ test('a configuration file says what flags say, and has a table for each export'
         readOnly: false,
         bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
       },
-      { name: 'archive', path: '/srv/archive.img', readOnly: true, description: 'last year', bitmaps: [] },
+      {
+        name: 'archive',
+        path: '/srv/archive.img',
+        readOnly: true,
+        minBlockBytes: 1,
+        description: 'last year',
+        bitmaps: [],
+      },
     ],
   });
 });
@@ -90,7 +98,7 @@ describe('a bad configuration is refused with its place and what was expected', 
       'an unknown key of the second export',
       '[[export]]\nname = "a"\npath = "b"\n[[export]]\nname = "c"\npath = "d"\nsiez = "1G"',
       't.toml:7: siez is not known',
-      'expected one of name, path, description, size, readonly, bitmap',
+      'expected one of name, path, description, size, readonly, min-block, bitmap',
     ],
     ['a bad size', '[[export]]\nname = "a"\npath = "b"\nsize = "much"', 't.toml:4: size is "much"', 'such as "512M"'],
     [

@@ -54,6 +54,19 @@ test('an export that cannot be opened leaves its disk as known as it was', async
   expect(await inconsistency()).toMatch(/^modified at /);
 });
 
+test('a disk that is not whole blocks is refused, and let go of', async () => {
+  const path = join(scratchFolder(), 'disk.img');
+  await createImage(path, MIB + 512);
+  const persistence = { transient: true, onBitmapError: 'refuse', regionBytes: MIB, maxActiveRegions: 9 } as const;
+  const host = { persistence: { ...persistence, coolAfterSeconds: 5 }, posix: native, log: silentLog };
+  const open = (minBlockBytes: 512 | 4096) =>
+    openExport({ name: 'disk', path, minBlockBytes }, { ...host, store: undefined });
+  await expect(open(4096)).rejects.toThrow(
+    'the size of "disk", 1049088 bytes, is not a multiple of its min-block of 4096',
+  );
+  await (await open(512)).close();
+});
+
 test('an image that was deleted after a crash and made anew is another one, of whatever inode', async () => {
   const { path, inconsistency } = await knownImage(killed);
   rmSync(path);

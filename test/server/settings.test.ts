@@ -107,7 +107,7 @@ describe('the example in docs/configuration.md', () => {
           readOnly: false,
           bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
         },
-        { name: 'tools', path: '/srv/tools.iso', readOnly: true, bitmaps: [] },
+        { name: 'tools', path: '/srv/tools.iso', readOnly: true, minBlockBytes: 1, bitmaps: [] },
       ],
       listen: [
         { host: '127.0.0.1', port: 10809 },

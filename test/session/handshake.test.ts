@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { Handshake } from '../../src/session/handshake.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { DISK_BYTES, memoryRegistry, startMemoryServer } from '../support/memory-server.js';
 import { counted, encodeOption, infoData, u32 } from '../support/raw-client.js';
 
@@ -280,6 +281,30 @@ test('1.2 a client that lists and does not read is answered no further, and gets
   const answerBytes = 20 + 4 + 'disk'.length + 1000 + 20;
   const answers = await client.read(5000 * answerBytes);
   expect(answers.readUInt32BE(answers.length - 8)).toBe(OptionReply.ACK);
+});
+
+test('a list of many exports is sent in slices, and what comes behind it waits', async () => {
+  const names = Array.from({ length: 300 }, (_, i) => ({ name: `disk${i}`, device: new MemoryDevice(512) }));
+  const sent: Buffer[] = [];
+  const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
+  const handshake = new Handshake(await memoryRegistry(names), output, { multipleConnections: true });
+  handshake.consume(u32(FIXED), 0, 4);
+  const options = Buffer.concat([encodeOption(Option.LIST), encodeOption(Option.ABORT)]);
+  let at = handshake.consume(options, 0, options.length);
+  expect([at, sent.length, handshake.answering]).toEqual([16, 128, true]);
+  at = handshake.consume(options, at, options.length);
+  expect([at, sent.length, handshake.outcome]).toEqual([16, 256, undefined]);
+  at = handshake.consume(options, at, options.length);
+  expect([at, sent.length, handshake.answering]).toEqual([32, 302, false]);
+});
+
+test('a client gets all of a list of many exports', async () => {
+  const names = Array.from({ length: 300 }, (_, i) => ({ name: `disk${i}`, device: new MemoryDevice(512) }));
+  const client = await haggling(names);
+  client.option(Option.LIST);
+  client.option(Option.INFO, infoData('disk299'));
+  expect(await client.replies()).toHaveLength(301);
+  expect((await client.replies()).at(-1)!.type).toBe(OptionReply.ACK);
 });
 
 test('1.6 a client that never finishes its handshake is cut off', async () => {

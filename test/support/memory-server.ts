@@ -17,6 +17,7 @@ export interface MemoryExport {
   readonly device?: BlockDevice;
   readonly description?: string;
   readonly readOnly?: boolean;
+  readonly minBlockBytes?: 1 | 512 | 4096;
   /** Names of bitmaps, at a granularity of 64 KiB. */
   readonly bitmaps?: readonly string[];
 }
@@ -36,11 +37,11 @@ const defaultLimits: NbdLimits = { maxConnections: 16, handshakeTimeoutSeconds: 
 export async function memoryRegistry(served: readonly MemoryExport[]): Promise<ExportRegistry> {
   const byName = new Map(served.map((one) => [one.name, one]));
   const registry = new ExportRegistry(async ({ name }) => {
-    const { device, description = '', readOnly = false, bitmaps = [] } = byName.get(name)!;
+    const { device, description = '', readOnly = false, minBlockBytes, bitmaps = [] } = byName.get(name)!;
     const disk = device ?? new MemoryDevice(DISK_BYTES);
     const set = new BitmapSet(disk.sizeBytes);
     for (const bitmap of bitmaps) set.add({ name: bitmap });
-    return new Export({ name, description, path: 'memory', readOnly, disk, bitmaps: set });
+    return new Export({ name, description, path: 'memory', readOnly, minBlockBytes, disk, bitmaps: set });
   });
   for (const { name } of served) await registry.add({ name, path: 'memory' });
   return registry;

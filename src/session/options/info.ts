@@ -1,4 +1,3 @@
-import { SECTOR_BYTES } from '../../base/units.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import { InfoType, OptionReply } from '../../protocol/constants.js';
 import {
@@ -56,7 +55,7 @@ function sendInformation(request: OptionRequest, wanted: InfoRequest, served: Se
     info(encodeInfoText(InfoType.DESCRIPTION, served.description));
   }
   if (asked.has(InfoType.BLOCK_SIZE)) {
-    info(encodeInfoBlockSize(SECTOR_BYTES, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
+    info(encodeInfoBlockSize(served.minBlockBytes, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
   }
   info(encodeInfoExport(served.sizeBytes, request.negotiation.flagsOf(served)));
 }

@@ -1,3 +1,4 @@
+import type { ServedDisk } from '../../export/served-disk.js';
 import { OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeServerEntry } from '../../protocol/option-codec.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
@@ -11,9 +12,10 @@ export function handleList(request: OptionRequest): OptionOutcome {
     request.refuse(OptionError.INVALID, 'LIST carries no data');
     return undefined;
   }
-  for (const served of request.exports.list()) {
-    request.reply(OptionReply.SERVER, encodeServerEntry(served.name, served.description));
-  }
-  request.ack();
+  request.replyEach(OptionReply.SERVER, entriesOf(request.exports.list()));
   return undefined;
+}
+
+function* entriesOf(exports: readonly ServedDisk[]): Generator<Buffer> {
+  for (const { name, description } of exports) yield encodeServerEntry(name, description);
 }

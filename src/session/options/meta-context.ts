@@ -8,6 +8,7 @@ import {
   InvalidOption,
   type MetaContextRequest,
 } from '../../protocol/option-codec.js';
+import type { SelectedContext } from '../agreement.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /** A query that ends like this matches every context that begins with it, in LIST only. */
@@ -28,8 +29,10 @@ export function handleListMetaContext(request: OptionRequest): OptionOutcome {
   const matching = wanted.served
     .contexts()
     .filter(({ name }) => wanted.queryCount === 0 || queries.has(name) || prefixesOf(name).some((p) => queries.has(p)));
-  for (const context of matching) request.reply(OptionReply.META_CONTEXT, encodeMetaContext(0, context.name));
-  request.ack();
+  replyContexts(
+    request,
+    matching.map((context) => ({ id: 0, context })),
+  );
   return undefined;
 }
 
@@ -54,11 +57,13 @@ export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
   }
   const contexts = [...found.values()].map((context, index) => ({ id: index + 1, context }));
   negotiation.selection = { exportName: wanted.exportName, served: wanted.served, contexts };
-  for (const { id, context } of contexts) {
-    request.reply(OptionReply.META_CONTEXT, encodeMetaContext(id, context.name));
-  }
-  request.ack();
+  replyContexts(request, contexts);
   return undefined;
+}
+
+function replyContexts(request: OptionRequest, contexts: readonly SelectedContext[]): void {
+  const data = contexts.map(({ id, context }) => encodeMetaContext(id, context.name));
+  request.replyEach(OptionReply.META_CONTEXT, data);
 }
 
 /** The request and the export it names; undefined when it was refused. */

@@ -52,10 +52,17 @@ export class OptionRequest {
     readonly negotiation: Negotiation,
     /** Sends bytes to the client as they are. */
     readonly send: (bytes: Buffer) => void,
+    /** Sends many messages, a few at a time, before the next option is looked at. */
+    private readonly sendAll: (messages: Iterator<Buffer>) => void,
   ) {}
 
   reply(type: number, data?: Buffer): void {
     this.send(encodeOptionReply(this.option, type, data));
+  }
+
+  /** One reply for each of `data`, then the ACK. */
+  replyEach(type: number, data: Iterable<Buffer>): void {
+    this.sendAll(this.encodeEach(type, data));
   }
 
   ack(): void {
@@ -71,6 +78,11 @@ export class OptionRequest {
     const isLong = exportName.length > MAX_QUOTED_NAME;
     const quoted = isLong ? `${exportName.slice(0, MAX_QUOTED_NAME)}…` : exportName;
     this.refuse(OptionError.UNKNOWN, `there is no export "${quoted}"`);
+  }
+
+  private *encodeEach(type: number, data: Iterable<Buffer>): Generator<Buffer> {
+    for (const one of data) yield encodeOptionReply(this.option, type, one);
+    yield encodeOptionReply(this.option, OptionReply.ACK);
   }
 }
 

@@ -1,0 +1,24 @@
+import { CodedError } from '../base/coded-error.js';
+import { formatCount, parseSize, SECTOR_BYTES } from '../base/units.js';
+
+/** The smallest piece of an export that a client may read or write, once it has asked for the block sizes: bytes. */
+export type MinBlockBytes = (typeof MIN_BLOCK_CHOICES)[number];
+
+export const MIN_BLOCK_CHOICES = [1, 512, 4096] as const;
+export const DEFAULT_MIN_BLOCK_BYTES: MinBlockBytes = SECTOR_BYTES;
+
+/** Undefined when the text is not one of the choices. */
+export function parseMinBlock(text: string): MinBlockBytes | undefined {
+  const bytes = parseSize(text);
+  return MIN_BLOCK_CHOICES.find((choice) => choice === bytes);
+}
+
+/** A client that keeps to the blocks could not reach the end of another disk. @throws CodedError EXPORT_INVALID */
+export function checkWholeBlocks(name: string, sizeBytes: number, minBlockBytes: MinBlockBytes): void {
+  if (sizeBytes % minBlockBytes === 0) return;
+  throw new CodedError(
+    'EXPORT_INVALID',
+    `the size of "${name}", ${formatCount(sizeBytes, 'byte')}, is not a multiple of its min-block of ${minBlockBytes}`,
+    `choose min-block=${DEFAULT_MIN_BLOCK_BYTES}, or another size`,
+  );
+}
