@@ -5,6 +5,7 @@ import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import type { AnswersDue } from './answers-due.js';
 import type { ControlHost } from './control-host.js';
+import { capConnections, type HttpLimits, httpLimits, hurryReaders, serverOptions } from './http-server.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing } from './refuse-when-closing.js';
 import { backupRoutes } from './routes/backups.js';
@@ -24,8 +25,9 @@ const API_VERSION = '1.0.0';
 /** Names of exports and bitmaps may be long: up to 4096 and 1023 bytes, each of which may be written as %XX. */
 const MAX_PARAMETER_LENGTH = 3 * 4096;
 
-function newApi(log: Log) {
+function newApi(log: Log, limits: HttpLimits) {
   return fastify({
+    ...serverOptions(limits),
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     // Those of the router, which come before there is a route to handle its errors.
@@ -40,6 +42,7 @@ export interface ApiOptions {
   readonly admit?: onRequestHookHandler | undefined;
   /** Told of every request that is worked on. */
   readonly answersDue?: AnswersDue;
+  readonly limits?: HttpLimits | undefined;
   /** Nothing but health and metrics. */
   readonly metricsOnly?: boolean;
 }
@@ -58,8 +61,9 @@ const allRoutes = [
 
 /** The HTTP API over the exports of a server. */
 export async function buildControlApi(host: ControlHost, options: ApiOptions = {}): Promise<FastifyInstance> {
-  const { admit, answersDue, metricsOnly = false } = options;
-  const api = newApi(host.log);
+  const { admit, answersDue, limits = httpLimits, metricsOnly = false } = options;
+  const api = newApi(host.log, limits);
+  capConnections(api.server, limits, host.log);
   await api.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -74,6 +78,7 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
     ),
   );
   refuseWhenClosing(api as unknown as FastifyInstance);
+  api.addHook('onSend', hurryReaders(limits));
   if (admit) api.addHook('onRequest', admit);
   if (answersDue) api.addHook('preHandler', answersDue.watch);
   for (const routes of metricsOnly ? [healthRoutes, metricsRoutes] : allRoutes) {

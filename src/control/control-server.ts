@@ -1,10 +1,11 @@
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { forOwnerAlone } from '../base/for-owner-alone.js';
 import { isLoopback } from '../base/loopback.js';
 import { AnswersDue } from './answers-due.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
+import type { HttpLimits } from './http-server.js';
 import { refuseForeign } from './refuse-foreign.js';
 import { demandToken } from './token.js';
 
@@ -18,12 +19,13 @@ export class ControlServer {
   constructor(
     private readonly host: ControlHost,
     private readonly patienceMilliseconds = PATIENCE_MILLISECONDS,
+    private readonly limits?: HttpLimits,
   ) {}
 
   /** Makes a socket that only its owner can use. Rejects as net.Server does. */
   async listenUnix(path: string): Promise<void> {
     const { server } = await this.api();
-    const bound = new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject));
+    const bound = this.bound(server);
     forOwnerAlone(() => server.listen({ path }));
     await bound;
   }
@@ -36,9 +38,11 @@ export class ControlServer {
     // Whoever opens these routes to other machines lets them call this one by any name.
     const open = isLoopback(host) ? refuseForeign : undefined;
     const options = token === undefined ? { admit: open, metricsOnly: true } : { admit: demandToken(token, open) };
-    const api = await this.api(options);
-    await api.listen({ host, port });
-    return api.server.address() as AddressInfo;
+    const { server } = await this.api(options);
+    const bound = this.bound(server);
+    server.listen({ host, port });
+    await bound;
+    return server.address() as AddressInfo;
   }
 
   /**
@@ -55,9 +59,15 @@ export class ControlServer {
   }
 
   private async api(options: ApiOptions = {}): Promise<FastifyInstance> {
-    const api = await buildControlApi(this.host, { ...options, answersDue: this.answersDue });
+    const api = await buildControlApi(this.host, { ...options, answersDue: this.answersDue, limits: this.limits });
     this.apis.push(api);
     await api.ready();
     return api;
+  }
+
+  private async bound(server: Server): Promise<void> {
+    await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject));
+    // Such as no descriptor for a client: nobody else would listen, and the process would end.
+    server.on('error', (err) => this.host.log.error({ err }, 'an address of the control API failed'));
   }
 }

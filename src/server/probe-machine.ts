@@ -3,6 +3,7 @@ import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import { loadPosix } from '../posix/posix.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { type Finding, fatal, missing, ok } from './finding.js';
+import { openFilesLimit } from './open-files.js';
 import { probeFolder } from './probe-folder.js';
 
 const LEAST_NODE = [20, 19] as const;
@@ -56,11 +57,11 @@ function threads({ UV_THREADPOOL_SIZE: setting }: NodeJS.ProcessEnv, posix: Posi
 }
 
 async function openFiles(): Promise<Finding> {
-  const limits = await readText('/proc/self/limits');
-  const found = /^Max open files +(\d+|unlimited)/m.exec(limits)?.[1];
-  if (found === undefined) return missing('open files', 'the limit is not known');
-  if (found === 'unlimited' || Number(found) >= WANTED_OPEN_FILES) return ok('open files', `up to ${found}`);
-  return missing('open files', `up to ${found}, one for each client and disk; raise it with ulimit -n or LimitNOFILE=`);
+  const limit = await openFilesLimit();
+  if (limit === undefined) return missing('open files', 'the limit is not known');
+  const shown = limit === Number.POSITIVE_INFINITY ? 'without a limit' : `up to ${limit}`;
+  if (limit >= WANTED_OPEN_FILES) return ok('open files', shown);
+  return missing('open files', `${shown}, one for each client and disk; raise it with ulimit -n or LimitNOFILE=`);
 }
 
 async function sendBuffer(): Promise<Finding> {

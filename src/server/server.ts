@@ -15,6 +15,7 @@ import { ownToken, readGivenToken } from './http-token.js';
 import { pathOfUnixSocket } from './inherited-socket.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExport } from './open-export.js';
+import { checkOpenFiles, openFilesLimit } from './open-files.js';
 import { StateDirectory } from './state-directory.js';
 import { clearSocketPath, listenError, openToOthers } from './unix-socket.js';
 
@@ -79,6 +80,8 @@ export class TidemarkServer {
     this.startClock(backups);
     await this.listen();
     await this.openControl(backups);
+    const { maxConnections } = config.limits;
+    checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
   }
 

@@ -7,6 +7,8 @@ import { answerOf, Refusal } from '../schemas.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;
 const MAX_UNREAD_BYTES = 1 * MIB;
+/** By then a few of those comments are unread as well. */
+const PATIENCE_MILLISECONDS = 4 * KEEP_ALIVE_MILLISECONDS;
 
 export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
   const streams = new Set<ServerResponse>();
@@ -33,6 +35,7 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
         'cache-control': 'no-store',
         connection: 'close',
       });
+      stream.setTimeout(PATIENCE_MILLISECONDS, () => stream.destroy());
       stream.write(': following\n\n');
       const unfollow = events.follow((event) => {
         stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);

@@ -1,0 +1,103 @@
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { ControlServer } from '../../src/control/control-server.js';
+import { httpLimits } from '../../src/control/http-server.js';
+import { controlHostOver } from '../support/control-api.js';
+import { memoryRegistry } from '../support/memory-server.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+const LONG = 3_600_000;
+/** Nothing times out, unless a test says so. */
+const patient = {
+  ...httpLimits,
+  headersMilliseconds: LONG,
+  requestMilliseconds: LONG,
+  idleMilliseconds: LONG,
+  unreadMilliseconds: LONG,
+};
+
+interface Client {
+  readonly socket: Socket;
+  text(): string;
+  readonly closed: Promise<unknown>;
+}
+
+/** The control API on a unix socket and on TCP, where the token is `s3cret`. */
+async function startControl(limits: Partial<typeof httpLimits>) {
+  const host = await controlHostOver(await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]));
+  const control = new ControlServer(host, 50, { ...patient, ...limits });
+  onTestFinished(() => control.close());
+  const path = join(scratchFolder(), 'control.sock');
+  await control.listenUnix(path);
+  const { port } = await control.listenTcp('127.0.0.1', 0, 's3cret');
+  return { path, tcp: { host: '127.0.0.1', port }, unix: { path } };
+}
+
+function dial(address: { path: string } | { host: string; port: number }): Client {
+  const socket = connect(address).setEncoding('utf8');
+  onTestFinished(() => void socket.destroy());
+  let text = '';
+  socket.on('data', (part: string) => {
+    text += part;
+  });
+  // How it ends does not matter here.
+  socket.on('error', () => {});
+  return { socket, text: () => text, closed: new Promise((resolve) => socket.once('close', resolve)) };
+}
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer s3cret\r\n\r\n`;
+
+/** Whether a client of that address is answered, rather than hung up on. */
+async function isServed(address: Parameters<typeof dial>[0]): Promise<boolean> {
+  const client = dial(address);
+  client.socket.write(get('/healthz'));
+  await Promise.race([client.closed, vi.waitUntil(() => client.text() !== '', { timeout: 10_000 })]);
+  return client.text().startsWith('HTTP/1.1 200 ');
+}
+
+test('more connections than there may be on an address are hung up on, followers of events among them', async () => {
+  const { tcp, unix } = await startControl({ maxConnections: 2 });
+  const [follower, silent] = [dial(tcp), dial(tcp)];
+  follower.socket.write(get('/v1/events'));
+  silent.socket.write(get('/healthz'));
+  await vi.waitUntil(() => follower.text().includes(': following') && silent.text() !== '', { timeout: 10_000 });
+  expect(await isServed(tcp)).toBe(false);
+  // The other address is open as before.
+  expect(await isServed(unix)).toBe(true);
+  follower.socket.destroy();
+  await vi.waitUntil(() => isServed(tcp), { timeout: 10_000 });
+});
+
+test('a client that says nothing, or does not finish its headers, is hung up on', async () => {
+  const { tcp } = await startControl({ headersMilliseconds: 100 });
+  const [silent, slow] = [dial(tcp), dial(tcp)];
+  slow.socket.write('GET /healthz HTTP/1.1\r\nhost: ');
+  await Promise.all([silent.closed, slow.closed]);
+});
+
+test('a body that does not come is waited for no longer, though the token was right', async () => {
+  const { tcp } = await startControl({ headersMilliseconds: 50, requestMilliseconds: 100 });
+  const { socket, closed } = dial(tcp);
+  const headers = 'authorization: Bearer s3cret\r\ncontent-type: application/json\r\ncontent-length: 100';
+  socket.write(`POST /v1/transactions HTTP/1.1\r\nhost: 127.0.0.1\r\n${headers}\r\n\r\n{`);
+  await closed;
+});
+
+test('a connection that is kept for nothing is closed', async () => {
+  const { tcp } = await startControl({ idleMilliseconds: 50 });
+  const { socket, text, closed } = dial(tcp);
+  socket.write(get('/healthz'));
+  await closed;
+  expect(text()).toMatch(/^HTTP\/1\.1 200 /);
+});
+
+test('a client that does not read its answers is hung up on', async () => {
+  const { tcp } = await startControl({ maxConnections: 1, unreadMilliseconds: 100 });
+  const { socket } = dial(tcp);
+  socket.pause();
+  await new Promise((resolve) => socket.once('connect', resolve));
+  // More answers than the system keeps for it.
+  socket.write(get('/openapi.json').repeat(1000));
+  await vi.waitUntil(() => isServed(tcp), { timeout: 30_000 });
+});
