@@ -1,7 +1,8 @@
-import { mkdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
+import { makeFolders } from '../base/open-files.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { Export } from '../export/export.js';
 import type { Posix } from '../posix/posix-calls.js';
@@ -24,7 +25,7 @@ export class ScratchDirectory {
   async open(sizeBytes: number): Promise<Scratch> {
     try {
       return await this.openings.pass(async () => {
-        await mkdir(this.path, { recursive: true, mode: 0o700 });
+        await makeFolders(this.path, 0o700);
         return openScratch(this.path, sizeBytes, this.options);
       });
     } catch (cause) {

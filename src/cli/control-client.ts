@@ -22,7 +22,15 @@ export function defaultControlPath(): string {
 
 /** Talks to the control API of the server that listens on a unix socket. */
 export class ControlClient {
-  constructor(private readonly socketPath: string) {}
+  constructor(
+    private readonly socketPath: string,
+    private readonly signal?: AbortSignal,
+  ) {}
+
+  /** The same client, whose calls end with NO_SERVER when `signal` aborts. */
+  until(signal: AbortSignal): ControlClient {
+    return new ControlClient(this.socketPath, signal);
+  }
 
   get<Answer>(...path: string[]): Promise<Answer> {
     return this.call('GET', path);
@@ -49,6 +57,7 @@ export class ControlClient {
       method,
       path: `/v1/${path.map(encodeURIComponent).join('/')}${search && `?${search}`}`,
       agent: false,
+      ...(this.signal && { signal: this.signal }),
     };
     const { status, content } = await ask(options, body).catch((error: NodeJS.ErrnoException) => {
       throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);

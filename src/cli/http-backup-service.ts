@@ -5,9 +5,16 @@ import type { ControlClient } from './control-client.js';
 /** Said when the server is away, or on its way out: the same call may succeed later. */
 const noAnswers = new Set<string>(['NO_SERVER', 'SHUTTING_DOWN']);
 
+/** Who interrupts a pull gets an end within a second, whether the server answers or not. */
+const LAST_WORD_MILLISECONDS = 300;
+
 /** The backups of a tidemark server, by its control API. */
 export class HttpBackupService implements BackupService {
-  constructor(private readonly client: ControlClient) {}
+  /** `signal` ends calls that are under way. Those made afterwards, which clear up, have little time each. */
+  constructor(
+    private readonly unlimited: ControlClient,
+    private readonly signal: AbortSignal,
+  ) {}
 
   begin(request: BeginRequest): Promise<Backup> {
     return this.client.post<Backup>(['backups'], request);
@@ -32,6 +39,10 @@ export class HttpBackupService implements BackupService {
       if (error instanceof CodedError && error.code === 'BACKUP_NOT_FOUND') return undefined;
       throw error;
     }
+  }
+
+  private get client(): ControlClient {
+    return this.unlimited.until(this.signal.aborted ? AbortSignal.timeout(LAST_WORD_MILLISECONDS) : this.signal);
   }
 }
 

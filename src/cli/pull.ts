@@ -95,15 +95,15 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
     },
   };
   try {
-    return await pull(request, await serviceFor(options));
+    return await pull(request, await serviceFor(options, signal));
   } finally {
     progress.clear();
   }
 }
 
-async function serviceFor(options: PullOptions): Promise<BackupService> {
+async function serviceFor(options: PullOptions, signal: AbortSignal): Promise<BackupService> {
   const { uri, context, since } = options;
-  if (uri === undefined) return new HttpBackupService(controlClient(options));
+  if (uri === undefined) return new HttpBackupService(controlClient(options), signal);
   const { UriBackupService } = await import('../client/agent/uri-backup-service.js');
   return new UriBackupService({ uri, context, since });
 }

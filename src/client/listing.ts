@@ -8,13 +8,13 @@ import { Option, OptionError, OptionReply } from '../protocol/constants.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError, NbdUnsupportedError, printable } from './errors.js';
 import { type NbdAddress, type NbdTarget, resolveTarget } from './nbd-uri.js';
-import { leaveHandshake, type NbdTimeouts, negotiate } from './negotiate.js';
+import { leaveHandshake, type NbdWaitOptions, negotiate } from './negotiate.js';
 import { agreeOnStructuredReplies } from './open-export.js';
 import { askOption, greet, type Send } from './option-exchange.js';
 
 /** What the server exports, as far as it tells. @throws NbdClientError */
-export function listExports(target: NbdTarget | string, timeouts: NbdTimeouts = {}): Promise<ServerEntry[]> {
-  return askAndLeave(resolveTarget(target).address, timeouts, askForExports);
+export function listExports(target: NbdTarget | string, waiting: NbdWaitOptions = {}): Promise<ServerEntry[]> {
+  return askAndLeave(resolveTarget(target).address, waiting, askForExports);
 }
 
 /**
@@ -24,18 +24,18 @@ export function listExports(target: NbdTarget | string, timeouts: NbdTimeouts = 
 export function listContexts(
   target: NbdTarget | string,
   queries: readonly string[] = [],
-  timeouts: NbdTimeouts = {},
+  waiting: NbdWaitOptions = {},
 ): Promise<string[]> {
   const { address, exportName } = resolveTarget(target);
-  return askAndLeave(address, timeouts, (send) => askForContexts(send, exportName, queries));
+  return askAndLeave(address, waiting, (send) => askForContexts(send, exportName, queries));
 }
 
 async function askAndLeave<Result>(
   address: NbdAddress,
-  timeouts: NbdTimeouts,
+  waiting: NbdWaitOptions,
   dialogue: (send: Send) => Dialogue<Result>,
 ): Promise<Result> {
-  const { stream, outcome } = await negotiate(address, timeouts, dialogue);
+  const { stream, outcome } = await negotiate(address, waiting, dialogue);
   await leaveHandshake(stream);
   return outcome;
 }

@@ -7,7 +7,7 @@ import { NbdConnectionError, NbdUnsupportedError } from './errors.js';
 import { type ExportFeatures, readFeatures } from './export-features.js';
 import type { NbdStream } from './nbd-stream.js';
 import { type NbdTarget, resolveTarget } from './nbd-uri.js';
-import { type NbdTimeouts, negotiate } from './negotiate.js';
+import { type NbdWaitOptions, negotiate } from './negotiate.js';
 import { type OpenedExport, openExport } from './open-export.js';
 import { type PendingRequest, PlainRequest } from './pending-request.js';
 import { ReadRequest } from './read-request.js';
@@ -15,7 +15,7 @@ import { takeReplies } from './reply-dialogue.js';
 import { RequestTable } from './request-table.js';
 import { type BlockStatus, StatusRequest } from './status-request.js';
 
-export interface NbdConnectOptions extends NbdTimeouts {
+export interface NbdConnectOptions extends NbdWaitOptions {
   /** Metadata contexts to select, by exact name; `contexts` of the client tells which of them the server has. */
   readonly contexts?: readonly string[];
 }
@@ -165,7 +165,7 @@ export class NbdClient {
 
   /** Closes at once; what is under way rejects. */
   abort(): void {
-    this.stream.fail(new NbdConnectionError('the connection to the NBD server was given up'));
+    this.stream.giveUp();
   }
 
   private request<Result>(

@@ -6,6 +6,15 @@ import { formatAddress, type NbdAddress } from './nbd-uri.js';
 /** How long a server may take to close a connection that is being ended. */
 const CLOSE_PATIENCE_MILLISECONDS = 5_000;
 
+const GIVEN_UP = 'the connection to the NBD server was given up';
+
+interface StreamPatience {
+  /** How long the server may send nothing while it owes an answer. */
+  readonly timeoutSeconds: number;
+  /** Ends the connection, whatever it waits for. */
+  readonly signal: AbortSignal | undefined;
+}
+
 /**
  * A connection to a server as bytes: out by `send`, in by dialogues. The first failure ends it and everything that
  * still waits on it.
@@ -20,7 +29,7 @@ export class NbdStream {
 
   private constructor(
     private readonly address: NbdAddress,
-    private readonly timeoutSeconds: number,
+    private readonly patience: StreamPatience,
   ) {
     this.socket = connect({
       ...('socketPath' in address ? { path: address.socketPath } : address),
@@ -29,14 +38,18 @@ export class NbdStream {
       onread: { buffer: () => this.runner.room(), callback: (count) => this.received(count) },
     });
     this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
+    const { signal } = patience;
+    const giveUp = () => this.giveUp();
+    signal?.addEventListener('abort', giveUp);
+    void this.closed.then(() => signal?.removeEventListener('abort', giveUp));
   }
 
   /**
-   * Connects. `timeoutSeconds`: how long the server may send nothing while it owes an answer, here and later.
-   * @throws NbdConnectionError
+   * Connects. @throws NbdConnectionError
    */
-  static async open(address: NbdAddress, timeoutSeconds: number): Promise<NbdStream> {
-    const stream = new NbdStream(address, timeoutSeconds);
+  static async open(address: NbdAddress, patience: StreamPatience): Promise<NbdStream> {
+    if (patience.signal?.aborted) throw new NbdConnectionError(GIVEN_UP);
+    const stream = new NbdStream(address, patience);
     await stream.connected();
     return stream;
   }
@@ -67,7 +80,7 @@ export class NbdStream {
 
   /** Says whether the server owes an answer, so that its silence counts. */
   expectAnswer(owed: boolean): void {
-    this.socket.setTimeout(owed ? this.timeoutSeconds * 1000 : 0);
+    this.socket.setTimeout(owed ? this.patience.timeoutSeconds * 1000 : 0);
   }
 
   /** Ends the connection at once. */
@@ -76,6 +89,12 @@ export class NbdStream {
     this.failure = error;
     this.socket.destroy();
     this.runner.abandon(error);
+  }
+
+  /** Ends the connection at once because nobody wants it any more, even while it waits for the server to close it. */
+  giveUp(): void {
+    this.fail(new NbdConnectionError(GIVEN_UP));
+    this.socket.destroy();
   }
 
   /** Sends what is on its way, then closes. Resolves when the connection is gone. */
@@ -92,7 +111,7 @@ export class NbdStream {
     const place = formatAddress(this.address);
     const failed = (what: string, cause?: Error) => this.fail(new NbdConnectionError(what, '', { cause }));
     this.expectAnswer(true);
-    socket.on('timeout', () => failed(`the NBD server at ${place} was silent for ${this.timeoutSeconds} s`));
+    socket.on('timeout', () => failed(`the NBD server at ${place} was silent for ${this.patience.timeoutSeconds} s`));
     socket.on('end', () => failed(`the NBD server at ${place} closed the connection`));
     let doing = 'connect';
     socket.on('error', (error: NodeJS.ErrnoException) =>

@@ -8,9 +8,11 @@ import type { Send } from './option-exchange.js';
 /** Long enough for a disk that is waking up. */
 const DEFAULT_TIMEOUT_SECONDS = 60;
 
-export interface NbdTimeouts {
+export interface NbdWaitOptions {
   /** How long the server may send nothing while it owes an answer. */
   readonly timeoutSeconds?: number;
+  /** Ends the connection at once, whatever it waits for, from the first moment until it is closed. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Negotiated<Result> {
@@ -21,10 +23,10 @@ export interface Negotiated<Result> {
 /** Connects and holds a conversation in the handshake phase; takes leave properly when the server says no. */
 export async function negotiate<Result>(
   address: NbdAddress,
-  { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS }: NbdTimeouts,
+  { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, signal }: NbdWaitOptions,
   dialogue: (send: Send) => Dialogue<Result>,
 ): Promise<Negotiated<Result>> {
-  const stream = await NbdStream.open(address, timeoutSeconds);
+  const stream = await NbdStream.open(address, { timeoutSeconds, signal });
   try {
     const outcome = await stream.converse(dialogue((...parts) => stream.send(...parts)));
     return { stream, outcome };

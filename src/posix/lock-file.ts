@@ -36,7 +36,8 @@ export class LockFile implements AsyncDisposable {
       const file = await open(path, OPEN, OWNER_ONLY);
       try {
         if (await lock(file, path)) {
-          await sayWhoHolds(file);
+          // On a full disk nobody is named; the lock holds all the same.
+          await sayWhoHolds(file).catch(() => {});
           return new LockFile(path, file);
         }
       } catch (error) {

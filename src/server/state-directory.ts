@@ -1,10 +1,11 @@
 import { statfsSync } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
+import { makeFolders } from '../base/open-files.js';
 import { formatSize } from '../base/units.js';
 import { LEAST_FREE_BYTES, LmdbStore } from '../bitmap/store/lmdb-store.js';
 import type { Posix } from '../posix/posix-calls.js';
@@ -22,7 +23,7 @@ export class StateDirectory {
   static async open(path: string, posix: Posix | undefined, log: Log): Promise<StateDirectory> {
     const cleanup = new Cleanup();
     try {
-      await mkdir(path, { recursive: true, mode: 0o700 }).catch(unusable(path));
+      await makeFolders(path, 0o700).catch(unusable(path));
       await lock(path, posix, log, cleanup);
       needRoom(path);
       const store = await LmdbStore.open(join(path, 'store'));

@@ -4,18 +4,29 @@ import { type BackupService, NoAnswerError } from './backup-service.js';
 
 const PAUSE_MILLISECONDS = 250;
 
+export interface CommitPatience {
+  /** How long commit is asked for again while nobody answers. */
+  readonly seconds: number;
+  /** Aborted when the user does not want to wait any more. */
+  readonly signal: AbortSignal;
+}
+
 /**
- * Commits, and asks again for up to `patienceSeconds` when there is no answer. Rejects with the refusal when the server
- * says no, and with AnswerLostError when nobody knows.
+ * Commits, and asks again for a while when there is no answer. Rejects with the refusal when the server says no, and with
+ * AnswerLostError when nobody knows.
  */
-export async function commitSurely(service: BackupService, id: string, patienceSeconds: number): Promise<void> {
-  for (const deadline = performance.now() + patienceSeconds * 1000; ; await delay(PAUSE_MILLISECONDS)) {
+export async function commitSurely(service: BackupService, id: string, patience: CommitPatience): Promise<void> {
+  const deadline = performance.now() + patience.seconds * 1000;
+  for (let isLast = false; ; ) {
     try {
       return await service.commit(id);
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
-      if (performance.now() > deadline) throw new AnswerLostError(id, error);
+      if (isLast || performance.now() > deadline) throw new AnswerLostError(id, error);
     }
+    // Who is interrupted asks once more, for the answer may have been on its way.
+    isLast = patience.signal.aborted;
+    if (!isLast) await delay(PAUSE_MILLISECONDS, undefined, { signal: patience.signal }).catch(() => {});
   }
 }
 

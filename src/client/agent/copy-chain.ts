@@ -22,10 +22,11 @@ export interface ChainCopyOptions {
 export async function copyChain(chain: Qcow2Chain, sink: DiskSink, options: ChainCopyOptions): Promise<void> {
   const { signal, onProgress } = options;
   const pool = new BufferPool(PIECES_IN_FLIGHT, PIECE_BYTES);
-  const totalBytes = await dataBytesOf(chain);
+  const totalBytes = await dataBytesOf(chain, signal);
   let doneBytes = 0;
   let failure: Error | undefined;
   for await (const { offset, length, image, fileOffset } of chain.runs()) {
+    signal.throwIfAborted();
     if (!image) {
       await sink.zero(offset, length);
       continue;
@@ -47,8 +48,11 @@ export async function copyChain(chain: Qcow2Chain, sink: DiskSink, options: Chai
   if (failure) throw failure;
 }
 
-async function dataBytesOf(chain: Qcow2Chain): Promise<number> {
+async function dataBytesOf(chain: Qcow2Chain, signal: AbortSignal): Promise<number> {
   let bytes = 0;
-  for await (const { image, length } of chain.runs()) if (image) bytes += length;
+  for await (const { image, length } of chain.runs()) {
+    signal.throwIfAborted();
+    if (image) bytes += length;
+  }
   return bytes;
 }

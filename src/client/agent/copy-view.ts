@@ -41,13 +41,10 @@ interface CopiedView extends CopiedBody {
 /** Copies what changed, or everything that is not zero, into an image. Closes the target, whatever happens. */
 export async function copyView(reader: ViewReader, options: CopyOptions): Promise<CopiedView> {
   const copy = new ViewCopy(reader, options);
-  const stop = () => reader.abort();
-  options.signal.addEventListener('abort', stop);
   try {
     options.signal.throwIfAborted();
     return await copy.run();
   } finally {
-    options.signal.removeEventListener('abort', stop);
     await copy.close();
   }
 }

@@ -1,5 +1,6 @@
-import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { makeFolders } from '../../base/open-files.js';
 import { removeUnfinished } from '../../base/replacement.js';
 import type { LockFile } from '../../posix/lock-file.js';
 import { Qcow2Image } from '../qcow2/image.js';
@@ -152,7 +153,7 @@ export class ExportFolder implements AsyncDisposable {
 
   /** Makes the folder when it is not there. @throws AgentError */
   static async open(path: string, exportName: string): Promise<ExportFolder> {
-    await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    await makeFolders(path).catch((error: NodeJS.ErrnoException) => {
       throw new AgentError(`${path} cannot be made: ${error.code}`, 'choose another directory, or mend its rights');
     });
     const lock = await lockFolder(path);

@@ -44,7 +44,7 @@ export async function readOwnEntry(path: string): Promise<OwnEntry | 'damaged' |
 
 /** What can be had of an entry from the file alone. @throws Qcow2Error, and errors of the system */
 async function measure(path: string, id: string, signal: AbortSignal): Promise<ImageEntry> {
-  const { dataBytes, zeroBytes } = await checkImage(path);
+  const { dataBytes, zeroBytes } = await checkImage(path, signal);
   const { size: fileBytes, mtime } = await stat(path);
   await using image = await Qcow2Image.open(path);
   const { backingName, sizeBytes } = image;

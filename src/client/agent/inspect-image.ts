@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { MIB } from '../../base/units.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { ImageChecksum } from '../qcow2/checksum.js';
 import { Qcow2Image } from '../qcow2/image.js';
+import { openImageFile } from '../qcow2/open-image-file.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { readFully } from '../qcow2/read-fully.js';
 import { isSystemError } from './agent-error.js';
@@ -20,11 +21,13 @@ export async function findDamage(path: string, image: ImageEntry, signal: AbortS
   // The file is as it was written; that it does not hold the disk, only the pull could see.
   if (image.damage?.foundBy === 'prove') return image.damage.problem;
   try {
-    const { size } = await stat(path);
+    const found = await stat(path);
+    if (!found.isFile()) return 'it is not a regular file';
+    const { size } = found;
     if (size !== image.fileBytes) return `the file has ${size} bytes instead of ${image.fileBytes}`;
     const checksum = await readChecksum(path, image.fileBytes, signal);
     if (checksum !== image.checksum) return `the file has the checksum ${checksum} instead of ${image.checksum}`;
-    await checkImage(path);
+    await checkImage(path, signal);
     return await findDisagreement(path, image);
   } catch (error) {
     if (error instanceof Qcow2Error) return error.problem;
@@ -44,7 +47,7 @@ async function findDisagreement(path: string, entry: ImageEntry): Promise<string
 }
 
 export async function readChecksum(path: string, fileBytes: number, signal: AbortSignal): Promise<string> {
-  const file = await open(path, 'r');
+  const file = await openImageFile(path);
   try {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     const checksum = new ImageChecksum();
@@ -60,12 +63,16 @@ export async function readChecksum(path: string, fileBytes: number, signal: Abor
 }
 
 /** What `qemu-img check` finds in one image: undefined when nothing, 'missing' when there is no qemu-img. */
-export function checkByQemu(path: string): Promise<{ readonly problem: string } | 'missing' | undefined> {
+export function checkByQemu(
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly problem: string } | 'missing' | undefined> {
   // An absolute path, for QEMU takes what is before a colon for a protocol.
   const args = ['check', '-f', 'qcow2', resolve(path)];
-  return new Promise((done) => {
-    execFile(QEMU_IMG, args, { maxBuffer: MAX_OUTPUT_BYTES }, (error, stdout, stderr) => {
+  return new Promise((done, reject) => {
+    execFile(QEMU_IMG, args, { maxBuffer: MAX_OUTPUT_BYTES, signal }, (error, stdout, stderr) => {
       if (!error) return done(undefined);
+      if (signal.aborted) return reject(signal.reason);
       if (error.code === 'ENOENT') return done('missing');
       const line = (stderr.trim() || stdout.trim()).split('\n')[0];
       done({ problem: `qemu-img check: ${line}` });

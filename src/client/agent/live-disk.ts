@@ -18,10 +18,10 @@ export class LiveDisk implements AsyncDisposable {
   ) {}
 
   /** Undefined when the disk is not on this machine or may not be read, or the view at `uri` does not say what is overwritten. */
-  static async open(location: DiskLocation, uri: string): Promise<LiveDisk | undefined> {
+  static async open(location: DiskLocation, uri: string, signal: AbortSignal): Promise<LiveDisk | undefined> {
     const file = await openDiskAt(location);
     if (!file) return undefined;
-    const client = await NbdClient.connect(uri, { contexts: [OVERWRITTEN_CONTEXT] }).catch(async (error) => {
+    const client = await NbdClient.connect(uri, { contexts: [OVERWRITTEN_CONTEXT], signal }).catch(async (error) => {
       await file.close();
       throw error;
     });
@@ -40,11 +40,6 @@ export class LiveDisk implements AsyncDisposable {
     for await (const window of this.client.extents(offset, length)) {
       for (const extent of extentsOf(window, OVERWRITTEN_CONTEXT)) if (isMarked(extent.status)) yield extent;
     }
-  }
-
-  /** Ends the questions that are under way, which reject. */
-  abort(): void {
-    this.client.abort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { openRegularFile } from '../../base/open-files.js';
 import { replaceFile } from '../../base/replacement.js';
+import { MIB } from '../../base/units.js';
 import { AgentError } from './agent-error.js';
 import { isManifest, isOfAnotherFormat, type Manifest } from './manifest-format.js';
 
@@ -8,11 +9,14 @@ import { isManifest, isOfAnotherFormat, type Manifest } from './manifest-format.
 export class DamagedManifestError extends AgentError {}
 
 export const MANIFEST_NAME = 'manifest.json';
+/** More than any chain that can be restored has entries for. */
+const MAX_MANIFEST_BYTES = 128 * MIB;
 
 /** The manifest of an export's folder; undefined when there is none. @throws AgentError when it cannot be read */
 export async function readManifest(folder: string): Promise<Manifest | undefined> {
   const path = join(folder, MANIFEST_NAME);
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readText(folder, path).catch((error: NodeJS.ErrnoException) => {
+    if (error instanceof AgentError) throw error;
     if (error.code === 'ENOENT') return undefined;
     throw new AgentError(`${path} cannot be read: ${error.code}`, 'mend its rights, or the disk', { cause: error });
   });
@@ -40,6 +44,18 @@ export function repairHint(folder: string): string {
 /** Atomic, and durable when it resolves. */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   await replaceFile(join(folder, MANIFEST_NAME), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+async function readText(folder: string, path: string): Promise<string> {
+  const file = await openRegularFile(path);
+  if (!file) throw new DamagedManifestError(`${path} is not a regular file`, repairHint(folder));
+  try {
+    const { size } = await file.stat();
+    if (size <= MAX_MANIFEST_BYTES) return await file.readFile('utf8');
+    throw new DamagedManifestError(`${path} has ${size} bytes, too many for a manifest`, repairHint(folder));
+  } finally {
+    await file.close();
+  }
 }
 
 function parse(text: string): unknown {

@@ -131,7 +131,7 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
       draft = describeMerged(folder, oldest, body);
       return encodeOwnEntry(folder.exportName, draft, body.bodyChecksum);
     });
-    await checkImage(path);
+    await checkImage(path, signal);
     return { ...draft!, checksum };
   } catch (error) {
     await rm(path, { force: true });

@@ -35,7 +35,8 @@ export async function explainFailure(error: unknown, context: FailureContext): P
   if (!backup) return signal.aborted ? interrupted() : describe(error, context);
   // What cannot be removed now is removed by the next pull.
   await discard?.().catch(() => {});
-  const end = await service.show(backup.id).catch(() => undefined);
+  // Who is interrupted does not wait for more than one answer.
+  const end = signal.aborted ? undefined : await service.show(backup.id).catch(() => undefined);
   const because = error instanceof Error ? error.message : String(error);
   if (end?.state !== 'aborted') await service.abort(backup.id, because).catch(() => {});
   if (signal.aborted) return interrupted();

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { Cleanup } from '../../base/cleanup.js';
 import type { Backup, BackupService } from './backup-service.js';
@@ -94,7 +95,8 @@ async function takeBackup(
   const lease = new Lease(service, backup);
   try {
     const drafts = await takeImages(request, backup, folders, lease.lost);
-    await commitSurely(service, backup.id, request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS);
+    const seconds = request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS;
+    await commitSurely(service, backup.id, { seconds, signal: request.signal });
     return drafts;
   } catch (error) {
     // A lease can be lost because the backup is committed, by a commit whose answer was lost.
@@ -131,6 +133,8 @@ async function takeImages(
 ): Promise<Draft[]> {
   const { observer, connections, overNbd = false } = request;
   const signal = AbortSignal.any([request.signal, lost]);
+  // Each connection listens to it, and there may be many.
+  setMaxListeners(0, signal);
   const limit = new RateLimit(request.bytesPerSecond);
   const drafts: Draft[] = [];
   for (const part of backup.exports) {

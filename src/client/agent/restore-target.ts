@@ -25,6 +25,8 @@ export interface TargetOptions {
   readonly force: boolean;
   /** Rejects when somebody uses the file or device that is there, so that it had better not be overwritten. */
   readonly checkUnused?: ((path: string) => Promise<void>) | undefined;
+  /** Ends the connection to an NBD server, whatever it waits for. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const ZEROES = Buffer.alloc(MIB);
@@ -132,8 +134,8 @@ async function openUnused(path: string): Promise<FileHandle> {
   });
 }
 
-async function openNbdTarget(uri: string, { sizeBytes }: TargetOptions): Promise<RestoreTarget> {
-  const client = await NbdClient.connect(uri);
+async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions): Promise<RestoreTarget> {
+  const client = await NbdClient.connect(uri, { signal });
   const { features } = client;
   try {
     if (features.readOnly) throw new NbdUnsupportedError(`${uri} is read-only`, 'serve it writable');

@@ -36,7 +36,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const folder = folderOf(directory, exportName);
   const chain = await findChain(folder, request);
   const { id, takenAt, sizeBytes } = chain[0]!;
-  const target = await openRestoreTarget(to, { sizeBytes, force, checkUnused: request.checkUnused });
+  const { checkUnused } = request;
+  const target = await openRestoreTarget(to, { sizeBytes, force, checkUnused, signal }).catch((error) => {
+    throw describe(error, id, request);
+  });
   try {
     if (request.check) await checkChain(folder, chain, signal);
     await using disk = await Qcow2Chain.open(imagePath(folder, id));

@@ -43,7 +43,7 @@ export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
       return encodeOwnEntry(folder.exportName, draft, copied.bodyChecksum);
     };
     const { checksum } = await copyView(reader, { target, backingName, noteOf, limit, signal, onProgress });
-    await checkImage(path);
+    await checkImage(path, signal);
     return { ...draft!, checksum };
   } finally {
     await reader[Symbol.asyncDispose]();
@@ -68,7 +68,7 @@ function describeImage({ backup, part, fullReason }: TakeOptions, taken: Taken):
   };
 }
 
-function openView({ part, fullReason, connections, overNbd }: TakeOptions): Promise<ViewReader> {
+function openView({ part, fullReason, connections, overNbd, signal }: TakeOptions): Promise<ViewReader> {
   const dirtyContext = fullReason ? undefined : part.context;
   const neededContext = part.origin?.context ?? dirtyContext;
   return ViewReader.open({
@@ -77,5 +77,6 @@ function openView({ part, fullReason, connections, overNbd }: TakeOptions): Prom
     neededContext,
     connections,
     disk: overNbd ? undefined : part.disk,
+    signal,
   });
 }

@@ -110,7 +110,7 @@ class Verifier {
   }
 
   private async askQemu(folder: string, { id }: ImageEntry): Promise<string | undefined> {
-    const answer = await checkByQemu(imagePath(folder, id));
+    const answer = await checkByQemu(imagePath(folder, id), this.options.signal);
     if (answer !== 'missing') return answer?.problem;
     this.lacksQemu = true;
     return undefined;

@@ -21,6 +21,8 @@ export interface ViewSource {
   readonly connections: number;
   /** Where the live disk is; undefined when everything is to come over NBD. */
   readonly disk?: DiskLocation | undefined;
+  /** Ends all that is under way, which rejects. */
+  readonly signal: AbortSignal;
 }
 
 /** An export that is being read, over several connections when the server says that they see the same disk. */
@@ -48,20 +50,21 @@ export class ViewReader implements AsyncDisposable {
     neededContext = dirtyContext,
     connections,
     disk,
+    signal,
   }: ViewSource): Promise<ViewReader> {
     const contexts = new Set([
       dirtyContext ?? BASE_ALLOCATION,
       ...(neededContext === undefined ? [] : [neededContext]),
     ]);
-    const status = await NbdClient.connect(uri, { contexts: [...contexts] });
+    const status = await NbdClient.connect(uri, { contexts: [...contexts], signal });
     const clients: NbdClient[] = [];
     const reader = new ViewReader(status, clients, dirtyContext);
     try {
       reader.checkFitness(neededContext);
-      clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION] }));
+      clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION], signal }));
       const more = status.features.multiConn ? connections - 1 : 0;
-      for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri));
-      reader.live = disk && (await LiveDisk.open(disk, uri));
+      for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri, { signal }));
+      reader.live = disk && (await LiveDisk.open(disk, uri, signal));
       return reader;
     } catch (error) {
       await reader[Symbol.asyncDispose]();
@@ -98,12 +101,6 @@ export class ViewReader implements AsyncDisposable {
   read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
     const client = this.clients[this.next++ % this.clients.length]!;
     return client.read(offset, length, into);
-  }
-
-  /** Ends all that is under way, which rejects. */
-  abort(): void {
-    for (const client of [this.status, ...this.clients]) client.abort();
-    this.live?.abort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,7 +7,10 @@ import { Qcow2Error } from './qcow2-error.js';
  * Reads all of an image's tables, not its data: every cluster of the file is used exactly once, and counted so. Resolves
  * to how much data the tables have, and how much they call zero, in bytes. @throws Qcow2Error, and errors of the system
  */
-export async function checkImage(path: string): Promise<{ dataBytes: number; zeroBytes: number }> {
+export async function checkImage(
+  path: string,
+  signal?: AbortSignal,
+): Promise<{ dataBytes: number; zeroBytes: number }> {
   await using image = await Qcow2Image.open(path);
   const use = new ClusterUse(image);
   const { l1Offset, l1Entries, refcountTableOffset, refcountTableClusters } = image.header;
@@ -16,6 +19,7 @@ export async function checkImage(path: string): Promise<{ dataBytes: number; zer
   use.take(refcountTableOffset, refcountTableClusters);
   let [dataClusters, zeroClusters] = [0, 0];
   for (let index = 0; index < l1Entries; index++) {
+    signal?.throwIfAborted();
     const table = await image.readL2(index);
     if (!table) continue;
     use.take(image.l2OffsetAt(index), 1);

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { CLUSTER_BITS, CLUSTER_BYTES } from './cluster.js';
 import {
   ClusterState,
@@ -13,6 +13,7 @@ import {
   REFCOUNT_ORDER,
 } from './format.js';
 import { backingNameIn } from './head.js';
+import { openImageFile } from './open-image-file.js';
 import { Qcow2Error } from './qcow2-error.js';
 import { readFully } from './read-fully.js';
 
@@ -30,7 +31,7 @@ export class Qcow2Image implements AsyncDisposable {
 
   /** @throws Qcow2Error when it is no such image; the error of the system when it cannot be opened */
   static async open(path: string): Promise<Qcow2Image> {
-    const file = await open(path, 'r');
+    const file = await openImageFile(path);
     try {
       const { size } = await file.stat();
       const head = await readFully(file, 0, CLUSTER_BYTES, path);

@@ -30,7 +30,7 @@ class WatchedService extends HttpBackupService {
     server: Tidemark,
     private readonly change: (part: BackupPart) => BackupPart = (part) => part,
   ) {
-    super(new ControlClient(server.control));
+    super(new ControlClient(server.control), new AbortController().signal);
   }
 
   override async begin(request: Parameters<BackupService['begin']>[0]): Promise<Backup> {
