@@ -8,6 +8,7 @@ import type { Posix } from '../posix/posix-calls.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
 import { PiecePool } from '../session/piece-pool.js';
+import { makeRoom } from './make-room.js';
 
 export interface NbdLimits {
   /** Clients at a time, over all exports; one more is turned away. */
@@ -81,14 +82,15 @@ export class NbdListener {
 
   /** Serves a client that is already connected, and whose socket is paused. */
   adopt(socket: Socket): void {
-    const client = socket.remoteAddress ? `${socket.remoteAddress}:${socket.remotePort}` : 'unix';
-    if (this.connections.size >= this.maxConnections) {
+    const origin = socket.remoteAddress ?? 'unix';
+    const client = socket.remoteAddress ? `${origin}:${socket.remotePort}` : origin;
+    if (!makeRoom(this.connections, origin, this.maxConnections, performance.now())) {
       this.log.warn({ client, maxConnections: this.maxConnections }, 'a client was turned away: too many connections');
       socket.destroy();
       return;
     }
     if (!socket.remoteAddress) this.enlargeSendBuffer(socket);
-    const connection = new Connection(socket, client, this.host);
+    const connection = new Connection(socket, { origin, client }, this.host);
     this.connections.add(connection);
     void connection.closed.then(() => this.connections.delete(connection));
   }

@@ -27,6 +27,13 @@ export interface ConnectionHost {
   readonly handshakeTimeoutMilliseconds: number;
 }
 
+export interface Peer {
+  /** Who it is, for people. */
+  readonly client: string;
+  /** Where it comes from, the same for all clients of a machine. */
+  readonly origin: string;
+}
+
 let lastId = 0;
 
 /**
@@ -37,6 +44,9 @@ export class Connection implements StreamReader, ClientConnection {
   readonly id = ++lastId;
   /** Settles when the connection is closed and nothing of it is in flight. */
   readonly closed: Promise<void>;
+  readonly client: string;
+  readonly origin: string;
+  readonly connectedAtMilliseconds = performance.now();
   private readonly connectedAt = new Date();
   private readonly input = new ReceiveBuffer();
   private readonly output: ReplyWriter;
@@ -53,10 +63,11 @@ export class Connection implements StreamReader, ClientConnection {
 
   constructor(
     accepted: Socket,
-    /** Who the client is, for people. */
-    readonly client: string,
+    peer: Peer,
     private readonly host: ConnectionHost,
   ) {
+    this.client = peer.client;
+    this.origin = peer.origin;
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
@@ -114,6 +125,16 @@ export class Connection implements StreamReader, ClientConnection {
       setTimeout(() => this.stop('the server is stopping'), HANDSHAKE_GRACE_MILLISECONDS).unref();
     }
     return this.closed;
+  }
+
+  /** It has not chosen an export, so nothing is in flight. */
+  get undecided(): boolean {
+    return this.transmission === undefined;
+  }
+
+  giveWay(): void {
+    this.stop('gave way to another client because it had not chosen an export');
+    this.socket.destroy();
   }
 
   /** Begins nothing more; the first reason counts. */

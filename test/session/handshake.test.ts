@@ -316,13 +316,30 @@ test('1.6 connections above the limit are turned away', async () => {
   const server = await startMemoryServer([{ name: 'disk' }], { maxConnections: 1 });
   const first = await server.connect();
   await first.greet();
-  const second = await server.connect();
-  expect(await second.rest()).toHaveLength(0);
   first.option(Option.GO, infoData('disk'));
   const replies = await first.replies();
   expect(replies.at(-1)!.type).toBe(OptionReply.ACK);
   // 1.5: who may connect once is not told that more connections are welcome.
   expect(replies[0]!.data.readUInt16BE(10) & nbd.TransmissionFlag.CAN_MULTI_CONN).toBe(0);
+  const second = await server.connect();
+  expect(await second.rest()).toHaveLength(0);
+  first.request({ command: nbd.Command.READ, length: 1 });
+  expect((await first.simpleReply(1)).error).toBe(0);
+});
+
+test('1.6 idle handshakes lock nobody out: the oldest gives way', async () => {
+  const server = await startMemoryServer([{ name: 'disk' }], { maxConnections: 4 });
+  const idle = [];
+  for (let i = 0; i < 4; i++) {
+    idle.push(await server.connect());
+    await idle[i]!.read(18);
+  }
+  for (let i = 0; i < 3; i++) await (await server.connect()).go('disk');
+  for (const one of idle.slice(0, 3)) expect(await one.rest()).toHaveLength(0);
+  idle[3]!.send(u32(FIXED));
+  idle[3]!.option(Option.GO, infoData('disk'));
+  expect((await idle[3]!.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+  expect(server.listener.connectionCount).toBe(4);
 });
 
 test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT its ACK', async () => {

@@ -34,14 +34,18 @@ class FakeSocket extends Duplex {
 async function converse(pieces: Buffer[]): Promise<Buffer> {
   const socket = new FakeSocket();
   const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
-  const connection = new Connection(socket as unknown as Socket, 'fake', {
-    exports,
-    terms: { multipleConnections: true },
-    pool: new PiecePool(),
-    busyPoller: new BusyPoller(0),
-    log: silentLog,
-    handshakeTimeoutMilliseconds: 60_000,
-  });
+  const connection = new Connection(
+    socket as unknown as Socket,
+    { client: 'fake', origin: 'fake' },
+    {
+      exports,
+      terms: { multipleConnections: true },
+      pool: new PiecePool(),
+      busyPoller: new BusyPoller(0),
+      log: silentLog,
+      handshakeTimeoutMilliseconds: 60_000,
+    },
+  );
   for (const piece of pieces) {
     socket.push(piece);
     await new Promise((resolve) => setImmediate(resolve));
