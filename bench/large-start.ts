@@ -48,7 +48,7 @@ export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: st
 async function identify(path: string): Promise<DiskIdentity> {
   const handle = await open(path);
   try {
-    return await identifyDisk(handle, DISK_BYTES);
+    return await identifyDisk({ handle, sizeBytes: DISK_BYTES, localTimes: true });
   } finally {
     await handle.close();
   }

@@ -2,6 +2,7 @@ import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { BlockDevice, ZeroOptions } from '../storage/block-device.js';
 import { FilterDevice } from '../storage/filter-device.js';
 import type { ChangeRecorder } from './change-recorder.js';
+import { WriteActivity } from './write-activity.js';
 
 /**
  * Records what changes, before it is handed to storage. A change that fails, or has to be asked for again, stays
@@ -11,13 +12,16 @@ export class TrackingDevice extends FilterDevice {
   constructor(
     inner: BlockDevice,
     private readonly recorder: ChangeRecorder,
+    private readonly activity = new WriteActivity(),
   ) {
     super(inner);
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     if (length > 0 && !this.recorder.recordNow(offset, length)) return WOULD_BLOCK;
-    return this.inner.writeNow(source, start, length, offset);
+    const errno = this.inner.writeNow(source, start, length, offset);
+    this.activity.ended();
+    return errno;
   }
 
   override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
@@ -39,10 +43,16 @@ export class TrackingDevice extends FilterDevice {
   }
 
   private async change(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {
-    if (length > 0 && !this.recorder.recordNow(offset, length)) {
-      const errno = await this.recorder.record(offset, length);
-      if (errno !== OK) return errno;
+    this.activity.pending++;
+    try {
+      if (length > 0 && !this.recorder.recordNow(offset, length)) {
+        const errno = await this.recorder.record(offset, length);
+        if (errno !== OK) return errno;
+      }
+      return await make();
+    } finally {
+      this.activity.pending--;
+      this.activity.ended();
     }
-    return make();
   }
 }

@@ -135,6 +135,7 @@ function describe(bitmap: Described): string {
     `dirty        ${formatSize(dirtyBytes)} (${dirtyBytes} bytes), ${percent(bitmap)} %`,
     `state        ${stateOf(bitmap)}`,
     `base         ${bitmap.base ?? 'none'}`,
+    ...(bitmap.trust ? [`trusted      ${bitmap.trust.text}`] : []),
     ...(inconsistentReason === undefined ? [] : [`reason       ${inconsistentReason}`]),
   ].join('\n');
 }

@@ -6,6 +6,7 @@ import type { Bitmap, ExportDescription } from './schemas.js';
 
 export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<typeof Bitmap> {
   const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent } = bitmap;
+  const trust = served.persistence?.trustIn(bitmap);
   return {
     name,
     export: served.name,
@@ -18,6 +19,7 @@ export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<type
     inconsistent: inconsistent !== undefined,
     ...(inconsistent === undefined ? {} : { inconsistentReason: inconsistent }),
     base: baseOf(bitmap),
+    ...(trust && { trust }),
   };
 }
 

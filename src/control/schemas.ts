@@ -1,6 +1,7 @@
 import { type Static, type TSchema, Type } from '@fastify/type-provider-typebox';
 import { abortReasons } from '../backup/backup-record.js';
 import { errorCatalogue } from '../base/coded-error.js';
+import { grounds } from '../bitmap/store/left-disk.js';
 
 /** The shapes of the control API, each once: they validate, type and document. Sizes and offsets are bytes. */
 
@@ -40,6 +41,15 @@ export const Bitmap = Type.Object({
   inconsistent: Type.Boolean({ description: 'Cannot be trusted; remove it and add it anew' }),
   inconsistentReason: Type.Optional(Type.String()),
   base: Type.Union([Type.String(), Type.Null()], { description: 'The committed backup that its bits count from' }),
+  trust: Type.Optional(
+    Type.Object(
+      {
+        ground: Type.String({ enum: Object.keys(grounds) }),
+        text: Type.String({ description: 'The same for people' }),
+      },
+      { description: 'Why a bitmap that is older than this run of the server is trusted' },
+    ),
+  ),
 });
 
 const Connection = Type.Object({

@@ -86,6 +86,7 @@ async function cut(exports: readonly Export[], change: InstantChange): Promise<H
   } finally {
     waits = exports.flatMap(resume);
   }
+  for (const persistence of durable) void persistence.settle();
   return summarize(waits);
 }
 

@@ -71,7 +71,8 @@ export class Export extends ServedDisk {
     this.disk = parts.disk;
     this.bitmaps = parts.bitmaps;
     this.persistence = parts.persistence;
-    const tracking = new TrackingDevice(parts.disk, parts.persistence?.intents ?? parts.bitmaps);
+    const { persistence } = parts;
+    const tracking = new TrackingDevice(parts.disk, persistence?.intents ?? parts.bitmaps, persistence?.activity);
     this.copyBeforeWrite = new CopyBeforeWrite(tracking);
     this.device = new WriteGate(this.copyBeforeWrite);
     this.allocation = new AllocationContext(this.device);

@@ -74,7 +74,7 @@ function openPersistence(
     exportName: name,
     bitmaps,
     store,
-    identify: () => disk.identify(),
+    identify: () => disk.identifySettled(),
     readOnly,
     // The clock turns once a second.
     limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },

@@ -25,6 +25,7 @@ export function deviceOn(handle: FileHandle, facts: ImageFacts, options: DeviceO
     handle,
     file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path), share),
     sizeBytes: facts.sizeBytes,
+    localTimes: facts.localTimes,
     capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
     zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },
   });

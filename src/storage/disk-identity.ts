@@ -1,11 +1,14 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { diskId } from '../base/disk-location.js';
+import { formatSize } from '../base/units.js';
 import { readSerial, sysfsFolder } from './sysfs.js';
+import { bytesBetween, isSameCount, readWriteCounters, type WriteCounters } from './write-counters.js';
 
 /**
- * By what a disk is known again after it was out of sight. For a file that is its inode and the times of its last
- * changes; a block device has no such times, so a change behind our back cannot be seen there, but perhaps a serial number.
+ * How a disk is recognised after it was out of sight, and how a change behind our back shows. A file has its inode and
+ * the times of its last changes. A block device has no such times, but perhaps a serial number, and the kernel counts
+ * what is written to it.
  */
 export interface DiskIdentity {
   readonly kind: 'file' | 'block device';
@@ -18,20 +21,34 @@ export interface DiskIdentity {
   readonly madeAt?: string;
   readonly modifiedAt?: string;
   readonly changedAt?: string;
+  /** This machine's clock gives the file its times, when it is written; so they can be compared with that clock. */
+  readonly localTimes?: boolean;
+  readonly counters?: WriteCounters;
 }
 
-/**
- * Identifies the disk that is open, whatever lies at its path by now. Rejects as fs.fstat does. `sizeBytes` is the disk's,
- * which fstat does not tell of a block device.
- */
-export async function identifyDisk(handle: FileHandle, sizeBytes: number): Promise<DiskIdentity> {
+export interface DiskToIdentify {
+  readonly handle: FileHandle;
+  /** Of the disk; fstat does not tell it for a block device. */
+  readonly sizeBytes: number;
+  readonly localTimes: boolean;
+}
+
+/** Identifies the disk that is open, whatever lies at its path by now. Rejects as fs.fstat does. */
+export async function identifyDisk({ handle, sizeBytes, localTimes }: DiskToIdentify): Promise<DiskIdentity> {
   const stats = await handle.stat({ bigint: true });
   const id = diskId(stats);
-  if (stats.isBlockDevice()) {
-    const serial = await readSerial(sysfsFolder(stats.rdev));
-    return { kind: 'block device', id, sizeBytes, ...(serial !== undefined && { serial }) };
+  if (!stats.isBlockDevice()) {
+    return { kind: 'file', id, sizeBytes, ...timesOf(stats), ...(localTimes && { localTimes }) };
   }
-  return { kind: 'file', id, sizeBytes, ...timesOf(stats) };
+  const folder = sysfsFolder(stats.rdev);
+  const [serial, counters] = await Promise.all([readSerial(folder), readWriteCounters(folder)]);
+  return {
+    kind: 'block device',
+    id,
+    sizeBytes,
+    ...(serial !== undefined && { serial }),
+    ...(counters && { counters }),
+  };
 }
 
 function timesOf({ birthtimeNs, mtimeNs, ctimeNs }: BigIntStats) {
@@ -64,14 +81,45 @@ function tellsMaking(...identities: readonly DiskIdentity[]): boolean {
 
 /** Why the content cannot be what it was at a clean close; undefined when nothing speaks against it. */
 export function changedSince(before: DiskIdentity, now: DiskIdentity): string | undefined {
-  const other = otherDisk(before, now);
-  if (other) return other;
+  return otherDisk(before, now) ?? writtenSince(before, now);
+}
+
+/** The same of a disk that is known to be the one it was. */
+export function writtenSince(before: DiskIdentity, now: DiskIdentity): string | undefined {
   if (before.modifiedAt !== now.modifiedAt) return `modified at ${time(now.modifiedAt)} while not served`;
   // A restored copy may carry the old time of modification; that it was put there shows here.
   if (before.changedAt !== now.changedAt) return `replaced or altered at ${time(now.changedAt)} while not served`;
-  return undefined;
+  const bytes = countedSince(before, now);
+  if (bytes === 0) return undefined;
+  return bytes > 0
+    ? `written while not served: ${formatSize(bytes)}, as the kernel counts`
+    : 'the kernel counts less that was written to it than before';
+}
+
+/** Whether the content was written, whatever else was done to the disk: it may have got another owner or name. */
+export function isWrittenSince(before: DiskIdentity, now: DiskIdentity): boolean {
+  return before.modifiedAt !== now.modifiedAt || countedSince(before, now) !== 0;
+}
+
+/** Bytes that the kernel counted; 0 where it does not count. */
+function countedSince(before: DiskIdentity, now: DiskIdentity): number {
+  return isSameCount(before.counters, now.counters) ? bytesBetween(before.counters!, now.counters!) : 0;
+}
+
+/** When the file was last written or altered, in milliseconds since 1970; undefined where the times tell nothing. */
+export function lastChangeOf({ localTimes, modifiedAt, changedAt }: DiskIdentity): number | undefined {
+  if (!localTimes) return undefined;
+  return Math.max(milliseconds(modifiedAt), milliseconds(changedAt));
+}
+
+export function lastWriteOf({ localTimes, modifiedAt }: DiskIdentity): number | undefined {
+  return localTimes ? milliseconds(modifiedAt) : undefined;
+}
+
+function milliseconds(nanoseconds: string | undefined): number {
+  return Number(BigInt(nanoseconds ?? 0) / 1_000_000n);
 }
 
 function time(nanoseconds: string | undefined): string {
-  return new Date(Number(BigInt(nanoseconds ?? 0) / 1_000_000n)).toISOString();
+  return new Date(milliseconds(nanoseconds)).toISOString();
 }

@@ -22,6 +22,8 @@ export interface FileDeviceParts {
   readonly handle: FileHandle;
   readonly file: OpenFile;
   readonly sizeBytes: number;
+  /** As in `DiskIdentity`. */
+  readonly localTimes: boolean;
   readonly capabilities: DeviceCapabilities;
   readonly zeroing: ZeroingFacts;
 }
@@ -131,7 +133,20 @@ export class FileDevice implements BlockDevice {
 
   identify(): Promise<DiskIdentity> {
     assert(this.#open, 'the device is open');
-    return this.#inFlight(this.#share.pass(() => identifyDisk(this.parts.handle, this.#sizeBytes)));
+    const { handle, localTimes } = this.parts;
+    return this.#inFlight(this.#share.pass(() => identifyDisk({ handle, sizeBytes: this.#sizeBytes, localTimes })));
+  }
+
+  /**
+   * The same once a block device was written to by everybody who has: the kernel counts no sooner. What others have
+   * written is in the same page cache.
+   */
+  async identifySettled(): Promise<DiskIdentity> {
+    assert(this.#open, 'the device is open');
+    const { handle } = this.parts;
+    const isDevice = (await this.#inFlight(this.#share.pass(() => handle.stat()))).isBlockDevice();
+    if (isDevice && !this.capabilities.readOnly) await this.flush();
+    return this.identify();
   }
 
   /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */

@@ -8,7 +8,7 @@ export function sysfsFolder(device: bigint): string {
 }
 
 /** The text of an attribute; undefined where there is none. */
-async function readAttribute(path: string): Promise<string | undefined> {
+export async function readAttribute(path: string): Promise<string | undefined> {
   const text = await readFile(path, 'utf8').catch(() => '');
   return text.trim() === '' ? undefined : text.trim();
 }

@@ -4,7 +4,7 @@ import type { StoredState } from '../bitmap-set.js';
 import { dirtyBytesOf, union } from '../dirty-bits.js';
 import type { KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, allRegions, everyExport, formatKey } from './keys.js';
-import type { StoredExport } from './persistent-bitmaps.js';
+import type { StoredExport } from './left-disk.js';
 
 /** What a store holds, and what in it does not fit together. */
 export interface StoreReport {

@@ -1,12 +1,18 @@
 import { CodedError } from '../../base/coded-error.js';
+import { readBootId } from '../../base/disk-location.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
 import { LogLimit } from '../../base/log-limit.js';
-import { changedSince, type DiskIdentity, otherDisk } from '../../storage/disk-identity.js';
+import { changedSince, type DiskIdentity } from '../../storage/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
+import type { DirtyBitmap } from '../dirty-bitmap.js';
+import type { WriteActivity } from '../write-activity.js';
+import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
-import { allRegions, everyExport, exportKey } from './keys.js';
+import { type Ground, grounds, type Judgement, judge, type LastSight, momentNow } from './left-disk.js';
+import { recover } from './recover.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
+import { describeExport, notesToOthers, readExport } from './stored-exports.js';
 import { WriteIntentLog } from './write-intent-log.js';
 
 /** What to do with a change of the disk that cannot be recorded durably. */
@@ -32,28 +38,35 @@ export interface PersistenceOptions {
   readonly log: Log;
 }
 
-/** What the store says of a disk, in JSON. */
-export interface StoredExport {
-  readonly identity: DiskIdentity;
-  readonly regionBytes: number;
-  /** The disk was closed with exact bits, and its identity taken after that; or is served read-only, which keeps it so. */
-  readonly clean: boolean;
-  /** The export as which it was served since, where its changes did not come into these bitmaps. */
-  readonly servedAs?: string;
-}
-
 /** The bitmaps of one disk and what keeps them in the store, from opening the disk to closing it. */
 export class PersistentBitmaps {
   readonly intents: WriteIntentLog;
   private readonly logLimit = new LogLimit();
 
+  private readonly watch: DiskWatch;
+  private readonly loaded: ReadonlySet<DirtyBitmap>;
+
   private constructor(
     private readonly options: PersistenceOptions,
     stored: StoredBitmaps,
-    /** The disk as it was opened, or last resized. */
+    /** The disk as it was opened. */
     private identity: DiskIdentity,
+    bootId: string | undefined,
+    private readonly ground: Ground,
   ) {
-    const { exportName, bitmaps, store, limits } = options;
+    const { exportName, bitmaps, store, limits, readOnly, identify } = options;
+    this.loaded = new Set(bitmaps.list());
+    this.watch = new DiskWatch({
+      watching: !readOnly && (identity.localTimes === true || identity.counters !== undefined),
+      identify,
+      seen: identity,
+      bootId,
+      describe: (seen, lastSight) => this.describe(false, seen, lastSight),
+      save: (prepare) => this.intents.save(prepare),
+      renew: () => this.intents.renewLease(),
+      matters: () => bitmaps.list().some(({ persistent }) => persistent),
+      onOutsideChange: (reason) => this.distrust(reason),
+    });
     this.intents = new WriteIntentLog({
       exportName,
       diskBytes: identity.sizeBytes,
@@ -62,7 +75,8 @@ export class PersistentBitmaps {
       store,
       bitmaps,
       stored,
-      describeDisk: () => this.describe(false, this.identity),
+      describeDisk: () => this.watch.describe(),
+      lease: this.watch,
       onLostMarks: (errno) => this.lostMarks(errno),
       onBug: (err) => this.noteBug(err),
     });
@@ -77,11 +91,15 @@ export class PersistentBitmaps {
     const stored = new StoredBitmaps(exportName, bitmaps, store);
     stored.load();
     const identity = await options.identify();
+    const bootId = await readBootId();
     const before = readExport(store, exportName);
-    const recovered = before ? recover(before, identity, stored, options) : [];
-    const opened = new PersistentBitmaps(options, stored, identity);
+    const verdict: Judgement = before ? judge(before, identity, momentNow(bootId)) : { ground: 'new' };
+    const recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : [];
+    const ground = 'ground' in verdict ? verdict.ground : 'new';
+    const opened = new PersistentBitmaps(options, stored, identity, bootId, ground);
     try {
-      await store.commit([...recovered, opened.describe(false, identity), ...notesToOthers(identity, options)]);
+      const notes = options.readOnly ? [] : notesToOthers(identity, exportName, store);
+      await store.commit([...recovered, opened.watch.describe(), ...notes]);
     } catch (cause) {
       throw new CodedError(
         'STORE_UNUSABLE',
@@ -91,6 +109,9 @@ export class PersistentBitmaps {
       );
     }
     log.debug({ export: exportName, bitmaps: bitmaps.list().length }, 'bitmaps are loaded');
+    if (ground !== 'new' && bitmaps.list().length > 0) {
+      log.info({ export: exportName, ground }, `the bitmaps are trusted: ${grounds[ground]}`);
+    }
     return opened;
   }
 
@@ -98,24 +119,46 @@ export class PersistentBitmaps {
     return this.options.store;
   }
 
+  /** What this server changes of the disk is to be told here. */
+  get activity(): WriteActivity {
+    return this.watch.activity;
+  }
+
   /**
-   * A read-only disk may be written by others, and what they write is in no bitmap: none is trusted any more when the
-   * disk has changed since this was asked last. Where the disk has no times that cannot be seen.
+   * Bitmaps miss what others write to the disk. None of them is trusted any more when that has happened since this was
+   * asked last. On a block device that is served read-only it is not noticed before the next start.
    */
   async noticeOutsideChanges(): Promise<void> {
-    const { readOnly, identify, bitmaps, exportName, log } = this.options;
-    if (!readOnly) return;
+    const { readOnly, identify } = this.options;
+    if (!readOnly) return this.watch.check();
     const before = this.identity;
     this.identity = await identify();
     if (changedSince(before, this.identity) === undefined) return;
-    const reason = 'another program changed the disk while it was served read-only';
-    for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
-    log.warn({ export: exportName }, `${reason}: its bitmaps are inconsistent, and the next backup is a full one`);
+    this.distrust('another program changed the disk while it was served read-only');
   }
 
-  /** One turn of the cooling clock. */
-  cool(): Promise<Errno> {
-    return this.intents.cool(this.options.limits.coolAfterTurns);
+  /**
+   * On what ground a bitmap that is older than this run of the server is trusted, for people too. Undefined when it is
+   * not older, not trusted, or does not outlive the server.
+   */
+  trustIn(bitmap: DirtyBitmap): { readonly ground: Ground; readonly text: string } | undefined {
+    if (!this.loaded.has(bitmap) || bitmap.inconsistent !== undefined) return undefined;
+    return { ground: this.ground, text: grounds[this.ground] };
+  }
+
+  get watched(): 'at rest' | 'written' {
+    return this.watch.isAtRest ? 'at rest' : 'written';
+  }
+
+  /** Stores what the disk looks like if nobody writes it, so that even a crash in the next moment hides nothing. */
+  async settle(): Promise<void> {
+    await this.watch.rest();
+  }
+
+  /** One turn of the clock, which cools regions and watches the disk. */
+  async cool(): Promise<Errno> {
+    const errno = await this.intents.cool(this.options.limits.coolAfterTurns);
+    return errno === OK ? this.watch.turn() : errno;
   }
 
   /** The disk has another size now; no change of it may be under way. @throws CodedError STORE_UNUSABLE, BITMAP_BUSY */
@@ -126,8 +169,8 @@ export class PersistentBitmaps {
     try {
       bitmaps.resize(sizeBytes);
       const marks = this.intents.resize(sizeBytes);
-      this.identity = identity;
-      await store.commit([...marks, ...this.intents.changes(), this.describe(false, identity)]);
+      this.watch.follow(identity);
+      await store.commit([...marks, ...this.intents.changes(), this.watch.describe()]);
       this.intents.settled(true);
     } catch (error) {
       this.intents.settled(false);
@@ -149,8 +192,11 @@ export class PersistentBitmaps {
    */
   async close(): Promise<void> {
     const { readOnly, identify } = this.options;
+    this.watch.close();
     // What others have changed meanwhile was not recorded.
-    const errno = await this.intents.close([this.describe(true, readOnly ? this.identity : await identify())]);
+    const identity = readOnly ? this.identity : await identify();
+    this.watch.judge(identity);
+    const errno = await this.intents.close([this.describe(true, identity)]);
     if (errno === OK) return;
     throw new CodedError(
       'STORE_UNUSABLE',
@@ -159,9 +205,18 @@ export class PersistentBitmaps {
     );
   }
 
-  private describe(clean: boolean, identity: DiskIdentity): Change {
+  private describe(clean: boolean, identity: DiskIdentity, lastSight?: LastSight): Change {
     const { exportName, limits, readOnly } = this.options;
-    return describeExport(exportName, { identity, regionBytes: limits.regionBytes, clean: clean || readOnly });
+    const known = { identity, regionBytes: limits.regionBytes, clean: clean || readOnly };
+    return describeExport(exportName, { ...known, ...(lastSight && { lastSight }) });
+  }
+
+  private distrust(reason: string): void {
+    const { bitmaps, exportName, log } = this.options;
+    const trusted = bitmaps.list().filter(({ inconsistent }) => inconsistent === undefined);
+    for (const { name } of trusted) bitmaps.markInconsistent(name, reason);
+    if (trusted.length === 0) return;
+    log.warn({ export: exportName }, `${reason}: its bitmaps are inconsistent, and the next backup is a full one`);
   }
 
   private noteBug(err: unknown): void {
@@ -195,72 +250,6 @@ const lostMarksTexts: Readonly<Record<OnBitmapError, string>> = {
     'Mend the directory, remove the bitmaps, add them anew, and take a full backup',
 };
 
-function describeExport(exportName: string, stored: StoredExport): Change {
-  return { key: exportKey(exportName), value: Buffer.from(JSON.stringify(stored)) };
-}
-
-/**
- * What is written to a disk from now on misses the bitmaps that it has as another export. For a file that was closed
- * cleanly its times tell.
- */
-function notesToOthers(identity: DiskIdentity, { exportName, store, readOnly }: PersistenceOptions): Change[] {
-  if (readOnly) return [];
-  return [...store.keys(everyExport)].flatMap((key) => {
-    const name = String(key.at(-1));
-    const stored = readExport(store, name)!;
-    const isSame = name !== exportName && otherDisk(stored.identity, identity) === undefined;
-    if (!isSame || (stored.clean && identity.kind === 'file')) return [];
-    return [describeExport(name, { ...stored, servedAs: exportName })];
-  });
-}
-
-function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
-  const value = store.get(exportKey(exportName));
-  return value && (JSON.parse(value.toString()) as StoredExport);
-}
-
-/** Makes the loaded bitmaps true again; returns what makes the store say so, and takes its marks away. */
-function recover(
-  before: StoredExport,
-  identity: DiskIdentity,
-  stored: StoredBitmaps,
-  options: PersistenceOptions,
-): Change[] {
-  const { exportName, bitmaps, store, log } = options;
-  const marks = [...store.keys(allRegions(exportName))];
-  // Its backup ended with the server that made it.
-  for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
-  const reason = whyUntrue(before, identity);
-  if (reason !== undefined) {
-    for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
-    log.warn(
-      { export: exportName, reason },
-      'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them anew, and take a full backup',
-    );
-    return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
-  }
-  for (const bitmap of bitmaps.list()) if (bitmap.busy) bitmaps.reclaim(bitmap.name);
-  const ranges = marks.map((key) => {
-    const offset = Number(key.at(-1)) * before.regionBytes;
-    return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };
-  });
-  const dirtyBefore = totalDirtyBytes(bitmaps);
-  const changes = stored.changes(ranges);
-  for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
-  changes.push(...marks.map((key) => ({ key, value: undefined })), ...stored.pagesOf(ranges));
-  if (marks.length > 0) {
-    const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
-    log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
-  }
-  return changes;
-}
-
-/** Why the bitmaps of a disk do not describe it any more; undefined when nothing speaks against them. */
-function whyUntrue({ clean, identity: before, servedAs }: StoredExport, now: DiskIdentity): string | undefined {
-  if (servedAs !== undefined) return `it was served as "${servedAs}" meanwhile`;
-  return clean ? changedSince(before, now) : otherDisk(before, now);
-}
-
-function totalDirtyBytes(bitmaps: BitmapSet): number {
-  return bitmaps.list().reduce((sum, bitmap) => sum + bitmap.dirtyBytes, 0);
+function reasonOf(verdict: Judgement): string | undefined {
+  return 'untrue' in verdict ? verdict.untrue : undefined;
 }

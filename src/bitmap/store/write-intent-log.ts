@@ -5,6 +5,7 @@ import type { Change, KeyValueStore } from './key-value-store.js';
 import { allRegions, regionKey } from './keys.js';
 import { LookAhead } from './look-ahead.js';
 import type { ByteRange, StoredBitmaps } from './stored-bitmaps.js';
+import type { WriteLease } from './write-lease.js';
 
 /** A region is cold, without a mark that counts; durably marked, and waiting for its first write; or active. */
 const COLD = 0;
@@ -29,6 +30,7 @@ export interface WriteIntentLogOptions {
   readonly stored: StoredBitmaps;
   /** What the store is to say of the disk while it is served. */
   readonly describeDisk: () => Change;
+  readonly lease: WriteLease;
   /** Told when the marks that a change waits for cannot be stored. True when the change may go on without. */
   readonly onLostMarks: (errno: Errno) => boolean;
   /** Told of an error that nobody expects; what was asked for has failed with it. */
@@ -84,7 +86,7 @@ export class WriteIntentLog implements ChangeRecorder {
 
   recordNow(offset: number, length: number): boolean {
     const { regionBytes, bitmaps } = this.options;
-    if (!this.believed && !this.adrift) return false;
+    if (!this.adrift && !(this.believed && this.options.lease.held)) return false;
     const first = Math.floor(offset / regionBytes);
     const last = Math.floor((offset + length - 1) / regionBytes);
     for (let region = first; region <= last; region++) {
@@ -124,6 +126,19 @@ export class WriteIntentLog implements ChangeRecorder {
     return this.enqueue(() => {
       const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
       return idle.length > 0 || !this.believed ? this.commit([], idle) : OK;
+    });
+  }
+
+  /** Lets changes be made for another while. */
+  renewLease(): Promise<Errno> {
+    return this.nextCommit();
+  }
+
+  /** Stores what `prepare` answers, if it does; no other commit of this disk is under way meanwhile. */
+  save(prepare: () => Promise<readonly Change[] | undefined>): Promise<Errno> {
+    return this.enqueue(async () => {
+      const changes = await prepare();
+      return changes ? this.commit([], [], changes) : OK;
     });
   }
 
@@ -233,12 +248,17 @@ export class WriteIntentLog implements ChangeRecorder {
   /** The commit that carries the marks wanted by now; it begins when the one before it is through. */
   private nextCommit(): Promise<Errno> {
     this.nextMarks ??= this.enqueue(async () => {
-      this.nextMarks = undefined;
+      const renewal = await this.options.lease.renew().finally(() => {
+        this.nextMarks = undefined;
+      });
       const marks = [...this.wanted];
       this.wanted.clear();
       const excess = this.active.size + marks.length - this.options.maxActiveRegions;
       try {
-        return await this.commit(marks, excess > 0 ? this.leastRecentlyWritten(excess) : []);
+        const cooling = excess > 0 ? this.leastRecentlyWritten(excess) : [];
+        const errno = await this.commit(marks, cooling, renewal.changes);
+        if (errno === OK) renewal.granted();
+        return errno;
       } finally {
         for (const region of marks) this.marking.delete(region);
       }

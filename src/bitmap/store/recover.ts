@@ -1,0 +1,57 @@
+import type { Log } from '../../base/log.js';
+import type { DiskIdentity } from '../../storage/disk-identity.js';
+import type { BitmapSet } from '../bitmap-set.js';
+import type { Change, KeyValueStore } from './key-value-store.js';
+import { allRegions } from './keys.js';
+import type { StoredExport } from './left-disk.js';
+import type { StoredBitmaps } from './stored-bitmaps.js';
+
+export interface RecoveryOptions {
+  readonly exportName: string;
+  readonly bitmaps: BitmapSet;
+  readonly store: KeyValueStore;
+  readonly log: Log;
+}
+
+/**
+ * Makes the loaded bitmaps true again. `reason` says why they do not describe the disk any more, if they do not; Returns
+ * what makes the store say so, and takes its marks away.
+ */
+export function recover(
+  before: StoredExport,
+  identity: DiskIdentity,
+  stored: StoredBitmaps,
+  options: RecoveryOptions,
+  reason: string | undefined,
+): Change[] {
+  const { exportName, bitmaps, store, log } = options;
+  const marks = [...store.keys(allRegions(exportName))];
+  // Its backup ended with the server that made it.
+  for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
+  if (reason !== undefined) {
+    for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
+    log.warn(
+      { export: exportName, reason },
+      'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them anew, and take a full backup',
+    );
+    return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
+  }
+  for (const bitmap of bitmaps.list()) if (bitmap.busy) bitmaps.reclaim(bitmap.name);
+  const ranges = marks.map((key) => {
+    const offset = Number(key.at(-1)) * before.regionBytes;
+    return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };
+  });
+  const dirtyBefore = totalDirtyBytes(bitmaps);
+  const changes = stored.changes(ranges);
+  for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
+  changes.push(...marks.map((key) => ({ key, value: undefined })), ...stored.pagesOf(ranges));
+  if (marks.length > 0) {
+    const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
+    log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
+  }
+  return changes;
+}
+
+function totalDirtyBytes(bitmaps: BitmapSet): number {
+  return bitmaps.list().reduce((sum, bitmap) => sum + bitmap.dirtyBytes, 0);
+}

@@ -1,0 +1,27 @@
+import { type DiskIdentity, otherDisk } from '../../storage/disk-identity.js';
+import type { Change, KeyValueStore } from './key-value-store.js';
+import { everyExport, exportKey } from './keys.js';
+import type { StoredExport } from './left-disk.js';
+
+export function describeExport(exportName: string, stored: StoredExport): Change {
+  return { key: exportKey(exportName), value: Buffer.from(JSON.stringify(stored)) };
+}
+
+/**
+ * What is written to a disk from now on misses the bitmaps that it has as another export. For a file that was closed
+ * cleanly its times tell.
+ */
+export function notesToOthers(identity: DiskIdentity, exportName: string, store: KeyValueStore): Change[] {
+  return [...store.keys(everyExport)].flatMap((key) => {
+    const name = String(key.at(-1));
+    const stored = readExport(store, name)!;
+    const isSame = name !== exportName && otherDisk(stored.identity, identity) === undefined;
+    if (!isSame || (stored.clean && identity.kind === 'file')) return [];
+    return [describeExport(name, { ...stored, servedAs: exportName })];
+  });
+}
+
+export function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
+  const value = store.get(exportKey(exportName));
+  return value && (JSON.parse(value.toString()) as StoredExport);
+}

@@ -1,0 +1,198 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  unlinkSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { KIB, MIB } from '../../src/base/units.js';
+import { changeAtOneInstant } from '../../src/export/cut.js';
+import type { Export } from '../../src/export/export.js';
+import type { ExportSpec } from '../../src/export/export-spec.js';
+import { openExport } from '../../src/server/open-export.js';
+import { createImage } from '../../src/storage/create-image.js';
+import { MemoryStore } from '../support/memory-store.js';
+import { native } from '../support/scratch-device.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+const REASON = 'another program changed the disk while it was served';
+
+async function scene(kind: 'file' | 'block device' = 'file') {
+  const file = join(scratchFolder(), 'disk.img');
+  await createImage(file, 4 * MIB);
+  const path = kind === 'file' ? file : attach(file);
+  const store = new MemoryStore();
+  const persistence = { transient: false, onBitmapError: 'refuse', regionBytes: MIB, maxActiveRegions: 9 } as const;
+  const host = { store, persistence: { ...persistence, coolAfterSeconds: 5 }, posix: native, log: silentLog };
+  const open = async (change: Partial<ExportSpec> = {}) => {
+    const served = await openExport({ name: 'disk', path, bitmaps: [{ name: 'nightly' }], ...change }, host);
+    onTestFinished(() => served.disk.close());
+    return served;
+  };
+  const inconsistency = async () => {
+    const served = await open();
+    await served.close();
+    return served.bitmaps.get('nightly').inconsistent;
+  };
+  return { file, path, store, open, inconsistency };
+}
+
+function attach(file: string): string {
+  const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'ascii' }).trim();
+  onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+  return device;
+}
+
+/** As a program that knows no locks does it. */
+function overwrite(path: string): void {
+  const fd = openSync(path, 'r+');
+  writeSync(fd, Buffer.alloc(512, 7), 0, 512, 2 * MIB);
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+async function write(served: Export): Promise<void> {
+  expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, MIB)).toBe(0);
+}
+
+/** Turns the clock until the store has what the disk looks like. */
+async function comeToRest(served: Export): Promise<void> {
+  await vi.waitFor(async () => {
+    await served.persistence!.cool();
+    expect(served.persistence!.watched).toBe('at rest');
+  });
+}
+
+const killed = (served: Export) => served.disk.close();
+
+describe.each(['file', 'block device'] as const)('a %s', (kind) => {
+  test('that is written after a crash is noticed, when nothing was written in the last moments', async () => {
+    const { path, open, inconsistency } = await scene(kind);
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    await killed(served);
+    overwrite(path);
+    expect(await inconsistency()).toMatch(/^(modified at|written while not served)/);
+  });
+
+  test('that nobody writes keeps its bitmaps over a crash, at rest or not', async () => {
+    const { open, inconsistency } = await scene(kind);
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    await killed(served);
+    expect(await inconsistency()).toBeUndefined();
+    const again = await open();
+    await write(again);
+    await killed(again);
+    expect(await inconsistency()).toBeUndefined();
+  });
+
+  test('that is written while it is served is noticed when a backup begins', async () => {
+    const { path, open } = await scene(kind);
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    await served.persistence!.noticeOutsideChanges();
+    expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+    overwrite(path);
+    await served.persistence!.noticeOutsideChanges();
+    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+  });
+
+  test('that is written while it is served at rest is noticed at the next write, and at a clean close', async () => {
+    const { path, open } = await scene(kind);
+    const served = await open();
+    overwrite(path);
+    await write(served);
+    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    await served.close();
+    const again = await scene(kind);
+    const other = await again.open();
+    overwrite(again.path);
+    await other.close();
+    expect(await again.inconsistency()).toBe(REASON);
+  });
+
+  test('that is written while it is away is noticed', async () => {
+    const { path, open, inconsistency } = await scene(kind);
+    const served = await open();
+    await write(served);
+    await served.close();
+    expect(await inconsistency()).toBeUndefined();
+    overwrite(path);
+    expect(await inconsistency()).toMatch(/^(modified at|written while not served)/);
+  });
+});
+
+describe('a file', () => {
+  test('that is written after a crash in the middle of writes is noticed once the last sign of life is over', async () => {
+    const { file, open, inconsistency } = await scene();
+    const served = await open();
+    await write(served);
+    await killed(served);
+    overwrite(file);
+    const later = new Date(Date.now() + 60_000);
+    utimesSync(file, later, later);
+    expect(await inconsistency()).toMatch(/^changed at .* after the server's last sign of life/);
+  });
+
+  test('that is written through a loop device after the last write of its server is noticed at the close', async () => {
+    const { file, open, inconsistency } = await scene();
+    const served = await open();
+    await write(served);
+    const loop = attach(file);
+    overwrite(loop);
+    await served.close();
+    expect(await inconsistency()).toBe(REASON);
+  });
+
+  test('that gets another mode and another name while it is served is not called changed, after a crash neither', async () => {
+    const { file, open, inconsistency } = await scene();
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    chmodSync(file, 0o640);
+    linkSync(file, `${file}.link`);
+    unlinkSync(`${file}.link`);
+    readFileSync(file);
+    await served.persistence!.cool();
+    await killed(served);
+    expect(await inconsistency()).toBeUndefined();
+  });
+
+  test('at rest costs no commits, and one while it is written at the most for each turn of the clock', async () => {
+    const { store, open } = await scene();
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    // Regions cool.
+    for (let turn = 0; turn < 7; turn++) await served.persistence!.cool();
+    const before = store.commits;
+    for (let turn = 0; turn < 5; turn++) await served.persistence!.cool();
+    expect(store.commits).toBe(before);
+    await write(served);
+    await served.persistence!.cool();
+    expect(store.commits - before).toBeLessThanOrEqual(2);
+  });
+
+  test('is at rest right after a change of its bitmaps, when nobody writes it', async () => {
+    const { open } = await scene();
+    const served = await open();
+    await write(served);
+    await vi.waitFor(async () => {
+      await changeAtOneInstant([served], { apply: () => served.bitmaps.clear('nightly') });
+      await served.persistence!.settle();
+      expect(served.persistence!.watched).toBe('at rest');
+    });
+  });
+});
