@@ -1,7 +1,7 @@
 import { readSync, writeSync } from 'node:fs';
 import { KIB } from '../../base/units.js';
-import { hashCluster } from '../qcow2/checksum.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { hashCluster } from '../qcow2/cluster-hash.js';
 import { contentRuns } from '../qcow2/content-runs.js';
 import type { FileEnd } from '../qcow2/file-end.js';
 import { type PlacedClusters, ZERO_CLUSTER } from '../qcow2/placed-clusters.js';
@@ -20,6 +20,8 @@ export class ClusterCopier {
     private readonly sourceFd: number,
     private readonly targetFd: number,
     private readonly end: FileEnd,
+    /** Asked before each piece; what is not copied then counts as unread. */
+    private readonly isStopped: () => boolean = () => false,
   ) {}
 
   /** Whole clusters. @throws errors of the system, from writing */
@@ -29,7 +31,7 @@ export class ClusterCopier {
       positions: new Float64Array(clusters).fill(UNREAD_CLUSTER),
       hashes: new BigUint64Array(clusters),
     };
-    for (let at = 0; at < length; at += PIECE_BYTES) {
+    for (let at = 0; at < length && !this.isStopped(); at += PIECE_BYTES) {
       const piece = this.piece.subarray(0, Math.min(PIECE_BYTES, length - at));
       if (this.fill(piece, offset + at)) this.place(piece, placed, at / CLUSTER_BYTES);
     }

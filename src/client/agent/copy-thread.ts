@@ -1,12 +1,22 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { loadHash } from '../qcow2/cluster-hash.js';
 import { FileEnd } from '../qcow2/file-end.js';
 import { ClusterCopier } from './cluster-copier.js';
-import type { CopyAnswer, CopyOrder, CopyThreadData } from './copy-threads.js';
+import { type CopyAnswer, type CopyThreadData, END, type ThreadMessage } from './copy-orders.js';
 
-const { sourceFd, targetFd, end } = workerData as CopyThreadData;
-const copier = new ClusterCopier(sourceFd, targetFd, FileEnd.shared(end));
+const { sourceFd, targetFd, end, stop } = workerData as CopyThreadData;
+const isStopped = () => Atomics.load(stop, 0) !== 0;
+const copier = new ClusterCopier(sourceFd, targetFd, FileEnd.shared(end), isStopped);
+const port = parentPort!;
 
-parentPort!.on('message', ({ offset, length }: CopyOrder) => parentPort!.postMessage(answer(offset, length)));
+// Not awaited here: see `loadHash`. What is sent until then waits in the port.
+void loadHash().then(() => port.on('message', take));
+
+function take(message: ThreadMessage): void {
+  // Without its port the thread has nothing to wait for, and ends.
+  if (message === END) port.close();
+  else port.postMessage(answer(message.offset, message.length));
+}
 
 function answer(offset: number, length: number): CopyAnswer {
   try {

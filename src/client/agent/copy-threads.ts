@@ -2,36 +2,18 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { AppendFile } from '../qcow2/append-file.js';
 import type { PlacedClusters } from '../qcow2/placed-clusters.js';
+import { type CopyAnswer, type CopyOrder, type CopyThreadData, END } from './copy-orders.js';
 
 /** There is one file to write to, which takes one writer at a time. */
 const MAX_THREADS = 4;
 
-export interface CopyThreadData {
-  readonly sourceFd: number;
-  readonly targetFd: number;
-  /** Of a `FileEnd`. */
-  readonly end: SharedArrayBuffer;
-}
-
-export interface CopyOrder {
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** A thread answers its orders in turn. */
-export type CopyAnswer =
-  | { readonly placed: PlacedClusters; readonly failure?: undefined }
-  | { readonly failure: SystemFailure };
-
-/** What is known of an error of the system in another thread, where errors arrive without it. */
-type SystemFailure = Pick<NodeJS.ErrnoException, 'message' | 'code' | 'syscall'>;
-
 /** Threads that copy clusters from a file that is open to the end of another. */
 export class CopyThreads implements AsyncDisposable {
   private readonly threads: CopyThread[];
+  private readonly stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
   constructor(sourceFd: number, target: AppendFile) {
-    const data = { sourceFd, targetFd: target.fd, end: target.end.memory };
+    const data = { sourceFd, targetFd: target.fd, end: target.end.memory, stop: this.stop };
     const count = Math.min(availableParallelism(), MAX_THREADS);
     this.threads = Array.from({ length: count }, () => new CopyThread(data));
   }
@@ -48,6 +30,7 @@ export class CopyThreads implements AsyncDisposable {
 
   /** Resolves when none of them touches a file any more. */
   async [Symbol.asyncDispose](): Promise<void> {
+    Atomics.store(this.stop, 0, 1);
     await Promise.all(this.threads.map((thread) => thread.end()));
   }
 }
@@ -60,13 +43,19 @@ interface Waiting {
 class CopyThread {
   private readonly worker: Worker;
   private readonly waiting: Waiting[] = [];
+  private readonly exited: Promise<void>;
   private failure: Error | undefined;
 
   constructor(workerData: CopyThreadData) {
     this.worker = new Worker(new URL('./copy-thread.js', import.meta.url), { workerData });
     this.worker.on('message', (answer: CopyAnswer) => this.settle(answer));
     this.worker.on('error', (error: Error) => this.fail(error));
-    this.worker.on('exit', () => this.fail(new Error('the copying was ended')));
+    this.exited = new Promise((resolve) => {
+      this.worker.on('exit', () => {
+        this.fail(new Error('the copying was ended'));
+        resolve();
+      });
+    });
   }
 
   /** That are not answered yet. */
@@ -82,8 +71,10 @@ class CopyThread {
     });
   }
 
+  /** Resolves when the thread has ended by itself. One that is ended from outside while it starts may take the process along. */
   async end(): Promise<void> {
-    await this.worker.terminate();
+    this.worker.postMessage(END);
+    await this.exited;
   }
 
   private settle(answer: CopyAnswer): void {

@@ -1,7 +1,7 @@
 import { MIB } from '../../base/units.js';
 import type { AppendFile } from '../qcow2/append-file.js';
-import { hashCluster } from '../qcow2/checksum.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { hashCluster } from '../qcow2/cluster-hash.js';
 import { contentRuns } from '../qcow2/content-runs.js';
 import { type PlacedClusters, ZERO_CLUSTER } from '../qcow2/placed-clusters.js';
 import { UNREAD_CLUSTER } from './cluster-copier.js';

@@ -1,20 +1,12 @@
-import xxhash from 'xxhash-wasm';
 import { CLUSTER_BYTES } from './cluster.js';
+import { hash64, hashCluster, loadHash } from './cluster-hash.js';
 
 const PREFIX = 'xxh64-sum:';
 
-const { h64Raw } = await xxhash();
+// For the main thread, so that whoever imports this module can hash at once.
+await loadHash();
 
-/** XXH64. */
-export function hash64(data: Buffer): bigint {
-  return h64Raw(data);
-}
-
-/** What a cluster adds to the checksum of a file in which it lies at `position`: elsewhere it adds another number. */
-export function hashCluster(data: Buffer, position: number): bigint {
-  const odd = 2 * (position / CLUSTER_BYTES) + 1;
-  return BigInt.asUintN(64, h64Raw(data) * BigInt(odd));
-}
+export { hash64 };
 
 /**
  * The checksum of an image: XXH64 of cluster i of the file, times 2i + 1, summed over all, modulo 2^64. The order in which

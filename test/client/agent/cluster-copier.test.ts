@@ -1,11 +1,13 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ClusterCopier, UNREAD_CLUSTER } from '../../../src/client/agent/cluster-copier.js';
-import { hashCluster } from '../../../src/client/qcow2/checksum.js';
 import { CLUSTER_BYTES } from '../../../src/client/qcow2/cluster.js';
+import { hashCluster, loadHash } from '../../../src/client/qcow2/cluster-hash.js';
 import { FileEnd } from '../../../src/client/qcow2/file-end.js';
 import { scratchFolder } from '../../support/scratch-folder.js';
+
+beforeAll(loadHash);
 
 function openFile(path: string, flags: string): number {
   const fd = openSync(path, flags);

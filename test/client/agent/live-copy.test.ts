@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { LiveCopy } from '../../../src/client/agent/live-copy.js';
 import { AppendFile, createTarget } from '../../../src/client/qcow2/append-file.js';
-import { hashCluster } from '../../../src/client/qcow2/checksum.js';
 import { CLUSTER_BYTES } from '../../../src/client/qcow2/cluster.js';
+import { hashCluster } from '../../../src/client/qcow2/cluster-hash.js';
 import { scratchFolder } from '../../support/scratch-folder.js';
 
 const CLUSTERS = 64;

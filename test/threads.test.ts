@@ -1,0 +1,39 @@
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** The built modules that threads begin with. */
+const threads = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('-thread.ts'))
+  .map((file) => file.replace(/\.ts$/, '.js'));
+
+/**
+ * Loads a built module in a thread of its own by `require`, which refuses it when it, or anything that it imports, awaits at
+ * its top. Resolves to the code of the error that this ends in.
+ */
+async function errorOfRequire(module: string): Promise<string | undefined> {
+  const script = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    try { require(workerData.path); parentPort.postMessage(undefined); }
+    catch (error) { parentPort.postMessage(error.code ?? error.message); }
+    process.exit();`;
+  const memory = new SharedArrayBuffer(8);
+  const data = { sourceFd: -1, targetFd: -1, end: memory, stop: new Int32Array(memory) };
+  const worker = new Worker(script, { eval: true, workerData: { path: join(root, 'dist', module), ...data } });
+  return await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+}
+
+test('there are threads', () => {
+  expect(threads).toContain('client/agent/copy-thread.js');
+});
+
+test.each(threads)('nothing that %s loads awaits at its top', async (thread) => {
+  expect(await errorOfRequire(thread)).toBeUndefined();
+});
+
+test('a module whose import awaits at its top is found out by that', async () => {
+  expect(await errorOfRequire('client/qcow2/append-file.js')).toBe('ERR_REQUIRE_ASYNC_MODULE');
+});
