@@ -3,14 +3,13 @@ import { type Command, Option } from 'commander';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import type { Server } from '../control/schemas.js';
-import { type Entry, resolveConfig } from '../server/config.js';
+import { type Entry, resolveConfig, type ServerConfig } from '../server/config.js';
 import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { controlClient } from './command-line.js';
 import { stopSignals } from './stop-signals.js';
 import { readVersion } from './version.js';
 
-const STDERR = 2;
 const STOPPED_THE_HARD_WAY = 1;
 
 interface ServeOptions {
@@ -51,11 +50,12 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
   const inherited = takeListenFds(process.env, process.pid);
   const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
-  const { pino } = await import('pino');
-  const lines = pino.destination({ fd: STDERR, sync: true });
-  // Where the log has no room, disks are served without one.
-  lines.on('error', () => {});
-  const log = pino({ level: config.logLevel, base: null }, lines);
+  const { openServerLog } = await import('../server/server-log.js');
+  const { log, end } = openServerLog(config.logLevel);
+  await run(config, log, json).finally(end);
+}
+
+async function run(config: ServerConfig, log: Log, json: boolean | undefined): Promise<void> {
   // Whatever has to be kept true looks after its own failures, so one that nobody waits for leaves nothing half done.
   process.on('unhandledRejection', (err) =>
     log.error(

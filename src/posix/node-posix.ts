@@ -38,6 +38,7 @@ export const nodePosix: Posix = {
   willNeed: missing,
   setSendBufferNow: missingNow,
   sendDatagramNow: missingNow,
+  sendNow: missingNow,
   replaceProcessNow: missingNow,
   lockByteNow: missingNow,
   lockByteAloneNow: missingNow,

@@ -44,6 +44,8 @@ export interface Posix {
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
   /** Sends to a unix datagram socket: a path, or a name in the abstract namespace behind an `@`. */
   readonly sendDatagramNow: (path: string, message: Buffer) => CallResult;
+  /** send(2) to a connected socket, without waiting: -EAGAIN when its peer has to read first. */
+  readonly sendNow: (fd: number, bytes: Buffer) => CallResult;
   /** execve(2), with the descriptors `keptFds` still open. Comes back only with what went wrong. */
   readonly replaceProcessNow: (program: Program) => CallResult;
   /** Takes a shared lock on one byte, owned by the open file description; the byte need not exist. */

@@ -24,6 +24,13 @@ export function bindDatagrams(koffi: Koffi, { socket, sendto, close }: Calls): P
   };
 }
 
+export function bindSend(koffi: Koffi, send: Native): Posix['sendNow'] {
+  return (fd, bytes) => {
+    const sent = Number(send(fd, bytes, bytes.length, MSG_DONTWAIT_NOSIGNAL));
+    return sent === -1 ? -koffi.errno() : sent;
+  };
+}
+
 /** struct sockaddr_un: the family, then the path; a zero byte in place of the @ makes it an abstract one. */
 function socketAddress(path: string): Buffer {
   const address = Buffer.from(`\0\0${path.replace(/^@/, '\0')}`);

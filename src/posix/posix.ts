@@ -4,7 +4,7 @@ import { EINTR } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
 import { nodePosix } from './node-posix.js';
 import type { CallResult, Posix } from './posix-calls.js';
-import { bindDatagrams } from './posix-datagram.js';
+import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
 
 /*
@@ -66,6 +66,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
   const socket = declare('socket', 'int', ['int', 'int', 'int']);
   const sendto = declare('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
+  const send = declare('send', 'int64', ['int', 'void *', 'size_t', 'int']);
   const close = declare('close', 'int', ['int']);
   const execve = declare('execve', 'int', ['const char *', 'const char **', 'const char **']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
@@ -81,6 +82,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(ioctl && { clone: bindClone(koffi, ioctl) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
+    ...(send && { sendNow: bindSend(koffi, send) }),
     ...(execve && fcntl && { replaceProcessNow: bindExec(koffi, { execve, fcntl }) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
   };

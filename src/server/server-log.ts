@@ -1,0 +1,24 @@
+import { type Logger, pino } from 'pino';
+import { loadPosix } from '../posix/posix.js';
+import type { ServerConfig } from './config.js';
+import { openLogChannel } from './log-channel.js';
+import { LogOutput } from './log-output.js';
+
+const STDERR = 2;
+/** How long the last lines may wait for a reader when the server ends. */
+const END_PATIENCE_MILLISECONDS = 1000;
+
+export interface ServerLog {
+  readonly log: Logger;
+  /** Resolves when all lines are written, or nobody has read them for a while. */
+  end(): Promise<void>;
+}
+
+/** JSON lines on stderr, which never wait for their reader. Warnings of Node go there too, as it would write them synchronously. */
+export function openServerLog(level: ServerConfig['logLevel']): ServerLog {
+  const output = new LogOutput(openLogChannel(STDERR, loadPosix()));
+  const log = pino({ level, base: null }, output);
+  process.removeAllListeners('warning');
+  process.on('warning', (err) => log.warn({ err }, 'a warning of Node'));
+  return { log, end: () => output.end(END_PATIENCE_MILLISECONDS) };
+}
