@@ -23,6 +23,7 @@ interface PullOptions extends CommonOptions {
   readonly uri?: string;
   readonly context?: string;
   readonly since?: string;
+  readonly prove?: boolean;
 }
 
 const DEFAULT_CONNECTIONS = 4;
@@ -50,6 +51,7 @@ export function addPullCommand(program: Command): void {
     .option('--bwlimit <SIZE>', 'read at most so much a second: 50M', rateArgument)
     .option('--connections <N>', 'connections to the server', connectionsArgument, DEFAULT_CONNECTIONS)
     .option('--over-nbd', 'read everything over NBD, even where the disk is at hand')
+    .option('--prove', 'then read the whole disk, and compare it with the chain of images')
     .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
     .option('--context <NAME>', 'with --uri: the metadata context that says what changed')
     .option('--since <ID>', 'with --context: the newest image, which the context counts from; nobody can check that')
@@ -84,6 +86,7 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
     full: options.full ?? false,
     connections: options.connections,
     overNbd: options.overNbd ?? false,
+    prove: options.prove ?? false,
     bytesPerSecond: options.bwlimit,
     signal,
     observer: {
@@ -112,9 +115,10 @@ function describe({ images }: PullResult): string {
   return images.map(describeImage).join('\n');
 }
 
-function describeImage({ export: name, mode, readBytes, durationSeconds, path, fileBytes }: PulledImage): string {
+function describeImage(image: PulledImage): string {
+  const { export: name, mode, readBytes, durationSeconds, path, fileBytes, proven } = image;
   const read = `${formatSize(readBytes)} read in ${durationSeconds.toFixed(1)} s`;
-  return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})`;
+  return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})${proven ? ', proven' : ''}`;
 }
 
 /** For commander: bytes a second. */

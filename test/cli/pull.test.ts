@@ -118,6 +118,14 @@ test('--full begins a new chain', async () => {
   expect(stdout).toContain('vm1: full backup: a full backup was asked for\nvm1: full, ');
 });
 
+test('--prove compares the chain with the disk', async () => {
+  const { pull, write, directory, json } = await scene();
+  expect((await pull('--prove')).stdout).toMatch(/^vm1: full, .*\.qcow2 \(1\.3 MiB\), proven$/m);
+  await write(0, 512);
+  expect((await pull('--prove')).stdout).toMatch(/^vm1: incremental, .*, proven\n$/);
+  expect((await json('verify', directory)).exports[0].points).toMatchObject([{ proven: true }, { proven: true }]);
+});
+
 test('a checksum is the sum that other tools compute', async () => {
   const { pull, folder } = await scene();
   await pull();

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import type { BackupService } from '../../src/client/agent/backup-service.js';
 import { type PullRequest, pull } from '../../src/client/agent/pull.js';
 import { restore } from '../../src/client/agent/restore.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { DISK_BYTES, startMemoryServer } from './memory-server.js';
 import { scratchFolder } from './scratch-folder.js';
 import { ScriptedBackups } from './scripted-backups.js';
@@ -13,7 +15,10 @@ export const quiet = { signal: new AbortController().signal, onProgress: () => {
 /** A server of disks in memory, a service that makes backups of them, and a directory for these. */
 export async function pullScene(...exports: string[]) {
   const names = exports.length > 0 ? exports : ['disk'];
-  const server = await startMemoryServer(names.map((name) => ({ name, bitmaps: ['nightly'] })));
+  const devices = new Map(names.map((name) => [name, new MemoryDevice(DISK_BYTES)]));
+  const server = await startMemoryServer(
+    names.map((name) => ({ name, device: devices.get(name)!, bitmaps: ['nightly'] })),
+  );
   const uriOf = (name: string) => `nbd+unix:///${encodeURIComponent(name)}?socket=${server.path}`;
   const service = new ScriptedBackups(uriOf);
   const directory = scratchFolder();
@@ -38,6 +43,10 @@ export async function pullScene(...exports: string[]) {
       const client = await NbdClient.connect(uriOf(name));
       await client.write(offset, Buffer.alloc(length, value));
       await client.disconnect();
+    },
+    /** A change that no bitmap has. */
+    writeUnseen(offset: number, length: number, value: number, name = names[0]!) {
+      expect(devices.get(name)!.writeNow(Buffer.alloc(length, value), 0, length, offset)).toBe(0);
     },
     async restored(at?: string, exportName = names[0]!): Promise<Buffer> {
       const to = join(scratchFolder(), 'restored.img');

@@ -1,5 +1,9 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { ImageChecksum } from '../qcow2/checksum.js';
-import { MAX_NOTE_BYTES, noteIn } from '../qcow2/head.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { MAX_NOTE_BYTES, noteIn, withNote } from '../qcow2/head.js';
+import { readFully } from '../qcow2/read-fully.js';
 import { type ImageEntry, isChecksum, isImage, isRecord } from './manifest-format.js';
 
 /** What an image carries of the manifest, so that a manifest that is lost can be made again. */
@@ -29,15 +33,48 @@ export function encodeOwnEntry(exportName: string, entry: EntryDraft, bodyChecks
   return encoded.length <= MAX_NOTE_BYTES ? encoded : undefined;
 }
 
+/**
+ * Gives an image that has an entry of its own another one. Returns it, with the checksum that the file has now.
+ * Durable when it resolves.
+ */
+export async function replaceOwnEntry(path: string, exportName: string, entry: ImageEntry): Promise<ImageEntry> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    const head = await readFully(file, 0, CLUSTER_BYTES, path);
+    const { checksum: _, ...draft } = entry;
+    const old = readNote(head);
+    if (old === undefined || old === 'damaged') return entry;
+    const { bodyChecksum } = old;
+    const note = encodeOwnEntry(exportName, draft, bodyChecksum);
+    if (!note) return entry;
+    const changed = withNote(head, note);
+    await file.write(changed, 0, changed.length, 0);
+    await file.sync();
+    return { ...draft, checksum: ImageChecksum.ofWhole(bodyChecksum, changed) };
+  } finally {
+    await file.close();
+  }
+}
+
 /** The entry in the first cluster of an image; undefined when it has none, 'damaged' when that cluster is. */
 export function ownEntryIn(head: Buffer): OwnEntry | 'damaged' | undefined {
+  const note = readNote(head);
+  if (note === undefined || note === 'damaged') return note;
+  const entry = { ...note.entry, checksum: ImageChecksum.ofWhole(note.bodyChecksum, head) };
+  return isImage(entry) ? { exportName: note.export, entry } : undefined;
+}
+
+/** Of the entry in it, only that there is one is known. */
+function readNote(head: Buffer): Note | 'damaged' | undefined {
   const content = noteIn(head);
   if (content === undefined || content === 'damaged') return content;
   const note = parse(content.toString());
-  if (!isRecord<Note>(note) || typeof note.export !== 'string' || !isChecksum(note.bodyChecksum)) return undefined;
-  if (!isRecord<EntryDraft>(note.entry)) return undefined;
-  const entry = { ...note.entry, checksum: ImageChecksum.ofWhole(note.bodyChecksum, head) };
-  return isImage(entry) ? { exportName: note.export, entry } : undefined;
+  return isNote(note) ? note : undefined;
+}
+
+function isNote(value: unknown): value is Note {
+  if (!isRecord<Note>(value)) return false;
+  return typeof value.export === 'string' && isChecksum(value.bodyChecksum) && isRecord<EntryDraft>(value.entry);
 }
 
 function parse(text: string): unknown {

@@ -6,6 +6,7 @@ import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease.js';
 import type { ImageEntry } from './manifest-format.js';
+import { proveImage } from './prove-image.js';
 import { explainFailure } from './pull-failure.js';
 import { RateLimit } from './rate-limit.js';
 import { addImage, recover } from './recover.js';
@@ -33,6 +34,8 @@ export interface PullRequest {
   readonly connections: number;
   /** Not from the live disk, though it may be on this machine. */
   readonly overNbd?: boolean;
+  /** Read the whole disk once more, and compare it with the chain. */
+  readonly prove?: boolean;
   /** Undefined: as fast as it goes. */
   readonly bytesPerSecond: number | undefined;
   /** How long commit is asked for again while nobody answers. */
@@ -131,7 +134,7 @@ async function takeImages(
   folders: ReadonlyMap<string, ExportFolder>,
   lost: AbortSignal,
 ): Promise<Draft[]> {
-  const { observer, connections, overNbd = false } = request;
+  const { observer, connections, overNbd = false, prove = false } = request;
   const signal = AbortSignal.any([request.signal, lost]);
   // Each connection listens to it, and there may be many.
   setMaxListeners(0, signal);
@@ -144,7 +147,9 @@ async function takeImages(
     const onProgress = (done: number, total: number) => observer.progress(part.export, done, total);
     const how = { connections, overNbd, limit, signal, onProgress };
     const image = await takeImage({ folder, backup, part, fullReason: why, ...how });
-    drafts.push({ folder, image });
+    const onProved = (done: number, total: number) => observer.progress(`${part.export}, compared`, done, total);
+    const draft = { folder, part, image, ...how, onProgress: onProved };
+    drafts.push({ folder, image: prove ? await proveImage(draft) : image });
   }
   signal.throwIfAborted();
   for (const { folder, image } of drafts) await folder.save({ pending: image });

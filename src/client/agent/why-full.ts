@@ -7,7 +7,7 @@ export async function whyFull(folder: ExportFolder, part: BackupPart): Promise<F
   if (part.mode === 'full') return part.fullReason ?? { code: 'unknown', detail: 'the server says so' };
   const { newest } = folder;
   if (!newest) return { code: 'nothing-here', detail: `${folder.path} has no image yet` };
-  return findMismatch(newest, part) ?? (await folder.findBrokenLink());
+  return (await folder.findBrokenLink()) ?? findMismatch(newest, part);
 }
 
 /** Why the changes are not those since the newest image. */

@@ -73,6 +73,13 @@ export function noteIn(head: Buffer): Buffer | 'damaged' | undefined {
   return head.subarray(found.start + SEAL_BYTES, found.start + found.length);
 }
 
+/** The same first cluster with another note. */
+export function withNote(head: Buffer, note: Buffer): Buffer {
+  const { sizeBytes, l1Offset, refcountTableOffset, refcountTableClusters } = headerLayout.decode(head);
+  const tables = { sizeBytes, l1Offset, refcountTableOffset, refcountTableClusters };
+  return encodeHead({ ...tables, backingName: backingNameIn(head), note });
+}
+
 function putExtension(head: Buffer, at: number, type: number, data: Buffer): number {
   extensionLayout.encode({ type, length: data.length }, head, at);
   data.copy(head, at + extensionLayout.span);
