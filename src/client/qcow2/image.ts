@@ -37,6 +37,7 @@ export class Qcow2Image implements AsyncDisposable {
       const head = await readFully(file, 0, CLUSTER_BYTES, path);
       const header = headerLayout.decode(head);
       checkHeader(header, size, path);
+      checkBackingName(backingNameIn(head), path);
       const l1 = await readFully(file, header.l1Offset, header.l1Entries * ENTRY_BYTES, path);
       return new Qcow2Image(path, file, size, header, head, l1);
     } catch (error) {
@@ -110,4 +111,10 @@ function checkHeader(header: Qcow2Header, fileBytes: number, path: string): void
   const nameEnd = header.backingNameOffset + header.backingNameBytes;
   if (header.backingNameBytes > MAX_BACKING_NAME_BYTES || nameEnd > CLUSTER_BYTES)
     refuse('its backing file has no name');
+}
+
+/** Images of a chain lie side by side, so a name that leads elsewhere is not one that tidemark wrote. */
+function checkBackingName(name: string | undefined, path: string): void {
+  if (name === undefined || (/^[^/\0]+$/.test(name) && name !== '.' && name !== '..')) return;
+  throw new Qcow2Error(path, 'its backing file is not a file of the same folder');
 }
