@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest';
+import { Random } from '../support/random.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { fuzz } from './fuzz.js';
+import { planHandshake } from './handshake/plan.js';
+import { planHttp } from './http/plan.js';
+import { seedOf } from './iteration.js';
+import { planClient } from './local/client-plan.js';
+import { ManifestTarget } from './local/manifest-target.js';
+import { Qcow2Target } from './local/qcow2-target.js';
+import { MemoryWatch } from './memory-watch.js';
+import { parseFuzzOptions } from './options.js';
+import { planTransmission } from './transmission/plan.js';
+
+const SECONDS = 30;
+
+test('whatever 30 s of messages say, the server lives, answers right and lets go of everything', {
+  timeout: 10 * SECONDS * 1000,
+}, async () => {
+  const options = parseFuzzOptions(['--seconds', `${SECONDS}`]);
+  const { messages, after } = await fuzz(options, (line) => console.log(line));
+  expect(Object.keys(messages).sort()).toEqual(['client', 'handshake', 'http', 'manifests', 'qcow2', 'transmission']);
+  expect(after.connections).toBe(0);
+});
+
+test('the same seed gives the same messages, another one others', async () => {
+  const qcow2 = await Qcow2Target.prepare(scratchFolder());
+  const manifests = new ManifestTarget(scratchFolder());
+  const plans = (seed: number): unknown[] =>
+    [planHandshake, planTransmission, planHttp, planClient, qcow2.plan.bind(qcow2), manifests.plan].map((plan) =>
+      plan(new Random(seedOf(seed, 'target', 7))),
+    );
+  expect(plans(1)).toEqual(plans(1));
+  for (const [index, plan] of plans(1).entries()) expect(plan).not.toEqual(plans(2)[index]);
+  await qcow2.close();
+});
+
+test('memory that levels out is no leak, memory that goes on growing is one', () => {
+  const watch = (mibAt: (seconds: number) => number) => {
+    const memory = new MemoryWatch();
+    for (let seconds = 0; seconds <= 600; seconds += 10) memory.add(seconds, mibAt(seconds));
+    return memory.findLeak();
+  };
+  expect(watch((seconds) => 300 - 200 / (1 + seconds))).toBeUndefined();
+  expect(watch((seconds) => 100 + seconds / 2)).toMatch(/^memory leaks: /);
+  expect(watch(() => 2000)).toBe('the server took 2000 MiB');
+});

@@ -1,0 +1,32 @@
+import type { OptionReply } from '../../support/raw-client.js';
+import type { FuzzSocket } from '../fuzz-socket.js';
+import { expectThat } from '../target.js';
+
+const REPLY_BYTES = 20;
+const REPLY_MAGIC = 0x0003e889045565a9n;
+const ACK = 1;
+const ERROR = 2 ** 31;
+/** Two strings of the longest kind, and what is around them. */
+const MAX_DATA_BYTES = 3 * 4096;
+
+/** All replies to one option; undefined when the server ends the connection before the first. @throws WrongAnswer */
+export async function takeOptionReplies(socket: FuzzSocket): Promise<OptionReply[] | undefined> {
+  const replies: OptionReply[] = [];
+  for (;;) {
+    if (!(await socket.has(REPLY_BYTES))) {
+      expectThat(socket.available === 0 && replies.length === 0, () => 'the answer to an option is cut off');
+      return undefined;
+    }
+    const head = socket.take(REPLY_BYTES);
+    expectThat(head.readBigUInt64BE(0) === REPLY_MAGIC, () => `${head.toString('hex')} is no reply to an option`);
+    const [option, type, length] = [head.readUInt32BE(8), head.readUInt32BE(12), head.readUInt32BE(16)];
+    expectThat(length <= MAX_DATA_BYTES, () => `the reply to option ${option} has ${length} bytes`);
+    expectThat(
+      replies.every((reply) => reply.option === option),
+      () => `a reply to option ${option} came in between`,
+    );
+    expectThat(await socket.has(length), () => 'the data of a reply is cut off');
+    replies.push({ option, type, data: Buffer.from(socket.take(length)) });
+    if (type === ACK || type >= ERROR) return replies;
+  }
+}

@@ -1,0 +1,81 @@
+import { Option, OptionError, OptionReply } from '../../../src/protocol/constants.js';
+import type { Random } from '../../support/random.js';
+import { encodeOption, infoData, metaData } from '../../support/raw-client.js';
+import { cutPoints, mutate, oddUint16, oddUint32, randomBytes } from '../odd-values.js';
+
+interface PlannedOption {
+  readonly option: number;
+  readonly bytes: Buffer;
+  /** How its answer ends, one of these; undefined when the stream is broken from here on. */
+  readonly endsWith: readonly number[] | undefined;
+}
+
+export interface HandshakePlan {
+  readonly clientFlags: number;
+  readonly options: readonly PlannedOption[];
+  readonly cuts: readonly number[];
+}
+
+const { ACK } = OptionReply;
+const { UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG } = OptionError;
+/** Any answer but that of a server that stops. */
+const ANY = [ACK, UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG];
+const SOUND_FLAGS = 3;
+/** So many are served in one handshake at least. */
+const MAX_OPTIONS = 30;
+const LONG = 'x'.repeat(4096);
+const names = ['model', 'tiny', 'odd', 'huge', '', 'none', 'model@none', 'ünï', LONG, `${LONG}x`, 'nul\0nul'];
+const contextQueries = [
+  ...['base:allocation', 'qemu:dirty-bitmap:nightly', 'qemu:dirty-bitmap:', 'qemu:', 'base:', 'tidemark:overwritten'],
+  ...['', ':', 'x:y', 'qemu:dirty-bitmap:none', LONG, `base:${LONG}`],
+];
+const lastOptions: readonly number[] = [Option.GO, Option.EXPORT_NAME, Option.ABORT];
+
+export function planHandshake(random: Random): HandshakePlan {
+  const clientFlags = random.chance(12) ? random.pick([0, 1, 2, 4, 7, oddUint32(random)]) : SOUND_FLAGS;
+  const options: PlannedOption[] = [];
+  for (let count = random.below(MAX_OPTIONS); count > 0; count--) {
+    options.push(planOption(random));
+    if (lastOptions.includes(options.at(-1)!.option)) break;
+  }
+  if (!lastOptions.includes(options.at(-1)?.option ?? 0)) options.push(soundOption(random, random.pick(lastOptions)));
+  const bytes = options.reduce((sum, option) => sum + option.bytes.length, 4);
+  return { clientFlags, options, cuts: cutPoints(random, bytes) };
+}
+
+function planOption(random: Random): PlannedOption {
+  const kinds = [3, 6, 6, 6, 8, 9, 9, 10, 10, 4, 5, 11, 12, oddUint32(random)];
+  const sound = soundOption(random, random.chance(40) ? random.pick(lastOptions) : random.pick(kinds));
+  return random.chance(6) ? spoil(random, sound) : sound;
+}
+
+function soundOption(random: Random, option: number): PlannedOption {
+  const name = random.pick(random.chance(3) ? names : ['model', 'tiny']);
+  const many = Array.from({ length: random.below(5) });
+  if (option === Option.EXPORT_NAME) return whole(option, Buffer.from(name), []);
+  if (option === Option.INFO || option === Option.GO) {
+    const types = many.map(() => (random.chance(4) ? oddUint16(random) : random.below(4)));
+    return whole(option, infoData(name, types), [ACK, UNKNOWN, INVALID]);
+  }
+  if (option === Option.LIST_META_CONTEXT || option === Option.SET_META_CONTEXT) {
+    const queries = many.map(() => random.pick(contextQueries));
+    return whole(option, metaData(name, queries), [ACK, UNKNOWN, INVALID, TOO_BIG]);
+  }
+  if (option === Option.LIST) return whole(option, Buffer.alloc(0), [ACK]);
+  if (option === Option.STRUCTURED_REPLY) return whole(option, Buffer.alloc(0), [ACK, INVALID]);
+  if (option === Option.ABORT) return whole(option, Buffer.alloc(random.below(9)), [ACK]);
+  return whole(option, randomBytes(random, random.below(40)), [UNSUP, POLICY, INVALID]);
+}
+
+function whole(option: number, data: Buffer, endsWith: readonly number[]): PlannedOption {
+  return { option, bytes: encodeOption(option, data), endsWith };
+}
+
+/** Other data of its own length, a wrong length, or a wrong header. Whatever cannot be told apart any more ends there. */
+function spoil(random: Random, { option, bytes }: PlannedOption): PlannedOption {
+  const data = bytes.subarray(16);
+  const kind = random.below(8);
+  if (option !== Option.EXPORT_NAME && kind < 5) return whole(option, mutate(random, data), ANY);
+  if (kind < 7) return { option, bytes: encodeOption(option, data, oddUint32(random)), endsWith: undefined };
+  return { option, bytes: mutate(random, bytes), endsWith: undefined };
+}

@@ -1,0 +1,52 @@
+import { Option, OptionReply } from '../../../src/protocol/constants.js';
+import { u32 } from '../../support/raw-client.js';
+import { FuzzSocket } from '../fuzz-socket.js';
+import type { Subject } from '../subject.js';
+import { expectThat, type Target } from '../target.js';
+import { takeOptionReplies } from './option-replies.js';
+import { type HandshakePlan, planHandshake } from './plan.js';
+
+const GREETING = Buffer.from('NBDMAGICIHAVEOPT\0\x03', 'latin1');
+const KNOWN_FLAGS = 3;
+const FIXED_NEWSTYLE = 1;
+const ERROR = 2 ** 31;
+
+/** Options of every kind, in one handshake after the other. */
+export class HandshakeTarget implements Target<HandshakePlan> {
+  readonly name = 'handshake';
+  readonly plan = planHandshake;
+
+  constructor(private readonly subject: Subject) {}
+
+  async run({ clientFlags, options, cuts }: HandshakePlan): Promise<number> {
+    const socket = await FuzzSocket.connect(this.subject.socketPath);
+    await socket.send(Buffer.concat([u32(clientFlags), ...options.map(({ bytes }) => bytes)]), cuts);
+    expectThat(await socket.has(GREETING.length), () => 'the server closed the connection before its greeting');
+    expectThat(socket.take(GREETING.length).equals(GREETING), () => 'the greeting is another one');
+    const isFixed = (clientFlags & FIXED_NEWSTYLE) !== 0;
+    const isSound = (clientFlags & ~KNOWN_FLAGS) >>> 0 === 0;
+    if (isSound) await this.takeAnswers(socket, options, isFixed);
+    socket.finish();
+    // After a broken option anything may come, or the server takes it for a request and says nothing.
+    await socket.untilOver();
+    expectThat(isSound || socket.available === 0, () => 'a client with unknown flags was answered');
+    socket.close();
+    return options.length;
+  }
+
+  private async takeAnswers(socket: FuzzSocket, options: HandshakePlan['options'], isFixed: boolean): Promise<void> {
+    for (const [index, { option, endsWith }] of options.entries()) {
+      // A broken length may hold the server up for ever: it waits for data that will not come.
+      if (endsWith === undefined || option === Option.EXPORT_NAME) return;
+      const replies = await takeOptionReplies(socket);
+      const what = `option ${option}, number ${index} of ${options.length}`;
+      expectThat(replies !== undefined, () => `the server closed the connection in place of answering ${what}`);
+      const last = replies.at(-1)!;
+      expectThat(last.option === option, () => `option ${last.option} was answered in place of ${what}`);
+      if (!isFixed) expectThat(last.type >= ERROR, () => `${what} was served without fixed newstyle`);
+      else expectThat(endsWith.includes(last.type), () => `${what} was answered with ${last.type.toString(16)}`);
+      const isOver = option === Option.ABORT || (option === Option.GO && last.type === OptionReply.ACK);
+      if (isOver && isFixed) return;
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ErrorCode, errorCatalogue } from '../../../src/base/coded-error.js';
+import { FuzzSocket } from '../fuzz-socket.js';
+import type { Subject } from '../subject.js';
+import { expectThat, type Target } from '../target.js';
+import { fuzzDisks } from '../transmission/disks.js';
+import { encodeHttp, type HttpPlan, httpDisks, type PlannedHttpRequest, planHttp } from './plan.js';
+
+const PATIENCE_MILLISECONDS = 40;
+/** What is removed stays away for some time, but not for good. */
+const RUNS_BETWEEN_RESTORES = 20;
+const HEAD_END = '\r\n\r\n';
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+  /** The server takes no more requests on this connection. */
+  readonly closes: boolean;
+}
+
+/** Every route of the control API, with bodies that fit its schema and with others. */
+export class HttpTarget implements Target<HttpPlan> {
+  readonly name = 'http';
+  readonly plan = planHttp;
+  private lastBackup = 'none-yet';
+  private runs = 0;
+
+  constructor(private readonly subject: Subject) {}
+
+  async run({ requests, cuts, broken }: HttpPlan): Promise<number> {
+    if (this.runs++ % RUNS_BETWEEN_RESTORES === 0) await this.restoreDisks();
+    const socket = await FuzzSocket.connect(this.subject.controlPath);
+    await socket.send(Buffer.concat(requests.map((request) => encodeHttp(request, this.lastBackup))), cuts);
+    for (const request of requests) {
+      const answer = await this.takeAnswer(socket, request);
+      this.check(answer, request);
+      // What was sent behind it is not answered.
+      if (answer.closes) break;
+    }
+    socket.close();
+    if (broken) await this.sendBroken(broken);
+    return requests.length + (broken ? 1 : 0);
+  }
+
+  settle(): Promise<void> {
+    return this.restoreDisks();
+  }
+
+  /** The disks are there again, whatever was done to them. */
+  private async restoreDisks(): Promise<void> {
+    const { exports } = await this.subject.call<{ exports: { name: string }[] }>('GET', '/v1/exports');
+    const mine = exports.filter(({ name }) => !fuzzDisks.some((disk) => disk.name === name));
+    for (const { name } of mine) {
+      await this.subject.call('DELETE', `/v1/exports/${encodeURIComponent(name)}?force=true`);
+    }
+    for (const name of httpDisks) {
+      const bitmaps = [{ name: 'nightly', granularityBytes: 4096 }];
+      await this.subject.call('POST', '/v1/exports', { name, path: `${name}.img`, sizeBytes: 2 ** 20, bitmaps });
+    }
+  }
+
+  private check({ status, type, body }: Answer, request: PlannedHttpRequest): void {
+    const what = () => `${show(request)}\nwas answered with ${status} ${body.slice(0, 2000)}`;
+    expectThat(status >= 200 && status < 600, what);
+    if (status < 400) {
+      if (type.startsWith('application/json')) this.noteBackup(JSON.parse(body));
+      return;
+    }
+    expectThat(type.startsWith('application/problem+json'), what);
+    const { code } = JSON.parse(body) as { code: ErrorCode };
+    expectThat(errorCatalogue[code]?.status === status && code !== 'INTERNAL', what);
+  }
+
+  private noteBackup(document: { id?: unknown; state?: unknown }): void {
+    if (typeof document.id === 'string' && document.state === 'active') this.lastBackup = document.id;
+  }
+
+  private async takeAnswer(socket: FuzzSocket, request: PlannedHttpRequest): Promise<Answer> {
+    let headEnd = -1;
+    const what = () => `the connection ${socket.how} before the answer to\n${show(request)}`;
+    for (;;) {
+      headEnd = socket.buffer.subarray(socket.start, socket.end).indexOf(HEAD_END);
+      if (headEnd >= 0) break;
+      expectThat(!socket.over, what);
+      await socket.more();
+    }
+    const head = socket.take(headEnd + HEAD_END.length).toString('latin1');
+    const header = (name: string) => new RegExp(`\r\n${name}: ([^\r]*)`, 'i').exec(head)?.[1];
+    const length = Number(header('content-length') ?? 0);
+    expectThat(await socket.has(length), what);
+    const status = Number(/^HTTP\/1\.1 (\d+) /.exec(head)?.[1]);
+    const type = header('content-type') ?? '';
+    return { status, type, body: socket.take(length).toString(), closes: header('connection') === 'close' };
+  }
+
+  /** It may be half a request, which nobody answers, or the events, which never end. */
+  private async sendBroken(bytes: Buffer): Promise<void> {
+    const socket = await FuzzSocket.connect(this.subject.controlPath);
+    await socket.send(bytes);
+    socket.finish();
+    await Promise.race([socket.untilOver(), delay(PATIENCE_MILLISECONDS)]);
+    socket.close();
+  }
+}
+
+function show(request: PlannedHttpRequest): string {
+  return encodeHttp(request).toString('utf8', 0, 2000);
+}

@@ -1,0 +1,40 @@
+import type { Random } from '../../support/random.js';
+
+export interface ClientRequest {
+  readonly kind: 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'cache' | 'status';
+  readonly offset: number;
+  readonly length: number;
+  readonly requestOne: boolean;
+}
+
+export interface ClientPlan {
+  readonly structured: boolean;
+  readonly withContexts: boolean;
+  readonly requests: readonly ClientRequest[];
+  /** Which of the server's messages is changed, counted from the greeting; undefined: none. */
+  readonly spoiled: number | undefined;
+  /** For what the server says, and how it is changed. */
+  readonly seed: number;
+}
+
+export const CLIENT_DISK_BYTES = 2 ** 20;
+/** Greeting, structured replies, contexts and GO. */
+const HANDSHAKE_MESSAGES = 4;
+const MAX_REQUESTS = 100;
+const kinds = ['read', 'read', 'read', 'write', 'zero', 'trim', 'flush', 'cache', 'status', 'status'] as const;
+
+export function planClient(random: Random): ClientPlan {
+  const structured = !random.chance(4);
+  const withContexts = structured && random.chance(2);
+  const requests = Array.from({ length: 1 + random.below(MAX_REQUESTS) }, () => planRequest(random, withContexts));
+  const messages = random.chance(4) ? HANDSHAKE_MESSAGES : HANDSHAKE_MESSAGES + requests.length;
+  const spoiled = random.chance(3) ? random.below(messages) : undefined;
+  return { structured, withContexts, requests, spoiled, seed: random.below(2 ** 32) };
+}
+
+function planRequest(random: Random, withContexts: boolean): ClientRequest {
+  const length = 1 + random.below(random.chance(20) ? 65_536 : 2048);
+  const offset = random.below(CLIENT_DISK_BYTES - length + 1);
+  const kind = random.pick(kinds);
+  return { kind: kind === 'status' && !withContexts ? 'read' : kind, offset, length, requestOne: random.chance(4) };
+}

@@ -1,0 +1,31 @@
+/** Below that, buffers and caches may still grow to their size. */
+const MIN_SECONDS = 120;
+/** What a server without a leak stays under however short the run, and what it may grow by when it is warm. */
+const MAX_MIB = 1024;
+const MAX_GROWTH_MIB = 64;
+const MAX_GROWTH_SHARE = 0.3;
+
+/** Tells a server whose memory levels out from one that leaks: by the medians of the second and of the last quarter. */
+export class MemoryWatch {
+  private readonly samples: { readonly seconds: number; readonly mib: number }[] = [];
+
+  add(seconds: number, mib: number): void {
+    this.samples.push({ seconds, mib });
+  }
+
+  /** What is wrong; undefined when nothing is. */
+  findLeak(): string | undefined {
+    const seconds = this.samples.at(-1)?.seconds ?? 0;
+    const largest = Math.max(...this.samples.map(({ mib }) => mib));
+    if (largest > MAX_MIB) return `the server took ${largest} MiB`;
+    if (seconds < MIN_SECONDS) return undefined;
+    const [warm, last] = [this.median(seconds / 4, seconds / 2), this.median((seconds * 3) / 4, seconds)];
+    const isLevel = last - warm <= Math.max(MAX_GROWTH_MIB, warm * MAX_GROWTH_SHARE);
+    return isLevel ? undefined : `memory leaks: ${warm} MiB in the second quarter, ${last} MiB in the last`;
+  }
+
+  private median(from: number, to: number): number {
+    const within = this.samples.filter(({ seconds }) => seconds >= from && seconds <= to).map(({ mib }) => mib);
+    return within.sort((a, b) => a - b)[Math.floor(within.length / 2)] ?? 0;
+  }
+}

@@ -1,0 +1,22 @@
+import type { Random } from '../support/random.js';
+
+/** One part of the program under test, with its own messages. */
+export interface Target<Plan = unknown> {
+  readonly name: string;
+  /** What one iteration does: a function of the numbers alone, so that the same seed gives the same messages. */
+  plan(random: Random): Plan;
+  /** Carries it out and resolves to the number of messages. Rejects when an answer is wrong. */
+  run(plan: Plan): Promise<number>;
+  /** Checks what can only be checked between iterations. */
+  settle?(): Promise<void>;
+}
+
+/** An answer that no sound program gives. */
+export class WrongAnswer extends Error {
+  override readonly name = 'WrongAnswer';
+}
+
+/** @throws WrongAnswer */
+export function expectThat(holds: boolean, what: () => string): asserts holds {
+  if (!holds) throw new WrongAnswer(what());
+}

@@ -1,0 +1,47 @@
+import * as nbd from '../../../src/protocol/constants.js';
+import type { FuzzDisk } from './disks.js';
+import type { PlannedClient, PlannedRequest } from './plan.js';
+
+/**
+ * Which error numbers may answer a request, 0 for success: told from the protocol document by itself, so that it cannot
+ * share a mistake with the server. Where several rules are broken, any of their errors will do.
+ */
+export function allowedErrors(
+  { command, flags, offset, length }: PlannedRequest,
+  { sizeBytes, readOnly }: FuzzDisk,
+  client: PlannedClient,
+): ReadonlySet<number> {
+  const errors = new Set<number>();
+  const known = knownFlags[command];
+  if (known === undefined || (flags & ~known) !== 0) errors.add(EINVAL);
+  if (command !== FLUSH && known !== undefined) {
+    const changes = command === WRITE || command === WRITE_ZEROES;
+    if (readOnly && (changes || command === TRIM)) errors.add(EPERM);
+    if (offset + BigInt(length) > BigInt(sizeBytes)) errors.add(changes ? ENOSPC : EINVAL);
+    if (client.blockSizes && (offset % 512n !== 0n || length % 512 !== 0)) errors.add(EINVAL);
+    if (command === READ && length > MAX_PAYLOAD_BYTES) errors.add(EOVERFLOW).add(EINVAL).add(ENOMEM);
+    if (command === READ && (flags & DF) !== 0 && !client.structured) errors.add(EINVAL);
+    if (command === BLOCK_STATUS && (!client.contexts || length === 0)) errors.add(EINVAL);
+  }
+  if (errors.size === 0) return command === WRITE_ZEROES && (flags & FAST_ZERO) !== 0 ? maybeSlow : success;
+  // A server may take longer reads than it has to.
+  if (errors.size === 3 && errors.has(EOVERFLOW) && errors.has(ENOMEM)) errors.add(0);
+  return errors;
+}
+
+const { READ, WRITE, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS } = nbd.Command;
+const { FUA, NO_HOLE, DF, REQ_ONE, FAST_ZERO } = nbd.CommandFlag;
+const { EPERM, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP } = nbd.NbdError;
+const { MAX_PAYLOAD_BYTES } = nbd;
+const success: ReadonlySet<number> = new Set([0]);
+const maybeSlow: ReadonlySet<number> = new Set([0, ENOTSUP]);
+
+const knownFlags: Record<number, number> = {
+  [READ]: FUA | DF,
+  [WRITE]: FUA,
+  [FLUSH]: FUA,
+  [TRIM]: FUA,
+  [CACHE]: FUA,
+  [WRITE_ZEROES]: FUA | NO_HOLE | FAST_ZERO,
+  [BLOCK_STATUS]: FUA | REQ_ONE,
+};

@@ -1,0 +1,115 @@
+import * as nbd from '../../../src/protocol/constants.js';
+import type { Random } from '../../support/random.js';
+import { cutPoints, oddUint16, oddUint32, oddUint64 } from '../odd-values.js';
+import { type FuzzDisk, fuzzDisks, HUGE, MODEL } from './disks.js';
+
+const { Command, CommandFlag } = nbd;
+
+export interface PlannedRequest {
+  readonly command: number;
+  readonly flags: number;
+  readonly offset: bigint;
+  readonly length: number;
+  /** Four bytes that fill the payload, at random; of a write. */
+  readonly stamp: number;
+}
+
+export interface PlannedClient {
+  readonly structured: boolean;
+  readonly blockSizes: boolean;
+  readonly contexts: boolean;
+  /** The handshake and the first requests go out together. */
+  readonly pipelined: boolean;
+  /** What is sent at a time; all of it is answered before the next. */
+  readonly waves: readonly (readonly PlannedRequest[])[];
+  /** Where the bytes of each wave are cut: parts of its length, 0 to 1. */
+  readonly cuts: readonly (readonly number[])[];
+}
+
+/** How the clients of an iteration go. */
+type Ending = 'disconnect' | 'finish' | 'garbage' | 'half-request' | 'cut-wave' | 'unread';
+
+export interface TransmissionPlan {
+  readonly disk: FuzzDisk;
+  /** The view of a backup in place of the disk itself, when there is one. */
+  readonly ofView: boolean;
+  readonly clients: readonly PlannedClient[];
+  readonly ending: Ending;
+  readonly endingSeed: number;
+  /** What is done with the bitmap of the disk afterwards. */
+  readonly afterwards: 'nothing' | 'compare' | 'clear' | 'begin' | 'commit' | 'abort';
+}
+
+const CUT_PARTS = 1000;
+const endings: readonly Ending[] = ['disconnect', 'finish', 'garbage', 'half-request', 'cut-wave', 'unread'];
+const commands = [
+  ...[Command.READ, Command.READ, Command.READ, Command.READ, Command.WRITE, Command.WRITE, Command.WRITE],
+  ...[Command.WRITE_ZEROES, Command.TRIM, Command.CACHE, Command.BLOCK_STATUS],
+];
+const flagsOf: Record<number, readonly number[]> = {
+  [Command.READ]: [0, 0, CommandFlag.DF],
+  [Command.BLOCK_STATUS]: [0, CommandFlag.REQ_ONE],
+  [Command.WRITE_ZEROES]: [0, 0, CommandFlag.NO_HOLE, CommandFlag.FAST_ZERO],
+};
+
+export function planTransmission(random: Random): TransmissionPlan {
+  const disk = random.chance(8) ? random.pick(fuzzDisks) : MODEL;
+  const clientCount = random.chance(3) ? 2 + random.below(3) : 1;
+  const waveCount = 1 + random.below(4);
+  return {
+    disk,
+    ofView: disk === MODEL && random.chance(4),
+    clients: Array.from({ length: clientCount }, () => planClient(random, disk, waveCount)),
+    ending: random.chance(2) ? 'disconnect' : random.pick(endings),
+    endingSeed: random.below(2 ** 32),
+    afterwards: random.chance(8) ? random.pick(['compare', 'compare', 'clear', 'begin', 'commit', 'abort']) : 'nothing',
+  };
+}
+
+function planClient(random: Random, disk: FuzzDisk, waveCount: number): PlannedClient {
+  const structured = !random.chance(4);
+  return {
+    structured,
+    blockSizes: random.chance(2),
+    contexts: structured && random.chance(2),
+    pipelined: random.chance(3),
+    waves: Array.from({ length: waveCount }, () => planWave(random, disk)),
+    cuts: Array.from({ length: waveCount }, () => cutPoints(random, CUT_PARTS).map((part) => part / CUT_PARTS)),
+  };
+}
+
+/** Many small requests, or a few large ones. */
+function planWave(random: Random, disk: FuzzDisk): PlannedRequest[] {
+  const isLarge = random.chance(12);
+  const count = isLarge ? 1 + random.below(6) : 1 + random.below(400);
+  const longest = Math.min(disk.sizeBytes, isLarge ? 2 ** (14 + random.below(8)) : 2 ** (9 + random.below(5)));
+  return Array.from({ length: count }, () => planRequest(random, disk, longest));
+}
+
+export function planRequest(random: Random, disk: FuzzDisk, longest: number): PlannedRequest {
+  const request = soundRequest(random, disk, longest);
+  return random.chance(30) ? spoil(random, request) : request;
+}
+
+function soundRequest(random: Random, disk: FuzzDisk, longest: number): PlannedRequest {
+  const command = random.chance(1500) ? Command.FLUSH : random.pick(commands);
+  const unit = random.chance(10) ? 1 : 512;
+  const length = command === Command.FLUSH ? 0 : Math.max(unit, random.below(longest / unit + 1) * unit);
+  const last = (disk.sizeBytes - length) / unit;
+  const place = disk === HUGE ? Math.floor((random.below(2 ** 32) / 2 ** 32) * last) : random.below(last + 1);
+  const offset = command === Command.FLUSH ? 0n : BigInt(Math.floor(place) * unit);
+  const fua = random.chance(1500) ? CommandFlag.FUA : 0;
+  const flags = random.pick(flagsOf[command] ?? [0]) | fua;
+  return { command, flags, offset, length, stamp: random.below(2 ** 32) };
+}
+
+/** Changes one thing. The length of a write stays: its payload has to follow. */
+function spoil(random: Random, request: PlannedRequest): PlannedRequest {
+  const kind = random.below(4);
+  if (kind === 0) return { ...request, flags: oddUint16(random) };
+  if (kind === 1) return { ...request, offset: oddUint64(random) };
+  if (request.command === Command.WRITE) return { ...request, length: random.chance(2) ? 0 : request.length + 1 };
+  if (kind === 2) return { ...request, length: oddUint32(random) };
+  const command = oddUint16(random);
+  return command === Command.WRITE || command === Command.DISC ? request : { ...request, command };
+}

@@ -1,0 +1,122 @@
+import { Command, REPLY_FLAG_DONE, ReplyChunk } from '../../../src/protocol/constants.js';
+import type { FuzzSocket } from '../fuzz-socket.js';
+import { expectThat } from '../target.js';
+import type { DiskModel } from './disk-model.js';
+import type { PlannedRequest } from './plan.js';
+import { StatusChecker } from './status-checker.js';
+import { describe, type Wave } from './wave.js';
+
+const SIMPLE_MAGIC = 0x67446698;
+const CHUNK_MAGIC = 0x668e33ef;
+const SIMPLE_BYTES = 16;
+const CHUNK_BYTES = 20;
+const MAX_ERROR_BYTES = 6 + 4096;
+
+/** Takes the replies to the requests of a wave, and holds each against the protocol document and the model. */
+export class ReplyReader {
+  /** Bytes of each read that have come, by the index of the request. */
+  private received = new Map<number, number>();
+  private readonly status: StatusChecker;
+
+  constructor(
+    private readonly socket: FuzzSocket,
+    private readonly structured: boolean,
+    contexts: ReadonlyMap<number, string>,
+    private readonly model: DiskModel | undefined,
+    isFrozen: () => boolean,
+  ) {
+    this.status = new StatusChecker(contexts, model, isFrozen);
+  }
+
+  /** Takes replies until all are there. False when the server ends the connection before. */
+  async takeAll(wave: Wave): Promise<boolean> {
+    this.received = new Map();
+    while (wave.unanswered > 0) {
+      if (this.takeOne(wave)) continue;
+      if (this.socket.over) return false;
+      await this.socket.more();
+    }
+    return true;
+  }
+
+  private takeOne(wave: Wave): boolean {
+    const { buffer, start, available } = this.socket;
+    if (available < SIMPLE_BYTES) return false;
+    const magic = buffer.readUInt32BE(start);
+    const index = buffer.readUInt32BE(start + 12);
+    if (magic === SIMPLE_MAGIC) return this.takeSimple(wave, index);
+    expectThat(magic === CHUNK_MAGIC && this.structured, () => `0x${magic.toString(16)} stands where a reply begins`);
+    if (available < CHUNK_BYTES) return false;
+    const length = buffer.readUInt32BE(start + 16);
+    const request = wave.find(buffer.readUInt32BE(start + 8), index);
+    expectThat(length <= longestChunk(request), () => `a chunk of ${length} bytes answers ${describe(request)}`);
+    if (available < CHUNK_BYTES + length) return false;
+    const head = this.socket.take(CHUNK_BYTES);
+    const [flags, type] = [head.readUInt16BE(4), head.readUInt16BE(6)];
+    this.takeChunk(wave, index, type, (flags & REPLY_FLAG_DONE) !== 0, this.socket.take(length));
+    if ((flags & REPLY_FLAG_DONE) !== 0) this.finish(wave, index);
+    return true;
+  }
+
+  private takeSimple(wave: Wave, index: number): boolean {
+    const { buffer, start, available } = this.socket;
+    const error = buffer.readUInt32BE(start + 4);
+    const request = wave.find(buffer.readUInt32BE(start + 8), index);
+    const isRead = request.command === Command.READ;
+    expectThat(!(this.structured && isRead), () => `${describe(request)} has a simple reply`);
+    const dataBytes = isRead && error === 0 ? request.length : 0;
+    if (available < SIMPLE_BYTES + dataBytes) return false;
+    this.socket.take(SIMPLE_BYTES);
+    const data = this.socket.take(dataBytes);
+    if (dataBytes > 0) this.model?.compare(Number(request.offset), data);
+    if (error !== 0) wave.fail(index, error);
+    wave.finish(index);
+    return true;
+  }
+
+  private takeChunk(wave: Wave, index: number, type: number, done: boolean, payload: Buffer): void {
+    const request = wave.requests[index]!;
+    const isRead = request.command === Command.READ;
+    if (type === ReplyChunk.NONE) {
+      expectThat(done && payload.length === 0, () => 'an empty chunk is not the last, or not empty');
+    } else if (type === ReplyChunk.OFFSET_DATA && isRead) {
+      expectThat(payload.length > 8, () => 'a data chunk is empty');
+      this.takeData(index, request, Number(payload.readBigUInt64BE(0)), payload.subarray(8));
+    } else if (type === ReplyChunk.OFFSET_HOLE && isRead) {
+      expectThat(payload.length === 12, () => `a hole chunk has ${payload.length} bytes`);
+      const length = payload.readUInt32BE(8);
+      expectThat(length > 0 && length <= request.length, () => `a hole has ${length} bytes`);
+      this.takeData(index, request, Number(payload.readBigUInt64BE(0)), Buffer.alloc(length));
+    } else if (type === ReplyChunk.BLOCK_STATUS && request.command === Command.BLOCK_STATUS) {
+      this.status.take(index, request, payload);
+    } else {
+      expectThat(type === ReplyChunk.ERROR || type === ReplyChunk.ERROR_OFFSET, () => `a chunk has type ${type}`);
+      expectThat(payload.length >= 6 && payload.length >= 6 + payload.readUInt16BE(4), () => 'an error chunk is short');
+      wave.fail(index, payload.readUInt32BE(0));
+    }
+  }
+
+  private takeData(index: number, request: PlannedRequest, offset: number, data: Buffer): void {
+    const start = Number(request.offset);
+    const isInside = offset >= start && offset + data.length <= start + request.length;
+    expectThat(isInside, () => `${data.length} bytes at ${offset} answer ${describe(request)}`);
+    this.received.set(index, (this.received.get(index) ?? 0) + data.length);
+    this.model?.compare(offset, data);
+  }
+
+  private finish(wave: Wave, index: number): void {
+    const request = wave.requests[index]!;
+    const succeeded = wave.errors[index] === undefined;
+    if (succeeded && request.command === Command.READ) {
+      const received = this.received.get(index) ?? 0;
+      expectThat(received === request.length, () => `${received} bytes answer ${describe(request)}`);
+    }
+    if (succeeded && request.command === Command.BLOCK_STATUS) this.status.finish(index, request);
+    wave.finish(index);
+  }
+}
+
+function longestChunk({ command, length }: PlannedRequest): number {
+  if (command === Command.READ) return Math.max(length + 8, MAX_ERROR_BYTES);
+  return command === Command.BLOCK_STATUS ? 4 + 8 * 2 ** 20 : MAX_ERROR_BYTES;
+}

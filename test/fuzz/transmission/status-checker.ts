@@ -1,0 +1,59 @@
+import { AllocationStatus, CommandFlag } from '../../../src/protocol/constants.js';
+import { expectThat } from '../target.js';
+import type { DiskModel } from './disk-model.js';
+import { NIGHTLY } from './disks.js';
+import type { PlannedRequest } from './plan.js';
+import { describe } from './wave.js';
+
+/** Holds block status against the protocol document, and against what the model knows of the disk. */
+export class StatusChecker {
+  /** What each context has told of a request: bytes, by the index of the request and the id of the context. */
+  private readonly told = new Map<number, Map<number, number>>();
+
+  constructor(
+    private readonly contexts: ReadonlyMap<number, string>,
+    private readonly model: DiskModel | undefined,
+    /** Whether a backup has the bitmap, so that it tells of another time. */
+    private readonly isFrozen: () => boolean,
+  ) {}
+
+  /** One chunk: the status of the range in one context. */
+  take(index: number, request: PlannedRequest, payload: Buffer): void {
+    const count = (payload.length - 4) / 8;
+    expectThat(Number.isInteger(count) && count >= 1, () => `a status chunk has ${payload.length} bytes`);
+    const id = payload.readUInt32BE(0);
+    const told = this.told.get(index) ?? new Map<number, number>();
+    this.told.set(index, told);
+    expectThat(this.contexts.has(id) && !told.has(id), () => `a status chunk is of context ${id}`);
+    const isOne = (request.flags & CommandFlag.REQ_ONE) !== 0;
+    expectThat(!isOne || count === 1, () => `${count} extents answer ${describe(request)}`);
+    let covered = 0;
+    for (let at = 4; at < payload.length; at += 8) {
+      const length = payload.readUInt32BE(at);
+      expectThat(length > 0 && covered < request.length, () => `an extent of ${length} bytes follows ${covered}`);
+      this.compare(this.contexts.get(id)!, Number(request.offset) + covered, length, payload.readUInt32BE(at + 4));
+      covered += length;
+    }
+    expectThat(!isOne || covered <= request.length, () => `${covered} bytes are told for ${describe(request)}`);
+    told.set(id, covered);
+  }
+
+  /** Every context has told the same length. */
+  finish(index: number, request: PlannedRequest): void {
+    const lengths = [...(this.told.get(index)?.values() ?? [])];
+    this.told.delete(index);
+    const isWhole = lengths.length === this.contexts.size && lengths.every((length) => length === lengths[0]);
+    expectThat(isWhole, () => `contexts told ${lengths.join(' and ')} bytes for ${describe(request)}`);
+  }
+
+  private compare(context: string, offset: number, length: number, status: number): void {
+    const { model } = this;
+    if (!model) return;
+    if (context === 'base:allocation') {
+      const isZero = (status & AllocationStatus.ZERO) !== 0;
+      expectThat(!isZero || model.mayBeZero(offset, length), () => `${length} bytes at ${offset} are told to be zero`);
+    } else if (context.endsWith(`:${NIGHTLY}`) && !this.isFrozen()) {
+      model.compareDirty(offset, length, (status & 1) !== 0, NIGHTLY);
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import { Command } from '../../../src/protocol/constants.js';
+import { expectThat } from '../target.js';
+import type { DiskModel } from './disk-model.js';
+import type { FuzzDisk } from './disks.js';
+import { allowedErrors } from './expectation.js';
+import type { PlannedClient, PlannedRequest } from './plan.js';
+
+const REQUEST_BYTES = 28;
+const REQUEST_MAGIC = 0x25609513;
+
+const isChange = ({ command }: PlannedRequest) =>
+  command === Command.WRITE || command === Command.WRITE_ZEROES || command === Command.TRIM;
+
+/** Requests that one client has sent together, and what has become of each. */
+export class Wave {
+  readonly errors: (number | undefined)[];
+  private readonly allowed: ReadonlySet<number>[];
+  private readonly answered: Uint8Array;
+  unanswered: number;
+
+  constructor(
+    readonly requests: readonly PlannedRequest[],
+    /** The upper half of every cookie. */
+    private readonly salt: number,
+    disk: FuzzDisk,
+    client: PlannedClient,
+    /** Undefined: nobody knows what the disk holds. */
+    private readonly model: DiskModel | undefined,
+  ) {
+    this.unanswered = requests.length;
+    this.answered = new Uint8Array(requests.length);
+    this.errors = new Array(requests.length).fill(undefined);
+    this.allowed = requests.map((request) => allowedErrors(request, disk, client));
+    for (const [index, request] of requests.entries()) {
+      if (this.changesModel(index)) model!.announce(Number(request.offset), request.length);
+    }
+  }
+
+  encode(): Buffer {
+    const payloadBytes = ({ command, length }: PlannedRequest) => (command === Command.WRITE ? length : 0);
+    const total = this.requests.reduce((sum, request) => sum + REQUEST_BYTES + payloadBytes(request), 0);
+    const bytes = Buffer.allocUnsafe(total);
+    let at = 0;
+    for (const [index, request] of this.requests.entries()) {
+      bytes.writeUInt32BE(REQUEST_MAGIC, at);
+      bytes.writeUInt16BE(request.flags, at + 4);
+      bytes.writeUInt16BE(request.command, at + 6);
+      bytes.writeUInt32BE(this.salt, at + 8);
+      bytes.writeUInt32BE(index, at + 12);
+      bytes.writeBigUInt64BE(request.offset, at + 16);
+      bytes.writeUInt32BE(request.length, at + 24);
+      at += REQUEST_BYTES;
+      if (request.command !== Command.WRITE) continue;
+      bytes.fill(stampOf(request), at, at + request.length);
+      at += request.length;
+    }
+    return bytes;
+  }
+
+  /** The request that a reply belongs to. @throws WrongAnswer when there is none, or it has its reply already */
+  find(salt: number, index: number): PlannedRequest {
+    const request = this.requests[index];
+    expectThat(
+      salt === this.salt && request !== undefined,
+      () => `a reply has the cookie ${salt}:${index} of no request`,
+    );
+    expectThat(this.answered[index] === 0, () => `${describe(request)} was answered twice`);
+    return request;
+  }
+
+  fail(index: number, error: number): void {
+    expectThat(error !== 0, () => `${describe(this.requests[index]!)} failed with error 0`);
+    this.errors[index] = error;
+  }
+
+  /** The reply is there as a whole. */
+  finish(index: number): void {
+    this.answered[index] = 1;
+    this.unanswered--;
+    const request = this.requests[index]!;
+    const error = this.errors[index] ?? 0;
+    expectThat(this.allowed[index]!.has(error), () => {
+      return `${describe(request)} was answered with ${error} in place of ${[...this.allowed[index]!].join(' or ')}`;
+    });
+    if (error !== 0 || !this.changesModel(index)) return;
+    const { command, offset, length } = request;
+    const fills: Record<number, (target: Buffer) => void> = {
+      [Command.WRITE]: (target) => void target.fill(stampOf(request)),
+      [Command.WRITE_ZEROES]: (target) => void target.fill(0),
+    };
+    this.model!.acknowledge(Number(offset), length, fills[command]);
+  }
+
+  /** The connection is gone: what was not answered may have been carried out, or not. */
+  abandon(): void {
+    for (const [index, { offset, length }] of this.requests.entries()) {
+      if (this.answered[index] === 0 && this.changesModel(index)) this.model!.lose(Number(offset), length);
+    }
+  }
+
+  private changesModel(index: number): boolean {
+    const request = this.requests[index]!;
+    return this.model !== undefined && isChange(request) && request.length > 0 && this.allowed[index]!.has(0);
+  }
+}
+
+function stampOf({ stamp }: PlannedRequest): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(stamp);
+  return bytes;
+}
+
+export function describe({ command, flags, offset, length }: PlannedRequest): string {
+  return `command ${command}, flags ${flags}, of ${length} bytes at ${offset}`;
+}
