@@ -60,6 +60,8 @@ const names: Names = {
   sources: bitmapNames,
   backup: [LAST_BACKUP, LAST_BACKUP, 'none', '..', ''],
   since: [LAST_BACKUP, 'none'],
+  // No client has one of these, because those that are connected belong to the other targets.
+  client: ['0', '-1', '4294967295', 'x', ''],
   // Nothing here leads out of the folder that the server works in.
   path: ['http-a.img', 'http-c.img', 'none/none.img', '.', 'http-c.img', 'n'.repeat(300)],
 };
@@ -87,7 +89,9 @@ export function encodeHttp({ line, headers, body }: PlannedHttpRequest, backup =
 
 function planRequest(random: Random, among: readonly Route[]): PlannedHttpRequest {
   const { method, path, operation } = random.pick(among);
-  const target = path.replace(/\{(\w+)\}/g, (_, key: string) => encodeURIComponent(random.pick(names[key]!)));
+  const target = path.replace(/\{(\w+)\}/g, (_, key: string) =>
+    encodeURIComponent(random.pick(names[key] ?? names['']!)),
+  );
   const query = (operation.parameters ?? [])
     .filter((parameter) => parameter.in === 'query' && random.chance(2))
     .map(({ name, schema }) => `${name}=${encodeURIComponent(textOf(sample(random, schema, names, name)))}`);

@@ -9,6 +9,7 @@ import { encodeHttp, type HttpPlan, httpDisks, type PlannedHttpRequest, planHttp
 const PATIENCE_MILLISECONDS = 40;
 /** What is removed stays away for some time, but not for good. */
 const RUNS_BETWEEN_RESTORES = 20;
+const RESTORE_ATTEMPTS = 10;
 const HEAD_END = '\r\n\r\n';
 
 interface Answer {
@@ -47,8 +48,18 @@ export class HttpTarget implements Target<HttpPlan> {
     return this.restoreDisks();
   }
 
-  /** The disks are there again, whatever was done to them. */
-  private async restoreDisks(): Promise<void> {
+  /** The disks are there again, whatever was done to them. A request that nobody waited for may come in between. */
+  private async restoreDisks(attemptsLeft = RESTORE_ATTEMPTS): Promise<void> {
+    try {
+      await this.restoreOnce();
+    } catch (error) {
+      if (attemptsLeft === 1) throw error;
+      await delay(PATIENCE_MILLISECONDS);
+      await this.restoreDisks(attemptsLeft - 1);
+    }
+  }
+
+  private async restoreOnce(): Promise<void> {
     const { exports } = await this.subject.call<{ exports: { name: string }[] }>('GET', '/v1/exports');
     const mine = exports.filter(({ name }) => !fuzzDisks.some((disk) => disk.name === name));
     for (const { name } of mine) {

@@ -108,7 +108,7 @@ export class Qcow2Target implements Target<readonly SpoiledImage[]> {
   }
 }
 
-async function passOrRefuse(read: () => Promise<void>): Promise<void> {
+async function passOrRefuse(read: () => Promise<unknown>): Promise<void> {
   try {
     await read();
   } catch (error) {
