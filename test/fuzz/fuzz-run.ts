@@ -1,4 +1,5 @@
 import { Random } from '../support/random.js';
+import { FuzzFailure } from './fuzz-failure.js';
 import { seedOf, within } from './iteration.js';
 import { MemoryWatch } from './memory-watch.js';
 import type { FuzzOptions } from './options.js';
@@ -17,24 +18,13 @@ export interface FuzzReport {
   readonly probes: number;
 }
 
-/** What went wrong, and where it can be seen again. */
-export class FuzzFailure extends Error {
-  override readonly name = 'FuzzFailure';
-
-  constructor(
-    readonly target: string,
-    readonly iteration: number,
-    cause: Error,
-  ) {
-    super(`${target}, iteration ${iteration}: ${cause.message}`, { cause });
-  }
-}
-
 /** No iteration takes that long, on whatever machine, unless a connection is stuck. */
 const ITERATION_SECONDS = 60;
 const WATCHDOG_SECONDS = 120;
 const SAMPLE_SECONDS = 10;
-const SLICE_MILLISECONDS = 250;
+/** Of a round; less for targets that keep this process busy, because most messages are for the server. */
+const SLICE_MILLISECONDS = 400;
+const LOCAL_SLICE_MILLISECONDS = 80;
 /** Until then buffers and caches have their size. */
 const WARM_UP_SHARE = 0.25;
 const MAX_MORE_DESCRIPTORS = 8;
@@ -117,7 +107,8 @@ export class FuzzRun {
   }
 
   private async slice(target: Target): Promise<void> {
-    for (const until = performance.now() + SLICE_MILLISECONDS; performance.now() < until && !this.isOver(); ) {
+    const until = performance.now() + (target.isLocal ? LOCAL_SLICE_MILLISECONDS : SLICE_MILLISECONDS);
+    while (performance.now() < until && !this.isOver()) {
       const iteration = this.iterations.get(target.name) ?? 0;
       this.iterations.set(target.name, iteration + 1);
       await this.iterate(target, iteration);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Random } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { fuzz } from './fuzz.js';
-import { planHandshake } from './handshake/plan.js';
+import { planHandshakes } from './handshake/plan.js';
 import { planHttp } from './http/plan.js';
 import { seedOf } from './iteration.js';
 import { planClient } from './local/client-plan.js';
@@ -27,7 +27,7 @@ test('the same seed gives the same messages, another one others', async () => {
   const qcow2 = await Qcow2Target.prepare(scratchFolder());
   const manifests = new ManifestTarget(scratchFolder());
   const plans = (seed: number): unknown[] =>
-    [planHandshake, planTransmission, planHttp, planClient, qcow2.plan.bind(qcow2), manifests.plan].map((plan) =>
+    [planHandshakes, planTransmission, planHttp, planClient, qcow2.plan.bind(qcow2), manifests.plan].map((plan) =>
       plan(new Random(seedOf(seed, 'target', 7))),
     );
   expect(plans(1)).toEqual(plans(1));

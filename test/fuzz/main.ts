@@ -1,5 +1,5 @@
 import { fuzz } from './fuzz.js';
-import { FuzzFailure } from './fuzz-run.js';
+import { FuzzFailure } from './fuzz-failure.js';
 import { parseFuzzOptions, USAGE } from './options.js';
 import { formatReport } from './report.js';
 

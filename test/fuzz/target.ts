@@ -3,6 +3,8 @@ import type { Random } from '../support/random.js';
 /** One part of the program under test, with its own messages. */
 export interface Target<Plan = unknown> {
   readonly name: string;
+  /** It tests code in this process rather than the server. */
+  readonly isLocal?: boolean;
   /** What one iteration does: a function of the numbers alone, so that the same seed gives the same messages. */
   plan(random: Random): Plan;
   /** Carries it out and resolves to the number of messages. Rejects when an answer is wrong. */

@@ -20,6 +20,7 @@ const { ACK } = OptionReply;
 const { UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG } = OptionError;
 /** Any answer but that of a server that stops. */
 const ANY = [ACK, UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG];
+const CLIENTS = 8;
 const SOUND_FLAGS = 3;
 /** So many are served in one handshake at least. */
 const MAX_OPTIONS = 30;
@@ -31,7 +32,12 @@ const contextQueries = [
 ];
 const lastOptions: readonly number[] = [Option.GO, Option.EXPORT_NAME, Option.ABORT];
 
-export function planHandshake(random: Random): HandshakePlan {
+/** Several clients at a time. */
+export function planHandshakes(random: Random): HandshakePlan[] {
+  return Array.from({ length: CLIENTS }, () => planHandshake(random));
+}
+
+function planHandshake(random: Random): HandshakePlan {
   const clientFlags = random.chance(12) ? random.pick([0, 1, 2, 4, 7, oddUint32(random)]) : SOUND_FLAGS;
   const options: PlannedOption[] = [];
   for (let count = random.below(MAX_OPTIONS); count > 0; count--) {

@@ -4,7 +4,7 @@ import { FuzzSocket } from '../fuzz-socket.js';
 import type { Subject } from '../subject.js';
 import { expectThat, type Target } from '../target.js';
 import { takeOptionReplies } from './option-replies.js';
-import { type HandshakePlan, planHandshake } from './plan.js';
+import { type HandshakePlan, planHandshakes } from './plan.js';
 
 const GREETING = Buffer.from('NBDMAGICIHAVEOPT\0\x03', 'latin1');
 const KNOWN_FLAGS = 3;
@@ -12,13 +12,18 @@ const FIXED_NEWSTYLE = 1;
 const ERROR = 2 ** 31;
 
 /** Options of every kind, in one handshake after the other. */
-export class HandshakeTarget implements Target<HandshakePlan> {
+export class HandshakeTarget implements Target<readonly HandshakePlan[]> {
   readonly name = 'handshake';
-  readonly plan = planHandshake;
+  readonly plan = planHandshakes;
 
   constructor(private readonly subject: Subject) {}
 
-  async run({ clientFlags, options, cuts }: HandshakePlan): Promise<number> {
+  async run(plans: readonly HandshakePlan[]): Promise<number> {
+    const counts = await Promise.all(plans.map((plan) => this.runOne(plan)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  private async runOne({ clientFlags, options, cuts }: HandshakePlan): Promise<number> {
     const socket = await FuzzSocket.connect(this.subject.socketPath);
     await socket.send(Buffer.concat([u32(clientFlags), ...options.map(({ bytes }) => bytes)]), cuts);
     expectThat(await socket.has(GREETING.length), () => 'the server closed the connection before its greeting');

@@ -14,6 +14,7 @@ const TIMEOUT_SECONDS = 30;
 /** The NBD client of the agent, against a server that changes one of its messages. */
 export class ClientTarget implements Target<ClientPlan> {
   readonly name = 'client';
+  readonly isLocal = true;
   readonly plan = planClient;
   private script: ClientPlan | undefined;
   private readonly sockets = new Set<Socket>();

@@ -38,6 +38,7 @@ const SOUND: Manifest = {
 /** Manifests that somebody else wrote: each is read, or refused. */
 export class ManifestTarget implements Target<readonly Buffer[]> {
   readonly name = 'manifests';
+  readonly isLocal = true;
 
   constructor(private readonly folder: string) {}
 

@@ -31,6 +31,7 @@ const HEADER_FIELDS = [
 /** Images with changed headers and tables: each is read, or refused as damaged. */
 export class Qcow2Target implements Target<readonly SpoiledImage[]> {
   readonly name = 'qcow2';
+  readonly isLocal = true;
 
   private constructor(
     private readonly folder: string,

@@ -1,0 +1,12 @@
+/** What went wrong, and where it can be seen again. */
+export class FuzzFailure extends Error {
+  override readonly name = 'FuzzFailure';
+
+  constructor(
+    readonly target: string,
+    readonly iteration: number,
+    cause: Error,
+  ) {
+    super(`${target}, iteration ${iteration}: ${cause.message}`, { cause });
+  }
+}
