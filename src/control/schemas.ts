@@ -105,6 +105,9 @@ export const NewExport = Type.Object(
     description: Type.Optional(Type.String()),
     sizeBytes: Type.Optional(Bytes('Makes a missing file of that size; never changes one that is there')),
     readOnly: Type.Optional(Type.Boolean()),
+    format: Type.Optional(
+      Type.Literal('raw', { description: 'Serves a new image as raw even if it looks like one of another format' }),
+    ),
     minBlockBytes: Type.Optional(minBlockBytes),
     bitmaps: Type.Optional(Type.Array(Type.Object({ name: Type.String(), granularityBytes }, strict))),
   },

@@ -17,6 +17,8 @@ export interface ExportSpec {
   /** Makes a missing file of that size, sparse; never changes an existing one. */
   readonly sizeBytes?: number;
   readonly readOnly?: boolean;
+  /** The image is raw, whatever it looks like. Otherwise one that looks like another format is refused, unless it was served before. */
+  readonly format?: 'raw';
   readonly minBlockBytes?: MinBlockBytes;
   readonly bitmaps?: readonly BitmapSpec[];
 }
@@ -25,7 +27,7 @@ export interface ExportSpec {
 const MAX_DESCRIPTION_BYTES = 4096;
 
 export const EXPORT_GRAMMAR =
-  'NAME=PATH[,size=SIZE][,readonly][,min-block=1|512|4096][,bitmap=BITMAP[:GRANULARITY]]...';
+  'NAME=PATH[,size=SIZE][,readonly][,format=raw][,min-block=1|512|4096][,bitmap=BITMAP[:GRANULARITY]]...';
 
 function refuse(what: string): never {
   throw new CodedError('EXPORT_INVALID', what, `an export is written ${EXPORT_GRAMMAR}`);
@@ -52,6 +54,10 @@ function parseSizeOption(value: string, option: string): number {
 
 function parseMinBlockOption(value: string, option: string): MinBlockBytes {
   return parseMinBlock(value) ?? refuse(`"${value}" in ${option} is not one of ${MIN_BLOCK_CHOICES.join(', ')}`);
+}
+
+function parseFormatOption(option: string): 'raw' {
+  return option === 'format=raw' ? 'raw' : refuse(`${option} is not served: raw is the only format`);
 }
 
 /** `BITMAP[:GRANULARITY]`; undefined when the granularity is no size. */
@@ -81,11 +87,13 @@ export function parseExportSpec(text: string): ExportSpec {
 
   let sizeBytes: number | undefined;
   let readOnly = false;
+  let format: 'raw' | undefined;
   let minBlockBytes: MinBlockBytes | undefined;
   const bitmaps: BitmapSpec[] = [];
   for (const option of options) {
     if (option === 'readonly') readOnly = true;
     else if (option.startsWith('size=')) sizeBytes = parseSizeOption(option.slice('size='.length), option);
+    else if (option.startsWith('format=')) format = parseFormatOption(option);
     else if (option.startsWith('min-block='))
       minBlockBytes = parseMinBlockOption(option.slice('min-block='.length), option);
     else if (option.startsWith('bitmap=')) bitmaps.push(parseBitmapOption(option));
@@ -94,6 +102,7 @@ export function parseExportSpec(text: string): ExportSpec {
   return {
     ...{ name, path, readOnly, bitmaps },
     ...(sizeBytes !== undefined && { sizeBytes }),
+    ...(format !== undefined && { format }),
     ...(minBlockBytes !== undefined && { minBlockBytes }),
   };
 }

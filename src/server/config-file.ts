@@ -15,7 +15,7 @@ export interface ConfigFile {
 
 type Table = Record<string, unknown>;
 
-const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'min-block', 'bitmap'];
+const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'min-block', 'bitmap', 'format'];
 
 /**
  * Reads a TOML file with the settings of a server, by the names of its flags, and a table `[[export]]` for each disk.
@@ -98,6 +98,7 @@ class ConfigReader {
       bitmaps: this.bitmaps(table.bitmap, index),
       ...(description === undefined ? {} : { description }),
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
+      ...(table.format === undefined ? {} : { format: this.format(table.format, index) }),
       ...(minBlockBytes === undefined ? {} : { minBlockBytes }),
     };
   }
@@ -111,6 +112,10 @@ class ConfigReader {
     if (value === undefined) return undefined;
     const bytes = parseSize(String(value));
     return bytes ?? this.refuse('size', index, `is "${value}"`, 'expected a size such as "512M" or "10G"');
+  }
+
+  private format(value: unknown, index: number): 'raw' {
+    return value === 'raw' ? value : this.refuse('format', index, `is "${value}"`, 'expected "raw", the only format');
   }
 
   private minBlock(value: unknown, index: number): MinBlockBytes | undefined {

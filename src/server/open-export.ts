@@ -13,6 +13,7 @@ import type { Posix } from '../posix/posix-calls.js';
 import type { FileDevice } from '../storage/file-device.js';
 import { openFileDevice } from '../storage/open-file-device.js';
 import type { PersistenceConfig } from './config.js';
+import { knownDisk } from './known-disk.js';
 
 /** With the longest name of a bitmap it still fits into a key of LMDB, which has at most 1978 bytes. */
 const MAX_STORED_NAME_BYTES = 512;
@@ -27,7 +28,7 @@ export interface ExportHost {
 
 /**
  * Opens the image of an export, and its bitmaps as they were left. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
- * EXPORT_INVALID, BITMAP_INVALID, STORE_UNUSABLE
+ * IMAGE_NOT_RAW, EXPORT_INVALID, BITMAP_INVALID, STORE_UNUSABLE
  */
 export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<Export> {
   // Absolute, for whoever is told where the disk is may work in another directory.
@@ -37,6 +38,10 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
     path,
     readOnly,
     createSizeBytes: spec.sizeBytes,
+    know: (found) => {
+      const known = host.store ? knownDisk(host.store, name, found) : { isRaw: false };
+      return spec.format === 'raw' ? { ...known, isRaw: true } : known;
+    },
     posix: host.posix,
     log: host.log,
   });

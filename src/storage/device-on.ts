@@ -23,7 +23,7 @@ export function deviceOn(handle: FileHandle, facts: ImageFacts, options: DeviceO
   return new FileDevice({
     path,
     handle,
-    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path), share),
+    file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path), share, facts.endsWithin),
     sizeBytes: facts.sizeBytes,
     localTimes: facts.localTimes,
     capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },

@@ -1,8 +1,8 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { diskId } from '../base/disk-location.js';
-import { formatSize } from '../base/units.js';
-import { readSerial, sysfsFolder } from './sysfs.js';
+import { formatSize, SECTOR_BYTES } from '../base/units.js';
+import { readNumber, readSerial, sysfsFolder } from './sysfs.js';
 import { bytesBetween, isSameCount, readWriteCounters, type WriteCounters } from './write-counters.js';
 
 /**
@@ -14,7 +14,9 @@ export interface DiskIdentity {
   readonly kind: 'file' | 'block device';
   /** As `diskId` tells. */
   readonly id: string;
+  /** Of the disk, which may be smaller than the image. */
   readonly sizeBytes: number;
+  readonly imageBytes?: number;
   /** Of a block device, as `readSerial` tells. */
   readonly serial?: string;
   /** When the file was made, which stays while it is written; not every file system tells. In nanoseconds since 1970. */
@@ -38,14 +40,20 @@ export async function identifyDisk({ handle, sizeBytes, localTimes }: DiskToIden
   const stats = await handle.stat({ bigint: true });
   const id = diskId(stats);
   if (!stats.isBlockDevice()) {
-    return { kind: 'file', id, sizeBytes, ...timesOf(stats), ...(localTimes && { localTimes }) };
+    const imageBytes = Number(stats.size);
+    return { kind: 'file', id, sizeBytes, imageBytes, ...timesOf(stats), ...(localTimes && { localTimes }) };
   }
   const folder = sysfsFolder(stats.rdev);
-  const [serial, counters] = await Promise.all([readSerial(folder), readWriteCounters(folder)]);
+  const [sectors, serial, counters] = await Promise.all([
+    readNumber(`${folder}/size`),
+    readSerial(folder),
+    readWriteCounters(folder),
+  ]);
   return {
     kind: 'block device',
     id,
     sizeBytes,
+    ...(sectors !== undefined && { imageBytes: sectors * SECTOR_BYTES }),
     ...(serial !== undefined && { serial }),
     ...(counters && { counters }),
   };
@@ -56,8 +64,19 @@ function timesOf({ birthtimeNs, mtimeNs, ctimeNs }: BigIntStats) {
   return { ...(isTold && { madeAt: `${birthtimeNs}` }), modifiedAt: `${mtimeNs}`, changedAt: `${ctimeNs}` };
 }
 
+export function isSameDisk(before: DiskIdentity, now: DiskIdentity): boolean {
+  return otherDevice(before, now) === undefined;
+}
+
 /** Why this is not the disk that it was; undefined when nothing speaks against it. */
 export function otherDisk(before: DiskIdentity, now: DiskIdentity): string | undefined {
+  const other = otherDevice(before, now);
+  if (other) return other;
+  if (before.sizeBytes === now.sizeBytes) return undefined;
+  return `its size changed from ${before.sizeBytes} to ${now.sizeBytes} bytes while it was not served`;
+}
+
+function otherDevice(before: DiskIdentity, now: DiskIdentity): string | undefined {
   if (before.kind !== now.kind || before.id !== now.id) return 'another disk is in its place';
   // Numbers of devices are given in the order in which they are found.
   if (before.serial !== undefined && now.serial !== undefined && before.serial !== now.serial) {
@@ -66,9 +85,6 @@ export function otherDisk(before: DiskIdentity, now: DiskIdentity): string | und
   // A file system gives the inode of a file that went to the next one.
   if (tellsMaking(before, now) && before.madeAt !== now.madeAt) {
     return `another file, made at ${time(now.madeAt)}, is in its place`;
-  }
-  if (before.sizeBytes !== now.sizeBytes) {
-    return `its size changed from ${before.sizeBytes} to ${now.sizeBytes} bytes while it was not served`;
   }
   return undefined;
 }

@@ -42,6 +42,7 @@ export class FileExtents {
     let data = posix.seekNow(fd, offset, SEEK_DATA);
     if (data === -ENXIO) data = posix.seekNow(fd, 0, SEEK_END);
     this.#pace.tookNow(startMs, 0);
+    data = this.file.filledUp(data);
     return data <= offset ? 0 : Math.min(data - offset, length);
   }
 
@@ -64,7 +65,7 @@ export class FileExtents {
     let data = await this.#seek(position, SEEK_DATA);
     // No data is left: a hole to the end of the file, and not further. Behind the end of a file that was cut, reads fail.
     if (data === -ENXIO) data = await this.#seek(0, SEEK_END);
-    return Math.max(data, position);
+    return Math.max(this.file.filledUp(data), position);
   }
 
   /** Where the data at `position` ends; `unknown` when the file system does not say. */
@@ -72,7 +73,7 @@ export class FileExtents {
     const remembered = this.#rememberedDataEnd(position);
     if (remembered > position) return remembered;
     const punches = this.#punches;
-    const hole = await this.#seek(position, SEEK_HOLE);
+    const hole = this.file.filledUp(await this.#seek(position, SEEK_HOLE));
     if (hole <= position) return unknown;
     if (punches === this.#punches) {
       this.#dataFrom = position;

@@ -30,11 +30,15 @@ export class FileReader {
   }
 
   async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    const { fd, posix, faults } = this.#file;
+    const { fd, posix, faults, endsWithin = Number.POSITIVE_INFINITY } = this.#file;
     for (let done = 0; done < length; ) {
       const count = await posix.read(fd, target, start + done, length - done, offset + done);
       if (count === -EINTR) continue;
       if (count < 0) return faults.report('read', -count);
+      if (count === 0 && offset + done >= endsWithin) {
+        target.fill(0, start + done, start + length);
+        return OK;
+      }
       if (count === 0) {
         return faults.report('read', EIO, 'the image is shorter than its disk: something cut it while it was served');
       }

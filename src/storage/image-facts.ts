@@ -27,6 +27,8 @@ const TIMED_BY_US = new Set([
 export interface ImageFacts extends ZeroingFacts {
   readonly kind: 'file' | 'block device';
   readonly sizeBytes: number;
+  /** As in `OpenFile`. */
+  readonly endsWithin?: number;
   /** The image is memory (tmpfs, ramfs). */
   readonly inMemory: boolean;
   readonly rotational: boolean;

@@ -4,13 +4,17 @@ import { errnoName, errnoOf } from '../base/errno.js';
 import { formatCount, formatSize, SECTOR_BYTES } from '../base/units.js';
 import { factsOf } from './image-facts.js';
 
+export function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
 /** Throws IMAGE_UNUSABLE unless a disk may have that size. */
 export function checkImageSize(path: string, sizeBytes: number): void {
   if (sizeBytes === 0) {
     throw new CodedError('IMAGE_UNUSABLE', `the image ${path} is empty`, `give it a size: truncate -s SIZE ${path}`);
   }
   if (sizeBytes % SECTOR_BYTES !== 0) {
-    const nextBytes = Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+    const nextBytes = wholeSectors(sizeBytes);
     throw new CodedError(
       'IMAGE_UNUSABLE',
       `the size of the image ${path}, ${formatCount(sizeBytes, 'byte')}, is not a multiple of ${SECTOR_BYTES}`,

@@ -5,16 +5,27 @@ import { Turnstile } from '../base/turnstile.js';
 import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { deviceOn } from './device-on.js';
+import { type DiskIdentity, identifyDisk } from './disk-identity.js';
 import type { FileDevice } from './file-device.js';
 import { factsOf, type ImageFacts } from './image-facts.js';
+import { checkRaw } from './image-format.js';
 import { lockImage } from './image-lock.js';
-import { checkImageSize } from './image-size.js';
+import { checkImageSize, wholeSectors } from './image-size.js';
 import { type ImageToOpen, openImage } from './open-image.js';
 
 export interface FileDeviceOptions extends ImageToOpen {
   /** From `loadPosix`. Undefined: the image is served without locks and holes, by what Node offers. */
   readonly posix: Posix | undefined;
   readonly log: Log;
+  /** What is known of the disk that was opened. Undefined: the image is raw, by the operator's word. */
+  readonly know?: ((disk: DiskIdentity) => KnownDisk) | undefined;
+}
+
+export interface KnownDisk {
+  /** It was served as a raw image before. */
+  readonly isRaw: boolean;
+  /** What is served of it. */
+  readonly sizeBytes?: number;
 }
 
 /** Each holds a thread of the pool while its file system hangs. */
@@ -39,22 +50,42 @@ async function openNow(options: FileDeviceOptions): Promise<FileDevice> {
 }
 
 async function deviceOver(handle: FileHandle, options: FileDeviceOptions): Promise<FileDevice> {
-  const { path, readOnly, log } = options;
+  const { path, readOnly, log, know } = options;
   const posix = options.posix ?? nodePosix;
   const facts = await factsOf(handle, path);
   if (facts === undefined) {
     throw new CodedError('IMAGE_UNUSABLE', `the size of ${path} is not known`, 'mount sysfs at /sys');
   }
   lockImage({ fd: handle.fd, path, readOnly, posix, log });
-  checkImageSize(path, facts.sizeBytes);
-  warnOfOtherSize(facts, options);
-  return deviceOn(handle, facts, options);
+  const known = know?.(await identifyDisk({ handle, ...facts }));
+  if (known && !known.isRaw) await checkRaw({ handle, path, sizeBytes: facts.sizeBytes });
+  const sizeBytes = sizeToServe({ path, readOnly, facts, known });
+  warnOfOtherSize(sizeBytes, options);
+  const isFilledUp = facts.sizeBytes < sizeBytes;
+  return deviceOn(handle, { ...facts, sizeBytes, ...(isFilledUp && { endsWithin: facts.sizeBytes }) }, options);
 }
 
-function warnOfOtherSize(facts: ImageFacts, { path, createSizeBytes, log }: FileDeviceOptions): void {
-  if (createSizeBytes === undefined || createSizeBytes === facts.sizeBytes) return;
+/** A disk has whole sectors; one that is only read is filled up with zeroes. @throws CodedError IMAGE_UNUSABLE */
+function sizeToServe({
+  path,
+  readOnly,
+  facts,
+  known,
+}: {
+  path: string;
+  readOnly: boolean;
+  facts: ImageFacts;
+  known: KnownDisk | undefined;
+}): number {
+  const wholeBytes = readOnly ? wholeSectors(facts.sizeBytes) : facts.sizeBytes;
+  checkImageSize(path, wholeBytes);
+  return known?.sizeBytes ?? wholeBytes;
+}
+
+function warnOfOtherSize(sizeBytes: number, { path, createSizeBytes, log }: FileDeviceOptions): void {
+  if (createSizeBytes === undefined || createSizeBytes === sizeBytes) return;
   log.warn(
-    { image: path, sizeBytes: facts.sizeBytes, givenBytes: createSizeBytes },
+    { image: path, sizeBytes, givenBytes: createSizeBytes },
     'the image exists already and keeps its size; size= is for images that are still to be made',
   );
 }

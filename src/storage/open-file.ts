@@ -1,6 +1,7 @@
 import type { Posix } from '../posix/posix-calls.js';
 import type { DiskShare } from './disk-threads.js';
 import type { FaultLog } from './fault-log.js';
+import { wholeSectors } from './image-size.js';
 
 /** The image behind a file device, as the parts of the device share it. */
 export class OpenFile {
@@ -18,7 +19,14 @@ export class OpenFile {
     readonly faults: FaultLog,
     /** What the disk may use of the thread pool; the calls of `posix` keep to it by themselves. */
     readonly share: DiskShare,
+    /** Where the image ends within the disk's last sector; the rest of that reads as zeroes. Undefined: nowhere. */
+    readonly endsWithin?: number | undefined,
   ) {}
+
+  /** The end of the disk for the end of an image that is filled up; any other position as it is. */
+  filledUp(position: number): number {
+    return position === this.endsWithin ? wholeSectors(position) : position;
+  }
 
   /** Runs a call of which other changes of the file have to wait for the end. */
   async exclusively<T>(call: () => Promise<T>): Promise<T> {

@@ -12,15 +12,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import type { Export } from '../../src/export/export.js';
 import type { ExportSpec } from '../../src/export/export-spec.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/create-image.js';
+import { exportHost } from '../support/export-host.js';
 import { MemoryStore } from '../support/memory-store.js';
-import { native } from '../support/scratch-device.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const REASON = 'another program changed the disk while it was served';
@@ -30,8 +29,7 @@ async function scene(kind: 'file' | 'block device' = 'file') {
   await createImage(file, 4 * MIB);
   const path = kind === 'file' ? file : attach(file);
   const store = new MemoryStore();
-  const persistence = { transient: false, onBitmapError: 'refuse', regionBytes: MIB, maxActiveRegions: 9 } as const;
-  const host = { store, persistence: { ...persistence, coolAfterSeconds: 5 }, posix: native, log: silentLog };
+  const host = exportHost(store);
   const open = async (change: Partial<ExportSpec> = {}) => {
     const served = await openExport({ name: 'disk', path, bitmaps: [{ name: 'nightly' }], ...change }, host);
     onTestFinished(() => served.disk.close());

@@ -12,9 +12,7 @@ export function describeExport(exportName: string, stored: StoredExport): Change
  * cleanly its times tell.
  */
 export function notesToOthers(identity: DiskIdentity, exportName: string, store: KeyValueStore): Change[] {
-  return [...store.keys(everyExport)].flatMap((key) => {
-    const name = String(key.at(-1));
-    const stored = readExport(store, name)!;
+  return readExports(store).flatMap(({ name, stored }) => {
     const isSame = name !== exportName && otherDisk(stored.identity, identity) === undefined;
     if (!isSame || (stored.clean && identity.kind === 'file')) return [];
     return [describeExport(name, { ...stored, servedAs: exportName })];
@@ -24,4 +22,9 @@ export function notesToOthers(identity: DiskIdentity, exportName: string, store:
 export function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
   const value = store.get(exportKey(exportName));
   return value && (JSON.parse(value.toString()) as StoredExport);
+}
+
+export function readExports(store: KeyValueStore): { readonly name: string; readonly stored: StoredExport }[] {
+  const names = [...store.keys(everyExport)].map((key) => String(key.at(-1)));
+  return names.map((name) => ({ name, stored: readExport(store, name)! }));
 }

@@ -1,0 +1,10 @@
+import { silentLog } from '../../src/base/log.js';
+import type { KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
+import type { ExportHost } from '../../src/server/open-export.js';
+import { native } from './scratch-device.js';
+
+/** What exports are opened with, in tests that need no server. */
+export function exportHost(store: KeyValueStore | undefined): ExportHost {
+  const persistence = { transient: false, onBitmapError: 'refuse', regionBytes: 2 ** 20, maxActiveRegions: 9 } as const;
+  return { store, persistence: { ...persistence, coolAfterSeconds: 5 }, posix: native, log: silentLog };
+}
