@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { formatSize, parseSize } from '../base/units.js';
 import { ControlClient, defaultControlPath } from './control-client.js';
+import { print } from './output.js';
 
 export interface CommonOptions {
   readonly json?: boolean;
@@ -25,12 +26,6 @@ export function controlClient({ control }: CommonOptions): ControlClient {
   return new ControlClient(control ?? defaultControlPath());
 }
 
-/** Prints an answer as JSON, or as `text` says it. */
-export function print<Answer>({ json }: CommonOptions, answer: Answer, text: (answer: Answer) => string): void {
-  const output = json ? JSON.stringify(answer, null, 2) : text(answer);
-  if (output !== '') process.stdout.write(`${output}\n`);
-}
-
 /** Rows under their headings, the columns aligned; numbers are for the right-hand side. */
 export function formatTable(
   headings: readonly string[],
@@ -53,4 +48,4 @@ export function sizeArgument(text: string): number {
   return bytes;
 }
 
-export { formatSize };
+export { formatSize, print };

@@ -5,6 +5,7 @@ import { looksLikeNbdUri, type NbdTarget, parseNbdUri } from '../client/nbd-uri.
 import type { Server } from '../control/schemas.js';
 import { type CommonOptions, controlClient, withCommonOptions } from './command-line.js';
 import { outputScreen, renderMap } from './map.js';
+import { writeStyled } from './output.js';
 
 interface Options extends CommonOptions {
   readonly context?: string;
@@ -16,7 +17,7 @@ export function addMapCommand(program: Command): void {
     .option('--context <NAME>', 'one metadata context, or a dirty bitmap by its name (default: all)')
     .action(async (name: string, options: Options) => {
       const target = looksLikeNbdUri(name) ? parseNbdUri(name) : await findExport(name, options);
-      process.stdout.write(`${await renderMap(target, options, outputScreen())}\n`);
+      writeStyled(process.stdout, `${await renderMap(target, options, outputScreen())}\n`);
     });
 }
 

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
+import { printable } from '../base/printable.js';
 import { formatCount, formatExactSize, formatSize } from '../base/units.js';
 import { contextKind } from '../client/context-kind.js';
-import { printable } from '../client/errors.js';
 import { LABEL_COLUMNS, type MapLayout } from './map-layout.js';
 import type { ContextSurvey } from './map-survey.js';
 

@@ -1,11 +1,13 @@
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
-import { NbdUnsupportedError, printable } from '../client/errors.js';
+import { printable } from '../base/printable.js';
+import { NbdUnsupportedError } from '../client/errors.js';
 import { listContexts } from '../client/listing.js';
 import { NbdClient } from '../client/nbd-client.js';
 import type { NbdTarget } from '../client/nbd-uri.js';
 import { drawMap } from './map-drawing.js';
 import { layoutMap } from './map-layout.js';
 import { collectExtents, surveyExport } from './map-survey.js';
+import { toJson } from './output.js';
 
 export interface MapOptions {
   /** The one context to show, by its name, or a dirty bitmap by its own; by default allocation and all dirty bitmaps. */
@@ -30,7 +32,7 @@ export async function renderMap(target: NbdTarget, options: MapOptions, screen: 
       throw new NbdUnsupportedError(`${quote(exportName)} no longer has "${printable(missing)}"`);
     const { sizeBytes } = client;
     if (options.json) {
-      return JSON.stringify({ export: exportName, sizeBytes, contexts: await collectExtents(client) }, null, 2);
+      return toJson({ export: exportName, sizeBytes, contexts: await collectExtents(client) }, 2);
     }
     const layout = layoutMap(sizeBytes, screen.columns);
     return drawMap({ exportName, layout, contexts: await surveyExport(client, layout) }, screen.colours);

@@ -9,6 +9,7 @@ import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
 import { addMapCommand } from './map-command.js';
+import { writeLine, writeText } from './output.js';
 import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
 import { addRepairCommand } from './repair.js';
@@ -68,11 +69,11 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return reportUsage(error);
   if (error instanceof CodedError || error instanceof NbdClientError || error instanceof AgentError) {
     const { message, hint } = error;
-    process.stderr.write(`tidemark: ${message}${hint === '' ? '' : ` (${hint})`}\n`);
+    writeLine(process.stderr, `tidemark: ${message}${hint === '' ? '' : ` (${hint})`}`);
     const isUsage = error instanceof NbdUriError || (error instanceof CodedError && usageErrors.has(error.code));
     return isUsage ? WRONG_USAGE : FAILED;
   }
-  process.stderr.write(`tidemark: ${(error as Error).stack ?? error} (this is a bug; please report it)\n`);
+  writeText(process.stderr, `tidemark: ${(error as Error).stack ?? error} (this is a bug; please report it)\n`);
   return FAILED;
 }
 
@@ -80,6 +81,6 @@ function reportUsage({ code, message, exitCode }: CommanderError): number {
   if (exitCode === 0) return DONE;
   // A group without its command: commander has shown the help.
   if (code === 'commander.help') return WRONG_USAGE;
-  process.stderr.write(`tidemark: ${message.replace(/^error: /, '').replace(/\.$/, '')} (see tidemark --help)\n`);
+  writeLine(process.stderr, `tidemark: ${message.replace(/^error: /, '').replace(/\.$/, '')} (see tidemark --help)`);
   return WRONG_USAGE;
 }

@@ -1,15 +1,9 @@
 import { formatSize } from '../base/units.js';
+import { type Output, rewriteLine, writeLine } from './output.js';
 
 /** How often a terminal shows something new, and a log. */
 const REDRAW_MILLISECONDS = 200;
 const LINE_MILLISECONDS = 30_000;
-const ERASE_LINE = '\r\u001b[K';
-
-/** What a progress is written to: the program's stderr. */
-export interface ProgressOutput {
-  readonly isTTY?: boolean;
-  write(text: string): unknown;
-}
 
 /** Bytes, rate and time left of one piece of work after the other: one line that changes on a terminal, else lines. */
 export class Progress {
@@ -17,7 +11,7 @@ export class Progress {
   private startedAt = 0;
   private shownAt = 0;
 
-  constructor(private readonly output: ProgressOutput) {}
+  constructor(private readonly output: Output) {}
 
   /** So much is done of a piece of work; another name begins another. */
   update(name: string, doneBytes: number, totalBytes: number): void {
@@ -30,12 +24,13 @@ export class Progress {
     if (now - this.shownAt < (this.output.isTTY ? REDRAW_MILLISECONDS : LINE_MILLISECONDS)) return;
     this.shownAt = now;
     const line = describeProgress(name, doneBytes, totalBytes, (now - this.startedAt) / 1000);
-    this.output.write(this.output.isTTY ? `${ERASE_LINE}${line}` : `${line}\n`);
+    if (this.output.isTTY) rewriteLine(this.output, line);
+    else writeLine(this.output, line);
   }
 
   /** Makes room for other output. */
   clear(): void {
-    if (this.output.isTTY && this.shownAt > 0) this.output.write(ERASE_LINE);
+    if (this.output.isTTY && this.shownAt > 0) rewriteLine(this.output, '');
   }
 }
 

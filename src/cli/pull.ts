@@ -10,6 +10,7 @@ import {
   withCommonOptions,
 } from './command-line.js';
 import { HttpBackupService } from './http-backup-service.js';
+import { writeLine } from './output.js';
 import { Progress } from './progress.js';
 import { abortOnSignals } from './stop-signals.js';
 
@@ -92,7 +93,7 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
     observer: {
       note(exportName, text) {
         progress.clear();
-        notes.write(`${exportName}: ${text}\n`);
+        writeLine(notes, `${exportName}: ${text}`);
       },
       progress: (exportName, done, total) => progress.update(exportName, done, total),
     },

@@ -31,7 +31,9 @@ export function addRepairCommand(program: Command): void {
       const { repair } = await import('../client/agent/repair.js');
       const { dryRun = false } = options;
       const exports = await repair(directory, { exportName, dryRun, signal, onProgress: () => {} });
-      print(options, { directory, dryRun, exports }, () => exports.flatMap((one) => describe(one, dryRun)).join('\n'));
+      print(options, { directory, dryRun, exports }, (answer) =>
+        answer.exports.flatMap((one) => describe(one, dryRun)).join('\n'),
+      );
       refuseIfIncomplete(exports);
     });
 }

@@ -7,6 +7,7 @@ import { type Entry, resolveConfig, type ServerConfig } from '../server/config.j
 import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { controlClient } from './command-line.js';
+import { writeJson } from './output.js';
 import { stopSignals } from './stop-signals.js';
 import { readVersion } from './version.js';
 
@@ -92,7 +93,7 @@ function warnOfFewThreads(log: Log): void {
 /** On one line, so that whoever started the server can read it without waiting for an end. */
 async function announce(control: string): Promise<void> {
   const server = await controlClient({ control }).get<Static<typeof Server>>('server');
-  process.stdout.write(`${JSON.stringify(server)}\n`);
+  writeJson(process.stdout, server);
 }
 
 /** Resolves with the first signal to stop; a second one ends the program at once. */

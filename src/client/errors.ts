@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.js';
 import { NbdError, OptionError } from '../protocol/constants.js';
 
 /** What goes wrong between this client and a server. `message` says what, `hint` how to mend it ('' when nothing is known). */
@@ -83,9 +84,4 @@ export class NbdRemoteError extends NbdClientError {
 
 function withMessage(code: string, message: string): string {
   return message === '' ? code : `${code}, ${printable(message)}`;
-}
-
-/** A peer's text without what could steer a terminal. */
-export function printable(text: string): string {
-  return text.replace(/\p{C}/gu, '\u{FFFD}');
 }

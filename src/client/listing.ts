@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.js';
 import {
   decodeMetaContext,
   decodeServerEntry,
@@ -6,7 +7,7 @@ import {
 } from '../protocol/client-codec.js';
 import { Option, OptionError, OptionReply } from '../protocol/constants.js';
 import type { Dialogue } from './dialogue.js';
-import { NbdProtocolError, NbdUnsupportedError, printable } from './errors.js';
+import { NbdProtocolError, NbdUnsupportedError } from './errors.js';
 import { type NbdAddress, type NbdTarget, resolveTarget } from './nbd-uri.js';
 import { leaveHandshake, type NbdWaitOptions, negotiate } from './negotiate.js';
 import { agreeOnStructuredReplies } from './open-export.js';

@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.js';
 import { isPowerOfTwo, KIB, SECTOR_BYTES } from '../base/units.js';
 import {
   type BlockSizes,
@@ -20,7 +21,7 @@ import {
 } from '../protocol/constants.js';
 import { exportNameReplyLayout } from '../protocol/layouts.js';
 import type { Dialogue } from './dialogue.js';
-import { NbdProtocolError, printable } from './errors.js';
+import { NbdProtocolError } from './errors.js';
 import { askOption, type Greeting, greet, type OptionAnswer, type Send } from './option-exchange.js';
 
 interface ExportInformation {

@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino';
+import { printableJson } from '../base/printable.js';
 import { loadPosix } from '../posix/posix.js';
 import type { ServerConfig } from './config.js';
 import { openLogChannel } from './log-channel.js';
@@ -17,7 +18,7 @@ export interface ServerLog {
 /** JSON lines on stderr, which never wait for their reader. Warnings of Node go there too, as it would write them synchronously. */
 export function openServerLog(level: ServerConfig['logLevel']): ServerLog {
   const output = new LogOutput(openLogChannel(STDERR, loadPosix()));
-  const log = pino({ level, base: null }, output);
+  const log = pino({ level, base: null, hooks: { streamWrite: printableJson } }, output);
   process.removeAllListeners('warning');
   process.on('warning', (err) => log.warn({ err }, 'a warning of Node'));
   return { log, end: () => output.end(END_PATIENCE_MILLISECONDS) };

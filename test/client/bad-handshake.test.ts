@@ -97,7 +97,7 @@ describe('a handshake ends with the reason when the server', () => {
     const connecting = connectTo(atGo(optionReply(GO, ERROR + 6, Buffer.from('no such\x1b[31m disk'))));
     await expect(connecting).rejects.toThrow(NbdOptionError);
     await expect(connecting).rejects.toMatchObject({
-      message: 'the server refused the export "disk": UNKNOWN, no such\u{FFFD}[31m disk',
+      message: 'the server refused the export "disk": UNKNOWN, no such\\u001b[31m disk',
       hint: 'nbdinfo --list shows what the server exports',
     });
   });

@@ -1,7 +1,8 @@
 import type { DiskLocation } from '../../base/disk-location.js';
 import { BASE_ALLOCATION } from '../../base/metadata-contexts.js';
+import { printable } from '../../base/printable.js';
 import { KIB, MIB } from '../../base/units.js';
-import { NbdUnsupportedError, printable } from '../errors.js';
+import { NbdUnsupportedError } from '../errors.js';
 import { NbdClient } from '../nbd-client.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
