@@ -1,6 +1,7 @@
 import { assert } from './assert.js';
 import { countAllOnes, countOnes } from './count-ones.js';
 import { IndexSet, lowestBit } from './index-set.js';
+import { runToEnd } from './steps.js';
 
 const WORD_BITS = 32;
 const WORD_BYTES = 4;
@@ -13,6 +14,10 @@ const ALL_ONES = 0xffffffff;
 export const PAGE_BYTES = 2 * 4096 - 32;
 export const PAGE_BITS = PAGE_BYTES * 8;
 const PAGE_WORDS = PAGE_BYTES / WORD_BYTES;
+
+/** What is copied, and what is added word by word, in about a millisecond. */
+const COPIED_WORDS = 2 ** 18;
+const ADDED_WORDS = 2 ** 15;
 
 /** Enough for 512 MiB of bits, which is more than any bitmap may have. */
 const MAX_BITS = 2 ** 32;
@@ -82,8 +87,43 @@ export class BitArray {
     }
   }
 
+  /** A copy, made in steps of about a millisecond. Nothing may change the bits before the last one. */
+  *copying(): Generator<void, BitArray> {
+    const copy = new BitArray(this.length);
+    yield;
+    for (let at = 0; at < this.words.length; at += COPIED_WORDS) {
+      copy.words.set(this.words.subarray(at, at + COPIED_WORDS), at);
+      yield;
+    }
+    copy.wordsWithSet.copyFrom(this.wordsWithSet);
+    yield;
+    copy.wordsWithClear.copyFrom(this.wordsWithClear);
+    copy.setBits = this.setBits;
+    return copy;
+  }
+
+  /** Sets what is set in another array of the same length, in such steps. */
+  *adding(other: BitArray): Generator<void, void> {
+    assert(other.length === this.length, 'the arrays have the same length');
+    let steps = 0;
+    for (let word = other.wordsWithSet.next(0); word >= 0; word = other.wordsWithSet.next(word + 1)) {
+      this.setInWord(word, other.words[word]!);
+      if (++steps % ADDED_WORDS === 0) yield;
+    }
+  }
+
+  /** How many bits are set in both, of two arrays of the same length. Costs as much as the other has words with set bits. */
+  countCommon(other: BitArray): number {
+    let count = 0;
+    for (let word = other.wordsWithSet.next(0); word >= 0; word = other.wordsWithSet.next(word + 1)) {
+      count += countOnes(this.words[word]! & other.words[word]!);
+    }
+    return count;
+  }
+
   /** The same bits in an array of another length: longer, the rest clear; shorter, the rest cut off. */
   resized(length: number): BitArray {
+    if (length === this.length) return runToEnd(this.copying());
     const copy = new BitArray(length);
     this.eachRun(0, Math.min(length, this.length), (from, end) => copy.setRange(from, end));
     return copy;
@@ -95,10 +135,12 @@ export class BitArray {
 
   /** A copy of a page, little-endian and without the zeroes at its end; undefined when no bit of it is set. */
   page(index: number): Buffer | undefined {
+    const first = this.wordsWithSet.next(index * PAGE_WORDS);
+    if (first < 0 || first >= (index + 1) * PAGE_WORDS) return undefined;
     const words = this.words.subarray(index * PAGE_WORDS, (index + 1) * PAGE_WORDS);
     let used = words.length;
-    while (used > 0 && words[used - 1] === 0) used--;
-    return used === 0 ? undefined : Buffer.from(Buffer.from(words.buffer, words.byteOffset, used * WORD_BYTES));
+    while (words[used - 1] === 0) used--;
+    return Buffer.from(Buffer.from(words.buffer, words.byteOffset, used * WORD_BYTES));
   }
 
   /** Sets the bits that `page` gave, in an array in which no bit of that page is set yet. */

@@ -10,6 +10,8 @@ export const errorCatalogue = {
   UNAUTHORIZED: { status: 401, title: 'A valid token is required' },
   FOREIGN_REQUEST: { status: 403, title: 'A web page may have sent the request' },
   NOT_FOUND: { status: 404, title: 'There is no such resource' },
+  METHOD_NOT_ALLOWED: { status: 405, title: 'The resource has no such method' },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body is not JSON' },
   EXPORT_NOT_FOUND: { status: 404, title: 'There is no export of that name' },
   EXPORT_EXISTS: { status: 409, title: 'An export of that name is already served' },
   EXPORT_INVALID: { status: 400, title: 'The export cannot be described like that' },

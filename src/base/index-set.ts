@@ -28,6 +28,11 @@ export class IndexSet {
     }
   }
 
+  /** Takes over the members of a set of the same capacity. */
+  copyFrom(other: IndexSet): void {
+    for (let level = 0; level < this.levels.length; level++) this.levels[level]!.set(other.levels[level]!);
+  }
+
   add(index: number): void {
     let member = index;
     for (let level = 0; level < this.levels.length; level++) {

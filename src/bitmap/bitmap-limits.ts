@@ -8,6 +8,8 @@ const MAX_GRANULARITY_BYTES = 2 * GIB;
 /** Of exports too, whose views and contexts have names that are made of both. */
 export const MAX_NAME_BYTES = 1023;
 const MAX_BITMAP_BYTES = 512 * MIB;
+/** Of one transaction: two of the largest bitmaps, or one of each of 64 disks of 8 TiB. */
+const MAX_NEW_BITS_BYTES = 1 * GIB;
 
 function refuse(message: string, hint: string): never {
   throw new CodedError('BITMAP_INVALID', message, hint);
@@ -37,4 +39,13 @@ export function checkGranularity(granularityBytes: number, diskBytes: number): v
       `for this disk at least ${formatSize(2 ** Math.ceil(Math.log2(diskBytes / MAX_BITMAP_BYTES / 8)))}`,
     );
   }
+}
+
+/** @throws CodedError BITMAP_INVALID when a transaction makes more bits than there may be */
+export function checkNewBits(bytes: number): void {
+  if (bytes <= MAX_NEW_BITS_BYTES) return;
+  refuse(
+    `The bits of all bitmaps that one transaction adds, clears or merges take more than ${formatSize(MAX_NEW_BITS_BYTES)}`,
+    'split it into several transactions, or choose larger granularities',
+  );
 }

@@ -1,6 +1,7 @@
 import type { BitArray } from '../base/bit-array.js';
 import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
+import type { Steps } from '../base/steps.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
 import type { ChangeRecorder } from './change-recorder.js';
 import { type BitmapBase, DirtyBitmap } from './dirty-bitmap.js';
@@ -91,6 +92,11 @@ export class BitmapSet implements ChangeRecorder {
     return true;
   }
 
+  /** How many bytes the bits of a bitmap of that granularity take. */
+  bitsBytes(granularityBytes = DEFAULT_GRANULARITY_BYTES): number {
+    return Math.ceil(this.diskBytes / granularityBytes / 8);
+  }
+
   /** @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
   add(wanted: NewBitmap): Undo {
     const { name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false } = wanted;
@@ -158,8 +164,11 @@ export class BitmapSet implements ChangeRecorder {
     return this.changed(this.get(name).disable());
   }
 
-  /** Marks in `target` whatever the sources, of this disk or another of the same size, have dirty. */
-  merge(target: string, sources: readonly DirtyBitmap[]): Undo {
+  /**
+   * Marks in `target` whatever the sources, of this disk or another of the same size, have dirty; in steps, during which
+   * nothing may be written, nor any of these bitmaps be changed.
+   */
+  *merging(target: string, sources: readonly DirtyBitmap[]): Steps<Undo> {
     const bitmap = this.get(target);
     const stranger = sources.find((source) => source.sizeBytes !== this.diskBytes);
     if (stranger) {
@@ -169,7 +178,7 @@ export class BitmapSet implements ChangeRecorder {
         `'${target}' is of a disk of ${this.diskBytes} bytes, '${stranger.name}' of one of ${stranger.sizeBytes}`,
       );
     }
-    return this.changed(bitmap.merge(sources));
+    return this.changed(yield* bitmap.merging(sources));
   }
 
   createSuccessor(name: string): Undo {

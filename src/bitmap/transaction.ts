@@ -1,5 +1,7 @@
+import type { Steps } from '../base/steps.js';
+import { checkNewBits } from './bitmap-limits.js';
 import type { BitmapSet, NewBitmap } from './bitmap-set.js';
-import { type Undo, undoable } from './undo.js';
+import type { Undo } from './undo.js';
 
 /** One change to the bitmaps of one disk. */
 export type BitmapAction =
@@ -31,31 +33,54 @@ export class FailedStep extends Error {
 }
 
 /**
- * Takes all steps, one after the other, or none: the first that is refused undoes those before it. It does not wait,
- * so nothing else can happen in between. Returns what takes all of them back. @throws FailedStep
+ * Takes all actions, one after the other, or none: the first that is refused undoes those before it. Yields about once a
+ * millisecond; until it has ended nothing may be written to these disks, nor their bitmaps be changed. Gives what takes
+ * all of them back. Throws FailedStep.
  */
-export function applySteps(steps: readonly TransactionStep[]): Undo {
-  return undoable((undos) => {
-    steps.forEach((step, index) => {
-      try {
-        undos.push(apply(step));
-      } catch (error) {
-        throw new FailedStep(index, error);
-      }
-    });
-  });
+export function* takingSteps(steps: readonly TransactionStep[]): Steps<Undo> {
+  const undos: Undo[] = [];
+  const undo = () => {
+    for (const one of undos.splice(0).reverse()) one();
+  };
+  let newBytes = 0;
+  for (const [index, step] of steps.entries()) {
+    try {
+      newBytes += newBitsOf(step);
+      checkNewBits(newBytes);
+      undos.push(yield* taking(step));
+    } catch (error) {
+      undo();
+      throw new FailedStep(index, error);
+    }
+    yield;
+  }
+  return undo;
 }
 
-function apply({ bitmaps, action }: TransactionStep): Undo {
+function* taking({ bitmaps, action }: TransactionStep): Steps<Undo> {
   switch (action.type) {
     case 'add':
       return bitmaps.add(action.bitmap);
     case 'merge':
-      return bitmaps.merge(
+      return yield* bitmaps.merging(
         action.target,
         action.sources.map((source) => source.bitmaps.get(source.name)),
       );
     default:
       return bitmaps[action.type](action.name);
+  }
+}
+
+/** Bytes of the bits that a step makes, besides those that it may have to bring back. */
+function newBitsOf({ bitmaps, action }: TransactionStep): number {
+  switch (action.type) {
+    case 'add':
+      return bitmaps.bitsBytes(action.bitmap.granularityBytes);
+    case 'merge':
+      return bitmaps.bitsBytes(bitmaps.find(action.target)?.granularityBytes);
+    case 'clear':
+      return bitmaps.bitsBytes(bitmaps.find(action.name)?.granularityBytes);
+    default:
+      return 0;
   }
 }

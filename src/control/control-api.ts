@@ -1,11 +1,13 @@
 import swagger from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyInstance, type onRequestHookHandler } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import type { AnswersDue } from './answers-due.js';
 import type { ControlHost } from './control-host.js';
 import { capConnections, type HttpLimits, httpLimits, hurryReaders, serverOptions } from './http-server.js';
+import { takeJsonBodies } from './json-body.js';
+import { watchMethods } from './method-not-allowed.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing } from './refuse-when-closing.js';
 import { backupRoutes } from './routes/backups.js';
@@ -71,12 +73,9 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
     },
   });
   api.setErrorHandler(problemHandler(host.log));
-  api.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      reply,
-      new CodedError('NOT_FOUND', `there is no ${request.method} ${request.url}`, 'see /openapi.json'),
-    ),
-  );
+  const methodsOf = watchMethods(api as unknown as FastifyInstance);
+  api.setNotFoundHandler(({ method, url }, reply) => sendProblem(reply, noRoute(reply, method, url, methodsOf(url))));
+  takeJsonBodies(api as unknown as FastifyInstance);
   refuseWhenClosing(api as unknown as FastifyInstance);
   api.addHook('onSend', hurryReaders(limits));
   if (admit) api.addHook('onRequest', admit);
@@ -86,4 +85,11 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
   }
   if (!metricsOnly) api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger());
   return api as unknown as FastifyInstance;
+}
+
+function noRoute(reply: FastifyReply, method: string, url: string, methods: readonly string[]): CodedError {
+  if (methods.length === 0) return new CodedError('NOT_FOUND', `there is no ${method} ${url}`, 'see /openapi.json');
+  const allowed = methods.join(', ');
+  reply.header('allow', allowed);
+  return new CodedError('METHOD_NOT_ALLOWED', `${url} has no ${method}`, `it has ${allowed}`);
 }

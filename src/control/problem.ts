@@ -28,6 +28,10 @@ function toCodedError(error: FastifyError, log: Log): CodedError {
   const cause: unknown = error instanceof FailedStep ? error.cause : error;
   if (cause instanceof CodedError) return cause;
   if (error.validation) return new CodedError('BAD_REQUEST', describeValidation(error), 'see /openapi.json');
+  if (error.statusCode === 415) {
+    const hint = 'send Content-Type: application/json';
+    return new CodedError('UNSUPPORTED_MEDIA_TYPE', 'the body is of another media type than JSON', hint);
+  }
   if (error.statusCode !== undefined && error.statusCode < 500) {
     const code: ErrorCode = error.statusCode === 404 ? 'NOT_FOUND' : 'BAD_REQUEST';
     return new CodedError(code, error.message, 'see /openapi.json');

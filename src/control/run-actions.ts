@@ -1,9 +1,11 @@
-import { applySteps, type BitmapAction, FailedStep, type TransactionStep } from '../bitmap/transaction.js';
+import { CodedError } from '../base/coded-error.js';
+import { runGivingWay } from '../base/steps.js';
+import { type BitmapAction, FailedStep, type TransactionStep, takingSteps } from '../bitmap/transaction.js';
 import { changeAtOneInstant, type HeldWrites } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { ControlHost } from './control-host.js';
-import type { Action } from './schemas.js';
+import { type Action, MAX_MERGE_SOURCES } from './schemas.js';
 
 /**
  * Takes all actions at one instant with respect to writes, or none. Returns how long writes were held back.
@@ -19,9 +21,20 @@ export async function runActions(host: ControlHost, actions: readonly Action[]):
       throw new FailedStep(index, error);
     }
   });
-  const held = await changeAtOneInstant(involved, { apply: () => applySteps(steps) });
+  checkSources(actions);
+  const held = await changeAtOneInstant(involved, { apply: () => runGivingWay(takingSteps(steps)) });
   for (const { name } of involved) publish(host, name, actions);
   return held;
+}
+
+function checkSources(actions: readonly Action[]): void {
+  let count = 0;
+  for (const [index, action] of actions.entries()) {
+    if (action.type === 'bitmap-merge') count += action.sources.length;
+    if (count <= MAX_MERGE_SOURCES) continue;
+    const what = `the merges of the transaction have more than ${MAX_MERGE_SOURCES} sources`;
+    throw new FailedStep(index, new CodedError('BAD_REQUEST', what, 'split it into several transactions'));
+  }
 }
 
 /** Takes one action, whose refusal is thrown as it is. */

@@ -121,7 +121,13 @@ const MergeSource = Type.Union([
   Type.Object({ export: Type.String(), bitmap: Type.String() }, strict),
 ]);
 
-export const MergeSources = Type.Object({ sources: Type.Array(MergeSource, { minItems: 1 }) }, strict);
+/** Of one merge, and of all merges of a transaction: writes wait for them. */
+export const MAX_MERGE_SOURCES = 1000;
+
+export const MergeSources = Type.Object(
+  { sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }) },
+  strict,
+);
 
 const onBitmap = (type: 'bitmap-remove' | 'bitmap-clear' | 'bitmap-enable' | 'bitmap-disable') =>
   Type.Object({ type: Type.Literal(type), export: Type.String(), bitmap: Type.String() }, strict);
@@ -147,7 +153,7 @@ export const Action = Type.Union([
       type: Type.Literal('bitmap-merge'),
       export: Type.String(),
       bitmap: Type.String({ description: 'The target' }),
-      sources: Type.Array(MergeSource, { minItems: 1 }),
+      sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }),
     },
     strict,
   ),

@@ -13,8 +13,11 @@ export interface HeldWrites {
 }
 
 export interface InstantChange {
-  /** Makes the change, without waiting. Returns what takes it back. */
-  readonly apply: () => Undo;
+  /**
+   * Makes the change. Returns what takes it back. It waits for nothing, though it may give way to others where it is long:
+   * meanwhile nothing is written to these disks, and nobody else changes their bitmaps.
+   */
+  readonly apply: () => Undo | Promise<Undo>;
   /** What the store is to hold from then on, besides the bitmaps; asked for once the change is made. */
   readonly records?: () => readonly RecordChange[];
   /** Called before, when nothing changes on the disks any more; while it takes its time, writes wait. */
@@ -82,7 +85,7 @@ async function cut(exports: readonly Export[], change: InstantChange): Promise<H
     const store = durable[0]?.store ?? change.store;
     const logs = durable.map(({ intents }) => intents);
     if (store) await changeDurably(logs, store, change.apply, change.records);
-    else change.apply();
+    else await change.apply();
   } finally {
     waits = exports.flatMap(resume);
   }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { runToEnd } from '../../src/base/steps.js';
 import { MIB } from '../../src/base/units.js';
 import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from '../../src/bitmap/bitmap-refusals.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
@@ -15,8 +16,8 @@ const perform: Record<BitmapOperation, (set: BitmapSet) => void> = {
   clear: (set) => set.clear('a'),
   enable: (set) => set.enable('a'),
   disable: (set) => set.disable('a'),
-  'merge-into': (set) => set.merge('a', [set.get('b')]),
-  'merge-from': (set) => set.merge('b', [set.get('a')]),
+  'merge-into': (set) => runToEnd(set.merging('a', [set.get('b')])),
+  'merge-from': (set) => runToEnd(set.merging('b', [set.get('a')])),
   'create-successor': (set) => set.createSuccessor('a'),
   abdicate: (set) => set.abdicate('a', 'backup'),
   reclaim: (set) => set.reclaim('a'),

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
+import { runToEnd } from '../../src/base/steps.js';
 import { GIB, KIB, MIB, TIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 
@@ -81,7 +82,7 @@ test('a coarser source marks every finer granule that it touches', () => {
   const set = setWith('coarse');
   set.add({ name: 'fine', granularityBytes: 4 * KIB, disabled: true });
   set.markDirty(70 * KIB, 1);
-  set.merge('fine', [set.get('coarse')]);
+  runToEnd(set.merging('fine', [set.get('coarse')]));
   const list = new ExtentList(10);
   set.get('fine').extents(0, DISK, list);
   expect(list.lengths).toEqual([64 * KIB, 64 * KIB, DISK - 128 * KIB]);
@@ -90,7 +91,9 @@ test('a coarser source marks every finer granule that it touches', () => {
 test('a merge from a disk of another size is refused', () => {
   const other = new BitmapSet(2 * MIB);
   other.add({ name: 'b' });
-  expect(() => setWith('a').merge('a', [other.get('b')])).toThrow("Bitmaps are incompatible and can't be merged");
+  expect(() => runToEnd(setWith('a').merging('a', [other.get('b')]))).toThrow(
+    "Bitmaps are incompatible and can't be merged",
+  );
 });
 
 test('a merge with one source that is refused changes nothing', () => {
@@ -98,7 +101,7 @@ test('a merge with one source that is refused changes nothing', () => {
   set.disable('target');
   set.markDirty(0, 1);
   set.createSuccessor('busy');
-  expect(() => set.merge('target', [set.get('good'), set.get('busy')])).toThrow(code('BITMAP_BUSY'));
+  expect(() => runToEnd(set.merging('target', [set.get('good'), set.get('busy')]))).toThrow(code('BITMAP_BUSY'));
   expect(set.get('target').dirtyBytes).toBe(0);
 });
 

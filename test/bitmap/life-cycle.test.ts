@@ -2,9 +2,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CodedError } from '../../src/base/coded-error.js';
 import { ExtentList } from '../../src/base/extents.js';
+import { runToEnd } from '../../src/base/steps.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
-import { applySteps, type BitmapAction, FailedStep } from '../../src/bitmap/transaction.js';
+import { type BitmapAction, FailedStep, type TransactionStep, takingSteps } from '../../src/bitmap/transaction.js';
 import { propertyRuns } from '../support/property.js';
+
+const applyAll = (steps: readonly TransactionStep[]) => runToEnd(takingSteps(steps));
 
 /** A disk small enough for a set of its sectors; names few enough that operations meet. */
 const SECTOR = 512;
@@ -220,7 +223,7 @@ const transaction = fc.array(action, { minLength: 1, maxLength: 4 }).map(
         Object.assign(model, trial);
         return undefined;
       },
-      (set) => applySteps(actions.map((one) => ({ bitmaps: set, action: bound(set, one) }))),
+      (set) => applyAll(actions.map((one) => ({ bitmaps: set, action: bound(set, one) }))),
     ),
 );
 

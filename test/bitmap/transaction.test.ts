@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
+import { runToEnd } from '../../src/base/steps.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
-import { applySteps, FailedStep } from '../../src/bitmap/transaction.js';
+import { FailedStep, type TransactionStep, takingSteps } from '../../src/bitmap/transaction.js';
+
+const applyAll = (steps: readonly TransactionStep[]) => runToEnd(takingSteps(steps));
 
 function twoDisks() {
   const [one, two] = [new BitmapSet(MIB), new BitmapSet(MIB)];
@@ -18,7 +21,7 @@ const facts = (...sets: BitmapSet[]) =>
 
 test('steps over several disks are all taken', () => {
   const { one, two } = twoDisks();
-  applySteps([
+  applyAll([
     { bitmaps: one, action: { type: 'clear', name: 'a' } },
     { bitmaps: two, action: { type: 'enable', name: 'off' } },
     { bitmaps: two, action: { type: 'remove', name: 'a' } },
@@ -39,7 +42,7 @@ test('the first step that is refused takes back those before it, and is named wi
   const before = facts(one, two);
   let failure: unknown;
   try {
-    applySteps([
+    applyAll([
       { bitmaps: one, action: { type: 'clear', name: 'a' } },
       { bitmaps: one, action: { type: 'disable', name: 'a' } },
       { bitmaps: two, action: { type: 'remove', name: 'a' } },
@@ -58,7 +61,7 @@ test('the first step that is refused takes back those before it, and is named wi
 test('what was taken back records writes again', () => {
   const { one } = twoDisks();
   const steps = [{ bitmaps: one, action: { type: 'clear', name: 'a' } as const }];
-  applySteps(steps)();
+  applyAll(steps)();
   one.markDirty(512 * KIB, 1);
   expect(one.get('a').dirtyBytes).toBe(128 * KIB);
 });
@@ -66,6 +69,6 @@ test('what was taken back records writes again', () => {
 test('a merge may take its sources from another disk', () => {
   const { one, two } = twoDisks();
   two.markDirty(512 * KIB, 1);
-  applySteps([{ bitmaps: one, action: { type: 'merge', target: 'off', sources: [{ bitmaps: two, name: 'a' }] } }]);
+  applyAll([{ bitmaps: one, action: { type: 'merge', target: 'off', sources: [{ bitmaps: two, name: 'a' }] } }]);
   expect(one.get('off').dirtyBytes).toBe(128 * KIB);
 });

@@ -25,6 +25,7 @@ const disk = {
   description: '',
   sizeBytes: DISK_BYTES,
   readOnly: false,
+  minBlockBytes: 512,
   bitmaps: [nightly],
   connections: [],
 };

@@ -100,13 +100,41 @@ describe('what is not there', () => {
   test.each([
     ['GET', '/v2/exports'],
     ['GET', '/'],
-    ['PUT', '/v1/exports/disk'],
-    ['DELETE', '/v1/server'],
+    ['PUT', '/v1/exports/disk/'],
   ] as const)('a route: %s %s', async (method, url) => {
     const { ask } = await serve();
     const answer = await ask(method, url);
     expectProblem(answer, 'NOT_FOUND', { detail: `there is no ${method} ${url}`, hint: 'see /openapi.json' });
   });
+});
+
+describe('what a resource is not asked', () => {
+  test.each([
+    ['PUT', '/v1/exports/disk', 'DELETE, GET, HEAD'],
+    ['PUT', '/v1/exports/no%2Fne?x=1', 'DELETE, GET, HEAD'],
+    ['DELETE', '/v1/server', 'GET, HEAD'],
+    ['GET', '/v1/transactions', 'POST'],
+    ['GET', `${bitmapUrl}/clear`, 'POST'],
+  ] as const)('another method: %s %s', async (method, url, allowed) => {
+    const { api, ask } = await serve();
+    const answer = await ask(method, url);
+    expectProblem(answer, 'METHOD_NOT_ALLOWED', { detail: `${url} has no ${method}`, hint: `it has ${allowed}` });
+    expect((await api.inject({ method, url })).headers.allow).toBe(allowed);
+  });
+
+  test.each(['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'nonsense'])(
+    'a body of %s',
+    async (mediaType) => {
+      const { api, exports } = await serve();
+      const headers = { 'content-type': mediaType };
+      const payload = JSON.stringify({ sources: ['nightly'] });
+      for (const url of [`${bitmapUrl}/merge`, `${bitmapUrl}/disable`]) {
+        const { statusCode, body } = await api.inject({ method: 'POST', url, headers, payload });
+        expect([statusCode, JSON.parse(body).code]).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
+      }
+      expect(exports.get('disk').bitmaps.get('nightly').recording).toBe(true);
+    },
+  );
 });
 
 describe('requests that are not well formed', () => {
@@ -165,7 +193,6 @@ describe('requests that are not well formed', () => {
   test.each([
     ['application/json', '{"name"'],
     ['application/json', ''],
-    ['application/x-www-form-urlencoded', 'name=x'],
     ['application/json', JSON.stringify({ name: 'x', path: 'x'.repeat(2 * MIB) })],
   ])('a body of %s that cannot be read', async (contentType, payload) => {
     const { api } = await serve();

@@ -20,12 +20,13 @@ export interface RecordChange {
 export async function changeDurably(
   logs: readonly WriteIntentLog[],
   store: KeyValueStore,
-  apply: () => Undo,
+  apply: () => Undo | Promise<Undo>,
   records: () => readonly RecordChange[] = () => [],
 ): Promise<void> {
   const releases = await Promise.all(logs.map((log) => log.hold()));
   try {
-    const undo = apply();
+    const applied = apply();
+    const undo = applied instanceof Promise ? await applied : applied;
     const also = recordsOf(logs, records, undo);
     const failure = await save(logs, store, also);
     if (!failure) return;

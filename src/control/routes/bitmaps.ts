@@ -10,7 +10,8 @@ import { wholeNumbers } from '../whole-numbers.js';
 const ExportParams = Type.Object({ export: Type.String() });
 const Params = Type.Object({ export: Type.String(), bitmap: Type.String() });
 const MAX_EXTENTS = 100_000;
-const DEFAULT_EXTENTS = 10_000;
+/** What is answered of them in one page: more would keep others waiting for the event loop. */
+const MAX_PAGE_EXTENTS = 4096;
 
 export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   const { exports } = host;
@@ -132,16 +133,18 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         querystring: Type.Object(
           {
             offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Where to begin, in bytes' })),
-            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXTENTS, description: 'Extents at most' })),
+            limit: Type.Optional(
+              Type.Integer({ minimum: 1, maximum: MAX_EXTENTS, description: 'Extents at most; a page may have fewer' }),
+            ),
           },
           { additionalProperties: false },
         ),
         response: { 200: Extents, default: Refusal },
       },
     },
-    async ({ params, query: { offset = 0, limit = DEFAULT_EXTENTS } }) => {
+    async ({ params, query: { offset = 0, limit = MAX_PAGE_EXTENTS } }) => {
       const served = exports.get(params.export);
-      return pageOfExtents(served, served.bitmaps.get(params.bitmap), offset, limit);
+      return pageOfExtents(served, served.bitmaps.get(params.bitmap), offset, Math.min(limit, MAX_PAGE_EXTENTS));
     },
   );
 }

@@ -1,0 +1,23 @@
+import type { FastifyInstance } from 'fastify';
+import { CodedError } from '../base/coded-error.js';
+
+/** A transaction of 1000 merges with a source each has some 6000. Checking the shape of so many takes a few milliseconds. */
+const MAX_VALUES = 10_000;
+const COMMA = 0x2c;
+
+/** Bodies are JSON and nothing else, and have so few values that nobody waits long until they are checked. */
+export function takeJsonBodies(api: FastifyInstance): void {
+  const parse = api.getDefaultJsonParser('error', 'error');
+  api.removeAllContentTypeParsers();
+  api.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (countCommas(body) < MAX_VALUES) return parse(request, body.toString(), done);
+    const hint = 'split the request into several';
+    done(new CodedError('BAD_REQUEST', `the body has more than ${MAX_VALUES} values`, hint));
+  });
+}
+
+function countCommas(body: Buffer): number {
+  let count = 0;
+  for (let at = body.indexOf(COMMA); at >= 0; at = body.indexOf(COMMA, at + 1)) count++;
+  return count;
+}

@@ -1,0 +1,158 @@
+import { expect, test } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { KIB, MIB, TIB } from '../../src/base/units.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
+import { Export } from '../../src/export/export.js';
+import { ExportRegistry } from '../../src/export/registry.js';
+import type { BlockDevice } from '../../src/storage/block-device.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { controlApiOver } from '../support/control-api.js';
+import { put } from '../support/device-content.js';
+import { MemoryStore } from '../support/memory-store.js';
+
+const GRANULE = 64 * KIB;
+const DISK_BYTES = 4 * TIB;
+/** Bits of a bitmap of that disk: 8 MiB. Every other granule of the first part is dirty in "dense". */
+const DIRTY_GRANULES = 2 ** 20;
+/**
+ * Processor time, which others on the machine do not lengthen, though the process's helper threads do. What is tested
+ * took seconds in one turn.
+ */
+const MAX_TURN_MILLISECONDS = 200;
+
+/** A large disk with persistent bitmaps, of which only the beginning can be written. */
+async function openLarge(): Promise<Export> {
+  const disk: BlockDevice = new MemoryDevice(64 * MIB);
+  Object.defineProperty(disk, 'sizeBytes', { value: DISK_BYTES });
+  const bitmaps = new BitmapSet(DISK_BYTES);
+  const identity = { kind: 'file', id: '1', sizeBytes: DISK_BYTES, modifiedAt: '1', changedAt: '1' } as const;
+  const persistence = await PersistentBitmaps.open({
+    ...{ exportName: 'disk', bitmaps, store: new MemoryStore(), readOnly: false, log: silentLog },
+    identify: async () => identity,
+    limits: { regionBytes: 16 * MIB, maxActiveRegions: 1000, coolAfterTurns: 0 },
+    onBitmapError: 'refuse',
+  });
+  bitmaps.add({ name: 'dense' });
+  for (let i = 0; i < DIRTY_GRANULES; i++) bitmaps.markDirty(2 * i * GRANULE, 1);
+  bitmaps.add({ name: 'target', disabled: true });
+  bitmaps.add({ name: 'coarse', granularityBytes: 2 * GRANULE, disabled: true });
+  return new Export({ name: 'disk', description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence });
+}
+
+async function serve() {
+  const exports = new ExportRegistry(openLarge);
+  const served = await exports.add({ name: 'disk', path: 'memory' });
+  const { ask } = await controlApiOver(exports);
+  // So that nothing is loaded while turns are watched.
+  await ask('GET', '/healthz');
+  return { served, ask };
+}
+
+const processorMilliseconds = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+
+/** Resolves to what the work gives, and the processor time of the longest turn of the event loop meanwhile. */
+async function watchTurns<T>(work: () => Promise<T>): Promise<{ result: T; longest: number }> {
+  let [longest, last, running] = [0, processorMilliseconds(), true];
+  const turn = () => {
+    const now = processorMilliseconds();
+    longest = Math.max(longest, now - last);
+    last = now;
+    if (running) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const result = await work();
+  running = false;
+  turn();
+  return { result, longest };
+}
+
+const bitmapUrl = (name: string) => `/v1/exports/disk/bitmaps/${name}`;
+const adds = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ type: 'bitmap-add', export: 'disk', bitmap: `new${i}` }));
+
+test.each([
+  ['more sources than a merge may have', `${bitmapUrl('target')}/merge`, { sources: Array(260_000).fill('dense') }],
+  [
+    'more sources than a transaction may have',
+    '/v1/transactions',
+    {
+      actions: Array.from({ length: 3 }, () => ({
+        ...{ type: 'bitmap-merge', export: 'disk', bitmap: 'target' },
+        sources: Array(500).fill('dense'),
+      })),
+    },
+  ],
+  ['a body of very many values', '/v1/backups', { exports: Array(250_000).fill('a'), bitmap: 'nightly' }],
+])('%s are refused at once', async (_what, url, body) => {
+  const { ask } = await serve();
+  const { result, longest } = await watchTurns(() => ask('POST', url, body));
+  expect(result).toMatchObject({ status: 400, document: { code: 'BAD_REQUEST' } });
+  expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
+});
+
+test('a transaction that adds too many large bitmaps is refused, and leaves none', async () => {
+  const { ask, served } = await serve();
+  const before = served.bitmaps.list().map(({ name }) => name);
+  const { result, longest } = await watchTurns(() => ask('POST', '/v1/transactions', { actions: adds(1000) }));
+  // 128 times 8 MiB is 1 GiB.
+  expect(result).toMatchObject({ status: 400, document: { code: 'BITMAP_INVALID', failedAction: 128 } });
+  expect(served.bitmaps.list().map(({ name }) => name)).toEqual(before);
+  expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
+});
+
+test('a transaction that adds many large bitmaps gives way to others', async () => {
+  const { ask } = await serve();
+  const { result, longest } = await watchTurns(() => ask('POST', '/v1/transactions', { actions: adds(100) }));
+  expect(result.status).toBe(200);
+  expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
+});
+
+test.each(['target', 'coarse'])('a merge of many sources into %s gives way to others', async (target) => {
+  const { ask } = await serve();
+  const sources = Array(target === 'coarse' ? 20 : 100).fill('dense');
+  const { result, longest } = await watchTurns(() => ask('POST', `${bitmapUrl(target)}/merge`, { sources }));
+  const dirtyBytes = DIRTY_GRANULES * GRANULE * (target === 'coarse' ? 2 : 1);
+  expect(result).toMatchObject({ status: 200, document: { dirtyBytes } });
+  expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
+});
+
+test('a page of extents is short enough for others, whatever is asked for', async () => {
+  const { ask } = await serve();
+  const { result, longest } = await watchTurns(() => ask('GET', `${bitmapUrl('dense')}/extents?limit=100000`));
+  const { extents, nextOffset } = result.document as { extents: unknown[]; nextOffset: number };
+  expect([extents.length, nextOffset]).toEqual([4096, 4096 * GRANULE]);
+  expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
+});
+
+test('writes that come while a long transaction is made are wholly before it, or wholly after', async () => {
+  const { ask, served } = await serve();
+  await ask('POST', `${bitmapUrl('dense')}/clear`);
+  const merge = { type: 'bitmap-merge', export: 'disk', bitmap: 'target', sources: Array(100).fill('dense') };
+  const clear = { type: 'bitmap-clear', export: 'disk', bitmap: 'dense' };
+  let made = false;
+  const change = ask('POST', '/v1/transactions', { actions: [merge, ...adds(50), clear] }).then(({ status }) => {
+    made = true;
+    return status;
+  });
+  const writes: Promise<void>[] = [];
+  const granules = (64 * MIB) / GRANULE;
+  for (let i = 0; i < granules && !(made && i > 0); i++) {
+    writes.push(put(served.device, i * GRANULE, Buffer.alloc(1, 1)));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(writes);
+  expect(await change).toBe(200);
+  const dirty = async (name: string) => {
+    const { document } = await ask('GET', `${bitmapUrl(name)}/extents`);
+    const { extents } = document as { extents: { offset: number; length: number; dirty: boolean }[] };
+    return extents
+      .filter((extent) => extent.dirty)
+      .flatMap(({ offset, length }) => Array.from({ length: length / GRANULE }, (_, i) => offset / GRANULE + i));
+  };
+  const [before, after] = [await dirty('target'), await dirty('dense')];
+  expect([...before, ...after]).toEqual(writes.map((_, i) => i));
+});
