@@ -5,7 +5,7 @@ import { changeAtOneInstant, type InstantChange } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { Backup, BackupPart } from './backup.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
-import type { AbortReason, EndOfBackup } from './backup-record.js';
+import type { AbortReason, EndOfBackup, ReadInFull } from './backup-record.js';
 import type { RecordStore } from './record-store.js';
 
 export interface EndingsHost {
@@ -28,12 +28,13 @@ export class BackupEndings {
   constructor(private readonly host: EndingsHost) {}
 
   /** Does nothing when it has ended meanwhile. @throws CodedError BACKUP_ENDED when it can only be aborted; those of a cut */
-  commit(backup: Backup): Promise<void> {
+  commit(backup: Backup, readInFull: readonly ReadInFull[]): Promise<void> {
     return backup.endings.pass(async () => {
       if (!backup.active) return;
       await Promise.all(backup.parts.map(({ snapshot }) => snapshot.checkScratch()));
       backup.mustGoOn('committed');
-      const end = { state: 'committed', endedAt: new Date().toISOString() } as const;
+      const parts = backup.partsAsRead(readInFull);
+      const end = { state: 'committed', endedAt: new Date().toISOString(), parts } as const;
       // Clean is then what was written before the backup began, and not since.
       const abdicate = ({ served, bitmap }: BackupPart) => {
         // While this waited for the exports, its bitmap may have become inconsistent, and another got its name.

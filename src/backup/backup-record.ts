@@ -20,11 +20,19 @@ export const abortReasons = [
 ] as const;
 export type AbortReason = (typeof abortReasons)[number];
 
-/** One export's part in a backup, as it was at the cut. */
+/** That an agent read everything of an export, though what had changed would have done; why is its own matter. */
+export interface ReadInFull {
+  readonly export: string;
+  readonly code: string;
+  /** For people. */
+  readonly detail: string;
+}
+
+/** One export's part in a backup, as it was at the cut; of a committed one, as its agent said it was read. */
 export interface PartRecord {
   readonly export: string;
   readonly mode: 'full' | 'incremental';
-  readonly fullReason?: FullReason;
+  readonly fullReason?: { readonly code: string; readonly detail: string };
   /** The backup that the changes count from; null when there is none. */
   readonly base: string | null;
   readonly sizeBytes: number;
@@ -52,4 +60,5 @@ export interface BackupRecord {
 }
 
 export type EndOfBackup = Required<Pick<BackupRecord, 'state' | 'endedAt'>> &
-  Pick<BackupRecord, 'endReason' | 'endDetail'>;
+  Pick<BackupRecord, 'endReason' | 'endDetail'> &
+  Partial<Pick<BackupRecord, 'parts'>>;

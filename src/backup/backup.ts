@@ -5,7 +5,7 @@ import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { View } from '../export/view.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
-import type { AbortReason, BackupRecord, EndOfBackup, PartRecord } from './backup-record.js';
+import type { AbortReason, BackupRecord, EndOfBackup, PartRecord, ReadInFull } from './backup-record.js';
 import { Lease } from './lease.js';
 
 /** What a running backup holds of one export. */
@@ -99,6 +99,16 @@ export class Backup {
       `backup ${this.id} is not one of "${exportName}"`,
       `it is one of ${this.parts.map(({ record }) => record.export).join(', ')}`,
     );
+  }
+
+  /** What the agent says of how it read each export, in place of what was expected. @throws CodedError BACKUP_INVALID */
+  partsAsRead(readInFull: readonly ReadInFull[]): PartRecord[] {
+    for (const { export: name } of readInFull) this.part(name);
+    return this.parts.map(({ record }) => {
+      const said = readInFull.find((one) => one.export === record.export);
+      if (!said || record.mode === 'full') return record;
+      return { ...record, mode: 'full', base: null, fullReason: { code: said.code, detail: said.detail } };
+    });
   }
 
   /** From now on it can only be aborted; the first reason counts. */

@@ -9,7 +9,7 @@ import { type Backup, endedError } from './backup.js';
 import { BackupEndings } from './backup-endings.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
 import { newBackupId } from './backup-id.js';
-import type { BackupRecord } from './backup-record.js';
+import type { BackupRecord, ReadInFull } from './backup-record.js';
 import { type BeginRequest, beginBackup } from './begin-backup.js';
 import { ExportClaims } from './export-claims.js';
 import { RecordStore } from './record-store.js';
@@ -121,12 +121,13 @@ export class Backups {
   }
 
   /**
-   * The agent has all it needs: the successors take over, and this backup is the base of each bitmap. Asked again, the
-   * answer is the same. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED, STORE_UNUSABLE, STORE_IN_DOUBT
+   * The agent has all it needs: the successors take over, and this backup is the base of each bitmap. What the agent read
+   * in full is recorded. Asked again, the answer is the same. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED,
+   * BACKUP_INVALID, STORE_UNUSABLE, STORE_IN_DOUBT
    */
-  async commit(id: string): Promise<BackupRecord> {
+  async commit(id: string, readInFull: readonly ReadInFull[] = []): Promise<BackupRecord> {
     const backup = this.active.get(id);
-    if (backup) await this.endings.commit(backup);
+    if (backup) await this.endings.commit(backup, readInFull);
     const record = this.get(id);
     if (record.state !== 'committed') throw endedError(record, 'committed');
     return record;

@@ -144,16 +144,22 @@ function sayView(part: Part): string[] {
   return [sayPart(part), `  ${part.uri}`, `  ${part.context}`];
 }
 
+/** A row for each export of a backup. */
 function backupTable(backups: readonly Described[]): string {
-  const rows = backups.map(({ id, bitmap, exports, state, endReason, scratch }) => [
-    id,
-    bitmap,
-    exports.map((part) => part.export).join(' '),
-    exports.every(({ mode }) => mode === 'incremental') ? 'incremental' : 'full',
-    endReason === undefined ? state : `${state}: ${endReason}`,
-    formatSize(scratch.usedBytes),
-  ]);
-  return formatTable(['ID', 'BITMAP', 'EXPORTS', 'MODE', 'STATE', 'SCRATCH'], rows, [5]);
+  const rows = backups.flatMap(({ id, bitmap, exports, state, endReason, scratch }) =>
+    exports.map((part, index) => {
+      const ofPart = [part.export, sayMode(part)];
+      if (index > 0) return ['', '', ...ofPart, '', ''];
+      const end = endReason === undefined ? state : `${state}: ${endReason}`;
+      return [id, bitmap, ...ofPart, end, formatSize(scratch.usedBytes)];
+    }),
+  );
+  return formatTable(['ID', 'BITMAP', 'EXPORT', 'MODE', 'STATE', 'SCRATCH'], rows, [5]);
+}
+
+/** `full (no-base)` */
+function sayMode({ mode, fullReason }: Part): string {
+  return fullReason ? `${mode} (${fullReason.code})` : mode;
 }
 
 function describe(backup: Described): string {

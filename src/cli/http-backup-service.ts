@@ -1,5 +1,11 @@
 import { CodedError } from '../base/coded-error.js';
-import { type Backup, type BackupService, type BeginRequest, NoAnswerError } from '../client/agent/backup-service.js';
+import {
+  type Backup,
+  type BackupService,
+  type BeginRequest,
+  NoAnswerError,
+  type ReadInFull,
+} from '../client/agent/backup-service.js';
 import type { ControlClient } from './control-client.js';
 
 /** Said when the server is away, or on its way out: the same call may succeed later. */
@@ -7,6 +13,9 @@ const noAnswers = new Set<string>(['NO_SERVER', 'SHUTTING_DOWN']);
 
 /** Who interrupts a pull gets an end within a second, whether the server answers or not. */
 const LAST_WORD_MILLISECONDS = 300;
+
+/** As many as the API takes. */
+const MAX_DETAIL_CHARACTERS = 1000;
 
 /** The backups of a tidemark server, by its control API. */
 export class HttpBackupService implements BackupService {
@@ -24,12 +33,13 @@ export class HttpBackupService implements BackupService {
     await repeatable(this.client.post(['backups', id, 'renew'], {}));
   }
 
-  async commit(id: string): Promise<void> {
-    await repeatable(this.client.post(['backups', id, 'commit']));
+  async commit(id: string, readInFull: readonly ReadInFull[]): Promise<void> {
+    const said = readInFull.map(({ detail, ...one }) => ({ ...one, detail: detail.slice(0, MAX_DETAIL_CHARACTERS) }));
+    await repeatable(this.client.post(['backups', id, 'commit'], { readInFull: said }));
   }
 
   async abort(id: string, reason: string): Promise<void> {
-    await repeatable(this.client.post(['backups', id, 'abort'], { reason }));
+    await repeatable(this.client.post(['backups', id, 'abort'], { reason: reason.slice(0, MAX_DETAIL_CHARACTERS) }));
   }
 
   async show(id: string): Promise<Backup | undefined> {

@@ -206,6 +206,25 @@ export const Abort = Type.Object(
   strict,
 );
 
+export const Commit = Type.Object(
+  {
+    readInFull: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            export: Type.String(),
+            code: Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Why, for programs' }),
+            detail: Type.String({ maxLength: 1000, description: 'Why, for people' }),
+          },
+          strict,
+        ),
+        { maxItems: 256, description: 'Exports that were read as a whole, though what had changed would have done' },
+      ),
+    ),
+  },
+  strict,
+);
+
 export const Release = Type.Object(
   {
     export: Type.String(),
@@ -238,13 +257,10 @@ const BackupPart = Type.Object({
   fullReason: Type.Optional(
     Type.Object(
       {
-        code: Type.Union([
-          Type.Literal('no-such-bitmap'),
-          Type.Literal('inconsistent'),
-          Type.Literal('no-base'),
-          Type.Literal('base-mismatch'),
-          Type.Literal('asked-for'),
-        ]),
+        code: Type.String({
+          description:
+            'no-such-bitmap, inconsistent, no-base, base-mismatch, asked-for; or what the agent gave at commit',
+        }),
         detail: Type.String(),
       },
       { description: 'Why everything has to be read' },

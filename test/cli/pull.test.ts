@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -116,6 +116,25 @@ test('--full begins a new chain', async () => {
   const { code, stdout } = await pull('--full');
   expect(code).toBe(0);
   expect(stdout).toContain('vm1: full backup: a full backup was asked for\nvm1: full, ');
+});
+
+test('backup list agrees with what the pull did, where that was more than the server asked for', async () => {
+  const { pull, json, server, folder } = await scene();
+  const control = ['--control', server.control];
+  const { id: first } = JSON.parse((await pull('--json')).stdout);
+  renameSync(join(folder, `${first}.qcow2`), join(folder, 'away'));
+  const second = JSON.parse((await pull('--json')).stdout);
+  expect(second.images[0]).toMatchObject({ mode: 'full', fullReason: { code: 'chain-broken' } });
+  const { id: third } = JSON.parse((await pull('--json')).stdout);
+  const { backups } = await json('backup', 'list', ...control);
+  expect(backups).toMatchObject([
+    { id: first, exports: [{ mode: 'full', fullReason: { code: 'no-base' } }] },
+    { id: second.id, exports: [{ mode: 'full', base: null, fullReason: second.images[0].fullReason }] },
+    { id: third, exports: [{ mode: 'incremental', base: second.id }] },
+  ]);
+  const { stdout } = await tidemark('backup', 'list', ...control);
+  expect(stdout).toMatch(new RegExp(`${second.id} +nightly +vm1 +full \\(chain-broken\\) +committed`));
+  expect(stdout).toMatch(new RegExp(`${third} +nightly +vm1 +incremental +committed`));
 });
 
 test('--prove compares the chain with the disk', async () => {

@@ -38,6 +38,11 @@ export interface Backup {
   readonly exports: readonly BackupPart[];
 }
 
+/** An export of which everything was read, though the server said that what had changed would do. */
+export interface ReadInFull extends FullReason {
+  readonly export: string;
+}
+
 export interface BeginRequest {
   readonly exports: readonly string[];
   readonly bitmap: string;
@@ -61,8 +66,8 @@ export class NoAnswerError extends Error {
 export interface BackupService {
   begin(request: BeginRequest): Promise<Backup>;
   renew(id: string): Promise<void>;
-  /** Can be asked again, and answers the same. */
-  commit(id: string): Promise<void>;
+  /** Can be asked again, and answers the same. Tells what was read as a whole without the server's asking for it. */
+  commit(id: string, readInFull: readonly ReadInFull[]): Promise<void>;
   abort(id: string, reason: string): Promise<void>;
   /** Undefined when no such backup is known. */
   show(id: string): Promise<Backup | undefined>;

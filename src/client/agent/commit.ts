@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from './agent-error.js';
-import { type BackupService, NoAnswerError } from './backup-service.js';
+import { type BackupService, NoAnswerError, type ReadInFull } from './backup-service.js';
 
 const PAUSE_MILLISECONDS = 250;
 
@@ -15,11 +15,16 @@ export interface CommitPatience {
  * Commits, and asks again for a while when there is no answer. Rejects with the refusal when the server says no, and with
  * AnswerLostError when nobody knows.
  */
-export async function commitSurely(service: BackupService, id: string, patience: CommitPatience): Promise<void> {
+export async function commitSurely(
+  service: BackupService,
+  id: string,
+  readInFull: readonly ReadInFull[],
+  patience: CommitPatience,
+): Promise<void> {
   const deadline = performance.now() + patience.seconds * 1000;
   for (let isLast = false; ; ) {
     try {
-      return await service.commit(id);
+      return await service.commit(id, readInFull);
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
       if (isLast || performance.now() > deadline) throw new AnswerLostError(id, error);

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { Cleanup } from '../../base/cleanup.js';
-import type { Backup, BackupService } from './backup-service.js';
+import type { Backup, BackupService, ReadInFull } from './backup-service.js';
 import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease.js';
@@ -99,7 +99,7 @@ async function takeBackup(
   try {
     const drafts = await takeImages(request, backup, folders, lease.lost);
     const seconds = request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS;
-    await commitSurely(service, backup.id, { seconds, signal: request.signal });
+    await commitSurely(service, backup.id, readInFull(backup, drafts), { seconds, signal: request.signal });
     return drafts;
   } catch (error) {
     // A lease can be lost because the backup is committed, by a commit whose answer was lost.
@@ -115,6 +115,14 @@ async function takeBackup(
   } finally {
     lease.stop();
   }
+}
+
+/** What the server does not know: it said that the changes would do, and they do not fit what is here. */
+function readInFull({ exports }: Backup, drafts: readonly Draft[]): ReadInFull[] {
+  const expected = new Map(exports.map((part) => [part.export, part.mode]));
+  return drafts.flatMap(({ folder: { exportName }, image: { fullReason } }) =>
+    fullReason && expected.get(exportName) === 'incremental' ? [{ export: exportName, ...fullReason }] : [],
+  );
 }
 
 /** From the commit on its image alone says what has changed, so it stays whatever happens. */

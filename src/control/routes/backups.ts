@@ -4,7 +4,7 @@ import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import type { ControlApi } from '../control-api.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
-import { Abort, Backup, BegunBackup, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
+import { Abort, Backup, BegunBackup, Commit, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
 import { viewUri } from '../view-uri.js';
 
 const Params = Type.Object({ backup: Type.String() });
@@ -94,10 +94,11 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'commitBackup',
         summary: 'All is read: the next backup counts from this one; asked again, the answer is the same',
         params: Params,
+        body: Type.Optional(Type.Union([Commit, Type.Null()])),
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ params }) => describe(await backups.commit(params.backup)),
+    async ({ params, body }) => describe(await backups.commit(params.backup, body?.readInFull)),
   );
 
   api.post(

@@ -39,9 +39,9 @@ class WatchedService extends HttpBackupService {
     return this.backup;
   }
 
-  override async commit(id: string): Promise<void> {
+  override async commit(...args: Parameters<BackupService['commit']>): Promise<void> {
     this.view = await readAll(this.backup!.exports[0]!.uri);
-    await super.commit(id);
+    await super.commit(...args);
   }
 }
 
