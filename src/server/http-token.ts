@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
+import { replaceFile } from '../base/replacement.js';
 
 /** Where the server keeps the token that it made itself, inside its state directory. */
 const MADE_TOKEN_FILE = 'http-token';
 /** 256 bits: nobody guesses it, however fast the API answers. */
 const TOKEN_BYTES = 32;
 const MAX_FILE_BYTES = 4096;
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 /** Rights of everybody but the owner and the group, and of everybody but the owner, to read or change a file. */
 const OTHERS = 0o006;
 const ALL_BUT_OWNER = 0o077;
@@ -37,7 +38,8 @@ export async function ownToken(stateDirectory: string): Promise<{ token: string;
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
-  await make(path).catch((cause: Error) => {
+  const content = `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`;
+  await replaceFile(path, content).catch((cause: Error) => {
     throw new CodedError(
       'CONFIG_INVALID',
       `the token file ${path} cannot be made: ${cause.message}`,
@@ -46,22 +48,6 @@ export async function ownToken(stateDirectory: string): Promise<{ token: string;
     );
   });
   return { token: await readOwnToken(path), path };
-}
-
-/** Through a name that nobody can predict, so that the file is whole or missing after a crash. */
-async function make(path: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}`;
-  const file = await open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  try {
-    await file.writeFile(`${randomBytes(TOKEN_BYTES).toString('base64url')}\n`);
-    await file.sync();
-    await rename(temporary, path);
-  } catch (error) {
-    await unlink(temporary).catch(() => {});
-    throw error;
-  } finally {
-    await file.close();
-  }
 }
 
 function readOwnToken(path: string): Promise<string> {

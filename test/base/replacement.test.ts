@@ -1,5 +1,5 @@
 import { lstatSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { createNewFile, Replacement, removeUnfinished, replaceFile } from '../../src/base/replacement.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -71,4 +71,12 @@ test('what dead processes left is removed, and nothing else', async () => {
   await removeUnfinished(path);
   expect(readdirSync(folder).sort()).toEqual([...names, '.file.mine.new'].sort());
   await kept[Symbol.asyncDispose]();
+});
+
+test('nothing else puts a file in the place of another', () => {
+  const source = resolve(import.meta.dirname, '../../src');
+  const others = readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && file !== 'base/replacement.ts')
+    .filter((file) => /\b(rename|copyFile|link)(Sync)?\(/.test(readFileSync(join(source, file), 'utf8')));
+  expect(others).toEqual([]);
 });

@@ -1,3 +1,5 @@
+import type { BigIntStats } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { AgentError, isSystemError } from './agent-error.js';
@@ -41,9 +43,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     throw describe(error, id, request);
   });
   try {
-    if (request.check) await checkChain(folder, chain, signal);
+    const checked = request.check ? await checkChain(folder, chain, signal) : undefined;
     await using disk = await Qcow2Chain.open(imagePath(folder, id));
     await copyChain(disk, target, request);
+    if (checked) await expectSameFiles(disk, checked);
     await target.finish();
     return { export: exportName, id, takenAt, to, sizeBytes };
   } catch (error) {
@@ -71,10 +74,30 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
   return chain;
 }
 
-async function checkChain(folder: string, chain: readonly ImageEntry[], signal: AbortSignal): Promise<void> {
+/** Resolves to what the files are that were checked, from the top down. */
+async function checkChain(folder: string, chain: readonly ImageEntry[], signal: AbortSignal): Promise<FileState[]> {
+  const checked: FileState[] = [];
   for (const image of chain) {
-    const damage = await findDamage(imagePath(folder, image.id), image, signal);
-    if (damage !== undefined) throw damaged(chain[0]!.id, `${imagePath(folder, image.id)}: ${damage}`);
+    const path = imagePath(folder, image.id);
+    const found = await stat(path, { bigint: true }).catch(() => undefined);
+    const damage = await findDamage(path, image, signal);
+    if (damage !== undefined || !found) throw damaged(chain[0]!.id, `${path}: ${damage ?? 'the file is missing'}`);
+    checked.push(found);
+  }
+  return checked;
+}
+
+/** A file, and when its data was changed last. */
+type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'size' | 'mtimeNs'>;
+
+/** What was restored comes from the files that were checked, and nobody has changed them since. */
+async function expectSameFiles({ images }: Qcow2Chain, checked: readonly FileState[]): Promise<void> {
+  for (const [i, { path, file }] of images.entries()) {
+    const { dev, ino, size, mtimeNs } = await file.stat({ bigint: true });
+    const before = checked[i];
+    const isSame = before?.dev === dev && before.ino === ino && before.size === size && before.mtimeNs === mtimeNs;
+    if (isSame) continue;
+    throw new AgentError(`${path} was changed while it was being restored`, 'run it again');
   }
 }
 

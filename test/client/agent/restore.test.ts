@@ -209,3 +209,13 @@ test('a verify that is interrupted says so', async () => {
   const signal = AbortSignal.abort(new Error('interrupted'));
   await expect(verify(directory, { ...quiet, signal })).rejects.toThrow(/^interrupted: /);
 });
+
+test('an image that is changed after it was checked is not restored from', async () => {
+  const { restoreTo, pathOf, first } = await chainOfTwo();
+  const folder = scratchFolder();
+  const onProgress = () => flipBit(pathOf(first), 80 * KIB);
+  await expect(restoreTo(join(folder, 'a.img'), { onProgress })).rejects.toThrow(
+    `${pathOf(first)} was changed while it was being restored`,
+  );
+  expect(readdirSync(folder)).toEqual([]);
+});
