@@ -37,6 +37,8 @@ export interface ExportParts {
   readonly bitmaps: BitmapSet;
   /** Keeps the bitmaps in the store; undefined when they live in memory alone. */
   readonly persistence?: PersistentBitmaps | undefined;
+  /** Called once the disk is closed. */
+  readonly release?: (() => void) | undefined;
 }
 
 /**
@@ -59,6 +61,7 @@ export class Export extends ServedDisk {
   /** Whoever stops the export for an instant passes here, one at a time. */
   readonly cuts = new Turnstile(1);
   private readonly allocation: AllocationContext;
+  private readonly release: (() => void) | undefined;
   private shrinking = false;
 
   constructor(parts: ExportParts) {
@@ -71,6 +74,7 @@ export class Export extends ServedDisk {
     this.disk = parts.disk;
     this.bitmaps = parts.bitmaps;
     this.persistence = parts.persistence;
+    this.release = parts.release;
     const { persistence } = parts;
     const tracking = new TrackingDevice(parts.disk, persistence?.intents ?? parts.bitmaps, persistence?.activity);
     this.copyBeforeWrite = new CopyBeforeWrite(tracking);
@@ -158,6 +162,7 @@ export class Export extends ServedDisk {
         await this.persistence?.close();
       } finally {
         await this.disk.close();
+        this.release?.();
       }
     });
   }

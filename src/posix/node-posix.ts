@@ -40,6 +40,7 @@ export const nodePosix: Posix = {
   sendDatagramNow: missingNow,
   sendNow: missingNow,
   replaceProcessNow: missingNow,
+  loopTargetNow: () => undefined,
   lockByteNow: missingNow,
   lockByteAloneNow: missingNow,
   byteLockedNow: missingNow,

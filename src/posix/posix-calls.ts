@@ -52,6 +52,8 @@ export interface Posix {
   readonly lockByteNow: (fd: number, offset: number) => CallResult;
   /** The same, of a lock that nobody shares. */
   readonly lockByteAloneNow: (fd: number, offset: number) => CallResult;
+  /** ioctl(2), LOOP_GET_STATUS64: what a loop device shows; undefined when it shows nothing, or is no loop device. */
+  readonly loopTargetNow: (fd: number) => LoopTarget | undefined;
   /** 1 when somebody else holds a lock on that byte, else 0. */
   readonly byteLockedNow: (fd: number, offset: number) => CallResult;
 }
@@ -61,6 +63,14 @@ interface Program {
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   readonly keptFds: readonly number[];
+}
+
+interface LoopTarget {
+  /** Of the file, or of the file that stands for a device. */
+  readonly device: bigint;
+  readonly inode: bigint;
+  /** 0 for a file. */
+  readonly shownDevice: bigint;
 }
 
 type ReadCall<Result> = (fd: number, target: Buffer, start: number, length: number, offset: number) => Result;

@@ -21,6 +21,9 @@ const RWF_NOWAIT = 8;
 const POSIX_FADV_WILLNEED = 3;
 const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
 const FICLONE = 0x40049409;
+const LOOP_GET_STATUS64 = 0x4c05;
+/** Of struct loop_info64. */
+const LOOP_INFO_BYTES = 232;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const F_OFD_GETLK = 36;
@@ -63,6 +66,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const fadvise = declare('posix_fadvise', 'int', ['int', 'int64', 'int64', 'int']);
   // Variadic in C; on these machines that makes no difference to how whole numbers are passed.
   const ioctl = declare('ioctl', 'int', ['int', 'uint64', 'int']);
+  const ioctlInto = declare('ioctl', 'int', ['int', 'uint64', 'void *']);
   const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
   const socket = declare('socket', 'int', ['int', 'int', 'int']);
   const sendto = declare('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
@@ -80,6 +84,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(fallocate && { fallocate: bindLater(koffi, fallocate) }),
     ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
     ...(ioctl && { clone: bindClone(koffi, ioctl) }),
+    ...(ioctlInto && { loopTargetNow: bindLoopTarget(ioctlInto) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
     ...(send && { sendNow: bindSend(koffi, send) }),
@@ -160,6 +165,16 @@ function bindAwaitWriteback(koffi: Koffi, syncFileRange: Native): Posix['awaitWr
 function bindClone(koffi: Koffi, ioctl: Native): Posix['clone'] {
   const call = bindLater(koffi, ioctl);
   return (fd, sourceFd) => call(fd, FICLONE, sourceFd);
+}
+
+/** struct loop_info64 begins with the number of the device, the inode, and the number of the device that is shown. */
+function bindLoopTarget(ioctl: Native): Posix['loopTargetNow'] {
+  return (fd) => {
+    const info = Buffer.alloc(LOOP_INFO_BYTES);
+    if (ioctl(fd, LOOP_GET_STATUS64, info) === -1) return undefined;
+    const [device, inode, shownDevice] = [0, 8, 16].map((at) => info.readBigUInt64LE(at));
+    return { device: device!, inode: inode!, shownDevice: shownDevice! };
+  };
 }
 
 const inFlight = new Turnstile(MAX_CALLS_IN_FLIGHT);

@@ -9,10 +9,13 @@ import { undoable } from '../bitmap/undo.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from '../export/block-size.js';
 import { Export } from '../export/export.js';
 import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
+import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
+import { footprintOf } from '../storage/disk-footprint.js';
 import type { FileDevice } from '../storage/file-device.js';
 import { openFileDevice } from '../storage/open-file-device.js';
 import type { PersistenceConfig } from './config.js';
+import type { DiskClaim, DiskClaims } from './disk-claims.js';
 import { knownDisk } from './known-disk.js';
 
 /** With the longest name of a bitmap it still fits into a key of LMDB, which has at most 1978 bytes. */
@@ -23,6 +26,8 @@ export interface ExportHost {
   readonly store: KeyValueStore | undefined;
   readonly persistence: PersistenceConfig;
   readonly posix: Posix | undefined;
+  /** Which disks the exports of the server use; undefined when there is only one export. */
+  readonly claims?: DiskClaims;
   readonly log: Log;
 }
 
@@ -34,30 +39,45 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
   // Absolute, for whoever is told where the disk is may work in another directory.
   const spec = { ...wanted, path: resolve(wanted.path) };
   const { name, path, readOnly = false, description = '', minBlockBytes = DEFAULT_MIN_BLOCK_BYTES } = spec;
-  const disk = await openFileDevice({
-    path,
-    readOnly,
-    createSizeBytes: spec.sizeBytes,
-    know: (found) => {
-      const known = host.store ? knownDisk(host.store, name, found) : { isRaw: false };
-      return spec.format === 'raw' ? { ...known, isRaw: true } : known;
-    },
-    posix: host.posix,
-    log: host.log,
-  });
+  const claim = () => claimDisk({ exportName: name, path, readOnly }, host);
+  // Before it is opened, because an error of the kernel's would not name the other export; a file to be made has no number before.
+  let release = await claim();
+  let disk: FileDevice | undefined;
   let persistence: PersistentBitmaps | undefined;
   try {
+    disk = await openFileDevice({
+      path,
+      readOnly,
+      createSizeBytes: spec.sizeBytes,
+      know: (found) => {
+        const known = host.store ? knownDisk(host.store, name, found) : { isRaw: false };
+        return spec.format === 'raw' ? { ...known, isRaw: true } : known;
+      },
+      posix: host.posix,
+      log: host.log,
+    });
+    release ??= await claim();
     checkWholeBlocks(name, disk.sizeBytes, minBlockBytes);
     const bitmaps = new BitmapSet(disk.sizeBytes);
     persistence = host.store && (await openPersistence(spec, disk, bitmaps, host.store, host));
     await addMissing(spec.bitmaps ?? [], bitmaps, persistence, host.log);
-    return new Export({ name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence });
+    return new Export({ name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence, release });
   } catch (error) {
     // Else the store would say that the disk was left by a crash, after which nobody compares its times.
     await persistence?.close().catch(() => {});
-    await disk.close();
+    await disk?.close();
+    release?.();
     throw error;
   }
+}
+
+/** Undefined when there is nothing yet to claim. @throws CodedError IMAGE_LOCKED */
+async function claimDisk(
+  claim: Omit<DiskClaim, 'footprint'>,
+  { claims, posix = nodePosix }: ExportHost,
+): Promise<(() => void) | undefined> {
+  const footprint = claims && (await footprintOf(claim.path, posix));
+  return footprint && claims.take({ ...claim, footprint });
 }
 
 function openPersistence(

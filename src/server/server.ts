@@ -10,6 +10,7 @@ import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { ServerConfig } from './config.js';
+import { DiskClaims } from './disk-claims.js';
 import { formatHostPort } from './host-port.js';
 import { ownToken, readGivenToken } from './http-token.js';
 import { pathOfUnixSocket } from './inherited-socket.js';
@@ -41,8 +42,9 @@ export class TidemarkServer {
     private readonly version: string,
   ) {
     const posix = loadPosix();
+    const claims = new DiskClaims();
     this.exports = new ExportRegistry((spec) =>
-      openExport(spec, { store: this.state?.store, persistence: config.persistence, posix, log }),
+      openExport(spec, { store: this.state?.store, persistence: config.persistence, posix, claims, log }),
     );
     this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits, posix });
   }

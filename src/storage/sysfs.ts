@@ -7,6 +7,12 @@ export function sysfsFolder(device: bigint): string {
   return `/sys/dev/block/${major}:${minor}`;
 }
 
+/** The number of a device, from the way sysfs writes it (`8:1`). */
+export function packDevice(text: string): bigint {
+  const [major = 0n, minor = 0n] = text.split(':').map(BigInt);
+  return ((major & 0xfffn) << 8n) | ((major & ~0xfffn) << 32n) | (minor & 0xffn) | ((minor & ~0xffn) << 12n);
+}
+
 /** The text of an attribute; undefined where there is none. */
 export async function readAttribute(path: string): Promise<string | undefined> {
   const text = await readFile(path, 'utf8').catch(() => '');

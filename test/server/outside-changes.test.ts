@@ -6,16 +6,19 @@ import {
   linkSync,
   openSync,
   readFileSync,
+  renameSync,
   unlinkSync,
   utimesSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import type { Export } from '../../src/export/export.js';
 import type { ExportSpec } from '../../src/export/export-spec.js';
+import { DiskClaims } from '../../src/server/disk-claims.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/create-image.js';
 import { exportHost } from '../support/export-host.js';
@@ -24,12 +27,12 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const REASON = 'another program changed the disk while it was served';
 
-async function scene(kind: 'file' | 'block device' = 'file') {
+async function scene(kind: 'file' | 'block device' = 'file', claims?: DiskClaims) {
   const file = join(scratchFolder(), 'disk.img');
   await createImage(file, 4 * MIB);
   const path = kind === 'file' ? file : attach(file);
   const store = new MemoryStore();
-  const host = exportHost(store);
+  const host = exportHost(store, claims);
   const open = async (change: Partial<ExportSpec> = {}) => {
     const served = await openExport({ name: 'disk', path, bitmaps: [{ name: 'nightly' }], ...change }, host);
     onTestFinished(() => served.disk.close());
@@ -132,6 +135,49 @@ describe.each(['file', 'block device'] as const)('a %s', (kind) => {
   });
 });
 
+describe('a disk that is served', () => {
+  const second = (path: string, change: Partial<ExportSpec> = {}) => ({ name: 'second', path, bitmaps: [], ...change });
+  const refusal = (what: string) => ({ code: 'IMAGE_LOCKED', message: expect.stringContaining(what) });
+
+  test('is not served a second time by another path to it, and the error names the export', async () => {
+    const { file, open } = await scene('file', new DiskClaims());
+    await open();
+    linkSync(file, `${file}.link`);
+    await expect(open(second(file))).rejects.toMatchObject(refusal(`this server serves ${file} already, as "disk"`));
+    await expect(open(second(`${file}.link`))).rejects.toMatchObject(refusal(`in common with ${file}`));
+  });
+
+  test('is not served a second time through a loop device, whichever comes first', async () => {
+    const { file, open } = await scene('file', new DiskClaims());
+    const loop = attach(file);
+    const served = await open();
+    await expect(open(second(loop))).rejects.toMatchObject(
+      refusal(`${loop} has bytes in common with ${file}, which this server serves, as "disk"`),
+    );
+    await served.close();
+    const other = await open(second(loop));
+    await expect(open({ readOnly: true })).rejects.toMatchObject(refusal('as "second"'));
+    await other.close();
+    await open();
+  });
+
+  test('is found behind a loop device whose path is another file by now', async () => {
+    const { file, open } = await scene('file', new DiskClaims());
+    const loop = attach(file);
+    renameSync(file, `${file}.old`);
+    await createImage(file, 4 * MIB);
+    await open();
+    await expect(open(second(`${file}.old`))).resolves.toBeDefined();
+    await expect(open({ ...second(loop), name: 'third' })).rejects.toMatchObject(refusal('as "second"'));
+  });
+
+  test('may be served twice when both are read-only', async () => {
+    const { file, open } = await scene('file', new DiskClaims());
+    await open({ readOnly: true });
+    await open(second(attach(file), { readOnly: true }));
+  });
+});
+
 describe('a file', () => {
   test('that is written after a crash in the middle of writes is noticed once the last sign of life is over', async () => {
     const { file, open, inconsistency } = await scene();
@@ -149,6 +195,8 @@ describe('a file', () => {
     const served = await open();
     await write(served);
     const loop = attach(file);
+    // Longer than the steps in which the kernel tells file systems the time.
+    await delay(30);
     overwrite(loop);
     await served.close();
     expect(await inconsistency()).toBe(REASON);
