@@ -1,3 +1,4 @@
+import { KIB } from '../../../src/base/units.js';
 import * as nbd from '../../../src/protocol/constants.js';
 import type { Random } from '../../support/random.js';
 import { cutPoints, oddUint16, oddUint32, oddUint64 } from '../odd-values.js';
@@ -41,6 +42,8 @@ export interface TransmissionPlan {
 }
 
 const CUT_PARTS = 1000;
+/** Of reads as long as this, a server says where the holes are. */
+const HOLE_BYTES = 64 * KIB;
 const endings: readonly Ending[] = ['disconnect', 'finish', 'garbage', 'half-request', 'cut-wave', 'unread'];
 /** Mostly those that the server answers at once, because they make the most of the time. */
 const commands = [
@@ -80,11 +83,11 @@ function planClient(random: Random, disk: FuzzDisk, waveCount: number): PlannedC
   };
 }
 
-/** Many small requests, or a few large ones. */
+/** Many small requests, or a few large ones; of the disk that is all holes only large ones, because these are told as holes. */
 function planWave(random: Random, disk: FuzzDisk): PlannedRequest[] {
-  const isLarge = random.chance(12);
-  const count = isLarge ? 1 + random.below(6) : 1 + random.below(random.chance(2) ? 1500 : 200);
-  const longest = Math.min(disk.sizeBytes, isLarge ? 2 ** (14 + random.below(8)) : 2 ** (9 + random.below(5)));
+  const isLarge = disk === HUGE || random.chance(6);
+  const count = isLarge ? 1 + random.below(12) : 1 + random.below(random.chance(2) ? 1500 : 200);
+  const longest = Math.min(disk.sizeBytes, isLarge ? 2 ** (16 + random.below(6)) : 2 ** (9 + random.below(5)));
   return Array.from({ length: count }, () => planRequest(random, disk, longest));
 }
 
@@ -99,7 +102,9 @@ function soundRequest(random: Random, disk: FuzzDisk, longest: number): PlannedR
   const length = command === Command.FLUSH ? 0 : Math.max(unit, random.below(longest / unit + 1) * unit);
   const last = (disk.sizeBytes - length) / unit;
   const place = disk === HUGE ? Math.floor((random.below(2 ** 32) / 2 ** 32) * last) : random.below(last + 1);
-  const offset = command === Command.FLUSH ? 0n : BigInt(Math.floor(place) * unit);
+  // Large requests begin at few places, so that one reads the holes that another has made.
+  const at = length >= HOLE_BYTES ? Math.floor((place * unit) / HOLE_BYTES) * HOLE_BYTES : Math.floor(place) * unit;
+  const offset = command === Command.FLUSH ? 0n : BigInt(at);
   const fua = random.chance(1500) ? CommandFlag.FUA : 0;
   const flags = random.pick(flagsOf[command] ?? [0]) | fua;
   return { command, flags, offset, length, stamp: random.below(2 ** 32) };
