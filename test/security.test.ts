@@ -26,7 +26,7 @@ const settingDefaults: Readonly<Record<string, number>> = {
 const units: Readonly<Record<string, number>> = { B: 1, KiB: KIB, MiB: MIB, GiB: GIB, s: 1000, ms: 1 };
 
 /** A limit as a number: bytes, milliseconds where it is a time, or a count. */
-function valueOf(limit: string): number {
+function amountOf(limit: string): number {
   const [number, unit] = limit.split(' ');
   const [part, whole = '1'] = number!.split('/');
   return (Number(part) / Number(whole)) * (unit === undefined ? 1 : units[unit]!);
@@ -55,7 +55,7 @@ test.each(rows)('the limit "$what" is the one of the code', ({ limit, where }) =
   const [, name, file] = /^`([\w-]+)`(?: in (\S+))?$/.exec(where) ?? [];
   const inSeconds = file === undefined ? isTime(limit) : name!.endsWith('SECONDS') && !name!.endsWith('MILLISECONDS');
   const actual = file === undefined ? settingDefaults[name!] : constantIn(file, name!);
-  expect(actual! * (inSeconds ? 1000 : 1)).toBe(valueOf(limit));
+  expect(actual! * (inSeconds ? 1000 : 1)).toBe(amountOf(limit));
 });
 
 test('what a server makes for itself is for its own user alone, whatever the umask', async () => {

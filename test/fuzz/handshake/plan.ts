@@ -20,7 +20,7 @@ const { ACK } = OptionReply;
 const { UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG } = OptionError;
 /** Any answer but that of a server that stops. */
 const ANY = [ACK, UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG];
-const CLIENTS = 8;
+const CLIENTS = 24;
 const SOUND_FLAGS = 3;
 /** So many are served in one handshake at least. */
 const MAX_OPTIONS = 30;

@@ -83,12 +83,16 @@ function planClient(random: Random, disk: FuzzDisk, waveCount: number): PlannedC
   };
 }
 
-/** Many small requests, or a few large ones; of the disk that is all holes only large ones, because these are told as holes. */
+/**
+ * A few large requests, some of middle size, or thousands of small ones, which make the most of the time. Of the disk that is
+ * all holes only large ones, because these are told as holes.
+ */
 function planWave(random: Random, disk: FuzzDisk): PlannedRequest[] {
-  const isLarge = disk === HUGE || random.chance(6);
-  const count = isLarge ? 1 + random.below(12) : 1 + random.below(random.chance(2) ? 1500 : 200);
-  const longest = Math.min(disk.sizeBytes, isLarge ? 2 ** (16 + random.below(6)) : 2 ** (9 + random.below(5)));
-  return Array.from({ length: count }, () => planRequest(random, disk, longest));
+  const isLarge = disk === HUGE || random.chance(8);
+  const isMass = !isLarge && !random.chance(3);
+  const count = 1 + random.below(isLarge ? 12 : isMass ? 4000 : 200);
+  const longest = 2 ** (isLarge ? 16 + random.below(6) : 9 + random.below(isMass ? 3 : 6));
+  return Array.from({ length: count }, () => planRequest(random, disk, Math.min(disk.sizeBytes, longest)));
 }
 
 export function planRequest(random: Random, disk: FuzzDisk, longest: number): PlannedRequest {
