@@ -1,15 +1,15 @@
 import type { Command } from 'commander';
 import type { RestoreResult } from '../client/agent/restore.js';
-import { formatSize, print, withOfflineOptions } from './command-line.js';
+import { type CommonOptions, controlClient, formatSize, print, withCommonOptions } from './command-line.js';
 import { Progress } from './progress.js';
+import { nameServedDisk } from './served-disk.js';
 import { abortOnSignals } from './stop-signals.js';
 
-interface Options {
+interface Options extends CommonOptions {
   readonly to: string;
   readonly at?: string;
   readonly force?: boolean;
   readonly unchecked?: boolean;
-  readonly json?: boolean;
 }
 
 const help = `
@@ -19,7 +19,7 @@ qemu-img does the same without tidemark:
   qemu-img convert -O raw DIR/EXPORT/ID.qcow2 FILE`;
 
 export function addRestoreCommand(program: Command): void {
-  withOfflineOptions(program.command('restore').description('write a disk as it was at a restore point'))
+  withCommonOptions(program.command('restore').description('write a disk as it was at a restore point'))
     .argument('<DIR>', 'what tidemark pull wrote to')
     .argument('<EXPORT>')
     .requiredOption('--to <FILE|NBD-URI>', 'a new file, a block device (with --force), or an NBD export')
@@ -36,7 +36,12 @@ export function addRestoreCommand(program: Command): void {
       const onProgress = (done: number, total: number) => progress.update(exportName, done, total);
       const what = { directory, exportName, to, at, force, checkUnused: assertUnused };
       const request = { ...what, check: !unchecked, signal, onProgress };
-      print(options, await restore(request).finally(() => progress.clear()), describe);
+      const result = await restore(request)
+        .catch(async (error: unknown) => {
+          throw await nameServedDisk(error, to, controlClient(options));
+        })
+        .finally(() => progress.clear());
+      print(options, result, describe);
     });
 }
 

@@ -1,6 +1,6 @@
-import { readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { makeFolders } from '../../base/open-files.js';
+import { makeFolders, removeEmptyFolders } from '../../base/open-files.js';
 import { removeUnfinished } from '../../base/replacement.js';
 import type { LockFile } from '../../posix/lock-file.js';
 import { Qcow2Image } from '../qcow2/image.js';
@@ -148,23 +148,30 @@ export class ExportFolder implements AsyncDisposable {
     readonly exportName: string,
     readonly path: string,
     public manifest: Manifest,
-    private readonly lock: LockFile,
+    private readonly release: () => Promise<void>,
   ) {}
 
   /** Makes the folder when it is not there. @throws AgentError */
   static async open(path: string, exportName: string): Promise<ExportFolder> {
-    await makeFolders(path).catch((error: NodeJS.ErrnoException) => {
-      throw new AgentError(`${path} cannot be made: ${error.code}`, 'choose another directory, or mend its rights');
+    const made = await makeFolders(path).catch((error: NodeJS.ErrnoException) => {
+      throw cannotMake(path, error);
     });
-    const lock = await lockFolder(path);
+    const lock = await lockFolder(path).catch(async (error) => {
+      await removeEmptyFolders(made);
+      throw error;
+    });
+    const release = async () => {
+      await lock[Symbol.asyncDispose]();
+      await removeEmptyFolders(made.length > 0 ? made : [path]);
+    };
     try {
       await removeUnfinished(join(path, MANIFEST_NAME));
       const manifest = (await readManifest(path)) ?? (await newManifest(path, exportName));
-      const folder = new ExportFolder(exportName, path, manifest, lock);
+      const folder = new ExportFolder(exportName, path, manifest, release);
       await folder.settleMerge();
       return folder;
     } catch (error) {
-      await lock[Symbol.asyncDispose]();
+      await release();
       throw error;
     }
   }
@@ -229,11 +236,19 @@ export class ExportFolder implements AsyncDisposable {
     for (const name of names) await rm(join(this.path, name), { force: true });
   }
 
-  /** A folder that nothing came into goes again. */
+  /** A folder that nothing came into goes again, and so do those above it that were made for it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.lock[Symbol.asyncDispose]();
-    await rmdir(this.path).catch(() => {});
+    await this.release();
   }
+}
+
+function cannotMake(path: string, error: NodeJS.ErrnoException): AgentError {
+  if (error.code !== 'EROFS') {
+    const hint = 'choose another directory, or mend its rights';
+    return new AgentError(`${path} cannot be made: ${error.code}`, hint, { cause: error });
+  }
+  const hint = 'mount it for writing, or choose another directory';
+  return new AgentError(`${path} cannot be made: its file system is read-only`, hint, { cause: error });
 }
 
 /** Whether a file is missing, or has another size than it should. */

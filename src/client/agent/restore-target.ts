@@ -130,7 +130,7 @@ async function openUnused(path: string): Promise<FileHandle> {
   return await open(path, flags).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EBUSY') throw error;
     const hint = 'unmount it, or wait until the restore or the server that has it open has ended';
-    throw new AgentError(`the block device ${path} is in use`, hint, { cause: error });
+    throw new CodedError('IMAGE_LOCKED', `the block device ${path} is in use`, hint, { cause: error });
   });
 }
 

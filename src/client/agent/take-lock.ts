@@ -36,5 +36,6 @@ function describe(error: unknown, { path, verb }: Place): unknown {
   }
   if (!isSystemError(error)) return error;
   const hint = hints[error.code] ?? 'choose another place, or mend this one';
-  return new AgentError(`cannot ${verb} ${path}: ${error.message}`, hint, { cause: error });
+  const why = error.code === 'EROFS' ? 'its file system is read-only' : error.message;
+  return new AgentError(`cannot ${verb} ${path}: ${why}`, hint, { cause: error });
 }
