@@ -14,7 +14,7 @@ const threadsOfTheBuild: Plugin = {
   transform(code, id) {
     if (!id.startsWith(`${root}src/`)) return undefined;
     const built = id.replace(`${root}src/`, `file://${root}dist/`);
-    return code.replace(/(new URL\('\.\/[\w-]+-thread\.js', )import\.meta\.url\)/, `$1'${built}')`);
+    return code.replace(/(new URL\('\.\/[\w-]+-(?:thread|process)\.js', )import\.meta\.url\)/, `$1'${built}')`);
   },
 };
 

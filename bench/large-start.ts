@@ -4,7 +4,7 @@ import { PAGE_BYTES } from '../src/base/bit-array.js';
 import { silentLog } from '../src/base/log.js';
 import { KIB, TIB } from '../src/base/units.js';
 import { BitmapSet } from '../src/bitmap/bitmap-set.js';
-import { LmdbStore } from '../src/bitmap/store/lmdb-store.js';
+import { ServerStore } from '../src/bitmap/store/open-store.js';
 import { PersistentBitmaps } from '../src/bitmap/store/persistent-bitmaps.js';
 import { type DiskIdentity, identifyDisk } from '../src/storage/disk-identity.js';
 import { makeCold } from './image.js';
@@ -34,7 +34,7 @@ export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: st
   const path = join(tmpfs, 'large.img');
   await writeFile(path, '');
   await truncate(path, DISK_BYTES);
-  await store(join(folder, 'state', 'store'), path);
+  await writeState(join(folder, 'state', 'store'), path);
   const results = [true, false].map(
     (cached) =>
       ({ cached, greetingMilliseconds: [], commandMilliseconds: [], ownBytes: [], residentBytes: [] }) as StartResult,
@@ -55,13 +55,13 @@ async function identify(path: string): Promise<DiskIdentity> {
 }
 
 /** Writes the state that a server would have left. */
-async function store(directory: string, path: string): Promise<void> {
+async function writeState(directory: string, path: string): Promise<void> {
   const bitmaps = new BitmapSet(DISK_BYTES);
-  const lmdb = await LmdbStore.open(directory);
+  const store = await ServerStore.open(directory, silentLog);
   const persistence = await PersistentBitmaps.open({
     exportName: 'disk',
     bitmaps,
-    store: lmdb,
+    store: store.entries,
     readOnly: false,
     identify: () => identify(path),
     limits: { regionBytes: 16 * KIB * KIB, maxActiveRegions: 512, coolAfterTurns: 5 },
@@ -75,7 +75,7 @@ async function store(directory: string, path: string): Promise<void> {
     for (let index = 0; index < bits.pageCount; index++) bits.loadPage(index, page);
   }
   await persistence.close();
-  await lmdb.close();
+  await store.close();
 }
 
 async function start(run: BenchRun, folder: string, path: string, result: StartResult): Promise<void> {

@@ -25,6 +25,24 @@ export function checkName(name: string): void {
   if (/\p{Cc}/u.test(name)) refuse('A bitmap name has no control characters', 'choose a printable name');
 }
 
+export function isName(name: string): boolean {
+  try {
+    checkName(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** That of a bitmap when nobody says one. */
+export function usualGranularity(diskBytes: number): number {
+  return Math.max(DEFAULT_GRANULARITY_BYTES, leastGranularity(diskBytes));
+}
+
+function leastGranularity(diskBytes: number): number {
+  return 2 ** Math.ceil(Math.log2(diskBytes / MAX_BITMAP_BYTES / 8));
+}
+
 /** @throws CodedError BITMAP_INVALID */
 export function checkGranularity(granularityBytes: number, diskBytes: number): void {
   if (!isPowerOfTwo(granularityBytes) || granularityBytes < MIN_GRANULARITY_BYTES) {
@@ -36,7 +54,7 @@ export function checkGranularity(granularityBytes: number, diskBytes: number): v
   if (diskBytes / granularityBytes / 8 > MAX_BITMAP_BYTES) {
     refuse(
       'Too much space will be occupied by the bitmap. Use larger granularity',
-      `for this disk at least ${formatSize(2 ** Math.ceil(Math.log2(diskBytes / MAX_BITMAP_BYTES / 8)))}`,
+      `for this disk at least ${formatSize(leastGranularity(diskBytes))}`,
     );
   }
 }

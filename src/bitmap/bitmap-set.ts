@@ -2,7 +2,7 @@ import type { BitArray } from '../base/bit-array.js';
 import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
 import type { Steps } from '../base/steps.js';
-import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES } from './bitmap-limits.js';
+import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularity } from './bitmap-limits.js';
 import type { ChangeRecorder } from './change-recorder.js';
 import { type BitmapBase, DirtyBitmap } from './dirty-bitmap.js';
 import type { Undo } from './undo.js';
@@ -128,6 +128,15 @@ export class BitmapSet implements ChangeRecorder {
     if (inconsistent !== undefined) bitmap.markInconsistent(inconsistent);
     this.bitmaps.set(name, bitmap);
     this.refresh();
+  }
+
+  /** Adds a persistent bitmap of which nothing is known but its name. */
+  restoreUnknown(name: string, reason: string): void {
+    const { diskBytes } = this;
+    const granularityBytes = usualGranularity(diskBytes);
+    const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: false, persistent: true });
+    bitmap.markInconsistent(reason);
+    this.bitmaps.set(name, bitmap);
   }
 
   remove(name: string): Undo {

@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { readRecords } from '../backup/record-store.js';
 import { CodedError } from '../base/coded-error.js';
 import { silentLog } from '../base/log.js';
 import { inspectStore, type StoreReport } from '../bitmap/store/inspect-store.js';
+import { openToLook } from '../bitmap/store/open-store.js';
 import { loadPosix } from '../posix/posix.js';
-import { StateDirectory } from './state-directory.js';
+import { StateDirectory, storeIn } from './state-directory.js';
 
 /** What a state directory holds, and what in it does not fit together. */
 export interface StateReport extends StoreReport {
@@ -24,14 +24,20 @@ interface StoredBackupReport {
  * nothing. @throws CodedError STORE_UNUSABLE when there is no state, or somebody uses it
  */
 export async function checkState(directory: string): Promise<StateReport> {
-  await stat(join(directory, 'store')).catch(() => {
+  await stat(storeIn(directory)).catch(() => {
     throw new CodedError('STORE_UNUSABLE', `there is no state in ${directory}`, 'say with --state DIR where it is');
   });
-  const state = await StateDirectory.open(directory, loadPosix(), silentLog);
+  const lock = await StateDirectory.lock(directory, loadPosix(), silentLog);
   try {
-    return withBackups(inspectStore(state.store), readRecords(state.store));
+    const { store, problems } = await openToLook(storeIn(directory));
+    try {
+      const report = inspectStore(store);
+      return withBackups({ ...report, problems: [...problems, ...report.problems] }, readRecords(store));
+    } finally {
+      await store.close();
+    }
   } finally {
-    await state.close();
+    await lock.run();
   }
 }
 

@@ -24,6 +24,8 @@ const MAX_STORED_NAME_BYTES = 512;
 export interface ExportHost {
   /** Undefined: bitmaps live in memory alone. */
   readonly store: KeyValueStore | undefined;
+  /** Why the store may have lost bitmaps; undefined when it has not. */
+  readonly lost?: string | undefined;
   readonly persistence: PersistenceConfig;
   readonly posix: Posix | undefined;
   /** Which disks the exports of the server use; undefined when there is only one export. */
@@ -85,7 +87,7 @@ function openPersistence(
   disk: FileDevice,
   bitmaps: BitmapSet,
   store: KeyValueStore,
-  { persistence, log }: ExportHost,
+  { persistence, lost, log }: ExportHost,
 ): Promise<PersistentBitmaps> {
   if (Buffer.byteLength(name) > MAX_STORED_NAME_BYTES) {
     throw new CodedError(
@@ -104,6 +106,7 @@ function openPersistence(
     // The clock turns once a second.
     limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },
     onBitmapError,
+    lost,
     log,
   });
 }
@@ -126,7 +129,11 @@ async function addMissing(
   if (missing.length === 0) return;
   const add = () =>
     undoable((undos) => {
-      for (const bitmap of missing) undos.push(bitmaps.add({ ...bitmap, persistent }));
+      for (const bitmap of missing) {
+        undos.push(bitmaps.add({ ...bitmap, persistent }));
+        // There may have been one, of which nobody knows what it called dirty.
+        if (persistence?.lost !== undefined) bitmaps.markInconsistent(bitmap.name, persistence.lost);
+      }
     });
   if (persistence) await changeDurably([persistence.intents], persistence.store, add);
   else add();

@@ -44,7 +44,14 @@ export class TidemarkServer {
     const posix = loadPosix();
     const claims = new DiskClaims();
     this.exports = new ExportRegistry((spec) =>
-      openExport(spec, { store: this.state?.store, persistence: config.persistence, posix, claims, log }),
+      openExport(spec, {
+        store: this.state?.store.entries,
+        lost: this.state?.store.lost,
+        persistence: config.persistence,
+        posix,
+        claims,
+        log,
+      }),
     );
     this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits, posix });
   }
@@ -77,6 +84,7 @@ export class TidemarkServer {
     await this.openState();
     cleanup.defer(() => this.exports.close());
     for (const spec of config.exports) await this.exports.add(spec);
+    await this.state?.store.acceptLoss();
     await this.state?.store.unmap();
     const backups = await this.openBackups();
     this.startClock(backups);
@@ -99,7 +107,7 @@ export class TidemarkServer {
     const { exports, log, events, config } = this;
     const scratch = new ScratchDirectory(config.scratchDirectory, { posix: loadPosix(), log });
     const publish = events.publish.bind(events);
-    const backups = await Backups.open({ exports, store: this.state?.store, scratch, log, publish });
+    const backups = await Backups.open({ exports, store: this.state?.store.entries, scratch, log, publish });
     this.cleanup.defer(() => backups.close());
     return backups;
   }

@@ -7,7 +7,8 @@ import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import { makeFolders } from '../base/open-files.js';
 import { formatSize } from '../base/units.js';
-import { LEAST_FREE_BYTES, LmdbStore } from '../bitmap/store/lmdb-store.js';
+import { LEAST_FREE_BYTES } from '../bitmap/store/lmdb-store.js';
+import { ServerStore } from '../bitmap/store/open-store.js';
 import type { Posix } from '../posix/posix-calls.js';
 
 const LOCK_BYTE = 0;
@@ -15,20 +16,31 @@ const LOCK_BYTE = 0;
 /** The directory in which one server at a time keeps its bitmaps. */
 export class StateDirectory {
   private constructor(
-    readonly store: LmdbStore,
+    readonly store: ServerStore,
     private readonly cleanup: Cleanup,
   ) {}
 
   /** Makes the directory if need be, for its owner alone. @throws CodedError STORE_UNUSABLE */
   static async open(path: string, posix: Posix | undefined, log: Log): Promise<StateDirectory> {
-    const cleanup = new Cleanup();
+    await makeFolders(path, 0o700).catch(unusable(path));
+    const cleanup = await StateDirectory.lock(path, posix, log);
     try {
-      await makeFolders(path, 0o700).catch(unusable(path));
-      await lock(path, posix, log, cleanup);
       needRoom(path);
-      const store = await LmdbStore.open(join(path, 'store'));
+      const store = await ServerStore.open(storeIn(path), log);
       cleanup.defer(() => store.close());
       return new StateDirectory(store, cleanup);
+    } catch (error) {
+      await cleanup.run();
+      throw error;
+    }
+  }
+
+  /** Keeps servers out of a directory that is there, until the cleanup is run. @throws CodedError STORE_UNUSABLE */
+  static async lock(path: string, posix: Posix | undefined, log: Log): Promise<Cleanup> {
+    const cleanup = new Cleanup();
+    try {
+      await lock(path, posix, log, cleanup);
+      return cleanup;
     } catch (error) {
       await cleanup.run();
       throw error;
@@ -38,6 +50,11 @@ export class StateDirectory {
   close(): Promise<void> {
     return this.cleanup.run();
   }
+}
+
+/** Where the store lies in a state directory. */
+export function storeIn(path: string): string {
+  return join(path, 'store');
 }
 
 function unusable(path: string): (error: Error) => never {

@@ -7,6 +7,7 @@ import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import type { ChangeRecorder } from '../../src/bitmap/change-recorder.js';
 import { changeDurably } from '../../src/bitmap/store/change-durably.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
+import { SealedStore } from '../../src/bitmap/store/sealed-store.js';
 import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
 import { undoable } from '../../src/bitmap/undo.js';
 import type { FlushScope } from '../../src/export/cut.js';
@@ -112,7 +113,8 @@ class Life {
   ) {}
 
   async open(): Promise<void> {
-    const { bitmaps, store, disk } = this;
+    const { bitmaps, disk } = this;
+    const store = await SealedStore.over(this.store);
     this.persistence = await PersistentBitmaps.open({
       exportName: 'disk',
       bitmaps,
@@ -194,11 +196,11 @@ class Life {
     await this.top.quiesce();
     if (scope === 'everything') await this.top.flush();
     if (this.stopped) return;
-    const { truth, persistence, store } = this;
+    const { truth, persistence } = this;
     const planned = plan(this.bitmaps, truth.now, this.disk.sectors.slice());
     if (planned) {
       truth.next = planned.next;
-      const outcome = await changeDurably([persistence.intents], store, planned.change).then(
+      const outcome = await changeDurably([persistence.intents], persistence.store, planned.change).then(
         () => 'done',
         (error) => (error as CodedError).code,
       );
@@ -239,6 +241,8 @@ async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<
     const store = new UnreliableStore(random, content);
     const life = new Life(random, new UnreliableDisk(DISK, random, sectors), store, truth, wrong);
     await life.open();
+    // The sums of the store are right after every power cut.
+    expect(life.bitmaps.list().flatMap(({ inconsistent }) => inconsistent ?? [])).toEqual([]);
     if (cycle === 0) await life.addBitmap();
     else {
       const candidates = truth.next ? [truth.now, truth.next] : [truth.now];

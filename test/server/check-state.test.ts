@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
 import { MIB } from '../../src/base/units.js';
 import { backupKey } from '../../src/bitmap/store/keys.js';
-import { LmdbStore } from '../../src/bitmap/store/lmdb-store.js';
+import { ServerStore } from '../../src/bitmap/store/open-store.js';
 import { checkState } from '../../src/server/check-state.js';
 import { Control } from '../support/control.js';
 import { makeImage } from '../support/image.js';
@@ -23,8 +24,8 @@ async function killedDuringBackup(): Promise<{ state: string; id: string }> {
 
 /** Replaces what the store has of a backup. */
 async function tamper(state: string, id: string, value: Buffer | undefined): Promise<void> {
-  const store = await LmdbStore.open(join(state, 'store'));
-  await store.commit([{ key: backupKey(id), value }]);
+  const store = await ServerStore.open(join(state, 'store'), silentLog);
+  await store.entries.commit([{ key: backupKey(id), value }]);
   await store.close();
 }
 

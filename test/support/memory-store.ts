@@ -1,7 +1,8 @@
-import type { Change, Key, KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
+import type { Change, EntryStore, Key, KeyValueStore, Visitor } from '../../src/bitmap/store/key-value-store.js';
+import { visitEntries } from '../../src/bitmap/store/visit-entries.js';
 
 /** A store in memory, which can be told to fail; what it holds outlives whoever uses it. */
-export class MemoryStore implements KeyValueStore {
+export class MemoryStore implements EntryStore, KeyValueStore {
   private readonly content = new Map<string, Buffer>();
   /** Commits fail with this error number. */
   failWith: number | undefined;
@@ -30,6 +31,10 @@ export class MemoryStore implements KeyValueStore {
       const key = JSON.parse(text) as Key;
       if (prefix.every((part, i) => key[i] === part)) yield key;
     }
+  }
+
+  read(exportName: string, visit: Visitor): undefined {
+    visitEntries(this, exportName, visit);
   }
 
   async close(): Promise<void> {}

@@ -1,6 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import type { ExtentList } from '../../src/base/extents.js';
-import type { Change, Key, KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
+import type { Change, EntryStore, Key } from '../../src/bitmap/store/key-value-store.js';
 import type { BlockDevice, DeviceCapabilities } from '../../src/storage/block-device.js';
 import type { Random } from './random.js';
 
@@ -123,7 +123,7 @@ export class UnreliableDisk implements BlockDevice {
  * A store of whole commits in order, as LMDB is one: after the power went it is as some commit left it, no earlier than
  * the last that was answered. It may also be told to fail.
  */
-export class UnreliableStore implements KeyValueStore {
+export class UnreliableStore implements EntryStore {
   private readonly content: Map<string, Buffer>;
   private readonly unanswered: (readonly Change[])[] = [];
   private queue: Promise<void> = Promise.resolve();

@@ -6,6 +6,8 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
  */
 const META = { magic: 24, pageBytes: 48, freeRoot: 88, mainRoot: 136, transaction: 152, end: 160 } as const;
 const MAGIC = 0xbeefc0de;
+/** The name that LMDB gives it. */
+export const STORE_FILE = 'data.mdb';
 /** The root of a tree without pages. */
 const NO_PAGE = 2n ** 64n - 1n;
 
@@ -34,7 +36,10 @@ function damage(fd: number, fileBytes: number): string | undefined {
   if (!first) return 'its beginning is overwritten or missing';
   const second = readMeta(fd, first.pageBytes);
   if (!second) return 'its second page is overwritten or missing';
-  const { roots } = first.transaction > second.transaction ? first : second;
+  const [newest, other] = first.transaction > second.transaction ? [first, second] : [second, first];
+  // They take turns, so anything else would bring back what was stored long ago.
+  if (newest.transaction - other.transaction > 1n) return 'its first two pages do not fit together';
+  const { roots } = newest;
   const pages = BigInt(Math.floor(fileBytes / first.pageBytes));
   return roots.every((root) => root === NO_PAGE || root < pages) ? undefined : 'its end is missing';
 }

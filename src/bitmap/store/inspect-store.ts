@@ -2,8 +2,8 @@ import { BitArray, PAGE_BYTES } from '../../base/bit-array.js';
 import { formatSize } from '../../base/units.js';
 import type { StoredState } from '../bitmap-set.js';
 import { dirtyBytesOf, union } from '../dirty-bits.js';
-import type { KeyValueStore } from './key-value-store.js';
-import { allArrays, allBitmaps, allPages, allRegions, everyExport, formatKey } from './keys.js';
+import type { Key, KeyValueStore } from './key-value-store.js';
+import { everyExport, formatKey } from './keys.js';
 import type { StoredExport } from './left-disk.js';
 
 /** What a store holds, and what in it does not fit together. */
@@ -36,99 +36,105 @@ interface StoredBitmapReport {
 export function inspectStore(store: KeyValueStore): StoreReport {
   const problems: string[] = [];
   const exports = [...store.keys(everyExport)].flatMap((key) => {
-    const name = String(key.at(-1));
-    const stored = parse<StoredExport>(store.get(key)!, `export "${name}"`, problems);
-    return stored ? [new ExportInspection(store, name, stored, problems).report()] : [];
+    const report = new ExportInspection(store, String(key.at(-1)), problems).report();
+    return report ? [report] : [];
   });
-  return { formatVersion: store.get(formatKey)?.[0] ?? 0, exports, problems };
+  return { formatVersion: formatOf(store), exports, problems };
 }
 
+function formatOf(store: KeyValueStore): number {
+  try {
+    return store.get(formatKey)?.[0] ?? 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** What the store has of one export. */
 class ExportInspection {
-  private readonly known = new Set<number>();
+  private stored: StoredExport | undefined;
+  private readonly states: { name: string; state: StoredState }[] = [];
+  private readonly arrays = new Map<number, { bitmap: string; array: BitArray }>();
+  private readonly strays = new Set<number>();
+  private activeRegions = 0;
 
   constructor(
     private readonly store: KeyValueStore,
     private readonly name: string,
-    private readonly stored: StoredExport,
     private readonly problems: string[],
   ) {}
 
-  report(): StoredExportReport {
-    const { name, stored, store } = this;
-    const bitmaps = [...store.keys(allBitmaps(name))].flatMap((key) => {
-      const bitmap = String(key.at(-1));
-      const state = parse<StoredState>(store.get(key)!, `bitmap "${bitmap}" of "${name}"`, this.problems);
-      return state ? [this.bitmap(bitmap, state)] : [];
-    });
-    this.checkPages();
-    return {
-      name,
-      sizeBytes: stored.identity.sizeBytes,
-      clean: stored.clean,
-      regionBytes: stored.regionBytes,
-      activeRegions: this.countRegions(),
-      bitmaps,
-    };
+  /** Undefined when nothing can be said of it, but for the problems. */
+  report(): StoredExportReport | undefined {
+    const { name } = this;
+    const damage = this.store.read(name, (key, value) => this.take(key, value));
+    if (damage?.whole !== undefined) this.complain(damage.whole);
+    for (const key of damage?.entries ?? []) this.complain(`${key.join('/')} is not as it was written`);
+    for (const number of this.strays) this.complain(`pages of an array ${number} that belongs to no bitmap`);
+    if (!this.stored) return undefined;
+    const { identity, clean, regionBytes } = this.stored;
+    const bitmaps = this.states.map((one) => this.bitmap(one.name, one.state, identity.sizeBytes));
+    return { name, sizeBytes: identity.sizeBytes, clean, regionBytes, activeRegions: this.activeRegions, bitmaps };
   }
 
-  private bitmap(name: string, state: StoredState): StoredBitmapReport {
+  private take(key: Key, value: Buffer): void {
+    if (key[0] === 'export') this.stored = this.parse<StoredExport>(value, 'its entry');
+    if (key[0] === 'bitmap') this.takeBitmap(String(key.at(-1)), value);
+    if (key[0] === 'page') this.takePage(Number(key.at(-2)), Number(key.at(-1)), value);
+    if (key[0] === 'region') this.takeRegion(Number(key.at(-1)));
+  }
+
+  private takeBitmap(name: string, value: Buffer): void {
+    const state = this.parse<StoredState>(value, `bitmap "${name}"`);
+    if (!state || !this.stored) return;
+    this.states.push({ name, state });
+    const granules = Math.ceil(this.stored.identity.sizeBytes / state.granularityBytes);
+    for (const number of [state.bits, state.successor]) {
+      if (number !== undefined) this.arrays.set(number, { bitmap: name, array: new BitArray(granules) });
+    }
+  }
+
+  private takePage(number: number, page: number, value: Buffer): void {
+    const known = this.arrays.get(number);
+    if (!known) this.strays.add(number);
+    else if (page >= known.array.pageCount || value.length > PAGE_BYTES) {
+      this.complain(`bitmap "${known.bitmap}" has a page ${page} that does not belong to a disk of its size`);
+    } else known.array.loadPage(page, value);
+  }
+
+  private takeRegion(region: number): void {
+    this.activeRegions++;
+    if (!this.stored) return;
+    const offset = region * this.stored.regionBytes;
+    if (offset >= this.stored.identity.sizeBytes) {
+      this.complain(`a mark at ${formatSize(offset)}, behind the end of the disk`);
+    }
+  }
+
+  private bitmap(name: string, state: StoredState, sizeBytes: number): StoredBitmapReport {
     const { granularityBytes, enabled, inconsistent, successor } = state;
-    const bits = this.load(name, state, state.bits);
-    const all = successor === undefined ? bits : union(bits, this.load(name, state, successor));
+    const arrayOf = (number: number) => this.arrays.get(number)!.array;
+    const all = successor === undefined ? arrayOf(state.bits) : union(arrayOf(state.bits), arrayOf(successor));
     return {
       name,
       granularityBytes,
-      dirtyBytes: dirtyBytesOf(all, granularityBytes, this.stored.identity.sizeBytes),
+      dirtyBytes: dirtyBytesOf(all, granularityBytes, sizeBytes),
       recording: enabled,
       frozen: successor !== undefined,
       ...(inconsistent === undefined ? {} : { inconsistent }),
     };
   }
 
-  /** The bits of an array; complains of pages that lie outside of it. */
-  private load(bitmap: string, { granularityBytes }: StoredState, number: number): BitArray {
-    this.known.add(number);
-    const array = new BitArray(Math.ceil(this.stored.identity.sizeBytes / granularityBytes));
-    for (const key of this.store.keys(allPages(this.name, number))) {
-      const page = Number(key.at(-1));
-      const value = this.store.peek(key)!;
-      if (page >= array.pageCount || value.length > PAGE_BYTES) {
-        this.complain(`bitmap "${bitmap}" has a page ${page} that does not belong to a disk of its size`);
-      } else array.loadPage(page, value);
+  private parse<Value>(value: Buffer, what: string): Value | undefined {
+    try {
+      return JSON.parse(value.toString()) as Value;
+    } catch {
+      this.complain(`${what} is not readable`);
+      return undefined;
     }
-    return array;
-  }
-
-  private checkPages(): void {
-    const strays = new Set<number>();
-    for (const key of this.store.keys(allArrays(this.name))) {
-      const number = Number(key.at(-2));
-      if (!this.known.has(number)) strays.add(number);
-    }
-    for (const number of strays) this.complain(`pages of an array ${number} that belongs to no bitmap`);
-  }
-
-  private countRegions(): number {
-    const { identity, regionBytes } = this.stored;
-    let count = 0;
-    for (const key of this.store.keys(allRegions(this.name))) {
-      count++;
-      const offset = Number(key.at(-1)) * regionBytes;
-      if (offset >= identity.sizeBytes) this.complain(`a mark at ${formatSize(offset)}, behind the end of the disk`);
-    }
-    return count;
   }
 
   private complain(what: string): void {
     this.problems.push(`export "${this.name}": ${what}`);
-  }
-}
-
-function parse<Value>(value: Buffer, what: string, problems: string[]): Value | undefined {
-  try {
-    return JSON.parse(value.toString()) as Value;
-  } catch {
-    problems.push(`${what} is not readable`);
-    return undefined;
   }
 }

@@ -1,16 +1,10 @@
 import { statfsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Key as LmdbKey, open, type RootDatabase } from 'lmdb';
 import { CodedError } from '../../base/coded-error.js';
 import { ENOSPC } from '../../base/errno.js';
 import { freeBytes } from '../../base/free-space.js';
 import { KIB } from '../../base/units.js';
-import { damageOfLmdbFile } from './check-lmdb-file.js';
-import type { Change, Key, KeyValueStore } from './key-value-store.js';
-import { formatKey } from './keys.js';
-
-/** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
-const FORMAT_VERSION = 1;
+import type { Change, EntryStore, Key } from './key-value-store.js';
 
 /** What a store needs to be opened and closed, with some to spare. */
 export const LEAST_FREE_BYTES = 256 * KIB;
@@ -19,27 +13,15 @@ export const LEAST_FREE_BYTES = 256 * KIB;
 const AFTER_ALL_PARTS = Buffer.from([0xff]);
 
 /** The store in an LMDB environment, for one process at a time: whoever opens it holds a lock of the state directory. */
-export class LmdbStore implements KeyValueStore {
+export class LmdbStore implements EntryStore {
   private constructor(
     private readonly directory: string,
     private database: RootDatabase<Buffer, LmdbKey>,
   ) {}
 
   /** @throws CodedError STORE_UNUSABLE */
-  static async open(directory: string): Promise<LmdbStore> {
-    const store = new LmdbStore(directory, openDatabase(directory));
-    const stored = store.get(formatKey);
-    if (!stored) {
-      await store.commit([{ key: formatKey, value: Buffer.from([FORMAT_VERSION]) }]);
-    } else if (stored[0]! > FORMAT_VERSION) {
-      await store.close();
-      throw new CodedError(
-        'STORE_UNUSABLE',
-        `the store in ${directory} has format ${stored[0]}, and this program knows formats up to ${FORMAT_VERSION}`,
-        'start the newer tidemark that wrote it, or choose another --state directory',
-      );
-    }
-    return store;
+  static open(directory: string): LmdbStore {
+    return new LmdbStore(directory, openDatabase(directory));
   }
 
   async commit(changes: readonly Change[]): Promise<void> {
@@ -80,7 +62,8 @@ export class LmdbStore implements KeyValueStore {
 
   *keys(prefix: Key): Iterable<Key> {
     const range = { start: [...prefix], end: [...prefix, AFTER_ALL_PARTS] };
-    for (const key of this.database.getKeys(range)) yield key as Key;
+    // The library gives a key of one part as that part.
+    for (const key of this.database.getKeys(range)) yield (Array.isArray(key) ? key : [key]) as Key;
   }
 
   /**
@@ -98,14 +81,6 @@ export class LmdbStore implements KeyValueStore {
 }
 
 function openDatabase(directory: string): RootDatabase<Buffer, LmdbKey> {
-  const damage = damageOfLmdbFile(join(directory, 'data.mdb'));
-  if (damage !== undefined) {
-    throw new CodedError(
-      'STORE_UNUSABLE',
-      `the store in ${directory} is damaged: ${damage}`,
-      'move the directory away and start the server with an empty one; the next backups are full ones',
-    );
-  }
   try {
     // With overlappingSync a commit would resolve before it is durable; with eventTurnBatching one that fails would
     // reject a promise that nobody holds, which ends the process.

@@ -10,7 +10,8 @@ import type { WriteActivity } from '../write-activity.js';
 import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Ground, grounds, type Judgement, judge, type LastSight, momentNow } from './left-disk.js';
-import { recover } from './recover.js';
+import { reasonFor } from './loading.js';
+import { recover, replaceDamaged } from './recover.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
 import { describeExport, notesToOthers, readExport } from './stored-exports.js';
 import { WriteIntentLog } from './write-intent-log.js';
@@ -35,6 +36,8 @@ export interface PersistenceOptions {
   readonly readOnly: boolean;
   readonly limits: IntentLimits;
   readonly onBitmapError: OnBitmapError;
+  /** Why the store may have lost all that it knew of a disk; undefined when it has not. */
+  readonly lost?: string | undefined;
   readonly log: Log;
 }
 
@@ -53,6 +56,8 @@ export class PersistentBitmaps {
     private identity: DiskIdentity,
     bootId: string | undefined,
     private readonly ground: Ground,
+    /** Why there may have been bitmaps that are not here; undefined when all of them are. */
+    readonly lost: string | undefined,
   ) {
     const { exportName, bitmaps, store, limits, readOnly, identify } = options;
     this.loaded = new Set(bitmaps.list());
@@ -89,14 +94,17 @@ export class PersistentBitmaps {
   static async open(options: PersistenceOptions): Promise<PersistentBitmaps> {
     const { exportName, bitmaps, store, log } = options;
     const stored = new StoredBitmaps(exportName, bitmaps, store);
-    stored.load();
+    const damage = stored.load();
     const identity = await options.identify();
     const bootId = await readBootId();
     const before = readExport(store, exportName);
     const verdict: Judgement = before ? judge(before, identity, momentNow(bootId)) : { ground: 'new' };
-    const recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : [];
+    let recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : [];
+    if (damage) recovered = replaceDamaged(damage, stored, options);
+    const damaged = damage?.whole === undefined ? undefined : reasonFor(damage.whole);
+    const lost = before ? damaged : (damaged ?? options.lost);
     const ground = 'ground' in verdict ? verdict.ground : 'new';
-    const opened = new PersistentBitmaps(options, stored, identity, bootId, ground);
+    const opened = new PersistentBitmaps(options, stored, identity, bootId, ground, lost);
     try {
       const notes = options.readOnly ? [] : notesToOthers(identity, exportName, store);
       await store.commit([...recovered, opened.watch.describe(), ...notes]);

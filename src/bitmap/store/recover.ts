@@ -1,7 +1,7 @@
 import type { Log } from '../../base/log.js';
 import type { DiskIdentity } from '../../storage/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
-import type { Change, KeyValueStore } from './key-value-store.js';
+import type { Change, Damage, KeyValueStore } from './key-value-store.js';
 import { allRegions } from './keys.js';
 import type { StoredExport } from './left-disk.js';
 import type { StoredBitmaps } from './stored-bitmaps.js';
@@ -50,6 +50,21 @@ export function recover(
     log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
   }
   return changes;
+}
+
+/** Everything that the store is to have of a disk, in place of what it has. */
+export function replaceDamaged(
+  { entries, whole }: Damage,
+  stored: StoredBitmaps,
+  { exportName, bitmaps, store, log }: RecoveryOptions,
+): Change[] {
+  const inconsistent = bitmaps.list().flatMap(({ name, inconsistent: reason }) => (reason === undefined ? [] : [name]));
+  log.error(
+    { export: exportName, damage: whole, damagedEntries: entries.length, inconsistent },
+    'what the store has of this disk is damaged: bitmaps are inconsistent, and their next backup is a full one',
+  );
+  const marks = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
+  return [...marks, ...stored.everything()];
 }
 
 function totalDirtyBytes(bitmaps: BitmapSet): number {

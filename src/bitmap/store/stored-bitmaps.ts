@@ -1,8 +1,9 @@
 import { type BitArray, PAGE_BITS } from '../../base/bit-array.js';
 import type { BitmapSet, StoredState } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
-import type { Change, Key, KeyValueStore } from './key-value-store.js';
+import type { Change, Damage, Key, KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, bitmapKey, pageKey } from './keys.js';
+import { Loading } from './loading.js';
 
 /** In bytes of the disk. */
 export interface ByteRange {
@@ -29,19 +30,21 @@ export class StoredBitmaps {
     private readonly store: KeyValueStore,
   ) {}
 
-  /** Adds to the set every bitmap that the store has. */
-  load(): void {
-    for (const key of this.store.keys(allBitmaps(this.exportName))) {
-      const name = String(key.at(-1));
-      const state = this.store.get(key)!.toString();
-      this.bitmaps.restore(name, JSON.parse(state) as StoredState, (array, number) => {
-        this.loadPages(array, number);
-        this.stored.set(array, number);
-        this.nextNumber = Math.max(this.nextNumber, number + 1);
-      });
-      this.storedStates.set(name, state);
+  /**
+   * Adds to the set every bitmap that the store has; those whose entries are damaged are inconsistent. Returns what is wrong
+   * with the entries of the disk; if anything is, all of them have to be written anew, as `everything` has them.
+   */
+  load(): Damage | undefined {
+    const loading = new Loading(this.bitmaps);
+    const damage = this.store.read(this.exportName, (key, value) => loading.take(key, value));
+    for (const [number, { array }] of loading.arrays) {
+      this.stored.set(array, number);
+      this.nextNumber = Math.max(this.nextNumber, number + 1);
     }
+    this.storedStates = loading.states;
+    if (damage) loading.distrust(damage);
     this.recorded = this.recordingArrays();
+    return damage;
   }
 
   /**
@@ -155,12 +158,6 @@ export class StoredBitmaps {
       if (value) changes.push({ key: pageKey(this.exportName, number, page), value });
     }
     return changes;
-  }
-
-  private loadPages(array: BitArray, number: number): void {
-    for (const key of this.store.keys(allPages(this.exportName, number))) {
-      array.loadPage(Number(key.at(-1)), this.store.peek(key)!);
-    }
   }
 
   private removals(prefix: Key): Change[] {

@@ -1,5 +1,5 @@
 import { type DiskIdentity, otherDisk } from '../../storage/disk-identity.js';
-import type { Change, KeyValueStore } from './key-value-store.js';
+import { type Change, DamagedEntry, type KeyValueStore } from './key-value-store.js';
 import { everyExport, exportKey } from './keys.js';
 import type { StoredExport } from './left-disk.js';
 
@@ -19,12 +19,21 @@ export function notesToOthers(identity: DiskIdentity, exportName: string, store:
   });
 }
 
+/** Undefined when it is not there, or damaged. */
 export function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
-  const value = store.get(exportKey(exportName));
-  return value && (JSON.parse(value.toString()) as StoredExport);
+  try {
+    const value = store.get(exportKey(exportName));
+    return value && (JSON.parse(value.toString()) as StoredExport);
+  } catch (error) {
+    if (error instanceof DamagedEntry) return undefined;
+    throw error;
+  }
 }
 
 export function readExports(store: KeyValueStore): { readonly name: string; readonly stored: StoredExport }[] {
   const names = [...store.keys(everyExport)].map((key) => String(key.at(-1)));
-  return names.map((name) => ({ name, stored: readExport(store, name)! }));
+  return names.flatMap((name) => {
+    const stored = readExport(store, name);
+    return stored ? [{ name, stored }] : [];
+  });
 }

@@ -1,8 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Key } from '../../../src/bitmap/store/key-value-store.js';
-import { formatKey } from '../../../src/bitmap/store/keys.js';
 import { LmdbStore } from '../../../src/bitmap/store/lmdb-store.js';
 import { scratchFolder } from '../../support/scratch-folder.js';
 
@@ -13,7 +10,7 @@ function listed(store: LmdbStore, prefix: Key): [Key, string][] {
 }
 
 test('entries of a prefix come in the order of their keys, and no others', async () => {
-  const store = await LmdbStore.open(scratchFolder());
+  const store = LmdbStore.open(scratchFolder());
   const keys: Key[] = [
     ['page', 'a', 1, 10],
     ['page', 'a', 1, 9],
@@ -35,49 +32,17 @@ test('entries of a prefix come in the order of their keys, and no others', async
 
 test('what was committed is there when it is opened again, and what was removed is not', async () => {
   const folder = scratchFolder();
-  const first = await LmdbStore.open(folder);
+  const first = LmdbStore.open(folder);
   await first.commit([
     { key: ['a'], value: value('1') },
     { key: ['b'], value: value('2') },
   ]);
   await first.commit([{ key: ['a'], value: undefined }]);
   await first.close();
-  const second = await LmdbStore.open(folder);
+  const second = LmdbStore.open(folder);
   expect(second.get(['a'])).toBeUndefined();
   expect(second.get(['b'])?.toString()).toBe('2');
   await second.unmap();
   expect(second.get(['b'])?.toString()).toBe('2');
   await second.close();
-});
-
-test('a store of a newer format is refused, with what to do', async () => {
-  const folder = scratchFolder();
-  const store = await LmdbStore.open(folder);
-  await store.commit([{ key: formatKey, value: Buffer.from([200]) }]);
-  await store.close();
-  await expect(LmdbStore.open(folder)).rejects.toMatchObject({
-    code: 'STORE_UNUSABLE',
-    message: expect.stringContaining('has format 200, and this program knows formats up to 1'),
-    hint: 'start the newer tidemark that wrote it, or choose another --state directory',
-  });
-});
-
-test.each<[string, (file: Buffer) => Buffer, string]>([
-  ['whose beginning is overwritten', (file) => file.fill(0xaa, 0, 4096), 'its beginning is overwritten or missing'],
-  ['whose second page is overwritten', (file) => file.fill(0xaa, 4096, 8192), 'its second page is overwritten'],
-  ['of less than a page', (file) => file.subarray(0, 100), 'its beginning is overwritten or missing'],
-  ['of one page', (file) => file.subarray(0, 4096), 'its second page is overwritten or missing'],
-  ['that was cut off', (file) => file.subarray(0, 8192), 'its end is missing'],
-])('a store %s is refused, with what to do', async (_what, damage, message) => {
-  const folder = scratchFolder();
-  const store = await LmdbStore.open(folder);
-  for (let i = 0; i < 50; i++) await store.commit([{ key: ['a', i], value: Buffer.alloc(2000, i) }]);
-  await store.close();
-  const file = join(folder, 'data.mdb');
-  writeFileSync(file, damage(readFileSync(file)));
-  await expect(LmdbStore.open(folder)).rejects.toMatchObject({
-    code: 'STORE_UNUSABLE',
-    message: expect.stringContaining(`is damaged: ${message}`),
-    hint: expect.stringContaining('start the server with an empty one'),
-  });
 });

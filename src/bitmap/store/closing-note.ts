@@ -1,0 +1,65 @@
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { MIB } from '../../base/units.js';
+import { add64, loadXxh64 } from '../../base/xxh64.js';
+import { STORE_FILE } from './check-lmdb-file.js';
+
+const NAME = 'closed';
+/** The two pages that say where everything is, and what was committed last. */
+const HEAD_BYTES = 2 * 4096;
+
+/** What was found of a store's file: as it was closed; changed since; changed in what LMDB believes; or not closed. */
+export type StoreState = 'as-closed' | 'changed' | 'head-changed' | 'not-closed';
+
+interface Sums {
+  readonly head: string;
+  readonly all: string;
+}
+
+/** Writes down what the file of a store is like, which nobody has open any more. */
+export async function noteClosed(directory: string): Promise<void> {
+  const fd = openSync(join(directory, NAME), 'w', 0o600);
+  try {
+    writeFileSync(fd, JSON.stringify(await sumsOf(directory)));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Whether a store is as it was closed. */
+export async function stateOf(directory: string): Promise<StoreState> {
+  try {
+    const noted = JSON.parse(readFileSync(join(directory, NAME), 'utf8')) as Sums;
+    const { head, all } = await sumsOf(directory);
+    if (all === noted.all) return 'as-closed';
+    return head === noted.head ? 'changed' : 'head-changed';
+  } catch {
+    return 'not-closed';
+  }
+}
+
+/** From now on the store is not closed, also after a power loss. */
+export function forgetClosed(directory: string): void {
+  rmSync(join(directory, NAME), { force: true });
+  const fd = openSync(directory, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+async function sumsOf(directory: string): Promise<Sums> {
+  const { h64Raw } = await loadXxh64();
+  const buffer = Buffer.allocUnsafe(MIB);
+  const fd = openSync(join(directory, STORE_FILE), 'r');
+  try {
+    let [at, head, all] = [0, 0n, 0n];
+    for (;;) {
+      const bytes = readSync(fd, buffer, 0, buffer.length, at);
+      if (bytes === 0) return { head: String(head), all: String(all) };
+      if (at === 0) head = h64Raw(buffer.subarray(0, Math.min(bytes, HEAD_BYTES)));
+      all = add64(all, h64Raw(buffer.subarray(0, bytes), BigInt(at)));
+      at += bytes;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}

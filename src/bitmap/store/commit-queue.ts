@@ -1,0 +1,44 @@
+interface Waiting<Change> {
+  readonly changes: readonly Change[];
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Commits one after the other: what is asked for while one is under way shares the next. If that fails each has a commit
+ * of its own, so that nobody fails because of another.
+ */
+export class CommitQueue<Change> {
+  private waiting: Waiting<Change>[] = [];
+  private busy = false;
+
+  constructor(private readonly carryOut: (changes: readonly Change[]) => Promise<void>) {}
+
+  commit(changes: readonly Change[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ changes, resolve, reject });
+      if (!this.busy) void this.run();
+    });
+  }
+
+  private async run(): Promise<void> {
+    this.busy = true;
+    while (this.waiting.length > 0) {
+      const together = this.waiting.splice(0);
+      if (together.length > 1 && (await this.try(together))) continue;
+      for (const one of together) await this.try([one], one.reject);
+    }
+    this.busy = false;
+  }
+
+  private async try(together: readonly Waiting<Change>[], failed?: (error: unknown) => void): Promise<boolean> {
+    try {
+      await this.carryOut(together.flatMap(({ changes }) => changes));
+    } catch (error) {
+      failed?.(error);
+      return false;
+    }
+    for (const { resolve } of together) resolve();
+    return true;
+  }
+}

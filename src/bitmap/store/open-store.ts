@@ -1,0 +1,169 @@
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { CodedError } from '../../base/coded-error.js';
+import type { Log } from '../../base/log.js';
+import { damageOfLmdbFile, STORE_FILE } from './check-lmdb-file.js';
+import { forgetClosed, noteClosed, stateOf } from './closing-note.js';
+import type { KeyValueStore } from './key-value-store.js';
+import { formatKey, lostKey } from './keys.js';
+import { LmdbStore } from './lmdb-store.js';
+import { SealedStore } from './sealed-store.js';
+import { upgradeStore } from './upgrade-store.js';
+import { unsealed } from './visit-entries.js';
+import { walkStore } from './walk-store.js';
+
+/** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
+const FORMAT_VERSION = 2;
+/** Without checksums. */
+const FIRST_FORMAT = 1;
+
+const format = { key: formatKey, value: Buffer.from([FORMAT_VERSION]) };
+
+/** The store of a server, from its opening to its closing, with what had to be done about damage. */
+export class ServerStore {
+  private constructor(
+    private readonly directory: string,
+    private readonly lmdb: LmdbStore,
+    readonly entries: SealedStore,
+    /** Why bitmaps may be missing that there were; undefined when none are. */
+    private lostBecause: string | undefined,
+  ) {}
+
+  /**
+   * A store that is damaged so that LMDB cannot be trusted with it is moved out of the way, and an empty one takes its place.
+   * @throws CodedError STORE_UNUSABLE
+   */
+  static async open(directory: string, log: Log): Promise<ServerStore> {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const damage = await damageOfStore(directory);
+    const setAside = damage && moveAside(directory, damage, log);
+    forgetClosed(directory);
+    const lmdb = await openFormat(directory, log);
+    const entries = await SealedStore.over(lmdb);
+    refuseNewer(entries, directory);
+    const lost = setAside ?? lostExports(entries, log) ?? recordedLoss(entries);
+    const store = new ServerStore(directory, lmdb, entries, lost);
+    await store.record(lost);
+    return store;
+  }
+
+  get lost(): string | undefined {
+    return this.lostBecause;
+  }
+
+  /** Whatever was lost is known to be: what is not in the store from now on is new. */
+  async acceptLoss(): Promise<void> {
+    if (this.lostBecause === undefined) return;
+    await this.entries.commit([{ key: lostKey, value: undefined }]);
+    this.lostBecause = undefined;
+  }
+
+  /** Gives back memory, as `LmdbStore.unmap`. */
+  unmap(): Promise<void> {
+    return this.lmdb.unmap();
+  }
+
+  async close(): Promise<void> {
+    await this.entries.close();
+    await noteClosed(this.directory);
+  }
+
+  private record(lost: string | undefined): Promise<void> {
+    return this.entries.acceptOthers(
+      lost === undefined ? [format] : [format, { key: lostKey, value: Buffer.from(lost) }],
+    );
+  }
+}
+
+/** A store to look at, which stays as it is. @throws CodedError STORE_UNUSABLE when it is damaged as a whole */
+export async function openToLook(directory: string): Promise<{ store: KeyValueStore; problems: string[] }> {
+  const damage = await damageOfStore(directory);
+  if (damage !== undefined) throw damaged(directory, damage);
+  const lmdb = LmdbStore.open(directory);
+  if (isOfFirstFormat(lmdb)) return { store: unsealed(lmdb), problems: [] };
+  const store = await SealedStore.over(lmdb);
+  const others = store.readOthers();
+  return { store, problems: others?.whole === undefined ? [] : [`the store: ${others.whole}`] };
+}
+
+async function damageOfStore(directory: string): Promise<string | undefined> {
+  const path = join(directory, STORE_FILE);
+  if (!existsSync(path)) return undefined;
+  const obvious = damageOfLmdbFile(path);
+  if (obvious !== undefined) return obvious;
+  const state = await stateOf(directory);
+  if (state === 'as-closed') return undefined;
+  if (state === 'head-changed') return 'its first pages are not as they were when it was closed';
+  return walkStore(directory);
+}
+
+function moveAside(directory: string, damage: string, log: Log): string {
+  const aside = `${directory}-damaged-${new Date().toISOString().replaceAll(/[-:]|\.\d+Z$/g, '')}`;
+  try {
+    renameSync(directory, aside);
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (cause) {
+    throw damaged(directory, `${damage}; it cannot be moved out of the way: ${(cause as Error).message}`);
+  }
+  log.error(
+    { store: directory, movedTo: aside, damage },
+    'the store of the bitmaps is damaged and was moved out of the way. Disks are served with an empty one: ' +
+      'their bitmaps are inconsistent, and the next backups are full ones',
+  );
+  return `the store was damaged (${damage}), and the bitmap was lost with it`;
+}
+
+function damaged(directory: string, damage: string): CodedError {
+  return new CodedError(
+    'STORE_UNUSABLE',
+    `the store in ${directory} is damaged: ${damage}`,
+    'the next start of the server moves it out of the way; the next backups are full ones',
+  );
+}
+
+async function openFormat(directory: string, log: Log): Promise<LmdbStore> {
+  const lmdb = LmdbStore.open(directory);
+  if (!isOfFirstFormat(lmdb)) return lmdb;
+  log.info({ store: directory }, 'the store of the bitmaps is of an older version and is rewritten with checksums');
+  return upgradeStore(directory, lmdb, format);
+}
+
+function isOfFirstFormat(lmdb: LmdbStore): boolean {
+  const stored = lmdb.get(formatKey);
+  return stored?.length === 1 && stored[0] === FIRST_FORMAT;
+}
+
+/** @throws CodedError STORE_UNUSABLE */
+function refuseNewer(entries: SealedStore, directory: string): void {
+  const stored = orUndefined(() => entries.get(formatKey)?.[0]) ?? FORMAT_VERSION;
+  if (stored <= FORMAT_VERSION) return;
+  throw new CodedError(
+    'STORE_UNUSABLE',
+    `the store in ${directory} has format ${stored}, and this program knows formats up to ${FORMAT_VERSION}`,
+    'start the newer tidemark that wrote it, or choose another --state directory',
+  );
+}
+
+function lostExports(entries: SealedStore, log: Log): string | undefined {
+  const others = entries.readOthers();
+  if (others?.whole === undefined) return undefined;
+  const reason = `the store of the bitmaps is damaged: ${others.whole}`;
+  log.error(
+    { damage: others.whole },
+    'the store of the bitmaps is damaged: bitmaps that it no longer has are inconsistent',
+  );
+  return reason;
+}
+
+function recordedLoss(entries: SealedStore): string | undefined {
+  return orUndefined(() => entries.get(lostKey)?.toString());
+}
+
+/** What is damaged is as good as not there. */
+function orUndefined<Value>(read: () => Value): Value | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

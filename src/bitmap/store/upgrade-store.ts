@@ -1,0 +1,50 @@
+import { mkdirSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { CodedError } from '../../base/coded-error.js';
+import { freeBytes } from '../../base/free-space.js';
+import { formatSize } from '../../base/units.js';
+import { STORE_FILE } from './check-lmdb-file.js';
+import type { Change, EntryStore, Key } from './key-value-store.js';
+import { formatKey } from './keys.js';
+import { LmdbStore } from './lmdb-store.js';
+import { SealedStore } from './sealed-store.js';
+
+/** Entries that go into one commit. */
+const TOGETHER = 500;
+
+/**
+ * Writes the entries of the first format, which has no checksums, into a store of the present one, and puts that in its
+ * place in one step. Closes `old`. @throws CodedError STORE_UNUSABLE
+ */
+export async function upgradeStore(directory: string, old: EntryStore, format: Change): Promise<LmdbStore> {
+  needRoom(directory);
+  const folder = join(directory, 'upgrade');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { mode: 0o700 });
+  const fresh = await SealedStore.over(LmdbStore.open(folder));
+  await copyEntries(old, fresh);
+  await fresh.commit([format]);
+  await fresh.close();
+  await old.close();
+  renameSync(join(folder, STORE_FILE), join(directory, STORE_FILE));
+  rmSync(folder, { recursive: true, force: true });
+  return LmdbStore.open(directory);
+}
+
+async function copyEntries(from: EntryStore, to: SealedStore): Promise<void> {
+  const keys: Key[] = [...from.keys([])].filter((key) => key[0] !== formatKey[0]);
+  for (let at = 0; at < keys.length; at += TOGETHER) {
+    await to.commit(keys.slice(at, at + TOGETHER).map((key) => ({ key, value: from.get(key) })));
+  }
+}
+
+function needRoom(directory: string): void {
+  const needed = statSync(join(directory, STORE_FILE)).size * 2;
+  const free = freeBytes(statfsSync(directory));
+  if (free >= needed) return;
+  throw new CodedError(
+    'STORE_UNUSABLE',
+    `the store in ${directory} is of an older version and cannot be rewritten: ${formatSize(needed)} needed, ${formatSize(free)} free`,
+    'make room there and start the server again',
+  );
+}

@@ -1,0 +1,31 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { MIB } from '../../base/units.js';
+import { STORE_FILE } from './check-lmdb-file.js';
+
+/** After that, and as long as it takes at so many bytes a second, a walk hangs. */
+const LEAST_SECONDS = 30;
+const LEAST_BYTES_PER_SECOND = 10 * MIB;
+
+/**
+ * What is wrong with a store, as far as a process tells that reads all of it; undefined when nothing is, or when it could not
+ * be opened at all, for which the one who opens it says why.
+ */
+export async function walkStore(directory: string): Promise<string | undefined> {
+  const program = fileURLToPath(new URL('./walk-store-process.js', import.meta.url));
+  const seconds = LEAST_SECONDS + statSync(join(directory, STORE_FILE)).size / LEAST_BYTES_PER_SECOND;
+  const child = spawn(process.execPath, [program, directory], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: Math.ceil(seconds * 1000),
+    killSignal: 'SIGKILL',
+  });
+  const [answer, [code, signal]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  if (signal === 'SIGKILL') return 'the process that read it was killed, or hung';
+  if (signal !== null) return `the process that read it ended by ${signal}`;
+  if (code !== 0) return undefined;
+  return (JSON.parse(answer) as { damage: string }).damage || undefined;
+}
