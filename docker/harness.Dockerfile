@@ -1,5 +1,5 @@
 # Clients that people use, and the script that runs them against any NBD server. The context is the root of the repository.
-ARG BASE=docker.io/library/node:20-slim
+ARG BASE=docker.io/library/node:24-slim
 
 FROM ${BASE}
 RUN apt-get update \

@@ -31,10 +31,13 @@ function installNode(version) {
   return join(folder, 'node_modules', name, 'bin/node');
 }
 
-/** @param {string} node */
-function runTests(node) {
+/**
+ * @param {string} node
+ * @param {string} version
+ */
+function runTests(node, version) {
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  const env = { ...process.env, PATH: [dirname(node), process.env.PATH].join(delimiter) };
+  const env = { ...process.env, PATH: [dirname(node), process.env.PATH].join(delimiter), TIDEMARK_NODE: version };
   return spawnSync(node, [vitest, 'run', ...files], { cwd: root, env, stdio: 'inherit' }).status === 0;
 }
 
@@ -44,7 +47,7 @@ for (const version of versions) {
   const node = installNode(version);
   const running = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
   console.log(`\nNode ${running}`);
-  if (!runTests(node)) failed.push(running);
+  if (!runTests(node, running)) failed.push(running);
 }
 console.log(failed.length > 0 ? `failed on ${failed.join(', ')}` : `passed on ${versions.join(', ')}`);
 process.exitCode = failed.length > 0 ? 1 : 0;
