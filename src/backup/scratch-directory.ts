@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
+import { folderHint } from '../base/folder-hint.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import { makeFolders } from '../base/open-files.js';
@@ -32,7 +33,7 @@ export class ScratchDirectory {
       throw new CodedError(
         'SCRATCH_UNUSABLE',
         `the scratch directory ${this.path} cannot be used: ${(cause as Error).message}`,
-        'choose one that you may write, on a file system with sparse files, with --scratch DIR',
+        `${folderHint(cause as NodeJS.ErrnoException, '--scratch')}, on a file system with sparse files`,
         { cause },
       );
     }

@@ -4,8 +4,11 @@
  */
 export const errorCatalogue = {
   CONFIG_INVALID: { status: 400, title: 'The configuration is not valid' },
+  USAGE_INVALID: { status: 400, title: 'The command line is not valid' },
   ADDRESS_UNUSABLE: { status: 409, title: 'An address cannot be listened on' },
   NO_SERVER: { status: 503, title: 'No server answers' },
+  AGENT_FAILED: { status: 500, title: 'A command on a folder of backups failed' },
+  NBD_FAILED: { status: 502, title: 'An NBD server could not be used' },
   BAD_REQUEST: { status: 400, title: 'The request is not well formed' },
   UNAUTHORIZED: { status: 401, title: 'A valid token is required' },
   FOREIGN_REQUEST: { status: 403, title: 'A web page may have sent the request' },

@@ -37,8 +37,16 @@ export function rewriteLine(output: Output, line: string): void {
   output.write(`${ERASE_LINE}${printable(line)}`);
 }
 
+let documents = 0;
+
+/** Whether the program has printed its document: with --json there is one. */
+export function hasWrittenJson(): boolean {
+  return documents > 0;
+}
+
 /** Writes one JSON document; on one line unless it is for people too. */
 export function writeJson(output: Output, value: unknown, indent?: number): void {
+  documents++;
   output.write(`${toJson(value, indent)}\n`);
 }
 

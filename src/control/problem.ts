@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { CodedError, type ErrorCode, errorCatalogue } from '../base/coded-error.js';
+import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import { problemOf } from '../base/problem.js';
 import { FailedStep } from '../bitmap/transaction.js';
 
 /** Answers every failure as a problem document (RFC 9457) with a code of the catalogue. */
@@ -11,17 +12,8 @@ export function problemHandler(log: Log) {
 }
 
 export function sendProblem(reply: FastifyReply, error: CodedError, failedAction?: number): void {
-  const { status, title } = errorCatalogue[error.code];
-  const problem = {
-    type: `errors.md#${error.code.toLowerCase()}`,
-    title,
-    status,
-    detail: error.message,
-    code: error.code,
-    ...(error.hint === '' ? {} : { hint: error.hint }),
-    ...(failedAction === undefined ? {} : { failedAction }),
-  };
-  void reply.status(status).type('application/problem+json').send(JSON.stringify(problem));
+  const problem = problemOf(error, failedAction);
+  void reply.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
 }
 
 function toCodedError(error: FastifyError, log: Log): CodedError {

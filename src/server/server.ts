@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup } from '../base/cleanup.js';
@@ -18,7 +18,7 @@ import { NbdListener } from './nbd-listener.js';
 import { openExport } from './open-export.js';
 import { checkOpenFiles, openFilesLimit } from './open-files.js';
 import { StateDirectory } from './state-directory.js';
-import { clearSocketPath, listenError, openToOthers } from './unix-socket.js';
+import { checkSocketPath, clearSocketPath, listenError, openToOthers } from './unix-socket.js';
 
 /** Regions cool, and leases end, by this clock. */
 const CLOCK_MILLISECONDS = 1000;
@@ -81,6 +81,7 @@ export class TidemarkServer {
 
   private async open(): Promise<void> {
     const { config, cleanup } = this;
+    await this.checkSocketPaths();
     await this.openState();
     cleanup.defer(() => this.exports.close());
     for (const spec of config.exports) await this.exports.add(spec);
@@ -93,6 +94,18 @@ export class TidemarkServer {
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
+  }
+
+  /** Before anything is made, so that a path that cannot be listened on leaves no state directory. */
+  private async checkSocketPaths(): Promise<void> {
+    const { unixPath, controlPath, stateDirectory } = this.config;
+    const state = `${resolve(stateDirectory)}/`;
+    for (const path of [unixPath, controlPath]) {
+      const folder = path && `${dirname(resolve(path))}/`;
+      // Made with the state directory, if it is missing.
+      const isMade = folder && (folder.startsWith(state) || state.startsWith(folder));
+      if (path && !isMade) await checkSocketPath(path);
+    }
   }
 
   /** The directory is locked even for bitmaps in memory: the control socket lies there. */

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
+import { folderHint } from '../base/folder-hint.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
 import { makeFolders } from '../base/open-files.js';
@@ -57,12 +58,12 @@ export function storeIn(path: string): string {
   return join(path, 'store');
 }
 
-function unusable(path: string): (error: Error) => never {
+function unusable(path: string): (error: NodeJS.ErrnoException) => never {
   return (cause) => {
     throw new CodedError(
       'STORE_UNUSABLE',
       `the state directory ${path} cannot be used: ${cause.message}`,
-      'choose one that you may write with --state DIR',
+      folderHint(cause, '--state'),
       { cause },
     );
   };

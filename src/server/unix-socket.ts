@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { chmod, chown, lstat, open, readFile, unlink } from 'node:fs/promises';
+import { chmod, chown, lstat, open, readFile, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 
 /** Of an address of a unix socket (sun_path in unix(7), with its last NUL); what is longer would be cut off. */
@@ -11,10 +12,7 @@ const MAX_PATH_BYTES = 107;
  * ADDRESS_UNUSABLE when something else is there, or somebody listens
  */
 export async function clearSocketPath(path: string): Promise<void> {
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    const hint = `choose a path of at most ${MAX_PATH_BYTES} bytes`;
-    throw new CodedError('ADDRESS_UNUSABLE', `${path} is too long for a unix socket`, hint);
-  }
+  await checkSocketPath(path);
   const stats = await lstat(path).catch(() => undefined);
   if (!stats) return;
   if (!stats.isSocket()) {
@@ -27,6 +25,26 @@ export async function clearSocketPath(path: string): Promise<void> {
     const what = `the socket ${path} of a server that is gone cannot be removed: ${error.code}`;
     throw new CodedError('ADDRESS_UNUSABLE', what, 'remove it, or choose another path', { cause: error });
   });
+}
+
+/**
+ * Refuses what no socket can be made at. libuv would call a folder that is missing a matter of rights. @throws
+ * CodedError ADDRESS_UNUSABLE
+ */
+export async function checkSocketPath(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    const hint = `choose a path of at most ${MAX_PATH_BYTES} bytes`;
+    throw new CodedError('ADDRESS_UNUSABLE', `${path} is too long for a unix socket`, hint);
+  }
+  const folder = dirname(path);
+  const stats = await stat(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw listenError(path, error);
+  });
+  if (stats?.isDirectory()) return;
+  const what = stats ? `${folder} is not a folder` : `there is no folder ${folder}`;
+  const hint = stats ? 'choose another path' : 'make it first, or choose another path';
+  throw new CodedError('ADDRESS_UNUSABLE', `cannot listen on ${path}: ${what}`, hint);
 }
 
 /** Only a connection that is refused says that nobody listens: others fail for want of rights, or of room. */
@@ -95,7 +113,8 @@ export function listenError(address: string, error: NodeJS.ErrnoException): Code
     EACCES: 'that needs other rights: choose another address, or run as a user who may',
     EADDRNOTAVAIL: 'this machine has no such address',
     ENOTFOUND: 'this name has no address',
-    ENOENT: 'make the directory first',
+    ENOENT: 'make the folder first',
+    ENOTDIR: 'choose another path',
   };
   const hint = hints[error.code ?? ''] ?? 'choose another address';
   return new CodedError('ADDRESS_UNUSABLE', `cannot listen on ${address}: ${error.code ?? error.message}`, hint, {

@@ -65,6 +65,7 @@ describe('with --json every command prints one document', () => {
       description: '',
       sizeBytes: 8 * MIB,
       readOnly: false,
+      minBlockBytes: 512,
       bitmaps: [nightly],
       connections: [],
     };
@@ -118,7 +119,7 @@ test('with --json the check of a state prints one document', async () => {
   const folder = scratchFolder();
   const server = await startTidemarkIn(folder, [`vm1=${makeImage(8 * MIB)},bitmap=nightly`]);
   const state = join(folder, 'state');
-  expectRefusal(await tidemark('state', 'check', '--json', '--state', state), 1, 'another tidemark uses');
+  expectRefusal(await tidemark('state', 'check', '--state', state), 1, 'another tidemark uses');
   await server.stop();
   const { code, stdout, stderr } = await tidemark('state', 'check', '--json', '--state', state);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -353,9 +354,34 @@ describe('a command that fails ends with 1', () => {
     await Promise.all(refusals.map(async ([args, what]) => expectRefusal(await ask(...args), 1, what)));
   });
 
-  test('also with --json, which changes nothing of an error', async () => {
+  test('with --json as a problem document too', async () => {
     const { ask } = await serve();
-    expectRefusal(await ask('export', 'show', 'vm9', '--json'), 1, 'there is no export "vm9"');
+    const { code, stdout, stderr } = await ask('export', 'show', 'vm9', '--json');
+    expectRefusal({ code, stdout: '', stderr }, 1, 'there is no export "vm9"');
+    expect(JSON.parse(stdout)).toEqual({
+      type: 'errors.md#export_not_found',
+      title: 'There is no export of that name',
+      status: 404,
+      detail: 'there is no export "vm9"',
+      code: 'EXPORT_NOT_FOUND',
+      hint: 'tidemark export list shows what is served',
+    });
+  });
+
+  test.each([
+    [['export', 'list', '--control', '/nonexistent.sock'], 1, 'NO_SERVER'],
+    [['export', 'frob'], 2, 'USAGE_INVALID'],
+    [['export'], 2, 'USAGE_INVALID'],
+    [['map', 'nbd://[::1'], 2, 'USAGE_INVALID'],
+    [['map', 'nbd+unix:///x?socket=/nonexistent.sock'], 1, 'NBD_FAILED'],
+    [['verify', '/nonexistent'], 1, 'AGENT_FAILED'],
+    [['serve', '--export', 'vm1'], 2, 'EXPORT_INVALID'],
+    [['serve', '--listen', 'nowhere'], 2, 'CONFIG_INVALID'],
+    [['state', 'check', '--state', '/nonexistent'], 1, 'STORE_UNUSABLE'],
+  ])('with --json by its code: %j', async (args, code, problem) => {
+    const { stdout, ...outcome } = await tidemark(...args, '--json');
+    expect(outcome.code).toBe(code);
+    expect(JSON.parse(stdout)).toMatchObject({ code: problem, status: expect.any(Number), detail: expect.any(String) });
   });
 });
 

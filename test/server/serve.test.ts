@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -182,6 +182,24 @@ test('a second server is refused the state directory of the first', async () => 
   const refused = await serve(['--state', state]);
   expect(refused.stderr).toContain(`tidemark: another tidemark uses the state directory ${state} (`);
   expect(refused.code).toBe(1);
+});
+
+test.each(['--unix', '--control'])('a missing folder of %s is called that, and nothing is made', async (option) => {
+  const folder = scratchFolder();
+  const state = join(folder, 'state');
+  const path = join(folder, 'nowhere', 's');
+  const refused = await outcomeOf(process.execPath, tidemarkProgram, 'serve', option, path, '--state', state);
+  const what = `cannot listen on ${path}: there is no folder ${join(folder, 'nowhere')} (make it first`;
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`tidemark: ${what}`) });
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a state directory that cannot be made says why', async () => {
+  const folder = scratchFolder();
+  writeFileSync(join(folder, 'file'), '');
+  const started = (state: string) => outcomeOf(process.execPath, tidemarkProgram, 'serve', '--state', state);
+  expect((await started('/proc/nowhere/state')).stderr).toContain('a folder above it is missing, and cannot be made');
+  expect((await started(join(folder, 'file', 'state'))).stderr).toContain('a file is in its way: choose another one');
 });
 
 test('a file in the way of a socket is left alone', async () => {
