@@ -311,6 +311,14 @@ export const Server = Type.Object({
   stateDirectory: Type.String(),
   persistent: Type.Boolean({ description: 'Bitmaps outlive the server' }),
   connections: Type.Integer({ description: 'NBD clients now' }),
+  memory: Type.Object(
+    {
+      usedBytes: Bytes('What clients hold of it'),
+      limitBytes: Bytes('What there is'),
+      waitingConnections: Type.Integer({ description: 'Clients that are not read from until there is more' }),
+    },
+    { description: 'The memory that NBD clients share for large or waiting requests' },
+  ),
   exports: Type.Array(Type.String()),
   nbd: Type.Object({
     tcp: Type.Array(Type.Object({ host: Type.String(), port: Type.Integer() })),

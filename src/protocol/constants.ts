@@ -119,5 +119,7 @@ export const MAX_STRING_BYTES = 4096;
 export const MAX_META_QUERIES = 1024;
 /** Payloads up to this size every server should take, advertised or not ("Block size constraints"). */
 export const MAX_PAYLOAD_BYTES = 32 * 1024 * 1024;
+/** What is taken of a client that did not ask for block sizes, and so was told of no limit: as much as nbd-server takes. */
+export const MAX_UNAGREED_PAYLOAD_BYTES = 2 * MAX_PAYLOAD_BYTES;
 /** A client that does not ask for block sizes may expect this much of any server. */
 export const PREFERRED_BLOCK_BYTES = 4096;

@@ -1,4 +1,4 @@
-import { Command, CommandFlag, MAX_PAYLOAD_BYTES, NbdError } from './constants.js';
+import { Command, CommandFlag, NbdError } from './constants.js';
 import { fieldOffset, requestLayout } from './layouts.js';
 
 /** Where the fields of a request lie, for the loop that reads them in place. */
@@ -24,6 +24,7 @@ export interface RequestRules {
   /** A power of two that offsets and lengths are multiples of: 1 for a client that did not ask for block sizes. */
   readonly blockBytes: number;
   readonly hasContexts: boolean;
+  readonly maxPayloadBytes: number;
 }
 
 const allowedFlags: Record<number, number> = {
@@ -61,10 +62,10 @@ export function validateRequest(
   if (((offset | length) & (rules.blockBytes - 1)) !== 0) return NbdError.EINVAL;
 
   if (command === Command.READ) {
-    if (length > MAX_PAYLOAD_BYTES) return NbdError.EOVERFLOW;
+    if (length > rules.maxPayloadBytes) return NbdError.EOVERFLOW;
     if ((flags & CommandFlag.DF) !== 0 && !rules.structuredReplies) return NbdError.EINVAL;
   } else if (command === Command.WRITE) {
-    if (length > MAX_PAYLOAD_BYTES) return NbdError.EINVAL;
+    if (length > rules.maxPayloadBytes) return NbdError.EINVAL;
   } else if (command === Command.BLOCK_STATUS) {
     if (!rules.hasContexts || length === 0) return NbdError.EINVAL;
   }

@@ -15,7 +15,7 @@ export interface ConfigFile {
 
 type Table = Record<string, unknown>;
 
-const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'min-block', 'bitmap', 'format'];
+const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'format', 'min-block', 'bitmap'];
 
 /**
  * Reads a TOML file with the settings of a server, by the names of its flags, and a table `[[export]]` for each disk.

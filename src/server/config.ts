@@ -1,7 +1,7 @@
 import { CodedError } from '../base/coded-error.js';
 import { isLoopback } from '../base/loopback.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
-import { MIB } from '../base/units.js';
+import { GIB, MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
 import type { ExportSpec } from '../export/export-spec.js';
 import { formatHostPort, type HostPort } from './host-port.js';
@@ -80,6 +80,7 @@ export function resolveConfig(
       maxConnections: last('max-connections') ?? 256,
       handshakeTimeoutSeconds: last('handshake-timeout') ?? 10,
       busyPollMicroseconds: last('busy-poll') ?? 50,
+      memoryBudgetBytes: last('memory-budget') ?? GIB,
     },
     persistence: {
       transient: last('transient') ?? false,

@@ -7,6 +7,7 @@ import type { ExportRegistry } from '../export/registry.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
+import { MemoryBudget, type MemoryUse } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
 import { makeRoom } from './make-room.js';
 
@@ -16,6 +17,8 @@ export interface NbdLimits {
   readonly handshakeTimeoutSeconds: number;
   /** How long to wait awake for the next request while a client is busy; 0: not at all. */
   readonly busyPollMicroseconds: number;
+  /** What clients share beyond what each has of its own. */
+  readonly memoryBudgetBytes: number;
 }
 
 export interface NbdListenerOptions {
@@ -50,6 +53,7 @@ export class NbdListener {
       exports,
       log,
       pool: new PiecePool(),
+      memory: new MemoryBudget(limits.memoryBudgetBytes),
       terms: { multipleConnections: limits.maxConnections > 1 },
       busyPoller: new BusyPoller(limits.busyPollMicroseconds),
       handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,
@@ -58,6 +62,10 @@ export class NbdListener {
 
   get connectionCount(): number {
     return this.connections.size;
+  }
+
+  get memory(): MemoryUse {
+    return this.host.memory.use;
   }
 
   /** Port 0 takes a free one. Rejects as net.Server does, when the address cannot be had. */

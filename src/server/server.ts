@@ -198,6 +198,7 @@ export class TidemarkServer {
       stateDirectory: resolve(this.config.stateDirectory),
       persistent: this.state !== undefined,
       connections: this.listener.connectionCount,
+      memory: this.listener.memory,
       nbd: {
         tcp: this.tcpAddresses.map(({ address, port }) => ({ host: address, port })),
         ...(this.unixPath !== undefined && { unix: this.unixPath }),

@@ -1,5 +1,6 @@
-import { parseSize } from '../base/units.js';
+import { MIB, parseSize } from '../base/units.js';
 import { EXPORT_GRAMMAR, type ExportSpec, parseExportSpec } from '../export/export-spec.js';
+import { MIN_BUDGET_BYTES } from '../session/memory-budget.js';
 import { type HostPort, parseHostPort } from './host-port.js';
 
 /**
@@ -60,6 +61,11 @@ function regionBytes(text: string): number | undefined {
   return bytes !== undefined && bytes >= MIN_REGION_BYTES && bytes % MIN_REGION_BYTES === 0 ? bytes : undefined;
 }
 
+function memoryBudget(text: string): number | undefined {
+  const bytes = parseSize(text);
+  return bytes !== undefined && bytes >= MIN_BUDGET_BYTES ? bytes : undefined;
+}
+
 export const settings = {
   export: {
     ...one<ExportSpec>('SPEC', `a disk to serve: ${EXPORT_GRAMMAR}`, 'NAME=PATH and options', parseExportSpec),
@@ -103,6 +109,12 @@ export const settings = {
   ]),
   'max-connections': whole('N', 'turn away more NBD clients than this', 1, 100_000),
   'handshake-timeout': whole('SECONDS', 'cut off a client that has not chosen an export by then', 1, 3600),
+  'memory-budget': one(
+    'SIZE',
+    'memory that clients share for large or waiting requests',
+    `a size from ${MIN_BUDGET_BYTES / MIB}M`,
+    memoryBudget,
+  ),
   'busy-poll': whole('MICROSECONDS', 'wait awake for so long for the next request; 0: never', 0, 1_000_000),
   transient: flag('keep bitmaps in memory alone: they are gone when the server stops'),
   'on-bitmap-error': choice('WHAT', 'when a write cannot be recorded: refuse it, or continue without bitmaps', [

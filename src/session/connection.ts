@@ -6,6 +6,7 @@ import type { Agreement } from './agreement.js';
 import type { BusyPoller } from './busy-poller.js';
 import { attachReader, type StreamReader } from './byte-stream.js';
 import { encodeGreeting, Handshake } from './handshake.js';
+import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
 import type { ServerTerms } from './options/option-handler.js';
 import type { PiecePool } from './piece-pool.js';
 import { ReceiveBuffer } from './receive-buffer.js';
@@ -22,6 +23,7 @@ export interface ConnectionHost {
   readonly exports: ExportRegistry;
   readonly terms: ServerTerms;
   readonly pool: PiecePool;
+  readonly memory: MemoryBudget;
   readonly busyPoller: BusyPoller;
   readonly log: Log;
   readonly handshakeTimeoutMilliseconds: number;
@@ -48,7 +50,8 @@ export class Connection implements StreamReader, ClientConnection {
   readonly origin: string;
   readonly connectedAtMilliseconds = performance.now();
   private readonly connectedAt = new Date();
-  private readonly input = new ReceiveBuffer();
+  private readonly memory: MemoryAccount;
+  private readonly input: ReceiveBuffer;
   private readonly output: ReplyWriter;
   private readonly socket: Socket;
   private readonly handshake: Handshake;
@@ -71,11 +74,16 @@ export class Connection implements StreamReader, ClientConnection {
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
+    this.memory = host.memory.open(() => this.advance());
+    this.input = new ReceiveBuffer(this.memory);
     this.socket = attachReader(accepted, this);
     this.socket.setNoDelay(true);
     this.socket.setKeepAlive(true);
-    this.socket.on('drain', () => this.advance());
-    this.output = new ReplyWriter(this.socket, host.pool);
+    this.output = new ReplyWriter(this.socket, host.pool, this.memory);
+    this.socket.on('drain', () => {
+      this.output.count();
+      this.advance();
+    });
     this.handshake = new Handshake(host.exports, this.output, host.terms);
     this.handshakeTimer = setTimeout(
       () => this.stop('did not finish the handshake in time'),
@@ -165,8 +173,9 @@ export class Connection implements StreamReader, ClientConnection {
     this.closeReason ??= 'a bug in the server';
   }
 
-  /** False while the client has to wait until it has read more of what it asked for, or the disk has come along. */
+  /** False while the client has to wait until it has read more of what it asked for, or for the disk, or for memory. */
   private get canBegin(): boolean {
+    if (this.memory.waiting) return false;
     return this.transmission ? this.transmission.canBegin : this.output.hasRoom && !this.handshake.answering;
   }
 
@@ -182,8 +191,18 @@ export class Connection implements StreamReader, ClientConnection {
     if (this.transmission && this.closeReason === undefined) {
       const next = this.transmission.consume(input.buffer, input.start, input.end);
       input.consumed(next, this.transmission.neededBytes);
+      if (this.transmission.tookBuffer) input.giveAway();
       this.closeReason = this.transmission.closeReason;
     }
+    if (this.closeReason !== undefined) this.memory.waive();
+    else if (!this.transmission?.lacksMemory) this.payForRoom();
+  }
+
+  /** Pays for the place of a large message. Without memory for it, the connection waits. */
+  private payForRoom(): void {
+    const { unpaidBytes } = this.input;
+    if (unpaidBytes === 0) this.memory.waive();
+    else if (this.memory.claim(unpaidBytes)) this.input.pay(unpaidBytes);
   }
 
   private takeOutcome(): void {
@@ -195,7 +214,7 @@ export class Connection implements StreamReader, ClientConnection {
       this.closeReason = 'asked for an export that is being closed, or made smaller';
     else {
       this.agreement = outcome.agreement;
-      this.transmission = new Transmission(outcome.agreement, this.output, {
+      this.transmission = new Transmission(outcome.agreement, this.output, this.memory, {
         onProgress: () => this.advance(),
         onBug: (bug) => this.noteBug(bug),
       });
@@ -215,6 +234,7 @@ export class Connection implements StreamReader, ClientConnection {
     const gone = () => {
       clearTimeout(cut);
       this.output.close();
+      this.memory.close();
       this.agreement?.export.detach(this);
       this.logEnd();
       this.resolveClosed();

@@ -1,10 +1,15 @@
 import type { Socket } from 'node:net';
 import { assert } from '../base/assert.js';
-import { MIB } from '../base/units.js';
+import { KIB, MIB } from '../base/units.js';
+import type { MemoryAccount } from './memory-budget.js';
 import type { PiecePool } from './piece-pool.js';
 
 /** With more than that not yet taken by the client, no further request of it is begun. */
 const MAX_UNSENT_BYTES = 2 * MIB;
+/** A write that the socket has to keep is some objects beside its bytes. */
+const KEPT_WRITE_BYTES = 512;
+/** While the socket is behind, a piece that is filled less than this is not worth giving away: its bytes are copied. */
+const MIN_KEPT_PIECE_BYTES = 64 * KIB;
 
 /**
  * The output of a connection. Replies are put into pieces from a pool, one after the other, and go to the socket when
@@ -20,17 +25,21 @@ export class ReplyWriter {
   private readonly filledUsed: number[] = [];
   /** Pieces that the socket holds. */
   private readonly sending: Buffer[] = [];
+  /** Writes since the socket fell behind, which it keeps, and the memory that this is known to take. */
+  private keptWrites = 0;
+  private keptBytes = 0;
 
   constructor(
     private readonly socket: Socket,
     private readonly pool: PiecePool,
+    private readonly memory: Pick<MemoryAccount, 'add'>,
   ) {
     this.piece = pool.take();
   }
 
   /** False while the client is so far behind that its next request has to wait for the socket's 'drain'. */
   get hasRoom(): boolean {
-    return this.socket.writableLength < MAX_UNSENT_BYTES;
+    return this.keptBytes < MAX_UNSENT_BYTES || this.unsentBytes() < MAX_UNSENT_BYTES;
   }
 
   get filledCount(): number {
@@ -66,6 +75,16 @@ export class ReplyWriter {
   send(message: Buffer): void {
     this.flush();
     this.socket.write(message);
+    this.keptWrites++;
+    this.count();
+  }
+
+  /** The socket may have sent something meanwhile. */
+  count(): void {
+    const bytes = this.unsentBytes();
+    if (bytes === this.keptBytes) return;
+    this.memory.add(bytes - this.keptBytes);
+    this.keptBytes = bytes;
   }
 
   /** Hands everything put so far to the socket. */
@@ -79,6 +98,7 @@ export class ReplyWriter {
     if (this.used === 0) return;
     if (!this.writePiece(this.piece, this.used)) this.piece = this.pool.take();
     this.used = 0;
+    this.count();
   }
 
   /** Gives the pieces back. What the socket still holds is left to the garbage collector. */
@@ -96,8 +116,19 @@ export class ReplyWriter {
     this.used = 0;
   }
 
-  /** True when the kernel took all of it at once, so that the piece can be filled again. */
+  private unsentBytes(): number {
+    const { writableLength } = this.socket;
+    if (writableLength === 0) this.keptWrites = 0;
+    return writableLength + this.keptWrites * KEPT_WRITE_BYTES;
+  }
+
+  /** True when the kernel took all of it at once, or it was copied, so that the piece can be filled again. */
   private writePiece(piece: Buffer, used: number): boolean {
+    this.keptWrites++;
+    if (used < MIN_KEPT_PIECE_BYTES && this.socket.writableLength > 0) {
+      this.socket.write(Buffer.from(piece.subarray(0, used)));
+      return true;
+    }
     this.socket.write(used === piece.length ? piece : piece.subarray(0, used));
     if (this.socket.writableLength === 0) {
       for (const sent of this.sending) this.pool.give(sent);

@@ -1,7 +1,14 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 import type { BlockDevice } from '../export/served-disk.js';
-import { Command, CommandFlag, NbdError, REQUEST_MAGIC } from '../protocol/constants.js';
+import {
+  Command,
+  CommandFlag,
+  MAX_PAYLOAD_BYTES,
+  MAX_UNAGREED_PAYLOAD_BYTES,
+  NbdError,
+  REQUEST_MAGIC,
+} from '../protocol/constants.js';
 import type { Cookie } from '../protocol/reply-codec.js';
 import {
   REQUEST_BYTES,
@@ -17,6 +24,7 @@ import {
 import { toNbdError } from '../protocol/wire-error.js';
 import type { Agreement } from './agreement.js';
 import { replyBlockStatus } from './block-status.js';
+import type { MemoryAccount } from './memory-budget.js';
 import { readNow, readWaiting } from './read.js';
 import { replyDone, replyError } from './reply.js';
 import type { ReplyWriter } from './reply-writer.js';
@@ -26,6 +34,9 @@ const MAX_WAITING_REQUESTS = 128;
 const MAX_WAITING_BYTES = 32 * MIB;
 /** The same of block-status requests: an answer takes a while to put together, and is some 100 KiB long. */
 const MAX_WAITING_STATUS = 2;
+
+/** A larger payload that has to wait stays in the receive buffer, which is replaced; it has been paid for already. */
+const MAX_COPIED_BYTES = MIB;
 
 const COOKIE_BYTES = 8;
 
@@ -50,6 +61,10 @@ export class Transmission {
   neededBytes = REQUEST_BYTES;
   /** Why no further request is served; undefined while they are. */
   closeReason: string | undefined;
+  /** The next request is there and has to wait for memory. */
+  lacksMemory = false;
+  /** The last pass left a payload where it is, and with it the buffer. */
+  tookBuffer = false;
   private readonly device: BlockDevice;
   private readonly structured: boolean;
   private readonly rules: RequestRules;
@@ -62,6 +77,7 @@ export class Transmission {
   constructor(
     private readonly agreement: Agreement,
     private readonly writer: ReplyWriter,
+    private readonly memory: Pick<MemoryAccount, 'claim' | 'add'>,
     private readonly events: TransmissionEvents,
   ) {
     this.device = agreement.export.device;
@@ -69,6 +85,7 @@ export class Transmission {
     this.rules = {
       readOnly: agreement.export.readOnly,
       structuredReplies: agreement.structuredReplies,
+      maxPayloadBytes: agreement.enforceBlockSize ? MAX_PAYLOAD_BYTES : MAX_UNAGREED_PAYLOAD_BYTES,
       blockBytes: agreement.enforceBlockSize ? agreement.export.minBlockBytes : 1,
       hasContexts: agreement.contexts.length > 0,
     };
@@ -93,6 +110,8 @@ export class Transmission {
   consume(buffer: Buffer, start: number, end: number): number {
     let at = start;
     this.neededBytes = REQUEST_BYTES;
+    this.lacksMemory = false;
+    this.tookBuffer = false;
     while (this.closeReason === undefined) {
       if (this.skipBytes > 0) {
         const skipped = Math.min(this.skipBytes, end - at);
@@ -131,47 +150,74 @@ export class Transmission {
       this.neededBytes = REQUEST_BYTES + payloadBytes;
       return at;
     }
-    this.requests++;
     if (command === Command.READ) this.read(buffer, at + REQUEST_COOKIE_AT, flags, offset, length);
     else if (command === Command.WRITE) this.write(buffer, at, flags, offset, length);
     else this.serveOther(buffer, at + REQUEST_COOKIE_AT, command, flags, offset, length);
+    if (this.lacksMemory) {
+      this.neededBytes = REQUEST_BYTES + payloadBytes;
+      return at;
+    }
+    this.requests++;
     return payloadAt + payloadBytes;
   }
 
   private read(buffer: Buffer, cookieAt: number, flags: number, offset: number, length: number): void {
-    this.bytesRead += length;
     const errno = readNow(this.writer, this.device, this.structured, flags, buffer, cookieAt, offset, length);
-    if (errno === OK) {
-      // A full piece is worth a write of its own, while it is in the CPU's cache.
-      if (this.writer.filledCount > 0) this.writer.flush();
+    if (errno === WOULD_BLOCK) {
+      this.readLater(buffer, cookieAt, offset, length);
       return;
     }
-    if (errno !== WOULD_BLOCK) {
-      this.fail({ buffer, at: cookieAt }, errno);
-      return;
-    }
+    this.bytesRead += length;
+    if (errno !== OK) this.fail({ buffer, at: cookieAt }, errno);
+    // A full piece is worth a write of its own, while it is in the CPU's cache.
+    else if (this.writer.filledCount > 0) this.writer.flush();
+  }
+
+  private readLater(buffer: Buffer, cookieAt: number, offset: number, length: number): void {
+    this.lacksMemory = !this.memory.claim(length);
+    if (this.lacksMemory) return;
+    this.bytesRead += length;
     const cookie = copyCookie(buffer, cookieAt);
     const reading = readWaiting(this.writer, this.device, this.structured, cookie, offset, length);
     void this.await(reading, cookie, length, true);
   }
 
   private write(buffer: Buffer, at: number, flags: number, offset: number, length: number): void {
-    this.bytesWritten += length;
     const payloadAt = at + REQUEST_BYTES;
     const cookieAt = at + REQUEST_COOKIE_AT;
     const errno = this.device.writeNow(buffer, payloadAt, length, offset);
     if (errno === WOULD_BLOCK) {
-      const cookie = copyCookie(buffer, cookieAt);
-      // The receive buffer goes on to the next request, so a payload that has to wait is copied.
-      const payload = Buffer.from(buffer.subarray(payloadAt, payloadAt + length));
-      void this.await(this.durable(flags, this.device.write(payload, 0, length, offset)), cookie, length, false);
-    } else if (errno !== OK) {
+      this.writeLater(buffer, at, flags, offset, length);
+      return;
+    }
+    this.bytesWritten += length;
+    if (errno !== OK) {
       this.fail({ buffer, at: cookieAt }, errno);
     } else if ((flags & CommandFlag.FUA) !== 0) {
       void this.await(this.device.flush(), copyCookie(buffer, cookieAt), 0, false);
     } else {
       replyDone(this.writer, this.structured, buffer, cookieAt);
     }
+  }
+
+  private writeLater(buffer: Buffer, at: number, flags: number, offset: number, length: number): void {
+    const payloadAt = at + REQUEST_BYTES;
+    const cookie = copyCookie(buffer, at + REQUEST_COOKIE_AT);
+    if (length > MAX_COPIED_BYTES) {
+      // To claim a copy while holding the buffer could make two such writes wait for each other.
+      this.tookBuffer = true;
+      this.memory.add(buffer.length);
+      this.bytesWritten += length;
+      const writing = this.durable(flags, this.device.write(buffer, payloadAt, length, offset));
+      void this.await(writing, cookie, length, false, buffer.length);
+      return;
+    }
+    this.lacksMemory = !this.memory.claim(length);
+    if (this.lacksMemory) return;
+    this.bytesWritten += length;
+    // The receive buffer goes on to the next request, so a payload that has to wait is copied.
+    const payload = Buffer.from(buffer.subarray(payloadAt, payloadAt + length));
+    void this.await(this.durable(flags, this.device.write(payload, 0, length, offset)), cookie, length, false);
   }
 
   /** Every command whose device call returns a promise. */
@@ -235,7 +281,13 @@ export class Transmission {
   }
 
   /** Lets a request go on by itself. `repliesItself`: on success its reply is already put. */
-  private async await(work: Promise<Errno>, cookie: Buffer, bytes: number, repliesItself: boolean): Promise<void> {
+  private async await(
+    work: Promise<Errno>,
+    cookie: Buffer,
+    bytes: number,
+    repliesItself: boolean,
+    heldBytes = bytes,
+  ): Promise<void> {
     this.waitingRequests++;
     this.waitingBytes += bytes;
     try {
@@ -248,6 +300,7 @@ export class Transmission {
     }
     this.waitingRequests--;
     this.waitingBytes -= bytes;
+    this.memory.add(-heldBytes);
     this.events.onProgress();
   }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
+import { GIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
@@ -33,7 +34,7 @@ export class DiskServer {
     const medium = new MemoryDevice(content.length);
     medium.writeNow(content, 0, content.length, 0);
     const server = new DiskServer(medium, join(folder, 'disk.sock'), random);
-    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0 };
+    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0, memoryBudgetBytes: GIB };
     const listener = new NbdListener({ exports: server.registry, log: silentLog, limits });
     await listener.listenUnix(server.socket);
     onTestFinished(async () => {

@@ -98,7 +98,7 @@ describe('a bad configuration is refused with its place and what was expected', 
       'an unknown key of the second export',
       '[[export]]\nname = "a"\npath = "b"\n[[export]]\nname = "c"\npath = "d"\nsiez = "1G"',
       't.toml:7: siez is not known',
-      'expected one of name, path, description, size, readonly, min-block, bitmap',
+      'expected one of name, path, description, size, readonly, format, min-block, bitmap',
     ],
     ['a bad size', '[[export]]\nname = "a"\npath = "b"\nsize = "much"', 't.toml:4: size is "much"', 'such as "512M"'],
     [

@@ -2,10 +2,11 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
-import { KIB } from '../../src/base/units.js';
+import { GIB, KIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { BusyPoller } from '../../src/session/busy-poller.js';
 import { Connection } from '../../src/session/connection.js';
+import { MemoryBudget } from '../../src/session/memory-budget.js';
 import { PiecePool } from '../../src/session/piece-pool.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { encodeOption, encodeRequest, infoData, metaData, u32 } from '../support/raw-client.js';
@@ -41,6 +42,7 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
       exports,
       terms: { multipleConnections: true },
       pool: new PiecePool(),
+      memory: new MemoryBudget(GIB),
       busyPoller: new BusyPoller(0),
       log: silentLog,
       handshakeTimeoutMilliseconds: 60_000,

@@ -60,16 +60,32 @@ test('reads and writes up to 32 MiB are served whole', async () => {
   expect((await client.simpleReply(32 * MIB)).data.equals(data)).toBe(true);
 });
 
-test('1.4 a read of more than 32 MiB is EOVERFLOW; a write of more is EINVAL and its payload passes by', async () => {
-  const device = new MemoryDevice(64 * MIB);
-  const { client } = await connected({}, { name: 'disk', device });
-  client.request({ command: Command.READ, length: 32 * MIB + 1 });
-  expect(await client.structuredError()).toBe(NbdError.EOVERFLOW);
-  client.request({ command: Command.WRITE, payload: Buffer.alloc(32 * MIB + 1) });
-  expect(await client.structuredError()).toBe(NbdError.EINVAL);
-  client.request({ command: Command.READ, length: 1 });
-  expect(await client.structuredError()).toBe(0);
+test('whoever asked for no block sizes reads and writes up to 64 MiB', async () => {
+  const device = new MemoryDevice(80 * MIB);
+  const { client } = await connected({ structured: false }, { name: 'disk', device });
+  const data = pattern(64 * MIB);
+  client.request({ command: Command.WRITE, offset: 4096, payload: data });
+  expect((await client.simpleReply()).error).toBe(0);
+  client.request({ command: Command.READ, offset: 4096, length: 64 * MIB });
+  expect((await client.simpleReply(64 * MIB)).data.equals(data)).toBe(true);
 });
+
+test.each([
+  [32, [InfoType.BLOCK_SIZE]],
+  [64, []],
+])(
+  '1.4 a read of more than %d MiB is EOVERFLOW; a write of more is EINVAL and its payload passes by',
+  async (mebibytes, infoTypes) => {
+    const device = new MemoryDevice(80 * MIB);
+    const { client } = await connected({ infoTypes }, { name: 'disk', device });
+    client.request({ command: Command.READ, length: mebibytes * MIB + 512 });
+    expect(await client.structuredError()).toBe(NbdError.EOVERFLOW);
+    client.request({ command: Command.WRITE, payload: Buffer.alloc(mebibytes * MIB + 512) });
+    expect(await client.structuredError()).toBe(NbdError.EINVAL);
+    client.request({ command: Command.READ, length: 512 });
+    expect(await client.structuredError()).toBe(0);
+  },
+);
 
 test.each([
   ['READ', Command.READ, NbdError.EINVAL],

@@ -4,7 +4,7 @@ import { expect, onTestFinished, vi } from 'vitest';
 import { Backups } from '../../src/backup/backups.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { silentLog } from '../../src/base/log.js';
-import { KIB } from '../../src/base/units.js';
+import { GIB, KIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { type OnBitmapError, PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
 import type { ControlHost } from '../../src/control/control-host.js';
@@ -163,7 +163,7 @@ export class BackupServer {
   /** Serves all there is over NBD. Gives what connects to it. */
   async listen(): Promise<() => Promise<RawClient>> {
     const path = join(scratchFolder(), 'nbd.sock');
-    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0 };
+    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0, memoryBudgetBytes: GIB };
     const listener = new NbdListener({ exports: this.exports, log: silentLog, limits });
     await listener.listenUnix(path);
     onTestFinished(() => listener.drain());

@@ -34,6 +34,7 @@ export const serverFacts: ServerFacts = {
   stateDirectory: '/state',
   persistent: false,
   connections: 0,
+  memory: { usedBytes: 0, limitBytes: 2 ** 30, waitingConnections: 0 },
   nbd: { tcp: [{ host: '127.0.0.1', port: 10809 }] },
 };
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
-import { MIB } from '../../src/base/units.js';
+import { GIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
@@ -31,7 +31,12 @@ export interface MemoryServer {
 
 export const DISK_BYTES = 4 * MIB;
 
-const defaultLimits: NbdLimits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0 };
+const defaultLimits: NbdLimits = {
+  maxConnections: 16,
+  handshakeTimeoutSeconds: 30,
+  busyPollMicroseconds: 0,
+  memoryBudgetBytes: GIB,
+};
 
 /** The exports as a server would serve them, on disks in memory unless a device is given. */
 export async function memoryRegistry(served: readonly MemoryExport[]): Promise<ExportRegistry> {

@@ -216,6 +216,15 @@ export class RawClient {
     return this.read(this.receivedBytes);
   }
 
+  /** Reads nothing until `resume`. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
   /** Sends no more, and goes on reading. */
   end(): void {
     this.socket.end();

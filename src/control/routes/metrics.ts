@@ -4,7 +4,7 @@ import type { DirtyBitmap } from '../../bitmap/dirty-bitmap.js';
 import type { Export } from '../../export/export.js';
 import { collectBackupMetrics } from '../backup-metrics.js';
 import type { ControlApi } from '../control-api.js';
-import type { ControlHost } from '../control-host.js';
+import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
 import { answerOf, Refusal } from '../schemas.js';
 
@@ -29,9 +29,23 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
 type Reading = (served: Export) => number;
 
 /** Values are read off the exports when they are asked for, so nothing is counted twice. */
-function collectMetrics({ exports }: ControlHost): Registry {
+function collectMetrics({ exports, describeServer }: ControlHost): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  const ofMemory = (name: string, help: string, read: (memory: ServerFacts['memory']) => number) =>
+    new Gauge({
+      ...{ name, help, registers: [registry] },
+      collect() {
+        this.set(read(describeServer().memory));
+      },
+    });
+  ofMemory('tidemark_memory_used_bytes', 'Memory that NBD clients hold of the budget', ({ usedBytes }) => usedBytes);
+  ofMemory('tidemark_memory_limit_bytes', 'The memory budget of NBD clients', ({ limitBytes }) => limitBytes);
+  ofMemory(
+    'tidemark_connections_waiting_for_memory',
+    'NBD clients that are not read from until there is memory for them',
+    ({ waitingConnections }) => waitingConnections,
+  );
   const perExport = { labelNames: ['export'], registers: [registry] };
   const gauge = (name: string, help: string, read: Reading) =>
     new Gauge({

@@ -1,0 +1,230 @@
+import { describe, expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import * as nbd from '../../src/protocol/constants.js';
+import { MemoryBudget, OWN_BYTES } from '../../src/session/memory-budget.js';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FaultyDevice } from '../support/faulty-device.js';
+import { startMemoryServer } from '../support/memory-server.js';
+import { encodeRequest } from '../support/raw-client.js';
+
+const { Command } = nbd;
+
+describe('a memory budget', () => {
+  const LIMIT = 120 * MIB;
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+  function budgetOf(limitBytes = LIMIT) {
+    let now = 0;
+    const budget = new MemoryBudget(limitBytes, () => now);
+    const open = (onRoom = () => {}) => budget.open(onRoom);
+    /** One that takes as much as it gets, a MiB at a time; how much that is, beyond its own. */
+    const greedy = () => {
+      const account = open();
+      account.add(OWN_BYTES);
+      while (account.claim(MIB));
+      return account;
+    };
+    return { budget, open, greedy, pass: (milliseconds: number) => (now += milliseconds) };
+  }
+
+  test('leaves to each what is its own, whatever the others hold', () => {
+    const { budget, open } = budgetOf(MIB);
+    for (let i = 0; i < 10; i++) expect(open().claim(OWN_BYTES)).toBe(true);
+    expect(budget.use).toEqual({ usedBytes: 0, limitBytes: MIB, waitingConnections: 0 });
+  });
+
+  test('gives one half to one that takes all it can, and then a part of the rest to each newcomer', () => {
+    const { budget, greedy } = budgetOf();
+    const parts = [greedy(), greedy(), greedy()].map(({ sharedBytes }) => sharedBytes / MIB);
+    expect(parts).toEqual([60, 30, 15]);
+    expect(budget.use.usedBytes).toBe(105 * MIB);
+  });
+
+  test('lets one that holds nothing take all that is free', () => {
+    const { open, greedy } = budgetOf();
+    greedy();
+    const account = open();
+    expect(account.claim(OWN_BYTES + 60 * MIB)).toBe(true);
+    expect(open().claim(OWN_BYTES + 1)).toBe(false);
+  });
+
+  test('wakes who waits when there is room, and not before', async () => {
+    const { budget, open } = budgetOf();
+    const first = open();
+    first.claim(OWN_BYTES + 100 * MIB);
+    let woken = 0;
+    const second = open(() => {
+      woken++;
+      second.claim(OWN_BYTES + 50 * MIB);
+    });
+    expect(second.claim(OWN_BYTES + 50 * MIB)).toBe(false);
+    first.add(-20 * MIB);
+    await settle();
+    expect([woken, budget.use.waitingConnections]).toEqual([0, 1]);
+    first.close();
+    await settle();
+    expect([woken, second.sharedBytes, budget.use]).toEqual([
+      1,
+      50 * MIB,
+      { usedBytes: 50 * MIB, limitBytes: LIMIT, waitingConnections: 0 },
+    ]);
+  });
+
+  test('serves two that wait one after the other', async () => {
+    const { budget, open } = budgetOf();
+    const first = open();
+    first.claim(OWN_BYTES + LIMIT);
+    const order: number[] = [];
+    [1, 2].forEach((number) => {
+      const account = open(() => {
+        if (account.claim(OWN_BYTES + 80 * MIB)) order.push(number);
+        setImmediate(() => account.close());
+      });
+      expect(account.claim(OWN_BYTES + 80 * MIB)).toBe(false);
+    });
+    first.close();
+    await expect.poll(() => budget.use).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
+    expect(order).toEqual([1, 2]);
+  });
+
+  test('lets nobody overtake one that holds nothing, for a while', () => {
+    const { open, pass } = budgetOf();
+    open().claim(OWN_BYTES + 100 * MIB);
+    expect(open().claim(OWN_BYTES + 64 * MIB)).toBe(false);
+    expect(open().claim(OWN_BYTES + MIB)).toBe(false);
+    pass(5000);
+    expect(open().claim(OWN_BYTES + MIB)).toBe(true);
+  });
+
+  test('has all back from one that is closed, whatever it gives back afterwards', () => {
+    const { budget, open } = budgetOf();
+    const account = open();
+    account.claim(OWN_BYTES + MIB);
+    account.close();
+    account.add(-MIB);
+    expect(budget.use.usedBytes).toBe(0);
+  });
+});
+
+describe('clients that share a memory budget', () => {
+  const BUDGET = 8 * MIB;
+  const DISK = 64 * MIB;
+
+  async function serve() {
+    const device = new FaultyDevice(new MemoryDevice(DISK));
+    const server = await startMemoryServer([{ name: 'disk', device }, { name: 'other' }], {
+      memoryBudgetBytes: BUDGET,
+    });
+    const connect = async (name = 'disk') => {
+      const client = await server.connect();
+      await client.go(name, { structured: false });
+      return client;
+    };
+    return { server, device, connect };
+  }
+
+  test('that write to a disk which hangs hold no more than that, and get their answers when it goes on', async () => {
+    const { server, device, connect } = await serve();
+    const clients = [];
+    for (let i = 0; i < 6; i++) clients.push(await connect());
+    device.hold();
+    const writes = Buffer.concat(
+      Array.from({ length: 16 }, (_, i) =>
+        encodeRequest({ command: Command.WRITE, offset: i * MIB, payload: Buffer.alloc(MIB, i) }),
+      ),
+    );
+    for (const client of clients) client.send(writes);
+    await expect.poll(() => server.listener.memory.waitingConnections).toBe(6);
+    expect(server.listener.memory.usedBytes).toBeLessThanOrEqual(BUDGET);
+    expect(device.heldCalls).toBeLessThanOrEqual(6 * 2 + BUDGET / MIB);
+    device.release();
+    for (const client of clients) {
+      for (let i = 0; i < 16; i++) expect((await client.simpleReply()).error).toBe(0);
+    }
+    await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
+  });
+
+  test('do not keep one another from requests of 1 MiB, and one that goes leaves room', async () => {
+    const { server, device, connect } = await serve();
+    const greedy = [];
+    for (let i = 0; i < 8; i++) greedy.push(await connect());
+    device.hold();
+    for (const client of greedy) {
+      const reads = Array.from({ length: 20 }, () => encodeRequest({ command: Command.READ, length: MIB }));
+      client.send(Buffer.concat(reads));
+    }
+    await expect.poll(() => server.listener.memory.waitingConnections).toBe(8);
+    const neighbour = await connect('other');
+    neighbour.request({ command: Command.WRITE, payload: Buffer.alloc(MIB, 7) });
+    expect((await neighbour.simpleReply()).error).toBe(0);
+    neighbour.request({ command: Command.READ, offset: MIB - 1, length: 1 });
+    expect((await neighbour.simpleReply(1)).data[0]).toBe(7);
+    for (const client of greedy) client.close();
+    device.release();
+    await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
+  });
+
+  test.each([false, true])(
+    'wait for room for a large write, which comes in as a whole (a slow disk: %s)',
+    async (slow) => {
+      const { server, device, connect } = await serve();
+      const reader = await connect();
+      device.hold();
+      for (let i = 0; i < 12; i++) reader.request({ command: Command.READ, length: MIB });
+      await expect.poll(() => server.listener.memory.waitingConnections).toBe(1);
+      const writer = await connect();
+      const payload = Buffer.from(Uint8Array.from({ length: 7 * MIB }, (_, i) => i % 251));
+      writer.send(
+        Buffer.concat([
+          encodeRequest({ command: Command.WRITE, offset: MIB, payload }),
+          encodeRequest({ command: Command.WRITE, offset: 9 * MIB, payload }),
+          encodeRequest({ command: Command.READ, offset: 0, length: 512 }),
+        ]),
+      );
+      await expect.poll(() => server.listener.memory.waitingConnections).toBe(2);
+      expect(server.exports.get('disk').counters().bytesWritten).toBe(0);
+      device.deferAll(slow);
+      device.release();
+      for (let i = 0; i < 2; i++) expect((await writer.simpleReply()).error).toBe(0);
+      await writer.simpleReply(512);
+      for (let i = 0; i < 12; i++) await reader.simpleReply(MIB);
+      for (const offset of [MIB, 9 * MIB]) {
+        writer.request({ command: Command.READ, offset, length: 7 * MIB });
+        expect((await writer.simpleReply(7 * MIB)).data.equals(payload)).toBe(true);
+      }
+      await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
+    },
+  );
+
+  test('write large pieces to a slow disk side by side, and none waits for another for ever', async () => {
+    const { server, device, connect } = await serve();
+    device.deferAll(true);
+    const clients = await Promise.all(Array.from({ length: 5 }, () => connect()));
+    const writes = clients.map(async (client, at) => {
+      const payload = Buffer.alloc(6 * MIB, at + 1);
+      for (let i = 0; i < 4; i++) client.request({ command: Command.WRITE, offset: at * 6 * MIB, payload });
+      for (let i = 0; i < 4; i++) expect((await client.simpleReply()).error).toBe(0);
+      client.request({ command: Command.READ, offset: at * 6 * MIB, length: 6 * MIB });
+      expect((await client.simpleReply(6 * MIB)).data.equals(payload)).toBe(true);
+    });
+    await Promise.all(writes);
+    await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
+  });
+
+  test('that read no replies hold little, also when these are small', async () => {
+    const { server, connect } = await serve();
+    const clients = [];
+    for (let i = 0; i < 4; i++) clients.push(await connect());
+    for (const client of clients) {
+      client.pause();
+      for (let i = 0; i < 40; i++) client.request({ command: Command.READ, length: 512 * KIB });
+    }
+    await expect.poll(() => server.exports.get('disk').counters().requests).toBeGreaterThan(8);
+    expect(server.listener.memory.usedBytes).toBeLessThanOrEqual(4 * 2 * MIB);
+    for (const client of clients) {
+      client.resume();
+      for (let i = 0; i < 40; i++) expect((await client.simpleReply(512 * KIB)).error).toBe(0);
+    }
+    await expect.poll(() => server.listener.memory.usedBytes).toBe(0);
+  });
+});
