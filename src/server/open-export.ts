@@ -14,6 +14,7 @@ import type { Posix } from '../posix/posix-calls.js';
 import { footprintOf } from '../storage/disk-footprint.js';
 import type { FileDevice } from '../storage/file-device.js';
 import { openFileDevice } from '../storage/open-file-device.js';
+import { witnessOf } from '../storage/witness.js';
 import type { PersistenceConfig } from './config.js';
 import type { DiskClaim, DiskClaims } from './disk-claims.js';
 import { knownDisk } from './known-disk.js';
@@ -102,6 +103,7 @@ function openPersistence(
     bitmaps,
     store,
     identify: () => disk.identifySettled(),
+    witness: disk.isBlockDevice ? () => witnessOf(disk) : undefined,
     readOnly,
     // The clock turns once a second.
     limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },

@@ -26,6 +26,7 @@ export function deviceOn(handle: FileHandle, facts: ImageFacts, options: DeviceO
     file: new OpenFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path), share, facts.endsWithin),
     sizeBytes: facts.sizeBytes,
     localTimes: facts.localTimes,
+    isBlockDevice: facts.kind === 'block device',
     capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
     zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },
   });

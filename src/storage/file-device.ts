@@ -24,6 +24,7 @@ export interface FileDeviceParts {
   readonly sizeBytes: number;
   /** As in `DiskIdentity`. */
   readonly localTimes: boolean;
+  readonly isBlockDevice: boolean;
   readonly capabilities: DeviceCapabilities;
   readonly zeroing: ZeroingFacts;
 }
@@ -53,6 +54,10 @@ export class FileDevice implements BlockDevice {
     this.#zeroer = new FileZeroer(file, this.#writer, parts.zeroing);
     this.#flusher = new FileFlusher(file);
     this.#extents = new FileExtents(file);
+  }
+
+  get isBlockDevice(): boolean {
+    return this.parts.isBlockDevice;
   }
 
   get sizeBytes(): number {
@@ -142,10 +147,7 @@ export class FileDevice implements BlockDevice {
    * written is in the same page cache.
    */
   async identifySettled(): Promise<DiskIdentity> {
-    assert(this.#open, 'the device is open');
-    const { handle } = this.parts;
-    const isDevice = (await this.#inFlight(this.#share.pass(() => handle.stat()))).isBlockDevice();
-    if (isDevice && !this.capabilities.readOnly) await this.flush();
+    if (this.isBlockDevice && !this.capabilities.readOnly) await this.flush();
     return this.identify();
   }
 

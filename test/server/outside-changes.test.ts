@@ -15,6 +15,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
+import { exportKey } from '../../src/bitmap/store/keys.js';
+import type { StoredExport } from '../../src/bitmap/store/left-disk.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import type { Export } from '../../src/export/export.js';
 import type { ExportSpec } from '../../src/export/export-spec.js';
@@ -132,6 +134,51 @@ describe.each(['file', 'block device'] as const)('a %s', (kind) => {
     expect(await inconsistency()).toBeUndefined();
     overwrite(path);
     expect(await inconsistency()).toMatch(/^(modified at|written while not served)/);
+  });
+});
+
+describe('a block device that was attached again, or whose machine was started again,', () => {
+  /** The kernel begins to count anew then, which the store shows. */
+  function forgetCounts(store: MemoryStore): Promise<void> {
+    const key = exportKey('disk');
+    const stored = JSON.parse(store.get(key)!.toString()) as StoredExport;
+    const counters = { ...stored.identity.counters!, bootId: 'another' };
+    const value = Buffer.from(JSON.stringify({ ...stored, identity: { ...stored.identity, counters } }));
+    return store.commit([{ key, value }]);
+  }
+
+  async function closedOnce() {
+    const made = await scene('block device');
+    const served = await made.open();
+    await write(served);
+    await served.close();
+    await forgetCounts(made.store);
+    return made;
+  }
+
+  test('is trusted when the places that are compared are as they were', async () => {
+    const { open } = await closedOnce();
+    const served = await open();
+    const nightly = served.bitmaps.get('nightly');
+    expect(nightly.inconsistent).toBeUndefined();
+    expect(served.persistence!.trustIn(nightly)).toMatchObject({ ground: 'witnesses' });
+  });
+
+  test('is trusted after it was served read-only in between, too', async () => {
+    const { open, store } = await closedOnce();
+    await (await open({ readOnly: true })).close();
+    await forgetCounts(store);
+    const served = await open();
+    expect(served.persistence!.trustIn(served.bitmaps.get('nightly'))).toMatchObject({ ground: 'witnesses' });
+  });
+
+  test('is not trusted when a block at an end of it was written', async () => {
+    const { path, inconsistency } = await closedOnce();
+    const fd = openSync(path, 'r+');
+    writeSync(fd, Buffer.alloc(512, 7), 0, 512, 4 * MIB - 512);
+    fsyncSync(fd);
+    closeSync(fd);
+    expect(await inconsistency()).toMatch(/^its content changed while it was not served/);
   });
 });
 

@@ -31,6 +31,8 @@ export interface StoredExport {
   /** The export as which it was served since, where its changes did not come into these bitmaps. */
   readonly servedAs?: string;
   readonly lastSight?: LastSight;
+  /** Of a block device that was closed: as `witnessOf` tells. */
+  readonly witness?: string;
 }
 
 /** On what ground the bitmaps of a disk are trusted. The text is for people. */
@@ -39,6 +41,7 @@ export const grounds = {
   times: "the file's times of change are those that it was left with",
   heartbeat: "the file was not changed after the server's last sign of life",
   counters: 'the kernel counts no write to the device since it was left',
+  witnesses: 'both ends of the device and 256 blocks of it are as they were left; the rest was not compared',
   'write-intent':
     'the server was killed while it wrote; writes of others to the device since then would not be noticed',
   identity: 'it is the same disk; writes of others while it was not served would not be noticed',
@@ -47,6 +50,13 @@ export const grounds = {
 export type Ground = keyof typeof grounds;
 
 export type Judgement = { readonly untrue: string } | { readonly ground: Ground };
+
+const OTHER_CONTENT = 'its content changed while it was not served, at its ends or in the blocks that are compared';
+
+/** Whether only a look at the content tells if the disk was written: it is counted anew since. */
+export function needsWitness({ clean, identity, witness }: StoredExport, now: DiskIdentity): boolean {
+  return clean && witness !== undefined && !isSameCount(identity.counters, now.counters);
+}
 
 /** Kernels count time in steps, and a write may begin a little later than it was admitted. */
 const GRACE_MILLISECONDS = 100;
@@ -58,10 +68,12 @@ export function momentNow(bootId: string | undefined): Moment {
 }
 
 /** Whether bitmaps still describe their disk: from what the store says of it, and what it is found to be. */
-export function judge(before: StoredExport, now: DiskIdentity, moment: Moment): Judgement {
+export function judge(before: StoredExport, now: DiskIdentity, moment: Moment, witness?: string): Judgement {
   if (before.servedAs !== undefined) return { untrue: `it was served as "${before.servedAs}" meanwhile` };
   const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment);
-  return untrue === undefined ? { ground: groundFor(before, now) } : { untrue };
+  if (untrue !== undefined) return { untrue };
+  if (witness === undefined || before.witness === undefined) return { ground: groundFor(before, now) };
+  return witness === before.witness ? { ground: 'witnesses' } : { untrue: OTHER_CONTENT };
 }
 
 function groundFor({ identity: before, clean, lastSight }: StoredExport, now: DiskIdentity): Ground {

@@ -9,7 +9,7 @@ import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
 import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
-import { type Ground, grounds, type Judgement, judge, type LastSight, momentNow } from './left-disk.js';
+import { type Ground, grounds, type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
 import { recover, replaceDamaged } from './recover.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
@@ -32,6 +32,8 @@ export interface PersistenceOptions {
   readonly store: KeyValueStore;
   /** Tells what the disk is, at the time of the call. */
   readonly identify: () => Promise<DiskIdentity>;
+  /** Of a block device, as `witnessOf` tells. */
+  readonly witness?: (() => Promise<string | undefined>) | undefined;
   /** Nothing is written to the disk through us, though perhaps by others. */
   readonly readOnly: boolean;
   readonly limits: IntentLimits;
@@ -47,6 +49,7 @@ export class PersistentBitmaps {
   private readonly logLimit = new LogLimit();
 
   private readonly watch: DiskWatch;
+  private witness: string | undefined;
   private readonly loaded: ReadonlySet<DirtyBitmap>;
 
   private constructor(
@@ -69,7 +72,7 @@ export class PersistentBitmaps {
       describe: (seen, lastSight) => this.describe(false, seen, lastSight),
       save: (prepare) => this.intents.save(prepare),
       renew: () => this.intents.renewLease(),
-      matters: () => bitmaps.list().some(({ persistent }) => persistent),
+      matters: () => this.hasPersistent(),
       onOutsideChange: (reason) => this.distrust(reason),
     });
     this.intents = new WriteIntentLog({
@@ -98,13 +101,16 @@ export class PersistentBitmaps {
     const identity = await options.identify();
     const bootId = await readBootId();
     const before = readExport(store, exportName);
-    const verdict: Judgement = before ? judge(before, identity, momentNow(bootId)) : { ground: 'new' };
+    const witness = before && needsWitness(before, identity) ? await options.witness?.() : undefined;
+    const verdict: Judgement = before ? judge(before, identity, momentNow(bootId), witness) : { ground: 'new' };
     let recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : [];
     if (damage) recovered = replaceDamaged(damage, stored, options);
     const damaged = damage?.whole === undefined ? undefined : reasonFor(damage.whole);
     const lost = before ? damaged : (damaged ?? options.lost);
     const ground = 'ground' in verdict ? verdict.ground : 'new';
     const opened = new PersistentBitmaps(options, stored, identity, bootId, ground, lost);
+    // Nothing is written by this server, so what was compared goes on to hold.
+    if (options.readOnly && 'ground' in verdict) opened.witness = before?.witness;
     try {
       const notes = options.readOnly ? [] : notesToOthers(identity, exportName, store);
       await store.commit([...recovered, opened.watch.describe(), ...notes]);
@@ -204,6 +210,7 @@ export class PersistentBitmaps {
     // What others have changed meanwhile was not recorded.
     const identity = readOnly ? this.identity : await identify();
     this.watch.judge(identity);
+    if (!readOnly && this.hasPersistent()) this.witness = await this.options.witness?.();
     const errno = await this.intents.close([this.describe(true, identity)]);
     if (errno === OK) return;
     throw new CodedError(
@@ -213,10 +220,19 @@ export class PersistentBitmaps {
     );
   }
 
+  private hasPersistent(): boolean {
+    return this.options.bitmaps.list().some(({ persistent }) => persistent);
+  }
+
   private describe(clean: boolean, identity: DiskIdentity, lastSight?: LastSight): Change {
     const { exportName, limits, readOnly } = this.options;
     const known = { identity, regionBytes: limits.regionBytes, clean: clean || readOnly };
-    return describeExport(exportName, { ...known, ...(lastSight && { lastSight }) });
+    const { witness } = this;
+    return describeExport(exportName, {
+      ...known,
+      ...(lastSight && { lastSight }),
+      ...(witness !== undefined && { witness }),
+    });
   }
 
   private distrust(reason: string): void {
