@@ -54,7 +54,8 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
       createSizeBytes: spec.sizeBytes,
       know: (found) => {
         const known = host.store ? knownDisk(host.store, name, found) : { isRaw: false };
-        return spec.format === 'raw' ? { ...known, isRaw: true } : known;
+        const isRaw = known.isRaw || spec.format === 'raw' || host.lost !== undefined;
+        return { ...known, isRaw };
       },
       posix: host.posix,
       log: host.log,

@@ -77,6 +77,15 @@ describe('a raw image', () => {
     await renamed.close();
   });
 
+  test('stays raw when the state has lost what it knew', async () => {
+    const { path, open } = scene();
+    const served = await open({ sizeBytes: MIB });
+    await write(served, Buffer.from('QFI\xfb'.padEnd(512, '\0'), 'latin1'));
+    await served.close();
+    const again = await openExport({ name: 'disk', path }, { ...exportHost(new MemoryStore()), lost: 'set aside' });
+    await again.close();
+  });
+
   test('another image put in its place is looked at', async () => {
     const { path, open } = scene();
     await (await open({ sizeBytes: MIB })).close();
