@@ -59,13 +59,16 @@ const httpSpec = (name: string) => `${name}=${name}.img,size=1M,bitmap=nightly:4
 function makeDisks(pathOf: (disk: FuzzDisk) => string): Map<string, Buffer> {
   const contents = new Map<string, Buffer>();
   for (const disk of fuzzDisks) {
-    const { name, sizeBytes, readOnly } = disk;
+    const { name, sizeBytes, readOnly, fileBytes } = disk;
     const path = pathOf(disk);
     writeFileSync(path, '');
-    truncateSync(path, sizeBytes);
+    truncateSync(path, fileBytes);
     if (sizeBytes > MAX_KNOWN_BYTES) continue;
-    const content = readOnly ? randomBytes(new Random(sizeBytes), sizeBytes) : Buffer.alloc(sizeBytes);
-    if (readOnly) writeFileSync(path, content);
+    const content = Buffer.alloc(sizeBytes);
+    if (readOnly) {
+      randomBytes(new Random(sizeBytes), fileBytes).copy(content);
+      writeFileSync(path, content.subarray(0, fileBytes));
+    }
     contents.set(name, content);
   }
   return contents;

@@ -6,13 +6,17 @@ export interface FuzzDisk {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly bitmaps: readonly string[];
+  /** What clients that ask for block sizes have to keep to. */
+  readonly minBlockBytes: 1 | 512 | 4096;
+  /** Of a read-only disk that ends within a sector; the rest of that reads as zeroes. */
+  readonly fileBytes: number;
 }
 
 export const GRANULE_BYTES = 4 * KIB;
 export const NIGHTLY = 'nightly';
 
 const disk = (name: string, sizeBytes: number, readOnly = false, bitmaps: readonly string[] = []): FuzzDisk => ({
-  ...{ name, sizeBytes, readOnly, bitmaps },
+  ...{ name, sizeBytes, readOnly, bitmaps, minBlockBytes: 512, fileBytes: sizeBytes },
 });
 
 export const MODEL = disk('model', 4 * MIB, false, [NIGHTLY, 'weekly']);
@@ -21,11 +25,10 @@ export const HUGE = disk('huge', 8 * 2 ** 40, true);
 /** On a disk, where the others that are written lie in memory. */
 const SLOW = disk('slow', 2 * MIB);
 export const fuzzDisks: readonly FuzzDisk[] = [
-  MODEL,
-  HUGE,
-  SLOW,
-  disk('tiny', 512),
-  disk('odd', 300 * KIB + 512, true),
+  ...[MODEL, HUGE, SLOW, disk('tiny', 512)],
+  { ...disk('odd', 300 * KIB + 512, true), fileBytes: 300 * KIB + 100 },
+  { ...disk('bytes', 64 * KIB + 512), minBlockBytes: 1 },
+  { ...disk('blocks', 256 * KIB), minBlockBytes: 4096 },
 ];
 
 /** Where the image lies, of folders on a disk and in memory. */
@@ -34,7 +37,7 @@ export function imagePath({ name }: FuzzDisk, onDisk: string, inMemory: string):
 }
 
 export function specOf(fuzzed: FuzzDisk, path: string): string {
-  const { name, readOnly, bitmaps } = fuzzed;
+  const { name, readOnly, bitmaps, minBlockBytes } = fuzzed;
   const options = bitmaps.map((bitmap) => `,bitmap=${bitmap}:${bitmap === NIGHTLY ? '4K' : '64K'}`);
-  return `${name}=${path}${readOnly ? ',readonly' : ''}${options.join('')}`;
+  return `${name}=${path}${readOnly ? ',readonly' : ''},min-block=${minBlockBytes}${options.join('')}`;
 }

@@ -8,7 +8,7 @@ import type { PlannedClient, PlannedRequest } from './plan.js';
  */
 export function allowedErrors(
   { command, flags, offset, length }: PlannedRequest,
-  { sizeBytes, readOnly }: FuzzDisk,
+  { sizeBytes, readOnly, minBlockBytes }: FuzzDisk,
   client: PlannedClient,
 ): ReadonlySet<number> {
   const errors = new Set<number>();
@@ -18,7 +18,8 @@ export function allowedErrors(
     const changes = command === WRITE || command === WRITE_ZEROES;
     if (readOnly && (changes || command === TRIM)) errors.add(EPERM);
     if (offset + BigInt(length) > BigInt(sizeBytes)) errors.add(changes ? ENOSPC : EINVAL);
-    if (client.blockSizes && (offset % 512n !== 0n || length % 512 !== 0)) errors.add(EINVAL);
+    const isWhole = offset % BigInt(minBlockBytes) === 0n && length % minBlockBytes === 0;
+    if (client.blockSizes && !isWhole) errors.add(EINVAL);
     if (command === READ && length > MAX_PAYLOAD_BYTES) errors.add(EOVERFLOW).add(EINVAL).add(ENOMEM);
     if (command === READ && (flags & DF) !== 0 && !client.structured) errors.add(EINVAL);
     if (command === BLOCK_STATUS && (!client.contexts || length === 0)) errors.add(EINVAL);

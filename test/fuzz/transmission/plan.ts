@@ -58,7 +58,7 @@ const flagsOf: Record<number, readonly number[]> = {
 };
 
 export function planTransmission(random: Random): TransmissionPlan {
-  const disk = random.chance(8) ? random.pick(fuzzDisks) : MODEL;
+  const disk = random.chance(5) ? random.pick(fuzzDisks) : MODEL;
   const clientCount = random.chance(3) ? 2 + random.below(3) : 1;
   const waveCount = 1 + random.below(4);
   return {
