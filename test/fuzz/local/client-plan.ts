@@ -13,6 +13,8 @@ export interface ClientPlan {
   readonly requests: readonly ClientRequest[];
   /** Which of the server's messages is changed, counted from the greeting; undefined: none. */
   readonly spoiled: number | undefined;
+  /** Bytes are changed, or part of the data of a read is left out. */
+  readonly lie: 'change' | 'leave-out';
   /** For what the server says, and how it is changed. */
   readonly seed: number;
 }
@@ -29,7 +31,8 @@ export function planClient(random: Random): ClientPlan {
   const requests = Array.from({ length: 1 + random.below(MAX_REQUESTS) }, () => planRequest(random, withContexts));
   const messages = random.chance(4) ? HANDSHAKE_MESSAGES : HANDSHAKE_MESSAGES + requests.length;
   const spoiled = random.chance(3) ? random.below(messages) : undefined;
-  return { structured, withContexts, requests, spoiled, seed: random.below(2 ** 32) };
+  const lie = structured && random.chance(4) ? 'leave-out' : 'change';
+  return { structured, withContexts, requests, spoiled, lie, seed: random.below(2 ** 32) };
 }
 
 function planRequest(random: Random, withContexts: boolean): ClientRequest {

@@ -40,7 +40,7 @@ export class LyingServer {
 
   private say(message: Buffer): void {
     const isLie = this.messages++ === this.plan.spoiled;
-    this.socket.write(isLie ? mutate(this.random, message) : message);
+    this.socket.write(isLie && this.plan.lie === 'change' ? mutate(this.random, message) : message);
     // In the middle of a handshake nobody can say what the client waits for now.
     if (isLie && this.phase !== 'transmission') this.socket.end();
     this.lied ||= isLie;
@@ -121,6 +121,8 @@ export class LyingServer {
     if (!structured) return simpleReply(cookie, 0, contentAt(offset, length));
     const cut = this.random.below(length);
     const behind = dataChunk(cookie, cut === 0 ? 1 : 0, offset + cut, contentAt(offset + cut, length - cut));
+    const isLie = this.messages === this.plan.spoiled && this.plan.lie === 'leave-out';
+    if (isLie) return dataChunk(cookie, 1, offset, contentAt(offset, length - 1));
     return cut === 0 ? behind : Buffer.concat([behind, dataChunk(cookie, 1, offset, contentAt(offset, cut))]);
   }
 }

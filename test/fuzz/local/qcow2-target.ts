@@ -101,7 +101,9 @@ export class Qcow2Target implements Target<readonly SpoiledImage[]> {
   private async readChain(): Promise<void> {
     await using chain = await Qcow2Chain.open(join(this.folder, NAMES.at(-1)!));
     let reached = 0;
-    for await (const { offset, length } of chain.runs()) {
+    for await (const { offset, length, image, fileOffset } of chain.runs()) {
+      const isInside = fileOffset >= 0 && fileOffset + length <= (image?.fileBytes ?? Number.POSITIVE_INFINITY);
+      if (!isInside) throw new Error(`a run of ${length} bytes lies at ${fileOffset} of its file`);
       if (offset !== reached) throw new Error(`a run begins at ${offset}, the one before ended at ${reached}`);
       reached = offset + length;
     }
