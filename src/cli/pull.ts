@@ -117,9 +117,10 @@ function describe({ images }: PullResult): string {
 }
 
 function describeImage(image: PulledImage): string {
-  const { export: name, mode, readBytes, durationSeconds, path, fileBytes, proven } = image;
+  const { export: name, mode, readBytes, durationSeconds, path, fileBytes, proven, baseAsserted } = image;
+  const ground = proven ? ', proven' : baseAsserted ? ', base asserted' : '';
   const read = `${formatSize(readBytes)} read in ${durationSeconds.toFixed(1)} s`;
-  return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})${proven ? ', proven' : ''}`;
+  return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})${ground}`;
 }
 
 /** For commander: bytes a second. */

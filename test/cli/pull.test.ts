@@ -137,6 +137,21 @@ test('backup list agrees with what the pull did, where that was more than the se
   expect(stdout).toMatch(new RegExp(`${third} +nightly +vm1 +incremental +committed`));
 });
 
+test('a bitmap that counts from another backup makes no wrong increment by URI', async () => {
+  const { pull, write, server, directory, image } = await scene();
+  await pull();
+  await write(0, 64 * KIB);
+  await pull('--to', scratchFolder());
+  // Clean by now, and the newest image here does not have what was written.
+  const uri = ['--uri', server.uri('vm1'), '--context', 'qemu:dirty-bitmap:nightly', '--to', directory];
+  const { code, stdout } = await tidemark('pull', 'vm1', ...uri);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^vm1: full backup: plain NBD .*\nvm1: full, /);
+  const to = join(scratchFolder(), 'restored.img');
+  expect((await tidemark('restore', directory, 'vm1', '--to', to)).code).toBe(0);
+  expectSameContent(to, image);
+});
+
 test('--prove compares the chain with the disk', async () => {
   const { pull, write, directory, json } = await scene();
   expect((await pull('--prove')).stdout).toMatch(/^vm1: full, .*\.qcow2 \(1\.3 MiB\), proven$/m);
