@@ -1,5 +1,6 @@
 import { EIO, ENOSPC, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
+import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import { MIB } from '../base/units.js';
 import type { BlockDevice } from '../storage/block-device.js';
@@ -12,6 +13,8 @@ import type { SnapshotOptions } from './snapshot.js';
 export const OVERWRITTEN = 1;
 
 const MAX_PIECE_BYTES = MIB;
+/** Some hundred microseconds' worth. */
+const HOLES_PER_STEP = 64;
 /** Copies of a snapshot that hold a buffer at a time. */
 const MAX_BUFFERS = 8;
 
@@ -77,7 +80,10 @@ export class OldData {
   /** Goes on where `saveNow` answered WOULD_BLOCK. */
   async save(offset: number, length: number): Promise<Errno> {
     const end = this.granules.endAt(offset + length);
-    for (let from = this.granules.indexAt(offset); !this.#ended; ) {
+    for (let from = this.granules.indexAt(offset), step = 1; ; step++) {
+      // Holes are settled without waiting for anything, and there may be a great many of them.
+      if (step % HOLES_PER_STEP === 0) await giveWay();
+      if (this.#ended) return OK;
       from = this.granules.nextUnsettled(from, end);
       if (from < 0) return OK;
       const [copy] = this.#copies.within(from, from + 1);
@@ -88,7 +94,6 @@ export class OldData {
         if (errno !== OK) return errno;
       }
     }
-    return OK;
   }
 
   /**
