@@ -1,5 +1,6 @@
-import { changeAtOneInstant, type HeldWrites } from '../export/cut.js';
+import { changeAtOneInstant, type HeldWrites, patienceFor } from '../export/cut.js';
 import type { Export } from '../export/export.js';
+import type { Patience } from '../export/patience.js';
 import type { Backup } from './backup.js';
 import { linkTo } from './chain.js';
 import { type BeginHost, type BeginRequest, cut, type Preparation } from './cut-backup.js';
@@ -16,18 +17,23 @@ export async function beginBackup(
   exports: readonly Export[],
   host: BeginHost,
 ): Promise<{ backup: Backup; held: HeldWrites }> {
-  for (const { persistence } of exports) await persistence?.noticeOutsideChanges();
-  // Before anything is made for it; the cut looks again.
-  for (const served of exports) linkTo(served.name, served.bitmaps, request);
-  const prepared = await prepare(exports, host);
+  const prepared = await prepareInTime(exports, request, host);
+  let abandoned = false;
   let backup: Backup | undefined;
   let held: HeldWrites;
   try {
     held = await changeAtOneInstant(exports, {
       // Nothing is called clean before the commit.
       flush: 'nothing',
-      prepare: async () => {
-        for (const one of prepared) one.clone = await host.clone(one.served);
+      prepare: async (patience) => {
+        for (const one of prepared) {
+          const made = host.clone(one.served).then((clone) => {
+            // One that comes too late is of no use.
+            if (abandoned) return clone?.close();
+            one.clone = clone;
+          });
+          await patience.waitFor(one.served, made);
+        }
       },
       apply: () => {
         const made = cut(id, request, prepared, host);
@@ -37,6 +43,7 @@ export async function beginBackup(
       records: () => host.record(backup!),
     });
   } catch (error) {
+    abandoned = true;
     await Promise.all(prepared.flatMap(({ scratch, clone }) => [scratch.close(), clone?.close()]));
     throw error;
   }
@@ -45,12 +52,32 @@ export async function beginBackup(
   return { backup: backup!, held };
 }
 
-async function prepare(exports: readonly Export[], host: BeginHost): Promise<Preparation[]> {
+async function prepareInTime(
+  exports: readonly Export[],
+  request: BeginRequest,
+  host: BeginHost,
+): Promise<Preparation[]> {
+  const patience = patienceFor(exports);
+  try {
+    for (const served of exports) await patience.waitFor(served, noticeOutsideChanges(served));
+    // Before anything is made for it; the cut looks again.
+    for (const served of exports) linkTo(served.name, served.bitmaps, request);
+    return await prepare(exports, host, patience);
+  } finally {
+    patience.end();
+  }
+}
+
+async function noticeOutsideChanges({ persistence }: Export): Promise<void> {
+  await persistence?.noticeOutsideChanges();
+}
+
+async function prepare(exports: readonly Export[], host: BeginHost, patience: Patience): Promise<Preparation[]> {
   const prepared: Preparation[] = [];
   try {
     for (const served of exports) {
-      const allocatedBytes = await served.allocatedBytes();
-      const location = await served.locate();
+      const allocatedBytes = await patience.waitFor(served, served.allocatedBytes());
+      const location = await patience.waitFor(served, served.locate());
       const scratch = await host.openScratch(served.sizeBytes);
       prepared.push({ served, allocatedBytes, location, scratch, clone: undefined });
     }

@@ -39,7 +39,9 @@ export const errorCatalogue = {
   STORE_IN_DOUBT: { status: 503, title: 'It is not known whether the store holds the change' },
   FLUSH_FAILED: { status: 503, title: 'The disk could not be flushed' },
   CLIENT_NOT_FOUND: { status: 404, title: 'There is no client of that id' },
+  CUT_TIMED_OUT: { status: 503, title: 'A disk did not answer in time' },
   EXPORT_IN_USE: { status: 409, title: 'Clients or backups use the export' },
+  STOP_TIMED_OUT: { status: 503, title: 'A disk did not answer while the server stopped' },
   SHUTTING_DOWN: { status: 503, title: 'The server is stopping' },
   INTERNAL: { status: 500, title: 'A bug in tidemark' },
 } as const satisfies Record<string, { status: number; title: string }>;

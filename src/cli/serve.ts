@@ -1,9 +1,11 @@
 import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, Option } from 'commander';
+import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import type { Server } from '../control/schemas.js';
 import { type Entry, resolveConfig, type ServerConfig } from '../server/config.js';
+import { endProcess } from '../server/end-process.js';
 import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
 import { controlClient } from './command-line.js';
@@ -12,6 +14,7 @@ import { stopSignals } from './stop-signals.js';
 import { readVersion } from './version.js';
 
 const STOPPED_THE_HARD_WAY = 1;
+const FAILED = 1;
 
 interface ServeOptions {
   readonly config?: string;
@@ -53,7 +56,13 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
   const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
   const { openServerLog } = await import('../server/server-log.js');
   const { log, end } = openServerLog(config.logLevel);
-  await run(config, log, json).finally(end);
+  try {
+    await run(config, log, json).finally(end);
+  } catch (error) {
+    // Once the error is told: a thread waits for the disk, and Node would wait for the thread.
+    if (error instanceof CodedError && error.code === 'STOP_TIMED_OUT') setImmediate(endProcess, FAILED);
+    throw error;
+  }
 }
 
 async function run(config: ServerConfig, log: Log, json: boolean | undefined): Promise<void> {
@@ -101,7 +110,7 @@ function untilSignal(onSignal: (signal: string) => void): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     const handle = (signal: string) => {
-      if (stopping) process.exit(STOPPED_THE_HARD_WAY);
+      if (stopping) endProcess(STOPPED_THE_HARD_WAY);
       stopping = true;
       onSignal(signal);
       resolve();

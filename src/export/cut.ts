@@ -1,8 +1,10 @@
 import { channel } from 'node:diagnostics_channel';
 import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
+import type { WriteIntentLog } from '../bitmap/store/write-intent-log.js';
 import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
+import { Patience } from './patience.js';
 
 /** How long writes were held back, for those that came meanwhile; times in milliseconds. */
 export interface HeldWrites {
@@ -21,7 +23,7 @@ export interface InstantChange {
   /** What the store is to hold from then on, besides the bitmaps; asked for once the change is made. */
   readonly records?: () => readonly RecordChange[];
   /** Called before, when nothing changes on the disks any more; while it takes its time, writes wait. */
-  readonly prepare?: () => Promise<void>;
+  readonly prepare?: (patience: Patience) => Promise<void>;
   /** Unless it is said, all that was written before the instant is flushed. */
   readonly flush?: FlushScope;
   /** Exports that are being closed are left out, rather than refused; their bitmaps are as they were stored last. */
@@ -50,15 +52,25 @@ export interface Cut {
 
 /**
  * Changes bitmaps of some exports at one instant: every write is wholly before it or wholly after, on all of them. In
- * order: flush, so that the next one is short; hold back new writes and wait for those in flight; flush again; change,
- * durably; let the writes go on.
- * When the change throws, or cannot be stored, nothing has happened. @throws what it throws; CodedError
- * FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
+ * order: flush, so that the next one is short; wait for the writes in flight, so that a disk that hangs is found before any
+ * writes are held back; hold back new writes and wait for those in flight; flush again; change, durably; let the writes go on.
+ * When the change throws, cannot be stored, or a disk does not answer in time, nothing has happened. @throws what it
+ * throws; CodedError CUT_TIMED_OUT, FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
 export async function changeAtOneInstant(exports: Iterable<Export>, change: InstantChange): Promise<HeldWrites> {
   // Always in the same order, so that two changes never wait for each other.
   const inOrder = [...takingPart(exports, change)].sort((a, b) => (a.name < b.name ? -1 : 1));
-  return passAll(inOrder, 0, () => cut(takingPart(inOrder, change), change));
+  const patience = patienceFor(inOrder);
+  try {
+    return await passAll(inOrder, 0, patience, () => cut(takingPart(inOrder, change), change, patience));
+  } finally {
+    patience.end();
+  }
+}
+
+/** How long these may take to answer. */
+export function patienceFor(exports: readonly Export[]): Patience {
+  return new Patience(Math.max(0, ...exports.map(({ cutTimeoutSeconds }) => cutTimeoutSeconds)));
 }
 
 /** Each once. One that is being closed may take long over it, so nobody waits for its turn who leaves it out. */
@@ -66,31 +78,54 @@ function takingPart(exports: Iterable<Export>, { skipClosed = false }: InstantCh
   return [...new Set(exports)].filter(({ closing }) => !(skipClosed && closing));
 }
 
-function passAll<T>(exports: readonly Export[], from: number, work: () => Promise<T>): Promise<T> {
+function passAll<T>(exports: readonly Export[], from: number, patience: Patience, work: () => Promise<T>): Promise<T> {
   const next = exports[from];
-  return next ? next.cuts.pass(() => passAll(exports, from + 1, work)) : work();
+  return next ? patience.pass(next, next.cuts, () => passAll(exports, from + 1, patience, work)) : work();
 }
 
-async function cut(exports: readonly Export[], change: InstantChange): Promise<HeldWrites> {
+async function cut(exports: readonly Export[], change: InstantChange, patience: Patience): Promise<HeldWrites> {
   for (const served of exports) served.assertServed();
   const durable = exports.flatMap(({ persistence }) => persistence ?? []);
   const { flush: scope = 'everything' } = change;
-  const flush = () => Promise.all(exports.map((served) => served.persistence && served.flush()));
+  const all = (ask: (served: Export) => Promise<void>) =>
+    Promise.all(exports.map((served) => patience.waitFor(served, ask(served))));
+  const flush = () => all(async (served) => served.persistence && served.flush());
   if (scope !== 'nothing') await flush();
-  await Promise.all(exports.map(({ device }) => device.quiesce()));
+  await all(async ({ device, persistence }) => {
+    await device.settled();
+    await persistence?.intents.idle();
+  });
+  const quiet = exports.map((served) => [served, served.device.quiesce()] as const);
   let waits: number[] = [];
   try {
+    await Promise.all(quiet.map(([served, drained]) => patience.waitFor(served, drained)));
     if (scope === 'everything') await flush();
-    await change.prepare?.();
+    await change.prepare?.(patience);
     const store = durable[0]?.store ?? change.store;
     const logs = durable.map(({ intents }) => intents);
-    if (store) await changeDurably(logs, store, change.apply, change.records);
+    const hold = (log: WriteIntentLog) => holdInTime(log, ownerOf(log, exports), patience);
+    if (store) await changeDurably(logs, store, change.apply, change.records, hold);
     else await change.apply();
   } finally {
     waits = exports.flatMap(resume);
   }
   for (const persistence of durable) void persistence.settle();
   return summarize(waits);
+}
+
+function ownerOf(log: WriteIntentLog, exports: readonly Export[]): Export {
+  return exports.find(({ persistence }) => persistence?.intents === log)!;
+}
+
+/** A commit of a log may wait for its disk, whose state it stores. */
+async function holdInTime(log: WriteIntentLog, served: Export, patience: Patience): Promise<() => void> {
+  const held = log.hold();
+  try {
+    return await patience.waitFor(served, held);
+  } catch (error) {
+    void held.then((release) => release());
+    throw error;
+  }
 }
 
 function resume(served: Export): number[] {

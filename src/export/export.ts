@@ -13,6 +13,7 @@ import type { DiskIdentity } from '../storage/disk-identity.js';
 import { WriteGate } from '../storage/write-gate.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES, type MinBlockBytes } from './block-size.js';
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
+import { Patience } from './patience.js';
 import { type ClientConnection, ServedDisk } from './served-disk.js';
 
 /** A device that can follow its image to another size. */
@@ -39,7 +40,11 @@ export interface ExportParts {
   readonly persistence?: PersistentBitmaps | undefined;
   /** Called once the disk is closed. */
   readonly release?: (() => void) | undefined;
+  /** How long a change at one instant waits for the disk. */
+  readonly cutTimeoutSeconds?: number;
 }
+
+const DEFAULT_CUT_TIMEOUT_SECONDS = 5;
 
 /**
  * A named disk served over NBD: the stack of devices that requests go through (gate, copy-before-write, tracking, disk),
@@ -58,6 +63,7 @@ export class Export extends ServedDisk {
   readonly copyBeforeWrite: CopyBeforeWrite;
   readonly bitmaps: BitmapSet;
   readonly persistence: PersistentBitmaps | undefined;
+  readonly cutTimeoutSeconds: number;
   /** Whoever stops the export for an instant passes here, one at a time. */
   readonly cuts = new Turnstile(1);
   private readonly allocation: AllocationContext;
@@ -74,6 +80,7 @@ export class Export extends ServedDisk {
     this.disk = parts.disk;
     this.bitmaps = parts.bitmaps;
     this.persistence = parts.persistence;
+    this.cutTimeoutSeconds = parts.cutTimeoutSeconds ?? DEFAULT_CUT_TIMEOUT_SECONDS;
     this.release = parts.release;
     const { persistence } = parts;
     const tracking = new TrackingDevice(parts.disk, persistence?.intents ?? parts.bitmaps, persistence?.activity);
@@ -128,19 +135,23 @@ export class Export extends ServedDisk {
 
   /**
    * Serves another size from now on; the bitmaps call a new tail dirty. Clients see it when they connect anew.
-   * @throws CodedError IMAGE_UNUSABLE, EXPORT_INVALID, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE
+   * @throws CodedError IMAGE_UNUSABLE, EXPORT_INVALID, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE,
+   * CUT_TIMED_OUT
    */
   resize(sizeBytes: number): Promise<void> {
     return this.cuts.pass(async () => {
       this.assertServed();
       this.checkResize(sizeBytes);
       this.shrinking = sizeBytes < this.sizeBytes;
-      await this.device.quiesce();
+      const patience = new Patience(this.cutTimeoutSeconds);
+      const drained = this.device.quiesce();
       try {
+        await patience.waitFor(this, drained);
         await this.disk.resize?.(sizeBytes);
         if (this.persistence) await this.persistence.resize(sizeBytes);
         else this.bitmaps.resize(sizeBytes);
       } finally {
+        patience.end();
         this.shrinking = false;
         this.device.resume();
       }

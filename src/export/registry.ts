@@ -87,6 +87,11 @@ export class ExportRegistry {
     if (failed) throw failed.reason;
   }
 
+  /** Names of the exports that are being opened or closed. */
+  unfinished(): string[] {
+    return [...this.reserved];
+  }
+
   private reserve(name: string): void {
     if (this.exports.has(name) || this.views.has(name) || this.reserved.has(name)) {
       throw new CodedError(

@@ -36,6 +36,7 @@ export const nodePosix: Posix = {
   seek: missing,
   clone: missing,
   willNeed: missing,
+  exitNow: () => void process.kill(process.pid, 'SIGKILL'),
   setSendBufferNow: missingNow,
   sendDatagramNow: missingNow,
   sendNow: missingNow,

@@ -40,6 +40,8 @@ export interface Posix {
   readonly clone: (fd: number, sourceFd: number) => Promise<CallResult>;
   /** posix_fadvise(2), POSIX_FADV_WILLNEED */
   readonly willNeed: (fd: number, offset: number, length: number) => Promise<CallResult>;
+  /** _exit(2): ends the process without waiting for its threads. */
+  readonly exitNow: (code: number) => void;
   /** setsockopt(2), SO_SNDBUF: bytes that a socket may hold for a peer that has not read them yet. */
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
   /** Sends to a unix datagram socket: a path, or a name in the abstract namespace behind an `@`. */

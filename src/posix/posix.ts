@@ -73,6 +73,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const send = declare('send', 'int64', ['int', 'void *', 'size_t', 'int']);
   const close = declare('close', 'int', ['int']);
   const execve = declare('execve', 'int', ['const char *', 'const char **', 'const char **']);
+  const exit = declare('_exit', 'void', ['int']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
   return {
     ...nodePosix,
@@ -85,6 +86,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(fadvise && { willNeed: bindWillNeed(koffi, fadvise) }),
     ...(ioctl && { clone: bindClone(koffi, ioctl) }),
     ...(ioctlInto && { loopTargetNow: bindLoopTarget(ioctlInto) }),
+    ...(exit && { exitNow: (code: number) => void exit(code) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
     ...(send && { sendNow: bindSend(koffi, send) }),

@@ -26,6 +26,10 @@ export interface ServerConfig {
   readonly logLevel: SettingValue<'log-level'>;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
+  /** How long a change at one instant waits for a disk. */
+  readonly cutTimeoutSeconds: number;
+  /** How long each step of stopping waits for one. */
+  readonly stopTimeoutSeconds: number;
 }
 
 export interface PersistenceConfig {
@@ -89,6 +93,8 @@ export function resolveConfig(
       maxActiveRegions: last('max-active-regions') ?? 512,
       coolAfterSeconds: last('cool-after') ?? 5,
     },
+    cutTimeoutSeconds: last('cut-timeout') ?? 5,
+    stopTimeoutSeconds: last('stop-timeout') ?? 10,
   };
   checkHttp(config);
   return config;

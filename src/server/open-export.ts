@@ -28,6 +28,7 @@ export interface ExportHost {
   /** Why the store may have lost bitmaps; undefined when it has not. */
   readonly lost?: string | undefined;
   readonly persistence: PersistenceConfig;
+  readonly cutTimeoutSeconds?: number;
   readonly posix: Posix | undefined;
   /** Which disks the exports of the server use; undefined when there is only one export. */
   readonly claims?: DiskClaims;
@@ -65,7 +66,9 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
     const bitmaps = new BitmapSet(disk.sizeBytes);
     persistence = host.store && (await openPersistence(spec, disk, bitmaps, host.store, host));
     await addMissing(spec.bitmaps ?? [], bitmaps, persistence, host.log);
-    return new Export({ name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence, release });
+    const { cutTimeoutSeconds } = host;
+    const parts = { name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence, release };
+    return new Export({ ...parts, ...(cutTimeoutSeconds !== undefined && { cutTimeoutSeconds }) });
   } catch (error) {
     // Else the store would say that the disk was left by a crash, after which nobody compares its times.
     await persistence?.close().catch(() => {});

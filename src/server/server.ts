@@ -3,6 +3,8 @@ import { dirname, resolve } from 'node:path';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup } from '../base/cleanup.js';
+import { CodedError } from '../base/coded-error.js';
+import { endsWithin } from '../base/ends-within.js';
 import type { Log } from '../base/log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
@@ -48,6 +50,7 @@ export class TidemarkServer {
         store: this.state?.store.entries,
         lost: this.state?.store.lost,
         persistence: config.persistence,
+        cutTimeoutSeconds: config.cutTimeoutSeconds,
         posix,
         claims,
         log,
@@ -83,7 +86,7 @@ export class TidemarkServer {
     const { config, cleanup } = this;
     await this.checkSocketPaths();
     await this.openState();
-    cleanup.defer(() => this.exports.close());
+    cleanup.defer(() => this.closeExports());
     for (const spec of config.exports) await this.exports.add(spec);
     await this.state?.store.acceptLoss();
     await this.state?.store.unmap();
@@ -108,6 +111,29 @@ export class TidemarkServer {
     }
   }
 
+  /** Waits for a step of stopping, unless that waits for a disk that hangs. */
+  private async inTime(otherwise: string, step: Promise<unknown>): Promise<void> {
+    const seconds = this.config.stopTimeoutSeconds;
+    if (!(await endsWithin(seconds, step))) this.log.warn({ seconds }, `stopping goes on: ${otherwise}`);
+  }
+
+  /** What was not closed in time stays in the store as after a crash. @throws CodedError STOP_TIMED_OUT */
+  private async closeExports(): Promise<void> {
+    const { stopTimeoutSeconds } = this.config;
+    if (await endsWithin(stopTimeoutSeconds, this.exports.close())) return;
+    const exports = this.exports.unfinished();
+    this.log.error(
+      { exports, seconds: stopTimeoutSeconds },
+      'stopping: disks did not answer, and are left as after a crash',
+    );
+    const names = exports.map((name) => `"${name}"`);
+    throw new CodedError(
+      'STOP_TIMED_OUT',
+      `the disk of ${names.join(', ')} did not answer within ${stopTimeoutSeconds} s, so its bitmaps are as after a crash`,
+      'no change is missed, some granules may be called dirty besides; see why its storage hangs',
+    );
+  }
+
   /** The directory is locked even for bitmaps in memory: the control socket lies there. */
   private async openState(): Promise<void> {
     const { stateDirectory, persistence } = this.config;
@@ -121,7 +147,7 @@ export class TidemarkServer {
     const scratch = new ScratchDirectory(config.scratchDirectory, { posix: loadPosix(), log });
     const publish = events.publish.bind(events);
     const backups = await Backups.open({ exports, store: this.state?.store.entries, scratch, log, publish });
-    this.cleanup.defer(() => backups.close());
+    this.cleanup.defer(() => this.inTime('backups could not be aborted', backups.close()));
     return backups;
   }
 
@@ -135,7 +161,7 @@ export class TidemarkServer {
 
   private async listen(): Promise<void> {
     const { listen, unixPath, unixAccess, inheritedSockets } = this.config;
-    this.cleanup.defer(() => this.listener.drain());
+    this.cleanup.defer(() => this.inTime('clients still wait for answers', this.listener.drain()));
     for (const address of listen) {
       const bound = this.listener.listenTcp(address.host, address.port);
       this.tcpAddresses.push(await bound.catch(refuse(formatHostPort(address))));
@@ -166,7 +192,7 @@ export class TidemarkServer {
     // Loaded once disks are served, for to load it takes as long as all the rest.
     const { ControlServer } = await import('../control/control-server.js');
     const control = new ControlServer(host);
-    this.cleanup.defer(() => control.close());
+    this.cleanup.defer(() => this.inTime('commands still wait for answers', control.close()));
     await clearSocketPath(controlPath);
     await control.listenUnix(controlPath).catch(refuse(controlPath));
     await this.listenHttp(control, token);

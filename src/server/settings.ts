@@ -124,6 +124,8 @@ export const settings = {
   'region-size': one('SIZE', 'size of a region in the write-intent log', 'a multiple of 64K', regionBytes),
   'max-active-regions': whole('N', 'regions that may count as dirty after a crash', 1, 1_000_000),
   'cool-after': whole('SECONDS', 'store the bits of a region that is not written for so long', 0, 86_400),
+  'cut-timeout': whole('SECONDS', 'refuse a backup or a transaction when a disk has not answered by then', 1, 3600),
+  'stop-timeout': whole('SECONDS', 'when stopping, give up on a disk that has not answered by then', 1, 3600),
 } satisfies Record<string, Setting<unknown>>;
 
 export type SettingKey = keyof typeof settings;

@@ -9,25 +9,45 @@ interface HeldChange {
   readonly goOn: () => void;
 }
 
+/** Changes that began in one stretch of time. */
+class Epoch {
+  inFlight = 0;
+  ended: () => void = () => {};
+}
+
 /**
  * Lets changes through, and can be closed to them for an instant: `quiesce` waits for those in flight and holds back
  * new ones until `resume`. In between nothing changes below, so whatever is done there is a cut: each write is wholly
  * before it or wholly after. Reads, and flushes, always pass.
  */
 export class WriteGate extends FilterDevice {
-  private inFlight = 0;
+  private epoch = new Epoch();
+  /** Resolves when no change of an earlier epoch is in flight. */
+  private earlier: Promise<unknown> = Promise.resolve();
   private closed = false;
-  private drained: () => void = () => {};
   private readonly held: HeldChange[] = [];
 
-  /** Closes the gate; resolves when no change is in flight. The caller owes a `resume`, and is the only one who may. */
+  /** Resolves when every change that is in flight now has ended; the gate stays open. */
+  async settled(): Promise<void> {
+    const { epoch } = this;
+    if (epoch.inFlight > 0) {
+      const ended = new Promise<void>((resolve) => {
+        epoch.ended = resolve;
+      });
+      this.earlier = Promise.all([this.earlier, ended]);
+      this.epoch = new Epoch();
+    }
+    await this.earlier;
+  }
+
+  /**
+   * Closes the gate; resolves when no change is in flight. The caller owes a `resume`, and is the only one who may; one who
+   * does not want to wait any longer calls it earlier.
+   */
   quiesce(): Promise<void> {
     assert(!this.closed, 'a gate is closed by one at a time');
     this.closed = true;
-    if (this.inFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.drained = resolve;
-    });
+    return this.settled();
   }
 
   /** Opens the gate again, in the order in which changes came. Returns how long each was held back, in milliseconds. */
@@ -63,12 +83,13 @@ export class WriteGate extends FilterDevice {
       const since = performance.now();
       await new Promise<void>((goOn) => this.held.push({ since, goOn }));
     }
-    this.inFlight++;
+    const { epoch } = this;
+    epoch.inFlight++;
     try {
       return await change();
     } finally {
-      this.inFlight--;
-      if (this.inFlight === 0) this.drained();
+      epoch.inFlight--;
+      if (epoch.inFlight === 0) epoch.ended();
     }
   }
 }

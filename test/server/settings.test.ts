@@ -53,6 +53,8 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   'region-size': ({ persistence }) => persistence.regionBytes,
   'max-active-regions': ({ persistence }) => persistence.maxActiveRegions,
   'cool-after': ({ persistence }) => persistence.coolAfterSeconds,
+  'cut-timeout': ({ cutTimeoutSeconds }) => cutTimeoutSeconds,
+  'stop-timeout': ({ stopTimeoutSeconds }) => stopTimeoutSeconds,
 };
 
 describe('docs/configuration.md', () => {
@@ -133,6 +135,8 @@ describe('the example in docs/configuration.md', () => {
         maxActiveRegions: 512,
         coolAfterSeconds: 5,
       },
+      cutTimeoutSeconds: 5,
+      stopTimeoutSeconds: 10,
     });
   });
 });

@@ -89,3 +89,40 @@ test('closing it twice, or opening it twice, is a bug', async () => {
   expect(() => gate.quiesce()).toThrow(BugError);
   gate.resume();
 });
+
+test('settling waits for the changes that were in flight, and for none that came later; the gate stays open', async () => {
+  const { gate, disk } = gated();
+  disk.hold();
+  const first = gate.write(data, 0, 512, 0);
+  let settled = 0;
+  const settling = gate.settled().then(() => settled++);
+  const again = gate.settled().then(() => settled++);
+  disk.release();
+  disk.hold();
+  const later = gate.write(data, 0, 512, 512);
+  await Promise.all([first, settling, again]);
+  expect([settled, disk.heldCalls]).toEqual([2, 1]);
+  disk.release();
+  expect(await later).toBe(OK);
+  await gate.settled();
+});
+
+test('whoever waits no longer for the changes in flight opens the gate again, and the next one waits for them too', async () => {
+  const { gate, disk } = gated();
+  disk.hold();
+  const hanging = gate.write(data, 0, 512, 0);
+  void gate.quiesce();
+  const held = gate.write(data, 0, 512, 512);
+  expect(gate.resume()).toHaveLength(1);
+  await settle();
+  expect(disk.heldCalls).toBe(2);
+  let quiet = false;
+  const quiesced = gate.quiesce().then(() => {
+    quiet = true;
+  });
+  await settle();
+  expect(quiet).toBe(false);
+  disk.release();
+  await Promise.all([hanging, held, quiesced]);
+  gate.resume();
+});

@@ -39,6 +39,7 @@ interface Choices {
   /** By their names; "disk" alone when not given. */
   readonly disks?: Readonly<Record<string, TestDisk>>;
   readonly onBitmapError?: OnBitmapError;
+  readonly cutTimeoutSeconds?: number;
 }
 
 /**
@@ -213,7 +214,9 @@ export class BackupServer {
       onBitmapError: this.choices.onBitmapError ?? 'refuse',
       log: this.logged.log,
     });
-    return new Export({ name, description: '', path: 'memory', readOnly, disk, bitmaps, persistence });
+    const { cutTimeoutSeconds = 60 } = this.choices;
+    const parts = { name, description: '', path: 'memory', readOnly, disk, bitmaps, persistence };
+    return new Export({ ...parts, cutTimeoutSeconds });
   }
 }
 

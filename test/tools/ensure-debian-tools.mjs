@@ -9,7 +9,7 @@ import { delimiter, join } from 'node:path';
 const programsByPackage = {
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
   'qemu-system-common': ['qemu-storage-daemon'],
-  'libnbd-bin': ['nbdinfo', 'nbdcopy', 'nbddump'],
+  'libnbd-bin': ['nbdinfo', 'nbdcopy', 'nbddump', 'nbdfuse'],
   'python3-libnbd': ['nbdsh'],
   'nbd-client': ['nbd-client'],
   'nbd-server': ['nbd-server'],

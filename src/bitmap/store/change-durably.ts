@@ -15,16 +15,18 @@ export interface RecordChange {
  * Changes the bitmaps of some disks by `apply`, and makes that durable in one commit, with the records that then hold. If the commit fails the change
  * is taken back, in the store as well, for a commit that failed may yet have taken effect. Nothing may be written to
  * these disks meanwhile, and what was written before must be durable: else a power loss could bring back old data under
- * granules that are clean now. @throws what `apply` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
+ * granules that are clean now. `hold` may give up waiting for a log. @throws what `apply` or `hold` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
  */
 export async function changeDurably(
   logs: readonly WriteIntentLog[],
   store: KeyValueStore,
   apply: () => Undo | Promise<Undo>,
   records: () => readonly RecordChange[] = () => [],
+  hold: (log: WriteIntentLog) => Promise<() => void> = (log) => log.hold(),
 ): Promise<void> {
-  const releases = await Promise.all(logs.map((log) => log.hold()));
+  const holds = logs.map(hold);
   try {
+    await Promise.all(holds);
     const applied = apply();
     const undo = applied instanceof Promise ? await applied : applied;
     const also = recordsOf(logs, records, undo);
@@ -34,7 +36,8 @@ export async function changeDurably(
     const back = also.map(({ key, before }) => ({ key, value: before }));
     throw refusal(failure, await save(logs, store, back));
   } finally {
-    for (const release of releases) release();
+    // Also those that are had only now, should another one not have been had in time.
+    for (const held of holds) held.then((release) => release()).catch(() => {});
   }
 }
 

@@ -159,6 +159,11 @@ export class WriteIntentLog implements ChangeRecorder {
     return release;
   }
 
+  /** Resolves when the commits asked for are through. */
+  async idle(): Promise<void> {
+    await this.queue;
+  }
+
   /** What makes the store say what memory says of the bitmaps themselves. To be committed under `hold`. */
   changes(): Change[] {
     return this.believed ? this.options.stored.changes(this.rangesOf(this.active.keys())) : this.everything();

@@ -1,0 +1,57 @@
+import { CodedError } from '../base/coded-error.js';
+import type { Turnstile } from '../base/turnstile.js';
+
+/** What is waited for: an export, or a part of one. */
+interface Waited {
+  readonly name: string;
+}
+
+/** How long disks may take to answer, all together; then whoever waits for them goes on without. */
+export class Patience {
+  private readonly timer: NodeJS.Timeout;
+  private readonly lost: Promise<undefined>;
+
+  constructor(private readonly seconds: number) {
+    let lose = (_nothing: undefined) => {};
+    this.lost = new Promise((resolve) => {
+      lose = resolve;
+    });
+    this.timer = setTimeout(() => lose(undefined), seconds * 1000);
+  }
+
+  /** Gives what `answer` gives, if it comes in time. @throws CodedError CUT_TIMED_OUT, which names the export */
+  async waitFor<T>({ name }: Waited, answer: Promise<T>): Promise<T> {
+    const answered = await Promise.race([answer.then((value) => ({ value })), this.lost]);
+    if (answered) return answered.value;
+    throw new CodedError(
+      'CUT_TIMED_OUT',
+      `"${name}" did not answer within ${this.seconds} s, so nothing was changed`,
+      'writes go on; see whether its disk hangs, then try again, or allow more with --cut-timeout',
+    );
+  }
+
+  /** Passes the turnstile of an export, unless its turn comes too late. @throws CodedError CUT_TIMED_OUT */
+  async pass<T>(waited: Waited, turnstile: Turnstile, work: () => Promise<T>): Promise<T> {
+    let late = false;
+    let begin = () => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const passed = turnstile.pass(async () => {
+      begin();
+      return late ? undefined : { value: await work() };
+    });
+    try {
+      await this.waitFor(waited, begun);
+    } catch (error) {
+      late = true;
+      throw error;
+    }
+    return (await passed)!.value;
+  }
+
+  /** To be called when nobody waits any more. */
+  end(): void {
+    clearTimeout(this.timer);
+  }
+}

@@ -1,0 +1,86 @@
+import { expect, test, vi } from 'vitest';
+import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { BackupServer, GRANULE, GRANULES } from '../support/backup-server.js';
+import { FaultyDevice } from '../support/faulty-device.js';
+import { expectProblem } from '../support/problem.js';
+
+const DISK_BYTES = GRANULES * GRANULE;
+const hint = 'writes go on; see whether its disk hangs, then try again, or allow more with --cut-timeout';
+
+/** Two disks; the one called "slow" answers only when it is told to. */
+async function twoDisks() {
+  const slow = new FaultyDevice(new MemoryDevice(DISK_BYTES));
+  const server = await BackupServer.start({ disks: { disk: {}, slow: { device: slow } }, cutTimeoutSeconds: 0.3 });
+  return { server, slow };
+}
+
+const both = { exports: ['disk', 'slow'], bitmap: 'nightly' };
+
+test('a disk that hangs in a write keeps a backup from beginning, but no write of another disk from ending', async () => {
+  const { server, slow } = await twoDisks();
+  slow.hold();
+  const hanging = server.write([1], 'a', 'slow');
+  await vi.waitUntil(() => slow.heldCalls === 1);
+  let refused = false;
+  const begun = server.ask('POST', '/v1/backups', both).finally(() => {
+    refused = true;
+  });
+  // The other disk is not even held back.
+  for (let granule = 0; granule < GRANULES; granule++) {
+    await server.write([granule]);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(refused).toBe(false);
+  expectProblem(await begun, 'CUT_TIMED_OUT', '"slow" did not answer within 0.3 s, so nothing was changed', hint);
+  expect([server.views(), server.scratch.devices]).toEqual([[], []]);
+  await server.write([2]);
+  slow.release();
+  await hanging;
+  const backup = await server.begin(both);
+  expect(await server.viewDirty(backup, 'slow')).toContain(1);
+  await server.commit(backup);
+});
+
+test('a disk that hangs in a flush keeps a transaction from happening, and the flush that was left alone harms nothing', async () => {
+  const { server, slow } = await twoDisks();
+  await server.committed(both);
+  await server.write([1], 'a', 'slow');
+  slow.hold();
+  const clear = { actions: [{ type: 'bitmap-clear', export: 'slow', bitmap: 'nightly' }] };
+  expectProblem(
+    await server.ask('POST', '/v1/transactions', clear),
+    'CUT_TIMED_OUT',
+    '"slow" did not answer within 0.3 s, so nothing was changed',
+    hint,
+  );
+  slow.release();
+  await server.write([2], 'a', 'slow');
+  expect(await server.dirty('nightly', 'slow')).toEqual([1, 2]);
+  await server.call('POST', '/v1/transactions', clear);
+  expect(await server.dirty('nightly', 'slow')).toEqual([]);
+});
+
+test('a cut that waits for another one, which waits for a disk, is refused as well, and later ones are not', async () => {
+  const { server, slow } = await twoDisks();
+  slow.hold();
+  const hanging = server.write([1], 'a', 'slow');
+  await vi.waitUntil(() => slow.heldCalls === 1);
+  const answers = await Promise.all([1, 2, 3].map(() => server.ask('POST', '/v1/backups', both)));
+  expect(answers.map(({ status }) => status)).toEqual([503, 503, 503]);
+  slow.release();
+  await hanging;
+  await server.commit(await server.begin(both));
+});
+
+test('an export whose disk hangs is not resized, and writes to it go on when it answers', async () => {
+  const { server, slow } = await twoDisks();
+  slow.hold();
+  const hanging = server.write([1], 'a', 'slow');
+  await vi.waitUntil(() => slow.heldCalls === 1);
+  expect(await server.ask('POST', '/v1/exports/slow/resize', { sizeBytes: 2 * DISK_BYTES })).toMatchObject({
+    status: 503,
+  });
+  slow.release();
+  await hanging;
+  await server.write([2], 'a', 'slow');
+});

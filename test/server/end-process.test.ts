@@ -1,0 +1,19 @@
+import { execFileSync } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { outcomeOf } from '../support/run.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+const built = resolve(import.meta.dirname, '../../dist/server/end-process.js');
+
+test('a process ends at once whose thread waits for ever, where process.exit would wait for it', async () => {
+  const fifo = join(scratchFolder(), 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const script = `
+    import { open } from 'node:fs';
+    import { endProcess } from ${JSON.stringify(built)};
+    open(${JSON.stringify(fifo)}, 'r', () => {});
+    setTimeout(endProcess, 50, 3);
+  `;
+  expect((await outcomeOf(process.execPath, '--input-type=module', '--eval', script)).code).toBe(3);
+});
