@@ -20,6 +20,7 @@ const { limits, persistence } = resolveConfig([]);
 const settingDefaults: Readonly<Record<string, number>> = {
   'max-connections': limits.maxConnections,
   'handshake-timeout': limits.handshakeTimeoutSeconds,
+  'memory-budget': limits.memoryBudgetBytes,
   'max-active-regions': persistence.maxActiveRegions,
 };
 
@@ -32,17 +33,24 @@ function amountOf(limit: string): number {
   return (Number(part) / Number(whole)) * (unit === undefined ? 1 : units[unit]!);
 }
 
-/** What the constant or property of that name is in a file of src/: a product of numbers and sizes. */
+const sizes: Readonly<Record<string, number>> = { KIB, MIB, GIB };
+
+/** What the constant or property of that name is in a file of src/: sums and products of numbers, sizes and other constants. */
 function constantIn(file: string, name: string): number {
-  const found = new RegExp(`\\b${name}(?: =|:) ([\\d_ */]*(?:[KMG]IB)?[\\d_ */]*)[;,]`).exec(source(`src/${file}`));
+  const found = new RegExp(`\\b${name}(?: =|:) ([A-Z\\d][\\w */+]*)[;,]`).exec(source(`src/${file}`));
   if (!found) throw new Error(`src/${file} has no number ${name}`);
-  const factors = found[1]!.replaceAll('_', '').split(/ ([*/]) /);
-  const sizes: Readonly<Record<string, number>> = { KIB, MIB, GIB };
-  const numbers = factors.map((factor) => sizes[factor] ?? Number(factor));
-  return factors.reduce((value, operator, index) => {
-    if (operator === '*') return value * numbers[index + 1]!;
-    return operator === '/' ? value / numbers[index + 1]! : value;
-  }, numbers[0]!);
+  const factorOf = (text: string) => {
+    if (text in sizes) return sizes[text]!;
+    return /^\d/.test(text) ? Number(text.replaceAll('_', '')) : constantIn(file, text);
+  };
+  const productOf = (text: string) => {
+    const [first, ...rest] = text.split(/ (?=[*/] )/);
+    return rest.reduce((value, next) => {
+      const factor = factorOf(next.slice(2));
+      return next.startsWith('*') ? value * factor : value / factor;
+    }, factorOf(first!));
+  };
+  return found[1]!.split(' + ').reduce((sum, term) => sum + productOf(term), 0);
 }
 
 const isTime = (limit: string) => / m?s$/.test(limit);
