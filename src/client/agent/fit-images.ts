@@ -1,4 +1,4 @@
-import { chainOf } from './export-folder.js';
+import { chainOf } from './image-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 
 export interface FittedImages {

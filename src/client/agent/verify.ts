@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { AgentError } from './agent-error.js';
-import { currentImages, imagePath, listBackups, restsOnWord } from './export-folder.js';
+import { currentImages, imagePath, listBackups } from './export-folder.js';
+import { restsOnWord } from './image-chain.js';
 import { checkByQemu, findDamage } from './inspect-image.js';
 import { needManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../../../src/client/agent/agent-error.js';
-import { chainOf, currentImages } from '../../../src/client/agent/export-folder.js';
+import { currentImages } from '../../../src/client/agent/export-folder.js';
+import { chainOf } from '../../../src/client/agent/image-chain.js';
 import { MANIFEST_NAME, readManifest } from '../../../src/client/agent/manifest.js';
 import { type ImageEntry, MANIFEST_FORMAT, type Manifest } from '../../../src/client/agent/manifest-format.js';
 import type { Random } from '../../support/random.js';
