@@ -16,11 +16,13 @@ const rows = [...source('docs/security.md').matchAll(/^\| (.+?) \| (\S+(?: \S+)?
 }));
 
 /** The default of each setting that a row names. */
-const { limits, persistence } = resolveConfig([]);
+const { limits, persistence, cutTimeoutSeconds, stopTimeoutSeconds } = resolveConfig([]);
 const settingDefaults: Readonly<Record<string, number>> = {
   'max-connections': limits.maxConnections,
   'handshake-timeout': limits.handshakeTimeoutSeconds,
   'memory-budget': limits.memoryBudgetBytes,
+  'cut-timeout': cutTimeoutSeconds,
+  'stop-timeout': stopTimeoutSeconds,
   'max-active-regions': persistence.maxActiveRegions,
 };
 
