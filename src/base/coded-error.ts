@@ -20,6 +20,7 @@ export const errorCatalogue = {
   EXPORT_INVALID: { status: 400, title: 'The export cannot be described like that' },
   IMAGE_UNUSABLE: { status: 400, title: 'The image cannot be opened or served' },
   IMAGE_NOT_RAW: { status: 400, title: 'The image looks like one of another format' },
+  IMAGE_NOT_ALLOWED: { status: 403, title: 'The image lies where the server takes none from' },
   IMAGE_LOCKED: { status: 409, title: 'Another process uses the image' },
   BITMAP_NOT_FOUND: { status: 404, title: 'There is no bitmap of that name' },
   BITMAP_EXISTS: { status: 409, title: 'A bitmap of that name exists already' },

@@ -4,7 +4,7 @@ import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import type { Server } from '../control/schemas.js';
-import { type Entry, resolveConfig, type ServerConfig } from '../server/config.js';
+import { type Entry, resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
 import { endProcess } from '../server/end-process.js';
 import { takeListenFds } from '../server/listen-fds.js';
 import { type SettingKey, settingKeys, settings } from '../server/settings.js';
@@ -22,7 +22,7 @@ interface ServeOptions {
 }
 
 const help = `
-With no --listen and no --unix, NBD is served on the sockets that systemd passes on, else on 127.0.0.1:10809.
+With no --listen, --unix or --stdio, NBD is served on the sockets that systemd passes on, else on 127.0.0.1:10809.
 Sizes take K, M, G and T.
 Every flag is also a key of the configuration file, which has a table [[export]] for each disk.
 
@@ -48,14 +48,15 @@ function toOption(key: SettingKey, entries: Entry[]): Option {
   return argument === undefined ? option.argParser(() => note('true')).preset('true') : option.argParser(note);
 }
 
-/** Serves until a signal. What it needs is loaded here, for it takes several times as long as all the other commands need. */
+/** Serves until a signal, or the end of the only client. What it needs is loaded here, for it takes several times as long as all the other commands need. */
 async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
   const { readConfigFile } = await import('../server/config-file.js');
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
   const inherited = takeListenFds(process.env, process.pid);
   const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
+  if (config.stdio && json) throw stdioConflict('--json');
   const { openServerLog } = await import('../server/server-log.js');
-  const { log, end } = openServerLog(config.logLevel);
+  const { log, end } = openServerLog(config);
   try {
     await run(config, log, json).finally(end);
   } catch (error) {
@@ -82,8 +83,8 @@ async function run(config: ServerConfig, log: Log, json: boolean | undefined): P
   const systemd = new SystemdNotify(process.env, log);
   try {
     systemd.ready();
-    if (json) await announce(config.controlPath);
-    await stopping;
+    if (json && config.controlPath !== undefined) await announce(config.controlPath);
+    await Promise.race([stopping, server.clientGone]);
     systemd.stopping();
   } finally {
     await server.stop();

@@ -4,8 +4,11 @@ import { checkTexts, type ExportSpec } from './export-spec.js';
 import type { ServedDisk } from './served-disk.js';
 import type { View } from './view.js';
 
+/** Who wants an export: the server's operator, by its configuration, or somebody by the control API. */
+export type ExportSource = 'operator' | 'api';
+
 /** Makes an export from its description, the device stack included. */
-export type OpenExport = (spec: ExportSpec) => Promise<Export>;
+export type OpenExport = (spec: ExportSpec, source: ExportSource) => Promise<Export>;
 
 /** The exports that are served, by name, in the order they were added, and the views that backups have of them. */
 export class ExportRegistry {
@@ -45,14 +48,14 @@ export class ExportRegistry {
   }
 
   /**
-   * Opens and serves an export. @throws CodedError EXPORT_EXISTS, EXPORT_INVALID, IMAGE_UNUSABLE, IMAGE_LOCKED,
+   * Opens and serves an export. @throws CodedError EXPORT_EXISTS, EXPORT_INVALID, IMAGE_UNUSABLE, IMAGE_LOCKED, IMAGE_NOT_ALLOWED,
    * BITMAP_INVALID
    */
-  async add(spec: ExportSpec): Promise<Export> {
+  async add(spec: ExportSpec, source: ExportSource = 'api'): Promise<Export> {
     checkTexts(spec);
     this.reserve(spec.name);
     return this.whileReserved(spec.name, async () => {
-      const opened = await this.openExport(spec);
+      const opened = await this.openExport(spec, source);
       this.exports.set(spec.name, opened);
       return opened;
     });

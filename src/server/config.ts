@@ -15,11 +15,16 @@ export interface ServerConfig {
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
   readonly unixAccess: SocketAccess;
+  /** One client is served, on stdin and stdout. */
+  readonly stdio: boolean;
   /** Listening sockets that this process was started with, as file descriptors. */
   readonly inheritedSockets: readonly number[];
   readonly stateDirectory: string;
   readonly scratchDirectory: string;
-  readonly controlPath: string;
+  /** Folders below which the control API takes images; none for anywhere. */
+  readonly imageRoots: readonly string[];
+  /** Undefined: no commands are taken. */
+  readonly controlPath: string | undefined;
   readonly http: HostPort | undefined;
   readonly httpTokenFile: string | undefined;
   readonly httpMetricsOnly: boolean;
@@ -63,25 +68,29 @@ export function resolveConfig(
   };
   const last = <Key extends SettingKey>(key: Key) => all(key).at(-1);
 
+  const stdio = last('stdio') ?? false;
   const unixPath = last('unix');
   const listen = all('listen');
   const unixGroup = last('unix-group');
   const stateDirectory = last('state') ?? defaultStateDirectory();
   const config: ServerConfig = {
     exports: [...fileExports, ...all('export')],
-    listen: listen.length > 0 || unixPath !== undefined || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
+    listen:
+      listen.length > 0 || unixPath !== undefined || stdio || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
     unixPath,
     unixAccess: { group: unixGroup, mode: last('unix-mode') ?? (unixGroup === undefined ? 0o600 : 0o660) },
+    stdio,
     inheritedSockets,
     stateDirectory,
     scratchDirectory: last('scratch') ?? scratchDirectoryIn(stateDirectory),
-    controlPath: last('control') ?? controlSocketIn(stateDirectory),
+    imageRoots: all('image-root'),
+    controlPath: last('control') ?? (stdio ? undefined : controlSocketIn(stateDirectory)),
     http: last('http'),
     httpTokenFile: last('http-token-file'),
     httpMetricsOnly: last('http-metrics-only') ?? false,
     logLevel: last('log-level') ?? 'info',
     limits: {
-      maxConnections: last('max-connections') ?? 256,
+      maxConnections: stdio ? 1 : (last('max-connections') ?? 256),
       handshakeTimeoutSeconds: last('handshake-timeout') ?? 10,
       busyPollMicroseconds: last('busy-poll') ?? 50,
       memoryBudgetBytes: last('memory-budget') ?? GIB,
@@ -97,6 +106,7 @@ export function resolveConfig(
     stopTimeoutSeconds: last('stop-timeout') ?? 10,
   };
   checkHttp(config);
+  checkStdio(config);
   return config;
 }
 
@@ -106,6 +116,19 @@ function readValue<Key extends SettingKey>({ key, text, place }: Entry): Setting
   const value = parse(text);
   if (value !== undefined) return value as SettingValue<Key>;
   throw new CodedError('CONFIG_INVALID', `${place}: "${text}" is no value for ${key}`, `expected ${expected}`);
+}
+
+/** @throws CodedError CONFIG_INVALID */
+function checkStdio({ stdio, listen, unixPath, http }: ServerConfig): void {
+  if (!stdio) return;
+  if (listen.length > 0) throw stdioConflict('--listen');
+  if (unixPath !== undefined) throw stdioConflict('--unix');
+  if (http) throw stdioConflict('--http');
+}
+
+export function stdioConflict(flag: string): CodedError {
+  const hint = 'leave one of them out: with --stdio one client is served, on stdin and stdout';
+  return new CodedError('CONFIG_INVALID', `--stdio cannot be combined with ${flag}`, hint);
 }
 
 /** Every address takes a token. For one that other machines can reach the operator chooses it. */

@@ -88,8 +88,8 @@ export class NbdListener {
     return address !== null && typeof address === 'object' ? address : undefined;
   }
 
-  /** Serves a client that is already connected, and whose socket is paused. */
-  adopt(socket: Socket): void {
+  /** Serves a client that is already connected, and whose socket is paused. Resolves when it has gone. */
+  async adopt(socket: Socket): Promise<void> {
     const origin = socket.remoteAddress ?? 'unix';
     const client = socket.remoteAddress ? `${origin}:${socket.remotePort}` : origin;
     if (!makeRoom(this.connections, origin, this.maxConnections, performance.now())) {
@@ -100,7 +100,8 @@ export class NbdListener {
     if (!socket.remoteAddress) this.enlargeSendBuffer(socket);
     const connection = new Connection(socket, { origin, client }, this.host);
     this.connections.add(connection);
-    void connection.closed.then(() => this.connections.delete(connection));
+    await connection.closed;
+    this.connections.delete(connection);
   }
 
   /** Accepts nobody any more, lets every connection finish what it has begun, and closes it. */
@@ -116,7 +117,7 @@ export class NbdListener {
   }
 
   private async listen(options: { host: string; port: number } | { path: string } | { fd: number }): Promise<Server> {
-    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => this.adopt(socket));
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => void this.adopt(socket));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       const listening = () => {

@@ -9,6 +9,7 @@ import { undoable } from '../bitmap/undo.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from '../export/block-size.js';
 import { Export } from '../export/export.js';
 import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
+import type { ExportSource } from '../export/registry.js';
 import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { footprintOf } from '../storage/disk-footprint.js';
@@ -17,6 +18,7 @@ import { openFileDevice } from '../storage/open-file-device.js';
 import { witnessOf } from '../storage/witness.js';
 import type { PersistenceConfig } from './config.js';
 import type { DiskClaim, DiskClaims } from './disk-claims.js';
+import type { ImagePlaces } from './image-places.js';
 import { knownDisk } from './known-disk.js';
 
 /** With the longest name of a bitmap it still fits into a key of LMDB, which has at most 1978 bytes. */
@@ -33,16 +35,20 @@ export interface ExportHost {
   /** Which disks the exports of the server use; undefined when there is only one export. */
   readonly claims?: DiskClaims;
   readonly log: Log;
+  /** Undefined: images may lie anywhere. */
+  readonly places?: ImagePlaces | undefined;
 }
 
 /**
  * Opens the image of an export, and its bitmaps as they were left. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
  * IMAGE_NOT_RAW, EXPORT_INVALID, BITMAP_INVALID, STORE_UNUSABLE
  */
-export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<Export> {
+export async function openExport(wanted: ExportSpec, host: ExportHost, source: ExportSource = 'api'): Promise<Export> {
   // Absolute, for whoever is told where the disk is may work in another directory.
   const spec = { ...wanted, path: resolve(wanted.path) };
   const { name, path, readOnly = false, description = '', minBlockBytes = DEFAULT_MIN_BLOCK_BYTES } = spec;
+  const guard = host.places?.guard(path, source);
+  guard?.admitPath();
   const claim = () => claimDisk({ exportName: name, path, readOnly }, host);
   // Before it is opened, because an error of the kernel's would not name the other export; a file to be made has no number before.
   let release = await claim();
@@ -58,6 +64,7 @@ export async function openExport(wanted: ExportSpec, host: ExportHost): Promise<
         const isRaw = known.isRaw || spec.format === 'raw' || host.lost !== undefined;
         return { ...known, isRaw };
       },
+      guard,
       posix: host.posix,
       log: host.log,
     });

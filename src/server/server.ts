@@ -6,6 +6,7 @@ import { Cleanup } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import { endsWithin } from '../base/ends-within.js';
 import type { Log } from '../base/log.js';
+import { Turnstile } from '../base/turnstile.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
 import { EventFeed } from '../control/event-feed.js';
@@ -15,11 +16,14 @@ import type { ServerConfig } from './config.js';
 import { DiskClaims } from './disk-claims.js';
 import { formatHostPort } from './host-port.js';
 import { ownToken, readGivenToken } from './http-token.js';
+import { ImagePlaces } from './image-places.js';
 import { pathOfUnixSocket } from './inherited-socket.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExport } from './open-export.js';
 import { checkOpenFiles, openFilesLimit } from './open-files.js';
+import { makePrivateDirectory } from './private-directory.js';
 import { StateDirectory } from './state-directory.js';
+import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
 import { checkSocketPath, clearSocketPath, listenError, openToOthers } from './unix-socket.js';
 
 /** Regions cool, and leases end, by this clock. */
@@ -29,14 +33,18 @@ const CLOCK_MILLISECONDS = 1000;
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
   private readonly exports: ExportRegistry;
+  /** Each holds a thread of the pool while its file system hangs. */
+  private readonly openings = new Turnstile(4);
   private readonly listener: NbdListener;
   private readonly events = new EventFeed();
   private readonly startedAt = new Date();
   private readonly tcpAddresses: AddressInfo[] = [];
   /** The unix socket that clients are told of, absolute: whoever asks may work in another directory. */
   private unixPath: string | undefined;
+  private stdioClient: Promise<void> | undefined;
   private http: ServerFacts['http'];
   private state: StateDirectory | undefined;
+  private places: ImagePlaces | undefined;
 
   private constructor(
     private readonly config: ServerConfig,
@@ -45,17 +53,13 @@ export class TidemarkServer {
   ) {
     const posix = loadPosix();
     const claims = new DiskClaims();
-    this.exports = new ExportRegistry((spec) =>
-      openExport(spec, {
-        store: this.state?.store.entries,
-        lost: this.state?.store.lost,
-        persistence: config.persistence,
-        cutTimeoutSeconds: config.cutTimeoutSeconds,
-        posix,
-        claims,
-        log,
-      }),
-    );
+    const { persistence, cutTimeoutSeconds } = config;
+    this.exports = new ExportRegistry((spec, source) => {
+      const { places, state } = this;
+      const stored = { store: state?.store.entries, lost: state?.store.lost };
+      const host = { ...stored, persistence, cutTimeoutSeconds, places, posix, claims, log };
+      return this.openings.pass(() => openExport(spec, host, source));
+    });
     this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits, posix });
   }
 
@@ -74,6 +78,11 @@ export class TidemarkServer {
     return server;
   }
 
+  /** Resolves when the client on stdin and stdout has gone; never when there is none. */
+  get clientGone(): Promise<void> {
+    return this.stdioClient ?? new Promise(() => {});
+  }
+
   /**
    * Takes no commands and no clients any more, finishes what is in flight, makes everything durable and lets go of the
    * disks. Rejects with the first failure, after all steps were taken.
@@ -87,7 +96,8 @@ export class TidemarkServer {
     await this.checkSocketPaths();
     await this.openState();
     cleanup.defer(() => this.closeExports());
-    for (const spec of config.exports) await this.exports.add(spec);
+    this.places = await ImagePlaces.open(config);
+    for (const spec of config.exports) await this.exports.add(spec, 'operator');
     await this.state?.store.acceptLoss();
     await this.state?.store.unmap();
     const backups = await this.openBackups();
@@ -134,9 +144,11 @@ export class TidemarkServer {
     );
   }
 
-  /** The directory is locked even for bitmaps in memory: the control socket lies there. */
+  /** The directory is locked even for bitmaps in memory: the control socket lies there, if there is one. */
   private async openState(): Promise<void> {
-    const { stateDirectory, persistence } = this.config;
+    const { stateDirectory, persistence, controlPath } = this.config;
+    if (persistence.transient && controlPath === undefined) return;
+    await makePrivateDirectory(stateDirectory, this.log);
     const state = await StateDirectory.open(stateDirectory, loadPosix(), this.log);
     this.cleanup.defer(() => state.close());
     if (!persistence.transient) this.state = state;
@@ -160,8 +172,13 @@ export class TidemarkServer {
   }
 
   private async listen(): Promise<void> {
-    const { listen, unixPath, unixAccess, inheritedSockets } = this.config;
+    const { stdio, listen, unixPath, unixAccess, inheritedSockets } = this.config;
     this.cleanup.defer(() => this.inTime('clients still wait for answers', this.listener.drain()));
+    // libnbd's programs pass a listening socket in its stead. systemd passes stdin once more.
+    if (stdio && (inheritedSockets.length === 0 || stdioIsSocket())) {
+      this.stdioClient = this.listener.adopt(stdioSocket());
+      return;
+    }
     for (const address of listen) {
       const bound = this.listener.listenTcp(address.host, address.port);
       this.tcpAddresses.push(await bound.catch(refuse(formatHostPort(address))));
@@ -181,6 +198,7 @@ export class TidemarkServer {
 
   private async openControl(backups: Backups): Promise<void> {
     const { controlPath } = this.config;
+    if (controlPath === undefined) return;
     const token = await this.httpToken();
     const host: ControlHost = {
       exports: this.exports,

@@ -89,8 +89,13 @@ export const settings = {
     ...one('GROUP', 'group of that socket', 'the name or number of a group', (text) => text || undefined),
     textOnly: true,
   },
+  stdio: flag('serve one client on stdin and stdout, and end with it'),
   state: path('DIR', 'keep bitmaps in this directory'),
   scratch: path('DIR', 'keep old data that views of backups still need in this directory'),
+  'image-root': {
+    ...path('DIR', 'take images from below this directory alone, when commands add exports'),
+    repeated: true,
+  },
   control: path('PATH', 'take commands on this unix socket'),
   http: one<HostPort>('HOST:PORT', 'take commands on this TCP address too', 'HOST:PORT', parseHostPort),
   'http-token-file': path(

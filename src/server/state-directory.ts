@@ -6,7 +6,6 @@ import { CodedError } from '../base/coded-error.js';
 import { folderHint } from '../base/folder-hint.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
-import { makeFolders } from '../base/open-files.js';
 import { formatSize } from '../base/units.js';
 import { LEAST_FREE_BYTES } from '../bitmap/store/lmdb-store.js';
 import { ServerStore } from '../bitmap/store/open-store.js';
@@ -21,9 +20,8 @@ export class StateDirectory {
     private readonly cleanup: Cleanup,
   ) {}
 
-  /** Makes the directory if need be, for its owner alone. @throws CodedError STORE_UNUSABLE */
+  /** The directory has to be there. @throws CodedError STORE_UNUSABLE */
   static async open(path: string, posix: Posix | undefined, log: Log): Promise<StateDirectory> {
-    await makeFolders(path, 0o700).catch(unusable(path));
     const cleanup = await StateDirectory.lock(path, posix, log);
     try {
       needRoom(path);

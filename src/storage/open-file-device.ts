@@ -1,7 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
-import { Turnstile } from '../base/turnstile.js';
 import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { deviceOn } from './device-on.js';
@@ -28,18 +27,11 @@ export interface KnownDisk {
   readonly sizeBytes?: number;
 }
 
-/** Each holds a thread of the pool while its file system hangs. */
-const openings = new Turnstile(4);
-
 /**
  * Opens a file or block device as a disk, locked against others. Throws IMAGE_UNUSABLE or IMAGE_LOCKED with how to mend
  * it: missing, a folder, empty, not whole sectors, not permitted, in use.
  */
-export function openFileDevice(options: FileDeviceOptions): Promise<FileDevice> {
-  return openings.pass(() => openNow(options));
-}
-
-async function openNow(options: FileDeviceOptions): Promise<FileDevice> {
+export async function openFileDevice(options: FileDeviceOptions): Promise<FileDevice> {
   const handle = await openImage(options);
   try {
     return await deviceOver(handle, options);

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { CodedError } from '../base/coded-error.js';
 import { EPERM, EROFS, type Errno, errnoName, errnoOf } from '../base/errno.js';
 import { createImage } from './create-image.js';
+import type { ImageGuard } from './image-guard.js';
 
 const { EACCES, EBUSY, ENOENT } = constants.errno;
 
@@ -12,10 +13,24 @@ export interface ImageToOpen {
   readonly readOnly: boolean;
   /** Makes a missing file, sparse and of this size. An existing image keeps its size. */
   readonly createSizeBytes?: number | undefined;
+  /** Undefined: the image may lie anywhere. */
+  readonly guard?: ImageGuard | undefined;
 }
 
-/** Opens a regular file or a block device. Throws IMAGE_UNUSABLE or IMAGE_LOCKED, with how to mend it. */
+/** Opens a regular file or a block device. Throws IMAGE_UNUSABLE, IMAGE_LOCKED or what the guard throws, with how to mend it. */
 export async function openImage(image: ImageToOpen): Promise<FileHandle> {
+  image.guard?.admitPath();
+  const handle = await openAnywhere(image);
+  try {
+    await image.guard?.admitFile(handle);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function openAnywhere(image: ImageToOpen): Promise<FileHandle> {
   const stats = await statOrCreate(image);
   if (!stats.isFile() && !stats.isBlockDevice()) throw unservable(image.path, stats);
   try {
@@ -31,7 +46,7 @@ async function statOrCreate(image: ImageToOpen): Promise<Stats> {
   } catch (error) {
     if (errnoOf(error) !== ENOENT || image.createSizeBytes === undefined || image.readOnly)
       throw openError(image, error);
-    await createImage(image.path, image.createSizeBytes);
+    await createImage(image.path, image.createSizeBytes, image.guard);
     return await stat(image.path);
   }
 }

@@ -138,7 +138,7 @@ async function storedReason(disk: SmallDisk): Promise<string> {
 test('a state directory without room is refused at the start, with how to mend it', async () => {
   const disk = await smallDisk(2 * MIB);
   const state = join(disk.path, 'state');
-  mkdirSync(state);
+  mkdirSync(state, { mode: 0o700 });
   disk.fill();
   const places = ['--unix', join(scratchFolder(), 'nbd.sock'), '--control', join(scratchFolder(), 'control.sock')];
   const refused = await tidemark('serve', '--state', state, ...places);

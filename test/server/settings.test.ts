@@ -31,14 +31,16 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   unix: ({ unixPath }) => unixPath,
   'unix-mode': ({ unixAccess }) => unixAccess.mode,
   'unix-group': ({ unixAccess }) => unixAccess.group,
+  stdio: ({ stdio }) => stdio,
   state: () => defaultStateDirectory({}, 0),
   scratch: ({ scratchDirectory, stateDirectory }) => {
     expect(scratchDirectory).toBe(scratchDirectoryIn(stateDirectory));
     return scratchDirectory.slice(stateDirectory.length + 1);
   },
+  'image-root': ({ imageRoots }) => imageRoots[0],
   control: ({ controlPath, stateDirectory }) => {
     expect(controlPath).toBe(controlSocketIn(stateDirectory));
-    return controlPath.slice(stateDirectory.length + 1);
+    return controlPath?.slice(stateDirectory.length + 1);
   },
   http: ({ http }) => http,
   'http-token-file': ({ httpTokenFile }) => httpTokenFile,
@@ -119,9 +121,11 @@ describe('the example in docs/configuration.md', () => {
       ],
       unixPath: '/run/tidemark/nbd.sock',
       unixAccess: { mode: 0o660, group: 'libvirt-qemu' },
+      stdio: false,
       inheritedSockets: [],
       stateDirectory: '/var/lib/tidemark',
       scratchDirectory: '/var/tmp/tidemark',
+      imageRoots: ['/srv/vms'],
       controlPath: '/run/tidemark/control.sock',
       http: { host: '127.0.0.1', port: 8080 },
       httpTokenFile: '/etc/tidemark/token',

@@ -1,0 +1,51 @@
+import { constants, existsSync } from 'node:fs';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CodedError } from '../base/coded-error.js';
+import type { Log } from '../base/log.js';
+import { makeFolders } from '../base/open-files.js';
+
+const OWNER_ONLY = 0o700;
+const OTHERS = 0o077;
+
+/**
+ * Makes the state directory if need be, for its owner alone. One that others can use, and that is ours, is taken from
+ * them: bitmaps tell what was written, and whoever can write there can replace the server's socket. @throws CodedError STORE_UNUSABLE
+ */
+export async function makePrivateDirectory(path: string, log: Log): Promise<void> {
+  try {
+    await makeFolders(path, OWNER_ONLY);
+    await using folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    await takeFromOthers(path, folder, log);
+  } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `the state directory ${path} cannot be used: ${(cause as Error).message}`,
+      'choose one that you may write with --state DIR',
+      { cause },
+    );
+  }
+}
+
+async function takeFromOthers(path: string, folder: FileHandle, log: Log): Promise<void> {
+  const { mode, uid } = await folder.stat();
+  if ((mode & OTHERS) === 0) return;
+  const was = `0${(mode & 0o777).toString(8)}`;
+  // Never a folder such as /srv, which others need.
+  if (uid !== process.geteuid?.() || !(await isForState(path))) {
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `the state directory ${path} can be used by others (mode ${was})`,
+      'choose a directory of its own with --state DIR, or make it private: chmod 0700',
+    );
+  }
+  await folder.chmod(OWNER_ONLY);
+  log.warn({ state: path, was }, 'others could use the state directory; now it is for its owner alone');
+}
+
+/** It is empty, or a server has kept its store there. */
+async function isForState(path: string): Promise<boolean> {
+  const names = await readdir(path);
+  return names.length === 0 || existsSync(join(path, 'store', 'data.mdb'));
+}

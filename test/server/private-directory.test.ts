@@ -1,0 +1,43 @@
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { makePrivateDirectory } from '../../src/server/private-directory.js';
+import { keepLog } from '../support/log-lines.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+/** A state directory that others can read, with these files. */
+function openDirectory(...names: string[]): string {
+  const path = join(scratchFolder(), 'state');
+  mkdirSync(path);
+  for (const name of names) {
+    mkdirSync(dirname(join(path, name)), { recursive: true });
+    writeFileSync(join(path, name), '');
+  }
+  chmodSync(path, 0o755);
+  return path;
+}
+
+const modeOf = (path: string) => statSync(path).mode & 0o777;
+
+test('a state directory is made for its owner alone', async () => {
+  const path = join(scratchFolder(), 'var/state');
+  await makePrivateDirectory(path, keepLog().log);
+  expect(modeOf(path)).toBe(0o700);
+});
+
+test.each([
+  ['empty', []],
+  ['a state directory already', ['lock', 'store/data.mdb', 'http-token']],
+])('one that others can read is taken from them when it is %s, and the log says so', async (_what, names) => {
+  const path = openDirectory(...names);
+  const { log, lines } = keepLog();
+  await makePrivateDirectory(path, log);
+  expect(modeOf(path)).toBe(0o700);
+  expect(lines).toMatchObject([{ level: 'warn', fields: { was: '0755' } }]);
+});
+
+test('a folder that others need is not taken from them, but refused', async () => {
+  const path = openDirectory('disk.img', 'lock');
+  await expect(makePrivateDirectory(path, keepLog().log)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' });
+  expect(modeOf(path)).toBe(0o755);
+});
