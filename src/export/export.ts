@@ -147,6 +147,8 @@ export class Export extends ServedDisk {
       const drained = this.device.quiesce();
       try {
         await patience.waitFor(this, drained);
+        // From then on the disk is expected to look as it does after this.
+        if (this.persistence) await patience.waitFor(this, this.persistence.noticeOutsideChanges());
         await this.disk.resize?.(sizeBytes);
         if (this.persistence) await this.persistence.resize(sizeBytes);
         else this.bitmaps.resize(sizeBytes);

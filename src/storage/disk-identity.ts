@@ -1,9 +1,9 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { diskId } from '../base/disk-location.js';
-import { formatSize, SECTOR_BYTES } from '../base/units.js';
+import { SECTOR_BYTES } from '../base/units.js';
 import { readNumber, readSerial, sysfsFolder } from './sysfs.js';
-import { bytesBetween, isSameCount, readWriteCounters, type WriteCounters } from './write-counters.js';
+import { countedBetween, readWriteCounters, type WriteCounters } from './write-counters.js';
 
 /**
  * How a disk is recognised after it was out of sight, and how a change behind our back shows. A file has its inode and
@@ -105,21 +105,12 @@ export function writtenSince(before: DiskIdentity, now: DiskIdentity): string | 
   if (before.modifiedAt !== now.modifiedAt) return `modified at ${time(now.modifiedAt)} while not served`;
   // A restored copy may carry the old time of modification; that it was put there shows here.
   if (before.changedAt !== now.changedAt) return `replaced or altered at ${time(now.changedAt)} while not served`;
-  const bytes = countedSince(before, now);
-  if (bytes === 0) return undefined;
-  return bytes > 0
-    ? `written while not served: ${formatSize(bytes)}, as the kernel counts`
-    : 'the kernel counts less that was written to it than before';
+  return countedBetween(before.counters, now.counters);
 }
 
 /** Whether the content was written, whatever else was done to the disk: it may have got another owner or name. */
 export function isWrittenSince(before: DiskIdentity, now: DiskIdentity): boolean {
-  return before.modifiedAt !== now.modifiedAt || countedSince(before, now) !== 0;
-}
-
-/** Bytes that the kernel counted; 0 where it does not count. */
-function countedSince(before: DiskIdentity, now: DiskIdentity): number {
-  return isSameCount(before.counters, now.counters) ? bytesBetween(before.counters!, now.counters!) : 0;
+  return before.modifiedAt !== now.modifiedAt || countedBetween(before.counters, now.counters) !== undefined;
 }
 
 /** When the file was last written or altered, in milliseconds since 1970; undefined where the times tell nothing. */

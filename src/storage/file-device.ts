@@ -147,7 +147,7 @@ export class FileDevice implements BlockDevice {
    * written is in the same page cache.
    */
   async identifySettled(): Promise<DiskIdentity> {
-    if (this.isBlockDevice && !this.capabilities.readOnly) await this.flush();
+    if (this.isBlockDevice) await (this.capabilities.readOnly ? this.#writeBack() : this.flush());
     return this.identify();
   }
 
@@ -180,6 +180,11 @@ export class FileDevice implements BlockDevice {
         this.#whenIdle = resolve;
       });
     await this.#share.pass(() => this.parts.handle.close());
+  }
+
+  /** What others have written; their failures are not ours. */
+  async #writeBack(): Promise<void> {
+    await this.#inFlight(this.#share.pass(() => this.parts.handle.sync().catch(() => {})));
   }
 
   get #share(): DiskShare {

@@ -1,5 +1,6 @@
-import { readBootId } from '../base/disk-location.js';
-import { SECTOR_BYTES } from '../base/units.js';
+import { stat } from 'node:fs/promises';
+import { diskId, readBootId } from '../base/disk-location.js';
+import { formatSize, SECTOR_BYTES } from '../base/units.js';
 import { readAttribute, readNumber } from './sysfs.js';
 
 /**
@@ -12,6 +13,8 @@ export interface WriteCounters {
   readonly diskSequence: number;
   readonly writtenSectors: number;
   readonly discardedSectors: number;
+  /** Of a loop device: the file that it shows, and when that was last written, whichever way. */
+  readonly shownFile?: string;
 }
 
 /** Fields of /sys/dev/block/M:N/stat, from 0 (Documentation/block/stat.rst). */
@@ -22,14 +25,22 @@ const DISCARDED_SECTORS = 13;
 export async function readWriteCounters(folder: string): Promise<WriteCounters | undefined> {
   const isPartition = (await readNumber(`${folder}/partition`)) !== undefined;
   const disk = isPartition ? `${folder}/..` : folder;
-  const [bootId, diskSequence, isCounting, counted] = await Promise.all([
+  const [bootId, diskSequence, isCounting, counted, shownFile] = await Promise.all([
     readBootId(),
     readNumber(`${disk}/diskseq`),
     readNumber(`${disk}/queue/iostats`),
     readCounts(folder),
+    readShownFile(disk),
   ]);
   if (bootId === undefined || diskSequence === undefined || isCounting !== 1 || !counted) return undefined;
-  return { bootId, diskSequence, ...counted };
+  return { bootId, diskSequence, ...counted, ...(shownFile !== undefined && { shownFile }) };
+}
+
+/** The kernel tells the path that the file has now, so it is no other file. Undefined where it cannot be seen. */
+async function readShownFile(disk: string): Promise<string | undefined> {
+  const path = await readAttribute(`${disk}/loop/backing_file`);
+  const stats = path === undefined ? undefined : await stat(path, { bigint: true }).catch(() => undefined);
+  return stats?.isFile() ? `${diskId(stats)}, ${stats.mtimeNs}` : undefined;
 }
 
 /** Sectors, not requests: a request counts as one only after whoever waits for it was told that it is done. */
@@ -44,8 +55,12 @@ export function isSameCount(a: WriteCounters | undefined, b: WriteCounters | und
   return a !== undefined && b !== undefined && a.bootId === b.bootId && a.diskSequence === b.diskSequence;
 }
 
-/** Bytes that were written or discarded from one moment to the other. */
-export function bytesBetween(before: WriteCounters, now: WriteCounters): number {
+/** What was written from one moment to the other; undefined when nothing was, or it is not counted. */
+export function countedBetween(before: WriteCounters | undefined, now: WriteCounters | undefined): string | undefined {
+  if (!before || !now || !isSameCount(before, now)) return undefined;
   const sectors = now.writtenSectors - before.writtenSectors + now.discardedSectors - before.discardedSectors;
-  return sectors * SECTOR_BYTES;
+  if (sectors < 0) return 'the kernel counts less that was written to it than before';
+  if (sectors > 0) return `written while not served: ${formatSize(sectors * SECTOR_BYTES)}, as the kernel counts`;
+  const isShown = before.shownFile !== undefined && now.shownFile !== undefined;
+  return isShown && before.shownFile !== now.shownFile ? 'the file that it shows was written by itself' : undefined;
 }

@@ -126,6 +126,35 @@ describe.each(['file', 'block device'] as const)('a %s', (kind) => {
     expect(await again.inconsistency()).toBe(REASON);
   });
 
+  test('that is written while it is served at rest is noticed when it gets another size', async () => {
+    const { path, open, inconsistency } = await scene(kind);
+    const served = await open();
+    overwrite(path);
+    await served.resize(3 * MIB);
+    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    await served.close();
+    const again = await scene(kind);
+    const other = await again.open();
+    await write(other);
+    await other.resize(3 * MIB);
+    await write(other);
+    await other.close();
+    expect([await inconsistency(), await again.inconsistency()]).toEqual([REASON, undefined]);
+  });
+
+  test('that is written while it is served read-only is noticed when a backup begins, before the kernel has written it back', async () => {
+    const { path, open } = await scene(kind);
+    await (await open()).close();
+    const served = await open({ readOnly: true });
+    await served.persistence!.noticeOutsideChanges();
+    expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+    const fd = openSync(path, 'r+');
+    onTestFinished(() => closeSync(fd));
+    writeSync(fd, Buffer.alloc(512, 7), 0, 512, 2 * MIB);
+    await served.persistence!.noticeOutsideChanges();
+    expect(served.bitmaps.get('nightly').inconsistent).toBe(`${REASON} read-only`);
+  });
+
   test('that is written while it is away is noticed', async () => {
     const { path, open, inconsistency } = await scene(kind);
     const served = await open();
@@ -134,6 +163,31 @@ describe.each(['file', 'block device'] as const)('a %s', (kind) => {
     expect(await inconsistency()).toBeUndefined();
     overwrite(path);
     expect(await inconsistency()).toMatch(/^(modified at|written while not served)/);
+  });
+});
+
+describe('a loop device whose file is written', () => {
+  const BEHIND = /^the file that it shows was written by itself$/;
+
+  test.each(['closed', 'killed at rest'] as const)('while its server is %s is noticed', async (left) => {
+    const { file, open, inconsistency } = await scene('block device');
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    await (left === 'closed' ? served.close() : killed(served));
+    expect(await inconsistency()).toBeUndefined();
+    overwrite(file);
+    expect(await inconsistency()).toMatch(BEHIND);
+  });
+
+  test('while it is served at rest is noticed when a backup begins', async () => {
+    const { file, open } = await scene('block device');
+    const served = await open();
+    await write(served);
+    await comeToRest(served);
+    overwrite(file);
+    await served.persistence!.noticeOutsideChanges();
+    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
   });
 });
 
@@ -226,6 +280,27 @@ describe('a disk that is served', () => {
 });
 
 describe('a file', () => {
+  test('that comes with a time from the future is not called changed when it is written', async () => {
+    const { file, open, inconsistency } = await scene();
+    const later = new Date(Date.now() + 3_600_000);
+    utimesSync(file, later, later);
+    const served = await open();
+    await write(served);
+    await served.close();
+    expect(await inconsistency()).toBeUndefined();
+  });
+
+  test('that is overwritten while it is written, and given an older time, is noticed', async () => {
+    const { file, open, inconsistency } = await scene();
+    const served = await open();
+    await write(served);
+    overwrite(file);
+    const older = new Date(Date.now() - 3_600_000);
+    utimesSync(file, older, older);
+    await served.close();
+    expect(await inconsistency()).toBe(REASON);
+  });
+
   test('that is written after a crash in the middle of writes is noticed once the last sign of life is over', async () => {
     const { file, open, inconsistency } = await scene();
     const served = await open();

@@ -2,7 +2,7 @@ import { type Errno, OK } from '../../base/errno.js';
 import { type DiskIdentity, isWrittenSince, lastWriteOf } from '../../storage/disk-identity.js';
 import { WriteActivity } from '../write-activity.js';
 import type { Change } from './key-value-store.js';
-import { type LastSight, momentNow } from './left-disk.js';
+import { type LastSight, type Moment, momentNow, wasSetBack } from './left-disk.js';
 import type { Renewal, WriteLease } from './write-lease.js';
 
 /** Longer than the second between two turns, by as much as a commit may take without holding up a write. */
@@ -11,6 +11,8 @@ const LEASE_MILLISECONDS = 2000;
 const LEASE_IN_COMMITS = 3;
 /** Who writes more often than that is not at rest. */
 const REST_MILLISECONDS = 100;
+/** A clock that is corrected by less gives times that are a little older, too. */
+const PUT_BACK_MILLISECONDS = 5000;
 
 export interface DiskWatchOptions {
   /** The disk is written by this server, and shows when others write it. */
@@ -47,6 +49,7 @@ export class DiskWatch implements WriteLease {
   private closed = false;
   private turning = false;
   private seen: DiskIdentity;
+  private seenAt: Moment;
   private sight: LastSight;
   /** Changes that had ended when `seen` was seen. */
   private seenCount = 0;
@@ -56,7 +59,8 @@ export class DiskWatch implements WriteLease {
 
   constructor(private readonly options: DiskWatchOptions) {
     this.seen = options.seen;
-    this.sight = { moment: momentNow(options.bootId) };
+    this.seenAt = momentNow(options.bootId);
+    this.sight = { moment: this.seenAt };
     this.held = !options.watching;
   }
 
@@ -144,9 +148,8 @@ export class DiskWatch implements WriteLease {
   /** Notices what is not this server's doing; nothing of that may be under way. */
   judge(now: DiskIdentity): void {
     if (!this.options.watching) return;
-    const { count, lastEndedAt } = this.activity;
-    const isExplained =
-      count === this.seenCount ? !isWrittenSince(this.seen, now) : (lastWriteOf(now) ?? 0) <= lastEndedAt;
+    const { count } = this.activity;
+    const isExplained = count === this.seenCount ? !isWrittenSince(this.seen, now) : this.isOfOwnWrites(now);
     this.note(now);
     if (!isExplained) this.options.onOutsideChange('another program changed the disk while it was served');
   }
@@ -156,8 +159,19 @@ export class DiskWatch implements WriteLease {
     this.closed = true;
   }
 
+  /** A write of this server gives the file the time of that moment, which lies between its last look and now. */
+  private isOfOwnWrites(now: DiskIdentity): boolean {
+    const [writtenAt, writtenBefore] = [lastWriteOf(now), lastWriteOf(this.seen)];
+    if (writtenAt === undefined || writtenBefore === undefined) return true;
+    // A file may come with a time that is still to come.
+    const isPutBack = writtenAt < Math.min(writtenBefore, this.seenAt.at) - PUT_BACK_MILLISECONDS;
+    if (isPutBack && !wasSetBack(this.seenAt, momentNow(this.options.bootId))) return false;
+    return writtenAt <= this.activity.lastEndedAt;
+  }
+
   private note(seen: DiskIdentity): void {
     this.seen = seen;
+    this.seenAt = momentNow(this.options.bootId);
     this.seenCount = this.activity.count;
   }
 

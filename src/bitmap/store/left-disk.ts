@@ -72,7 +72,8 @@ export function judge(before: StoredExport, now: DiskIdentity, moment: Moment, w
   if (before.servedAs !== undefined) return { untrue: `it was served as "${before.servedAs}" meanwhile` };
   const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment);
   if (untrue !== undefined) return { untrue };
-  if (witness === undefined || before.witness === undefined) return { ground: groundFor(before, now) };
+  if (!needsWitness(before, now)) return { ground: groundFor(before, now) };
+  if (witness === undefined) return { untrue: 'it was counted anew since, and its content cannot be read' };
   return witness === before.witness ? { ground: 'witnesses' } : { untrue: OTHER_CONTENT };
 }
 
@@ -91,6 +92,8 @@ function changedSinceCrash({ identity: before, lastSight }: StoredExport, now: D
   const changedAt = lastChangeOf(now);
   if (changedAt === undefined || lastSight.writesUntil === null) return undefined;
   if (wasSetBack(lastSight.moment, moment)) return CLOCK_SET_BACK;
+  if (isSameBoot(lastSight.moment, moment) && isPutBack(before, now))
+    return 'its file system was put back to an older state';
   if (changedAt <= lastSight.writesUntil + GRACE_MILLISECONDS) return undefined;
   const [changed, life] = [changedAt, lastSight.writesUntil].map((at) => new Date(at).toISOString());
   return `changed at ${changed}, after the server's last sign of life, which was good until ${life}`;
@@ -105,11 +108,21 @@ function changedSinceRest(before: DiskIdentity, { moment: then }: LastSight, now
   return wasSetBack(then, moment) ? CLOCK_SET_BACK : undefined;
 }
 
+/** Nobody can give a file an older time of change, and only a power loss takes one back. */
+function isPutBack(before: DiskIdentity, now: DiskIdentity): boolean {
+  const nanoseconds = BigInt(before.changedAt ?? 0) - BigInt(now.changedAt ?? 0);
+  return nanoseconds > BigInt(CLOCK_TOLERANCE_SECONDS) * 1_000_000_000n;
+}
+
+function isSameBoot(then: Moment, now: Moment): boolean {
+  return then.bootId !== undefined && then.bootId === now.bootId;
+}
+
 const CLOCK_SET_BACK = "the clock was set back, so the file's times do not tell whether others wrote to it";
 
 /** Whether the wall clock may since have told times that it had told before. */
-function wasSetBack(then: Moment, now: Moment): boolean {
-  if (then.bootId === undefined || then.bootId !== now.bootId) return now.at < then.at;
+export function wasSetBack(then: Moment, now: Moment): boolean {
+  if (!isSameBoot(then, now)) return now.at < then.at;
   const bootedAt = ({ at, upSeconds }: Moment) => at / 1000 - upSeconds;
   return bootedAt(now) < bootedAt(then) - CLOCK_TOLERANCE_SECONDS;
 }

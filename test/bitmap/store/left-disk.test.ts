@@ -30,6 +30,8 @@ const killedWriting: StoredExport = {
   lastSight: { moment: boot(1), writesUntil: NOON + 3 * SECOND },
 };
 
+const futureBefore: StoredExport = { ...killedWriting, identity: fileOf(900, 0) };
+
 describe('a file whose server was killed', () => {
   test.each<[what: string, before: StoredExport, now: DiskIdentity, moment: Moment]>([
     ['at rest, as it was', killedAtRest, fileOf(0), boot(9)],
@@ -37,6 +39,7 @@ describe('a file whose server was killed', () => {
     ['at rest, as it was, on a clock that was set back', killedAtRest, fileOf(0), { ...boot(9), at: NOON - SECOND }],
     ['while it wrote, changed before its lease ended', killedWriting, fileOf(2), boot(9)],
     ['while it wrote, by a power loss', killedWriting, fileOf(-5), boot(9, 'b')],
+    ['while it wrote, with a time from the future before', futureBefore, fileOf(2), boot(9)],
     ['while it wrote, on a clock that was set forward', killedWriting, fileOf(2), { ...boot(9), at: NOON + 9e6 }],
   ])('%s, is trusted', (_what, before, now, moment) => {
     expect(judge(before, now, moment)).toEqual({ ground: 'heartbeat' });
@@ -54,6 +57,13 @@ describe('a file whose server was killed', () => {
       fileOf(3.2),
       boot(9),
       /^changed at .*:43.200Z, after .*:43.000Z$/,
+    ],
+    [
+      'writing, on a file system that was put back',
+      killedWriting,
+      fileOf(-5),
+      boot(9),
+      /^its file system was put back/,
     ],
     ['writing, restored with its time', killedWriting, fileOf(2, 5), boot(9), /^changed at .*:45.000Z, after/],
     ['writing, on a clock that was set back', killedWriting, fileOf(2), { ...boot(9), at: NOON }, /clock was set back/],
@@ -102,5 +112,12 @@ describe('a block device', () => {
     expect(judge(closed, now, boot(9))).toEqual({ untrue: expect.stringMatching(reason) });
     const atRest = { ...closed, clean: false, lastSight: { moment: boot(1) } };
     expect(judge(atRest, now, boot(9))).toEqual({ untrue: expect.stringMatching(reason) });
+  });
+
+  test('whose content cannot be compared where it has to be is not trusted', () => {
+    const witnessed = { ...closed, witness: 'w' };
+    expect(judge(witnessed, counted(3, 0, 'b'), boot(9), 'w')).toEqual({ ground: 'witnesses' });
+    expect(judge(witnessed, counted(3, 0, 'b'), boot(9))).toEqual({ untrue: expect.stringMatching(/cannot be read$/) });
+    expect(judge(witnessed, counted(100), boot(9))).toEqual({ ground: 'counters' });
   });
 });
