@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
+import { printable } from '../base/printable.js';
 import type { BackupService } from '../client/agent/backup-service.js';
 import type { PulledImage, PullRequest, PullResult } from '../client/agent/pull.js';
 import {
@@ -54,7 +56,7 @@ export function addPullCommand(program: Command): void {
     .option('--over-nbd', 'read everything over NBD, even where the disk is at hand')
     .option('--prove', 'then read the whole disk, and compare it with the chain of images')
     .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
-    .option('--context <NAME>', 'with --uri: the metadata context that says what changed')
+    .option('--context <NAME>', 'with --uri: the dirty bitmap that says what changed, qemu:dirty-bitmap:NAME')
     .option('--since <ID>', 'with --context: the newest image, which the context counts from; nobody can check that')
     .addHelpText('after', help)
     .action(async (exports: string[], options: PullOptions, command: Command) => {
@@ -69,6 +71,10 @@ function checkUsage(exports: readonly string[], options: PullOptions, command: C
   if (uri === undefined && bitmap === undefined) refuse('--bitmap says which bitmap, or --uri which other server');
   if (uri === undefined && context !== undefined) refuse('--context belongs to --uri');
   if (uri !== undefined && bitmap !== undefined) refuse('--bitmap is of a tidemark server, --uri of another');
+  if (context !== undefined && !context.startsWith(DIRTY_BITMAP_PREFIX)) {
+    // Its first status bit would be read as "changed", and says something else: of base:allocation, that there is a hole.
+    refuse(`--context ${printable(context)} is not a dirty bitmap: give one such as ${DIRTY_BITMAP_PREFIX}NAME`);
+  }
   if (since !== undefined && context === undefined) refuse('--since belongs to --uri and --context');
   if (since !== undefined && full) refuse('--since asks for an increment, --full for everything');
   if (uri !== undefined && exports.length > 1) refuse('--uri is one export');

@@ -45,6 +45,7 @@ export function addRestoreCommand(program: Command): void {
     });
 }
 
-function describe({ export: name, id, takenAt, to, sizeBytes }: RestoreResult): string {
-  return `restored ${name} as of ${takenAt} (${id}) to ${to}: ${formatSize(sizeBytes)}`;
+function describe({ export: name, id, takenAt, to, sizeBytes, baseAsserted }: RestoreResult): string {
+  const ground = baseAsserted ? ', base asserted' : '';
+  return `restored ${name} as of ${takenAt} (${id}) to ${to}: ${formatSize(sizeBytes)}${ground}`;
 }

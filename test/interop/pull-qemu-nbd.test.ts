@@ -64,6 +64,36 @@ test('without --since the bitmap of qemu-nbd says nothing, and the pull is full'
   expect(unfit).toMatchObject({ mode: 'full', fullReason: { code: 'since-not-newest' } });
 });
 
+test('with --since and an empty folder the pull is full', async () => {
+  const image = makeDirtyImage([{ offset: MIB, length: 64 * KIB, pattern: 1 }]);
+  const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly');
+  const first = await pull(scratchFolder(), uri, '--context', CONTEXT);
+  const elsewhere = scratchFolder();
+  const alone = await pull(elsewhere, uri, '--context', CONTEXT, '--since', first.id);
+  expect(alone).toMatchObject({ mode: 'full', base: null, fullReason: { code: 'nothing-here' } });
+  const expected = Buffer.alloc(image.sizeBytes);
+  expected.fill(1, MIB, MIB + 64 * KIB);
+  expect((await restored(elsewhere)).equals(expected)).toBe(true);
+});
+
+test.each(['base:allocation', 'qemu:allocation-depth', 'tidemark:overwritten'])(
+  '%s is refused as a context, because it does not say what changed',
+  async (context) => {
+    const image = makeDirtyImage([{ offset: 0, length: 64 * KIB, pattern: 1 }]);
+    const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '-A');
+    const directory = scratchFolder();
+    const { id } = await pull(directory, uri);
+    const args = ['pull', 'vm1', '--uri', uri, '--to', directory, '--context', context];
+    for (const since of [[], ['--since', id]]) {
+      const { code, stderr } = await tidemark(...args, ...since);
+      expect(code).toBe(2);
+      expect(stderr).toMatch(
+        /^tidemark: --context \S+ is not a dirty bitmap: give one such as qemu:dirty-bitmap:NAME /,
+      );
+    }
+  },
+);
+
 test('a context that the server does not have is refused', async () => {
   const directory = scratchFolder();
   const image = makeDirtyImage([]);

@@ -5,7 +5,7 @@ import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { currentImages, folderOf, hasImages, imagePath } from './export-folder.js';
-import { chainOf } from './image-chain.js';
+import { chainOf, restsOnWord } from './image-chain.js';
 import { findDamage } from './inspect-image.js';
 import { needManifest, readManifest } from './manifest.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -31,6 +31,8 @@ export interface RestoreResult {
   readonly takenAt: string;
   readonly to: string;
   readonly sizeBytes: number;
+  /** Whether it rests on the word of --since, its own or that of an image below it. */
+  readonly baseAsserted: boolean;
 }
 
 /** Writes the disk as it was at a restore point. @throws AgentError, NbdClientError */
@@ -49,7 +51,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     await copyChain(disk, target, request);
     if (checked) await expectSameFiles(disk, checked);
     await target.finish();
-    return { export: exportName, id, takenAt, to, sizeBytes };
+    return { export: exportName, id, takenAt, to, sizeBytes, baseAsserted: restsOnWord(chain, chain[0]!) };
   } catch (error) {
     await target.discard();
     throw describe(error, id, request);

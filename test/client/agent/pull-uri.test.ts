@@ -3,9 +3,12 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { MIB } from '../../../src/base/units.js';
 import { prune } from '../../../src/client/agent/prune.js';
+import { restore } from '../../../src/client/agent/restore.js';
 import { UriBackupService } from '../../../src/client/agent/uri-backup-service.js';
 import { verify } from '../../../src/client/agent/verify.js';
+import { tidemark } from '../../support/agent.js';
 import { diskWith, manifestOf, pullScene, quiet } from '../../support/pull-scene.js';
+import { scratchFolder } from '../../support/scratch-folder.js';
 
 const CONTEXT = 'qemu:dirty-bitmap:nightly';
 
@@ -85,6 +88,32 @@ test('an ordinary pull does not build on an image that was pulled by URI', async
   expect(newest.id).not.toBe(id);
   service.base = newest.id;
   expect((await pull()).images[0]).toMatchObject({ mode: 'full', fullReason: { code: 'other-origin' } });
+});
+
+test('a restore says when the point, or one below it, rests on the word of --since', async () => {
+  const { pullUri, pull, directory } = await uriScene();
+  const restoreIt = async (at: string) => {
+    const to = join(scratchFolder(), 'restored.img');
+    const { baseAsserted } = await restore({
+      directory,
+      exportName: 'disk',
+      at,
+      to,
+      force: false,
+      check: true,
+      ...quiet,
+    });
+    return baseAsserted;
+  };
+  const first = await pullUri();
+  const second = await pullUri(first.id);
+  const third = await pullUri(second.id);
+  const own = await pull();
+  const points = [first, second, third, own];
+  expect(await Promise.all(points.map(({ id }) => restoreIt(id)))).toEqual([false, true, true, false]);
+  const to = join(scratchFolder(), 'restored.img');
+  const { stdout } = await tidemark('restore', directory, 'disk', '--at', third.id, '--to', to);
+  expect(stdout).toMatch(/, base asserted\n$/);
 });
 
 test('what is merged from asserted increments stays asserted', async () => {
