@@ -1,9 +1,11 @@
 import type { BitArray } from '../base/bit-array.js';
 import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
+import { giveWay } from '../base/loop-share.js';
+import { slicesOf } from '../base/slices.js';
 import type { Steps } from '../base/steps.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularity } from './bitmap-limits.js';
-import type { ChangeRecorder } from './change-recorder.js';
+import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.js';
 import { type BitmapBase, DirtyBitmap } from './dirty-bitmap.js';
 import type { Undo } from './undo.js';
 
@@ -76,7 +78,10 @@ export class BitmapSet implements ChangeRecorder {
   }
 
   async record(offset: number, length: number): Promise<Errno> {
-    this.markDirty(offset, length);
+    for (const slice of slicesOf(offset, length, RECORDED_TOGETHER_BYTES)) {
+      await giveWay();
+      this.markDirty(slice.offset, slice.length);
+    }
     return OK;
   }
 

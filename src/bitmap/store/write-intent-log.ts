@@ -1,6 +1,8 @@
 import { EIO, type Errno, errnoOf, OK } from '../../base/errno.js';
+import { giveWay } from '../../base/loop-share.js';
+import { slicesOf } from '../../base/slices.js';
 import type { BitmapSet } from '../bitmap-set.js';
-import type { ChangeRecorder } from '../change-recorder.js';
+import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from '../change-recorder.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { allRegions, regionKey } from './keys.js';
 import { LookAhead } from './look-ahead.js';
@@ -16,6 +18,9 @@ const ACTIVE = 2;
 const MAX_PART_AHEAD = 1 / 2;
 /** Marks are asked for again when less than this part of them is left ahead: a commit for a few at a time. */
 const PART_LEFT_AHEAD = 3 / 4;
+
+/** Regions that one commit marks for a long range, and those that one commit cools: each is a few microseconds of work. */
+const MARKED_TOGETHER = 512;
 
 const MARK = Buffer.from([1]);
 
@@ -100,33 +105,28 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   async record(offset: number, length: number): Promise<Errno> {
-    const { regionBytes } = this.options;
-    const first = Math.floor(offset / regionBytes);
-    const last = Math.floor((offset + length - 1) / regionBytes);
-    this.awaitRegions(first, last, 1);
-    try {
-      // The check and the marking are one step: no region cools between them.
-      while (!this.recordNow(offset, length)) {
-        this.want(first, last);
-        const errno = await this.nextCommitFor(first, last);
-        if (errno === OK) continue;
-        if (!this.options.onLostMarks(errno)) return errno;
-        this.adrift = true;
-      }
-      return OK;
-    } finally {
-      this.awaitRegions(first, last, -1);
+    const windowBytes = Math.max(RECORDED_TOGETHER_BYTES, MARKED_TOGETHER * this.options.regionBytes);
+    for (const window of slicesOf(offset, length, windowBytes)) {
+      if (window.offset > offset) await giveWay();
+      const errno = await this.recordWindow(window.offset, window.length);
+      if (errno !== OK) return errno;
     }
+    return OK;
   }
 
-  /** One turn of the clock: regions that were not written for `turns` of them cool. */
-  cool(turns: number): Promise<Errno> {
+  /** One turn of the clock: regions that were not written for `turns` of them cool, some at a time. */
+  async cool(turns: number): Promise<Errno> {
     this.clock++;
     this.lookAhead.turn();
-    return this.enqueue(() => {
-      const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
-      return idle.length > 0 || !this.believed ? this.commit([], idle) : OK;
-    });
+    for (;;) {
+      let isLast = true;
+      const errno = await this.enqueue(() => {
+        const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
+        isLast = idle.length <= MARKED_TOGETHER;
+        return idle.length > 0 || !this.believed ? this.commit([], idle.slice(0, MARKED_TOGETHER)) : OK;
+      });
+      if (errno !== OK || isLast) return errno;
+    }
   }
 
   /** Lets changes be made for another while. */
@@ -199,6 +199,34 @@ export class WriteIntentLog implements ChangeRecorder {
     this.wanted.clear();
     this.marking.clear();
     return marks;
+  }
+
+  /** Its regions are marked by one commit, and stay so until all of it is recorded. */
+  private async recordWindow(offset: number, length: number): Promise<Errno> {
+    const [first, last] = this.regionsOf(offset, length);
+    this.awaitRegions(first, last, 1);
+    try {
+      for (const slice of slicesOf(offset, length, RECORDED_TOGETHER_BYTES)) {
+        if (slice.offset > offset) await giveWay();
+        // The check and the marking are one step: no region cools between them.
+        while (!this.recordNow(slice.offset, slice.length)) {
+          this.want(first, last);
+          const errno = await this.nextCommitFor(...this.regionsOf(slice.offset, slice.length));
+          if (errno === OK) continue;
+          if (!this.options.onLostMarks(errno)) return errno;
+          this.adrift = true;
+        }
+      }
+      return OK;
+    } finally {
+      this.awaitRegions(first, last, -1);
+    }
+  }
+
+  /** The first and the last one that a range touches. */
+  private regionsOf(offset: number, length: number): [first: number, last: number] {
+    const { regionBytes } = this.options;
+    return [Math.floor(offset / regionBytes), Math.floor((offset + length - 1) / regionBytes)];
   }
 
   private isDirtyWithin(region: number, offset: number, length: number): boolean {

@@ -1,0 +1,5 @@
+/** The parts of a range, in order, none longer than `most`. */
+export function* slicesOf(offset: number, length: number, most: number): Generator<{ offset: number; length: number }> {
+  const end = offset + length;
+  for (let at = offset; at < end; at += most) yield { offset: at, length: Math.min(most, end - at) };
+}
