@@ -102,10 +102,8 @@ export class BitmapSet implements ChangeRecorder {
     return Math.ceil(this.diskBytes / granularityBytes / 8);
   }
 
-  /** @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
-  add(wanted: NewBitmap): Undo {
-    const { name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false } = wanted;
-    const { provisional } = wanted;
+  /** Whether the bitmap may be added. @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
+  checkNew({ name, granularityBytes = DEFAULT_GRANULARITY_BYTES }: NewBitmap): void {
     checkName(name);
     if (this.bitmaps.has(name)) {
       throw new CodedError(
@@ -115,6 +113,13 @@ export class BitmapSet implements ChangeRecorder {
       );
     }
     checkGranularity(granularityBytes, this.diskBytes);
+  }
+
+  /** @throws CodedError as `checkNew` */
+  add(wanted: NewBitmap): Undo {
+    this.checkNew(wanted);
+    const { name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false } = wanted;
+    const { provisional } = wanted;
     const { diskBytes } = this;
     const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: !disabled, persistent, provisional });
     this.bitmaps.set(name, bitmap);

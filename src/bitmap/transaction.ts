@@ -75,6 +75,8 @@ function* taking({ bitmaps, action }: TransactionStep): Steps<Undo> {
 function newBitsOf({ bitmaps, action }: TransactionStep): number {
   switch (action.type) {
     case 'add':
+      // A bitmap that cannot be added is refused as such, however large it would be.
+      bitmaps.checkNew(action.bitmap);
       return bitmaps.bitsBytes(action.bitmap.granularityBytes);
     case 'merge':
       return bitmaps.bitsBytes(bitmaps.find(action.target)?.granularityBytes);

@@ -99,7 +99,7 @@ describe('a backup is not begun', () => {
       await server.ask('POST', '/v1/backups', wanted),
       'SCRATCH_UNUSABLE',
       `the scratch directory ${path} cannot be used: ENOTDIR: not a directory, mkdir '${path}'`,
-      'choose one that you may write, on a file system with sparse files, with --scratch DIR',
+      'a file is in its way: choose another one with --scratch DIR, on a file system with sparse files',
     );
     expect((await server.call<{ bitmaps: [] }>('GET', '/v1/exports/disk/bitmaps')).bitmaps).toEqual([]);
   });

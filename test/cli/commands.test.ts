@@ -4,10 +4,11 @@ import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
 import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { allArrays } from '../../src/bitmap/store/keys.js';
-import { LmdbStore } from '../../src/bitmap/store/lmdb-store.js';
+import { ServerStore } from '../../src/bitmap/store/open-store.js';
 import { walkCommands } from '../../src/cli/command-tree.js';
 import { buildProgram } from '../../src/cli/program.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
@@ -135,8 +136,8 @@ test('a state that does not fit together is reported, and the server is asked fo
   const server = await startTidemarkIn(folder, [`vm1=${makeImage(8 * MIB)},bitmap=nightly`]);
   await server.stop();
   const state = join(folder, 'state');
-  const store = await LmdbStore.open(join(state, 'store'));
-  await store.commit([{ key: [...allArrays('vm1'), 99, 0], value: Buffer.alloc(8) }]);
+  const store = await ServerStore.open(join(state, 'store'), silentLog);
+  await store.entries.commit([{ key: [...allArrays('vm1'), 99, 0], value: Buffer.alloc(8) }]);
   await store.close();
   const { code, stdout, stderr } = await tidemark('state', 'check', '--state', state, '--control', '/nonexistent.sock');
   expect(stdout).toContain('PROBLEM: export "vm1": pages of an array 99 that belongs to no bitmap\n');
@@ -169,6 +170,7 @@ describe('for people', () => {
       ['path', image],
       ['size', '8 MiB (8388608 bytes)'],
       ['access', 'writable'],
+      ['min-block', '512'],
     ];
     expect(facts).toBe(lines.map(([name, value]) => `${name!.padEnd(13)}${value}`).join('\n'));
     expect(bitmaps).toBe(
@@ -338,9 +340,9 @@ describe('a command that fails ends with 1', () => {
       [['export', 'show', 'vm9'], 'there is no export "vm9"'],
       [['export', 'remove', 'vm9'], 'there is no export "vm9"'],
       [['export', 'add', `vm1=${image}`], 'there is already an export "vm1"'],
-      [['export', 'add', `vm2=${image}`], 'another process uses the image'],
+      [['export', 'add', `vm2=${image}`], `this server serves ${image} already, as "vm1"`],
       [['export', 'add', `vm3=${image}.missing`], 'there is no image'],
-      [['export', 'resize', 'vm1', '1000'], 'is not a multiple of 512'],
+      [['export', 'resize', 'vm1', '1000'], 'is not a multiple of its min-block of 512'],
       [['export', 'resize', 'vm1', '0'], 'the disk keeps the one it has'],
       [['bitmap', 'list', 'vm9'], 'there is no export "vm9"'],
       [['bitmap', 'show', 'vm1', 'weekly'], "Dirty bitmap 'weekly' not found"],

@@ -4,7 +4,6 @@ import type { Happening } from '../../src/control/event-feed.js';
 import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
-import { FaultyDevice } from '../support/faulty-device.js';
 import { DISK_BYTES, type MemoryExport, memoryRegistry } from '../support/memory-server.js';
 
 const nightly = {
@@ -302,6 +301,9 @@ describe('metrics', () => {
     const { status, mediaType, text } = await ask('GET', '/metrics');
     expect([status, mediaType]).toEqual([200, 'text/plain']);
     expect(text.split('\n').filter((line) => line.startsWith('tidemark_'))).toEqual([
+      'tidemark_memory_used_bytes 0',
+      `tidemark_memory_limit_bytes ${1024 * MIB}`,
+      'tidemark_connections_waiting_for_memory 0',
       `tidemark_export_size_bytes{export="disk"} ${DISK_BYTES}`,
       `tidemark_export_size_bytes{export="small"} ${MIB}`,
       'tidemark_export_connections{export="disk"} 1',
@@ -326,16 +328,18 @@ describe('metrics', () => {
   });
 
   test('tell how long writes were held back, each once', async () => {
-    const device = new FaultyDevice(new MemoryDevice(DISK_BYTES));
-    const { ask, exports, write } = await serve({ name: 'disk', device, bitmaps: ['nightly'] }, { name: 'small' });
-    const quiesce = vi.spyOn(exports.get('disk').device, 'quiesce');
-    device.hold();
-    const inFlight = write(0, 512);
-    const change = ask('POST', `${bitmapUrl}/clear`);
-    await vi.waitUntil(() => quiesce.mock.calls.length === 1);
-    const held = [write(0, 512), write(MIB, 512)];
-    device.release();
-    await Promise.all([inFlight, change, ...held]);
+    const { ask, exports, write } = await serve({ name: 'disk', bitmaps: ['nightly'] }, { name: 'small' });
+    const gate = exports.get('disk').device;
+    const close = gate.quiesce.bind(gate);
+    const held: Promise<unknown>[] = [];
+    vi.spyOn(gate, 'quiesce').mockImplementation(() => {
+      const drained = close();
+      held.push(write(0, 512), write(MIB, 512));
+      return drained;
+    });
+    await ask('POST', `${bitmapUrl}/clear`);
+    await Promise.all(held);
+    expect(held).toHaveLength(2);
     await ask('POST', '/v1/exports/small/bitmaps', { name: 'x' });
     const { text } = await ask('GET', '/metrics');
     expect(text).toContain('# TYPE tidemark_export_held_write_seconds histogram');
