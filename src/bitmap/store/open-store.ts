@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
 import type { Log } from '../../base/log.js';
+import { renameDurably } from '../../base/replacement.js';
 import { damageOfLmdbFile, STORE_FILE } from './check-lmdb-file.js';
 import { forgetClosed, noteClosed, stateOf } from './closing-note.js';
 import type { KeyValueStore } from './key-value-store.js';
@@ -36,7 +37,7 @@ export class ServerStore {
   static async open(directory: string, log: Log): Promise<ServerStore> {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const damage = await damageOfStore(directory);
-    const setAside = damage && moveAside(directory, damage, log);
+    const setAside = damage && (await moveAside(directory, damage, log));
     forgetClosed(directory);
     const lmdb = await openFormat(directory, log);
     const entries = await SealedStore.over(lmdb);
@@ -97,10 +98,10 @@ async function damageOfStore(directory: string): Promise<string | undefined> {
   return walkStore(directory);
 }
 
-function moveAside(directory: string, damage: string, log: Log): string {
+async function moveAside(directory: string, damage: string, log: Log): Promise<string> {
   const aside = `${directory}-damaged-${new Date().toISOString().replaceAll(/[-:]|\.\d+Z$/g, '')}`;
   try {
-    renameSync(directory, aside);
+    await renameDurably(directory, aside);
     mkdirSync(directory, { mode: 0o700 });
   } catch (cause) {
     throw damaged(directory, `${damage}; it cannot be moved out of the way: ${(cause as Error).message}`);

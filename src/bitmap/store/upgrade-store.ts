@@ -1,7 +1,8 @@
-import { mkdirSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { mkdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
 import { freeBytes } from '../../base/free-space.js';
+import { renameDurably } from '../../base/replacement.js';
 import { formatSize } from '../../base/units.js';
 import { STORE_FILE } from './check-lmdb-file.js';
 import type { Change, EntryStore, Key } from './key-value-store.js';
@@ -26,7 +27,8 @@ export async function upgradeStore(directory: string, old: EntryStore, format: C
   await fresh.commit([format]);
   await fresh.close();
   await old.close();
-  renameSync(join(folder, STORE_FILE), join(directory, STORE_FILE));
+  // A power loss must not bring back the old store, which knows nothing of the changes from now on.
+  await renameDurably(join(folder, STORE_FILE), join(directory, STORE_FILE));
   rmSync(folder, { recursive: true, force: true });
   return LmdbStore.open(directory);
 }
