@@ -5,6 +5,9 @@ import { CodedError } from '../base/coded-error.js';
 import { diskId } from '../base/disk-location.js';
 import { errnoOf } from '../base/errno.js';
 import type { ExportSource } from '../export/registry.js';
+import { nodePosix } from '../posix/node-posix.js';
+import { loadPosix } from '../posix/posix.js';
+import { footprintOf } from '../storage/disk-footprint.js';
 import type { ImageGuard } from '../storage/image-guard.js';
 import type { ServerConfig } from './config.js';
 
@@ -37,16 +40,16 @@ export class ImagePlaces {
     const admit = (inRoots: boolean) => {
       if (roots.length > 0 && !inRoots) throw outside(path, this.roots);
     };
-    const admitReal = async (realPath: string, id: string) => {
+    const admitReal = async (realPath: string, ids: readonly string[]) => {
       admit(roots.some(({ real }) => isInside(realPath, real)));
-      if (isInside(realPath, this.state) || isInside(realPath, this.scratch) || (await this.ownIds()).has(id)) {
-        throw ownData(path);
-      }
+      const isBelow = isInside(realPath, this.state) || isInside(realPath, this.scratch);
+      const own = await this.ownIds();
+      if (isBelow || ids.some((id) => own.has(id))) throw ownData(path);
     };
     return {
       admitPath: () => admit(roots.some(({ given, real }) => isInside(path, given) || isInside(path, real))),
-      admitFolder: async (folder) => admitReal(join(await pathOf(folder), basename(path)), await idOf(folder)),
-      admitFile: async (file) => admitReal(await pathOf(file), await idOf(file)),
+      admitFolder: async (folder) => admitReal(join(await pathOf(folder), basename(path)), [await idOf(folder)]),
+      admitFile: async (file) => admitReal(await pathOf(file), await reachedBy(file)),
     };
   }
 
@@ -61,6 +64,12 @@ export class ImagePlaces {
 
 const pathOf = (file: FileHandle) => readlink(`/proc/self/fd/${file.fd}`);
 const idOf = async (file: FileHandle) => diskId(await file.stat({ bigint: true }));
+
+/** The file itself, and what a loop device shows, or the device that it is a part of. */
+async function reachedBy(file: FileHandle): Promise<readonly string[]> {
+  const footprint = await footprintOf(`/proc/self/fd/${file.fd}`, loadPosix() ?? nodePosix);
+  return footprint ? [...footprint.same, ...footprint.within] : [await idOf(file)];
+}
 
 function isInside(path: string, folder: string): boolean {
   const way = relative(folder, path);

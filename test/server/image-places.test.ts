@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -63,6 +64,13 @@ describe('the state directory', () => {
     const { images, store, open } = await scene({ limited: false, source: 'operator' });
     linkSync(store, join(images, 'hard.img'));
     await expect(open(join(images, 'hard.img'))).rejects.toMatchObject(NOT_ALLOWED);
+  });
+
+  test('has no images by a loop device that shows a file in it', async () => {
+    const { store, open } = await scene({ limited: false });
+    const device = execFileSync('losetup', ['--find', '--show', store], { encoding: 'ascii' }).trim();
+    onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+    await expect(open(device)).rejects.toMatchObject(NOT_ALLOWED);
   });
 
   test('gets no images', async () => {

@@ -1,4 +1,14 @@
-import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { makePrivateDirectory } from '../../src/server/private-directory.js';
@@ -40,4 +50,41 @@ test('a folder that others need is not taken from them, but refused', async () =
   const path = openDirectory('disk.img', 'lock');
   await expect(makePrivateDirectory(path, keepLog().log)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' });
   expect(modeOf(path)).toBe(0o755);
+});
+
+const NOBODY = 65534;
+
+test('one of another user is refused, although nobody else can read it', async () => {
+  const path = openDirectory('lock', 'store/data.mdb');
+  chmodSync(path, 0o700);
+  chownSync(path, NOBODY, NOBODY);
+  await expect(makePrivateDirectory(path, keepLog().log)).rejects.toMatchObject({
+    code: 'STORE_UNUSABLE',
+    message: expect.stringContaining(`user id ${NOBODY}`),
+  });
+});
+
+const replaceByLink = (path: string) => {
+  renameSync(path, `${path}.elsewhere`);
+  symlinkSync(`${path}.elsewhere`, path);
+  rmSync(`${path}.elsewhere`, { recursive: true });
+};
+
+test.each([
+  ['a link in place of the lock', 'lock', replaceByLink],
+  ['a link in place of the store', 'store/lock.mdb', replaceByLink],
+  ['a file of another user', 'store/data.mdb', (path: string) => chownSync(path, NOBODY, NOBODY)],
+  ['a file that all may write', 'store/data.mdb', (path: string) => chmodSync(path, 0o666)],
+  [
+    'a file with another name elsewhere',
+    'http-token',
+    (path: string) => linkSync(path, join(scratchFolder(), 'other')),
+  ],
+])('one that others could write is refused when they may have put %s there', async (_what, name, plant) => {
+  const path = openDirectory('lock', 'store/data.mdb', 'store/lock.mdb', 'http-token');
+  plant(join(path, name));
+  await expect(makePrivateDirectory(path, keepLog().log)).rejects.toMatchObject({
+    code: 'STORE_UNUSABLE',
+    message: `others could use the state directory ${path}, and may have put ${join(path, name)} there`,
+  });
 });
