@@ -30,16 +30,22 @@ export async function readWriteCounters(folder: string): Promise<WriteCounters |
     readNumber(`${disk}/diskseq`),
     readNumber(`${disk}/queue/iostats`),
     readCounts(folder),
-    readShownFile(disk),
+    readShownFile(folder),
   ]);
   if (bootId === undefined || diskSequence === undefined || isCounting !== 1 || !counted) return undefined;
   return { bootId, diskSequence, ...counted, ...(shownFile !== undefined && { shownFile }) };
 }
 
-/** The kernel tells the path that the file has now, so it is no other file. Undefined where it cannot be seen. */
-async function readShownFile(disk: string): Promise<string | undefined> {
-  const path = await readAttribute(`${disk}/loop/backing_file`);
-  const stats = path === undefined ? undefined : await stat(path, { bigint: true }).catch(() => undefined);
+/** Undefined where it cannot be seen, or the device shows a part of it, so that others may write the rest. */
+async function readShownFile(folder: string): Promise<string | undefined> {
+  const [path, offset, limit] = await Promise.all([
+    readAttribute(`${folder}/loop/backing_file`),
+    readNumber(`${folder}/loop/offset`),
+    readNumber(`${folder}/loop/sizelimit`),
+  ]);
+  if (path === undefined || offset !== 0 || limit !== 0) return undefined;
+  // The kernel tells the path that the file has now, so it is no other file.
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
   return stats?.isFile() ? `${diskId(stats)}, ${stats.mtimeNs}` : undefined;
 }
 

@@ -11,11 +11,13 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
+import { grounds } from '../../src/bitmap/store/left-disk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { controlOf } from '../support/control.js';
 import { makeImage } from '../support/image.js';
+import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
-import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
+import { startTidemarkIn, type Tidemark, tidemarkProgram } from '../support/tidemark.js';
 
 const DISK_BYTES = 8 * MIB;
 /** Marks stay, however slow the machine is. */
@@ -90,6 +92,19 @@ test('an image that nobody touched keeps its bitmaps, after a crash with all of 
   expect(crashed.bitmap.trust).toMatchObject({ ground: 'heartbeat' });
   expect(crashed.bitmap).toMatchObject({ inconsistent: false, dirtyBytes: DISK_BYTES });
   expect(crashed.log).toContain('after a crash, marked regions count as dirty');
+});
+
+test('`bitmap show` says on what ground a bitmap is trusted, after a start', async () => {
+  const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];
+  const show = async () => {
+    const server = await startTidemarkIn(folder, [`disk=${image},bitmap=nightly`]);
+    const args = ['bitmap', 'show', 'disk', 'nightly', '--control', server.control];
+    const { stdout } = await outcomeOf(process.execPath, tidemarkProgram, ...args);
+    await server.stop();
+    return stdout;
+  };
+  expect(await show()).not.toContain('trusted');
+  expect(await show()).toContain(`trusted      ${grounds.times}\n`);
 });
 
 test('an image that is deleted while it is served is served to its end, and missed at the next start', async () => {

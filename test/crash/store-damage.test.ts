@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
@@ -127,5 +129,97 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     // Else a server that trusted nothing would pass.
     expect(trusted).toBeGreaterThan(0);
     console.log(`${((100 * trusted) / (3 * rounds)).toFixed(0)} % of the bitmaps were trusted after ${signal}`);
+  },
+);
+
+interface Flip {
+  readonly at: number;
+  readonly bit: number;
+}
+
+/** What open-damaged.mjs says of a store. */
+type Opened =
+  | { readonly setAside: string }
+  | readonly {
+      readonly exportName: string;
+      readonly lost?: string;
+      readonly bitmaps: readonly {
+        readonly name: string;
+        readonly inconsistent?: string;
+        readonly base: string;
+        readonly dirty: readonly Range[];
+      }[];
+    }[];
+
+const flipRounds = rounds * 10;
+
+/** Opens the store once for each flip, and without one. A process that dies of the walk sets the store aside, and another goes on. */
+async function openEach(store: string, flips: readonly (Flip | null)[]): Promise<Opened[]> {
+  const opened: Opened[] = [];
+  while (opened.length < flips.length) {
+    const left = flips.slice(opened.length);
+    const child = spawn(process.execPath, [join(import.meta.dirname, '../support/open-damaged.mjs')], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    child.stdin.end(JSON.stringify({ store, work: scratchFolder(), exports: ['disk', 'other'], flips: left }));
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    const said = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown);
+    opened.push(...(said.filter((one) => typeof one !== 'string') as Opened[]));
+    if (opened.length === flips.length) break;
+    expect([said.at(-1), flips[opened.length]], `a store that was walked ended the process: ${stderr}`).toEqual([
+      'walks',
+      expect.anything(),
+    ]);
+    opened.push({ setAside: 'the process that read it ended' });
+  }
+  return opened;
+}
+
+function randomFlip(content: Buffer, random: Random): Flip {
+  for (;;) {
+    const page = random.below(content.length / PAGE_BYTES) * PAGE_BYTES;
+    if (content.subarray(page, page + PAGE_BYTES).every((byte) => byte === 0)) continue;
+    return { at: page + random.below(random.chance(2) ? 128 : PAGE_BYTES), bit: random.below(8) };
+  }
+}
+
+/** What a trusted bitmap has lost, or counts from wrongly. */
+function wrongs(sound: Opened, found: Opened): string[] {
+  if ('setAside' in sound) return ['the store without a flip was set aside'];
+  if ('setAside' in found) return [];
+  return sound.flatMap(({ exportName, bitmaps }, i) => {
+    const { bitmaps: now, lost } = found[i]!;
+    return bitmaps.flatMap(({ name, base, dirty }) => {
+      const same = now.find((bitmap) => bitmap.name === name);
+      if (!same) return lost === undefined ? [`${exportName} ${name} is gone without a word`] : [];
+      if (same.inconsistent !== undefined) return [];
+      const gone = missing(dirty, same.dirty).map(({ offset }) => `${exportName} ${name} lost ${offset}`);
+      return same.base === base ? gone : [...gone, `${exportName} ${name} counts from ${same.base}, not ${base}`];
+    });
+  });
+}
+
+test.each(['SIGKILL', 'SIGTERM'] as const)(
+  `no bit of the store that flips after ${'%s'} ends the process, or is missed (${flipRounds} flips)`,
+  { timeout: 60_000 + flipRounds * 1000 },
+  async (signal) => {
+    const random = new Random(seed);
+    const { state } = await leave(random, signal);
+    const store = join(state, 'store');
+    const content = readFileSync(join(store, 'data.mdb'));
+    const flips = [null, ...Array.from({ length: flipRounds }, () => randomFlip(content, random))];
+    const [sound, ...opened] = await openEach(store, flips);
+    let trusted = 0;
+    for (const [i, found] of opened.entries()) {
+      expect(wrongs(sound!, found), `seed ${seed}, flip ${i}: ${JSON.stringify(flips[i + 1])}`).toEqual([]);
+      if (Array.isArray(found))
+        trusted += found.flatMap(({ bitmaps }) => bitmaps).filter((b) => !b.inconsistent).length;
+    }
+    expect(trusted).toBeGreaterThan(0);
+    const aside = opened.filter((found) => 'setAside' in found).length;
+    console.log(`seed ${seed}: of ${flipRounds} stores ${aside} were set aside; ${trusted} bitmaps were trusted`);
   },
 );

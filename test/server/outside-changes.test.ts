@@ -29,10 +29,17 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const REASON = 'another program changed the disk while it was served';
 
-async function scene(kind: 'file' | 'block device' = 'file', claims?: DiskClaims) {
+/** How a disk is reached of which `file` has the bytes. */
+const paths = {
+  file: (file: string) => file,
+  'block device': (file: string) => attach(file),
+  partition: (file: string) => partition(attach(file), 1),
+};
+
+async function scene(kind: keyof typeof paths = 'file', claims?: DiskClaims) {
   const file = join(scratchFolder(), 'disk.img');
-  await createImage(file, 4 * MIB);
-  const path = kind === 'file' ? file : attach(file);
+  await createImage(file, kind === 'partition' ? 8 * MIB : 4 * MIB);
+  const path = paths[kind](file);
   const store = new MemoryStore();
   const host = exportHost(store, claims);
   const open = async (change: Partial<ExportSpec> = {}) => {
@@ -48,10 +55,18 @@ async function scene(kind: 'file' | 'block device' = 'file', claims?: DiskClaims
   return { file, path, store, open, inconsistency };
 }
 
-function attach(file: string): string {
-  const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'ascii' }).trim();
+function attach(file: string, ...options: string[]): string {
+  const device = execFileSync('losetup', ['--find', '--show', ...options, file], { encoding: 'ascii' }).trim();
   onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
   return device;
+}
+
+/** The first or the second 4 MiB of a device. */
+function partition(device: string, number: 1 | 2): string {
+  const first = ((number - 1) * 4 * MIB) / 512;
+  execFileSync('addpart', [device, `${number}`, `${first}`, `${(4 * MIB) / 512}`]);
+  onTestFinished(() => void execFileSync('delpart', [device, `${number}`]));
+  return `${device}p${number}`;
 }
 
 /** As a program that knows no locks does it. */
@@ -76,7 +91,7 @@ async function comeToRest(served: Export): Promise<void> {
 
 const killed = (served: Export) => served.disk.close();
 
-describe.each(['file', 'block device'] as const)('a %s', (kind) => {
+describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => {
   test('that is written after a crash is noticed, when nothing was written in the last moments', async () => {
     const { path, open, inconsistency } = await scene(kind);
     const served = await open();
@@ -189,6 +204,26 @@ describe('a loop device whose file is written', () => {
     await served.persistence!.noticeOutsideChanges();
     expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
   });
+});
+
+test('a loop device that shows a part of a file is not called changed when the rest is written', async () => {
+  const { file, open } = await scene();
+  const part = { path: attach(file, '--sizelimit', `${MIB}`) };
+  await (await open(part)).close();
+  overwrite(file);
+  expect((await open(part)).bitmaps.get('nightly').inconsistent).toBeUndefined();
+});
+
+test('a partition is not called changed when another is written, and is not served together with its disk', async () => {
+  const { path, open, inconsistency } = await scene('partition', new DiskClaims());
+  const disk = path.slice(0, -2);
+  await (await open()).close();
+  overwrite(partition(disk, 2));
+  expect(await inconsistency()).toBeUndefined();
+  const served = await open();
+  await expect(open({ name: 'disk of it', path: disk })).rejects.toMatchObject({ code: 'IMAGE_LOCKED' });
+  await open({ name: 'other', path: `${disk}p2` });
+  await served.close();
 });
 
 describe('a block device that was attached again, or whose machine was started again,', () => {

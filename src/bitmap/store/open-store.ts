@@ -36,7 +36,7 @@ export class ServerStore {
    */
   static async open(directory: string, log: Log): Promise<ServerStore> {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const damage = await damageOfStore(directory);
+    const damage = await damageOfStore(directory, { renew: true });
     const setAside = damage && (await moveAside(directory, damage, log));
     forgetClosed(directory);
     const lmdb = await openFormat(directory, log);
@@ -78,7 +78,7 @@ export class ServerStore {
 
 /** A store to look at, which stays as it is. @throws CodedError STORE_UNUSABLE when it is damaged as a whole */
 export async function openToLook(directory: string): Promise<{ store: KeyValueStore; problems: string[] }> {
-  const damage = await damageOfStore(directory);
+  const damage = await damageOfStore(directory, { renew: false });
   if (damage !== undefined) throw damaged(directory, damage);
   const lmdb = LmdbStore.open(directory);
   if (isOfFirstFormat(lmdb)) return { store: unsealed(lmdb), problems: [] };
@@ -87,7 +87,7 @@ export async function openToLook(directory: string): Promise<{ store: KeyValueSt
   return { store, problems: others?.whole === undefined ? [] : [`the store: ${others.whole}`] };
 }
 
-async function damageOfStore(directory: string): Promise<string | undefined> {
+async function damageOfStore(directory: string, how: { renew: boolean }): Promise<string | undefined> {
   const path = join(directory, STORE_FILE);
   if (!existsSync(path)) return undefined;
   const obvious = damageOfLmdbFile(path);
@@ -95,7 +95,7 @@ async function damageOfStore(directory: string): Promise<string | undefined> {
   const state = await stateOf(directory);
   if (state === 'as-closed') return undefined;
   if (state === 'head-changed') return 'its first pages are not as they were when it was closed';
-  return walkStore(directory);
+  return walkStore(directory, how);
 }
 
 async function moveAside(directory: string, damage: string, log: Log): Promise<string> {

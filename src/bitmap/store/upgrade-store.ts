@@ -2,16 +2,17 @@ import { mkdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
 import { freeBytes } from '../../base/free-space.js';
-import { renameDurably } from '../../base/replacement.js';
 import { formatSize } from '../../base/units.js';
 import { STORE_FILE } from './check-lmdb-file.js';
 import type { Change, EntryStore, Key } from './key-value-store.js';
 import { formatKey } from './keys.js';
 import { LmdbStore } from './lmdb-store.js';
+import { putInPlace } from './put-in-place.js';
 import { SealedStore } from './sealed-store.js';
 
 /** Entries that go into one commit. */
 const TOGETHER = 500;
+const UPGRADE_FOLDER = 'upgrade';
 
 /**
  * Writes the entries of the first format, which has no checksums, into a store of the present one, and puts that in its
@@ -19,7 +20,7 @@ const TOGETHER = 500;
  */
 export async function upgradeStore(directory: string, old: EntryStore, format: Change): Promise<LmdbStore> {
   needRoom(directory);
-  const folder = join(directory, 'upgrade');
+  const folder = join(directory, UPGRADE_FOLDER);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { mode: 0o700 });
   const fresh = await SealedStore.over(LmdbStore.open(folder));
@@ -27,9 +28,7 @@ export async function upgradeStore(directory: string, old: EntryStore, format: C
   await fresh.commit([format]);
   await fresh.close();
   await old.close();
-  // A power loss must not bring back the old store, which knows nothing of the changes from now on.
-  await renameDurably(join(folder, STORE_FILE), join(directory, STORE_FILE));
-  rmSync(folder, { recursive: true, force: true });
+  await putInPlace(UPGRADE_FOLDER, directory);
   return LmdbStore.open(directory);
 }
 
