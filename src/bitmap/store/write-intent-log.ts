@@ -281,18 +281,20 @@ export class WriteIntentLog implements ChangeRecorder {
   /** The commit that carries the marks wanted by now; it begins when the one before it is through. */
   private nextCommit(): Promise<Errno> {
     this.nextMarks ??= this.enqueue(async () => {
-      const renewal = await this.options.lease.renew().finally(() => {
-        this.nextMarks = undefined;
-      });
-      const marks = [...this.wanted];
-      this.wanted.clear();
-      const excess = this.active.size + marks.length - this.options.maxActiveRegions;
+      let marks: readonly number[] = [];
       try {
+        const renewal = await this.options.lease.renew().finally(() => {
+          this.nextMarks = undefined;
+          marks = [...this.wanted];
+          this.wanted.clear();
+        });
+        const excess = this.active.size + marks.length - this.options.maxActiveRegions;
         const cooling = excess > 0 ? this.leastRecentlyWritten(excess) : [];
         const errno = await this.commit(marks, cooling, renewal.changes);
         if (errno === OK) renewal.granted();
         return errno;
       } finally {
+        // Also when there was no commit: else whoever wants such a mark would get the old answer for ever.
         for (const region of marks) this.marking.delete(region);
       }
     });

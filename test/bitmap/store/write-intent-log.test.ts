@@ -4,6 +4,7 @@ import { EIO, OK } from '../../../src/base/errno.js';
 import { silentLog } from '../../../src/base/log.js';
 import { KIB, MIB } from '../../../src/base/units.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
+import { DiskWatch } from '../../../src/bitmap/store/disk-watch.js';
 import type { Change } from '../../../src/bitmap/store/key-value-store.js';
 import { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
 import { keepLog } from '../../support/log-lines.js';
@@ -80,6 +81,16 @@ test.each(['record', 'cool'] as const)(
     expect(again.get('nightly').dirtyBytes).toBe(2 * 64 * KIB);
   },
 );
+
+test('an error while the lease is renewed fails the writes that wait, and not the next ones to the same regions', async () => {
+  const bitmaps = new BitmapSet(256 * MIB);
+  const { intents } = await openBitmaps(new MemoryStore(), bitmaps);
+  bitmaps.add({ name: 'nightly', persistent: true });
+  vi.spyOn(DiskWatch.prototype, 'renew').mockRejectedValueOnce(new Error('out of memory'));
+  expect(await intents.record(0, KIB)).toBe(EIO);
+  expect(await intents.record(0, KIB)).toBe(OK);
+  expect(bitmaps.get('nightly').dirtyBytes).toBe(64 * KIB);
+});
 
 test('who writes on and on waits at the start only: marks are set ahead of the writing', async () => {
   const { waits, commits } = await writeEachRegion(REGION_BYTES, 2);
