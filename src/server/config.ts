@@ -1,10 +1,9 @@
 import { CodedError } from '../base/coded-error.js';
-import { isLoopback } from '../base/loopback.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { GIB, MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
 import type { ExportSpec } from '../export/export-spec.js';
-import { formatHostPort, type HostPort } from './host-port.js';
+import type { HostPort } from './host-port.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type SettingKey, type SettingValue, settings } from './settings.js';
 import type { SocketAccess } from './unix-socket.js';
@@ -131,19 +130,12 @@ export function stdioConflict(flag: string): CodedError {
   return new CodedError('CONFIG_INVALID', `--stdio cannot be combined with ${flag}`, hint);
 }
 
-/** Every address takes a token. For one that other machines can reach the operator chooses it. */
-function checkHttp({ http, httpTokenFile, httpMetricsOnly }: ServerConfig): void {
-  if (httpMetricsOnly && httpTokenFile !== undefined) {
-    throw new CodedError(
-      'CONFIG_INVALID',
-      'with --http-metrics-only nothing asks for the token of --http-token-file',
-      'leave one of them out',
-    );
-  }
-  if (!http || isLoopback(http.host) || httpTokenFile !== undefined || httpMetricsOnly) return;
+/** @throws CodedError CONFIG_INVALID */
+function checkHttp({ httpTokenFile, httpMetricsOnly }: ServerConfig): void {
+  if (!httpMetricsOnly || httpTokenFile === undefined) return;
   throw new CodedError(
     'CONFIG_INVALID',
-    `--http ${formatHostPort(http)} could be reached from other machines without a token`,
-    'give one with --http-token-file FILE, listen on 127.0.0.1, or open the metrics alone with --http-metrics-only',
+    'with --http-metrics-only nothing asks for the token of --http-token-file',
+    'leave one of them out',
   );
 }

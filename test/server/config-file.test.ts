@@ -126,13 +126,6 @@ describe('a bad configuration is refused with its place and what was expected', 
     await expect(readConfigFile('/nowhere/tidemark.toml')).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
 
-  test('the control API on an address of the network without a token', () => {
-    const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
-    expect(() => resolveConfig([http])).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
-    expect(resolveConfig([http, { key: 'http-token-file', text: '/etc/token', place: '' }]).http?.port).toBe(8080);
-    expect(resolveConfig([{ ...http, text: '[::1]:8080' }]).http?.host).toBe('::1');
-  });
-
   test('a token that nothing asks for', () => {
     const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
     const metricsOnly = { key: 'http-metrics-only', text: 'true', place: '' } as const;
@@ -142,6 +135,13 @@ describe('a bad configuration is refused with its place and what was expected', 
       expect.objectContaining({ code: 'CONFIG_INVALID' }),
     );
   });
+});
+
+test('the control API on an address of the network takes the token that the server makes, or one from a file', () => {
+  const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
+  expect(resolveConfig([http])).toMatchObject({ http: { host: '0.0.0.0' }, httpTokenFile: undefined });
+  const token = { key: 'http-token-file', text: '/etc/token', place: '' } as const;
+  expect(resolveConfig([http, token]).httpTokenFile).toBe('/etc/token');
 });
 
 test('a mode is octal text, never a number, which TOML would take to be decimal', () => {
