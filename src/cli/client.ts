@@ -1,5 +1,5 @@
 import type { Static } from '@fastify/type-provider-typebox';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Client } from '../control/schemas.js';
 import {
   type CommonOptions,
@@ -23,13 +23,21 @@ export function addClientCommands(program: Command): void {
   );
 
   withCommonOptions(
-    group.command('disconnect <ID>').description('finish what a client has begun, and close its connection'),
+    group
+      .command('disconnect')
+      .argument('<ID>', 'as tidemark client list shows it', idArgument)
+      .description('finish what a client has begun, and close its connection'),
   )
     .addHelpText('after', '\nThe client may connect again.')
-    .action(async (id: string, options: CommonOptions) => {
-      await controlClient(options).delete(['clients', id]);
-      print(options, { disconnected: Number(id) }, () => `disconnected ${id}`);
+    .action(async (id: number, options: CommonOptions) => {
+      await controlClient(options).delete(['clients', String(id)]);
+      print(options, { disconnected: id }, () => `disconnected ${id}`);
     });
+}
+
+function idArgument(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Expected the number of a client.');
+  return Number(text);
 }
 
 function clientTable(clients: readonly Described[]): string {

@@ -53,11 +53,16 @@ function sayState({ problem, proven, measured, baseAsserted }: Point): string {
 }
 
 function refuseIfDamaged({ directory, exports }: VerifyResult): void {
-  const bad = exports.flatMap(({ problem, points }) => [problem, ...points.map((point) => point.problem)]);
-  const count = bad.filter((problem) => problem !== null).length;
-  if (count === 0) return;
-  throw new AgentError(
-    `${count} of the restore points in ${directory} are not good`,
-    'take a backup now: the next tidemark pull begins a new chain by itself, and tidemark pull --full in any case',
-  );
+  const points = exports.flatMap((checked) => checked.points);
+  const damaged = points.filter(({ problem }) => problem !== null).length;
+  const unread = exports.filter(({ problem }) => problem !== null).length;
+  if (damaged > 0) {
+    throw new AgentError(
+      `${damaged} of ${points.length} restore points in ${directory} ${damaged === 1 ? 'is' : 'are'} damaged`,
+      'take a backup now: the next tidemark pull begins a new chain by itself, and tidemark pull --full in any case',
+    );
+  }
+  if (unread === 0) return;
+  const what = `${unread} of ${exports.length} folders in ${directory} could not be checked`;
+  throw new AgentError(what, 'see above for the cause and the remedy');
 }

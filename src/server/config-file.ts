@@ -26,7 +26,9 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    throw new CodedError('CONFIG_INVALID', `${path} cannot be read: ${(error as Error).message}`, 'check --config');
+    const { code, message } = error as NodeJS.ErrnoException;
+    const what = code === 'ENOENT' ? `there is no file ${path}` : `${path} cannot be read: ${message}`;
+    throw new CodedError('CONFIG_INVALID', what, 'check --config', { cause: error });
   }
   return parseConfigFile(text, basename(path));
 }

@@ -2,6 +2,7 @@ import { constants, existsSync } from 'node:fs';
 import { type FileHandle, lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
+import { folderHint } from '../base/folder-hint.js';
 import type { Log } from '../base/log.js';
 import { makeFolders } from '../base/open-files.js';
 
@@ -23,7 +24,7 @@ export async function makePrivateDirectory(path: string, log: Log): Promise<void
     throw new CodedError(
       'STORE_UNUSABLE',
       `the state directory ${path} cannot be used: ${(cause as Error).message}`,
-      'choose one that you may write with --state DIR',
+      folderHint(cause as NodeJS.ErrnoException, '--state'),
       { cause },
     );
   }

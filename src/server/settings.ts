@@ -103,15 +103,7 @@ export const settings = {
     'take the token for commands over TCP from this file (default: one that the server makes)',
   ),
   'http-metrics-only': flag('answer only /metrics and /healthz over TCP, to everybody who asks'),
-  'log-level': choice('LEVEL', 'log what is at least as important as this', [
-    'trace',
-    'debug',
-    'info',
-    'warn',
-    'error',
-    'fatal',
-    'silent',
-  ]),
+  'log-level': choice('LEVEL', 'lowest level to log', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   'max-connections': whole('N', 'turn away more NBD clients than this', 1, 100_000),
   'handshake-timeout': whole('SECONDS', 'cut off a client that has not chosen an export by then', 1, 3600),
   'memory-budget': one(

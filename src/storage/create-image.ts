@@ -25,6 +25,10 @@ export async function createImage(path: string, sizeBytes: number, guard?: Image
     await folder.sync();
   } catch (error) {
     if (error instanceof CodedError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      const what = `the image ${path} cannot be made: there is no folder ${dirname(path)}`;
+      throw new CodedError('IMAGE_UNUSABLE', what, 'make it first, or choose another path', { cause: error });
+    }
     throw new CodedError(
       'IMAGE_UNUSABLE',
       `the image ${path} cannot be made with ${sizeBytes} bytes: ${errnoName(errnoOf(error))}`,

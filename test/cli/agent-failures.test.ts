@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { prune } from '../../src/client/agent/prune.js';
 import { tidemark } from '../support/agent.js';
@@ -35,6 +36,58 @@ test('a restore onto a disk that the server serves says as what', async () => {
   });
   expect((await restore(join(directory, 'nowhere.sock'))).stderr).toContain(`another process uses the image ${image}`);
   expect(readFileSync(image).equals(before)).toBe(true);
+});
+
+test('a restore onto a block device that the server serves says as what', async () => {
+  const { server, pull } = await served();
+  const directory = scratchFolder();
+  expect((await pull(directory)).code).toBe(0);
+  const device = execFileSync('losetup', ['--find', '--show', makeImage(DISK_BYTES)], { encoding: 'ascii' }).trim();
+  onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+  const onServer = (...args: string[]) => tidemark(...args, '--control', server.control);
+  expect((await onServer('export', 'add', `raw=${device}`)).code).toBe(0);
+  const restore = () => onServer('restore', directory, 'vm1', '--to', device, '--force');
+  const { code, stderr } = await restore();
+  expect(code).toBe(1);
+  expect(stderr).toContain(`tidemark: the tidemark server serves ${device} as the export "raw" (`);
+  expect((await onServer('export', 'remove', 'raw')).code).toBe(0);
+  expect(await restore()).toMatchObject({ code: 0 });
+});
+
+test('folders that are missing are called missing', async () => {
+  const folder = scratchFolder();
+  const nowhere = join(folder, 'nowhere');
+  for (const args of [['verify'], ['prune', '--keep', '1'], ['repair']]) {
+    const { code, stderr } = await tidemark(...args, nowhere);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`there is no folder ${nowhere} (`),
+    });
+  }
+  const { server, pull } = await served();
+  const add = await tidemark('export', 'add', `x=${nowhere}/x.img,size=1M`, '--control', server.control);
+  expect(add.stderr).toContain(`x.img cannot be made: there is no folder ${nowhere} (make it first`);
+  expect((await pull(folder)).code).toBe(0);
+  const restore = async (to: string) => (await tidemark('restore', folder, 'vm1', '--to', to)).stderr;
+  expect(await restore(join(nowhere, 'x.img'))).toBe(`tidemark: there is no folder ${nowhere} (make it first)\n`);
+  expect(await restore(`${nowhere}/`)).toContain(`${nowhere}/ names a folder, not a file (`);
+  expect(existsSync(nowhere)).toBe(false);
+});
+
+test('a lost manifest is not counted as a restore point', async () => {
+  const { pull, directory, folder } = await pullScene();
+  await pull();
+  rmSync(join(folder, 'manifest.json'));
+  const { code, stdout, stderr } = await tidemark('verify', directory);
+  expect(code).toBe(1);
+  expect(stdout).toContain(`${folder} has images and no manifest (tidemark repair ${directory} `);
+  expect(stderr).toMatch(/^tidemark: 1 of 1 folders in .* could not be checked \(see above /);
+});
+
+test('a client that is not a number is refused by the command line', async () => {
+  const { code, stderr } = await tidemark('client', 'disconnect', 'x');
+  expect(code).toBe(2);
+  expect(stderr).toContain("command-argument value 'x' is invalid for argument 'ID'. Expected the number of a client");
 });
 
 test('a pull that fails leaves none of the folders that it made, and all that were there', async () => {

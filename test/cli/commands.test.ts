@@ -405,7 +405,7 @@ describe('a command that is used wrongly ends with 2', () => {
     [['map', 'nbd://[::1'], 'nbd://[::1'],
     [['serve', '--busy-poll', 'often'], '--busy-poll: "often" is no value'],
     [['serve', '--export', 'vm1'], '"vm1" names no path'],
-    [['serve', '--config', '/nonexistent.toml'], '/nonexistent.toml cannot be read'],
+    [['serve', '--config', '/nonexistent.toml'], 'there is no file /nonexistent.toml'],
   ])('%j', async (args, what) => {
     expectRefusal(await tidemark(...args), 2, what);
   });

@@ -200,7 +200,7 @@ describe('what fails is told in one line', () => {
     const { code, stdout, stderr } = await tidemark('verify', directory);
     expect(code).toBe(1);
     expect(stdout).toContain('the file has 8 bytes instead of');
-    expect(stderr).toMatch(/^tidemark: 1 of the restore points in .* are not good \(.*--full.*\)\n$/);
+    expect(stderr).toMatch(/^tidemark: 1 of 1 restore points in .* is damaged \(.*--full.*\)\n$/);
     const to = join(scratchFolder(), 'restored.img');
     expectRefusal(await tidemark('restore', directory, 'vm1', '--to', to), 1, 'is not good');
   });

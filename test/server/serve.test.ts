@@ -13,7 +13,7 @@ import { startPeer, untilListening } from '../support/peer.js';
 import { RawClient } from '../support/raw-client.js';
 import { outcomeOf, run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
-import { startTidemark, tidemarkProgram } from '../support/tidemark.js';
+import { startTidemark, startTidemarkIn, tidemarkProgram } from '../support/tidemark.js';
 
 /** Runs `tidemark serve` to its end, in a folder of its own unless one is given. */
 function serve(options: readonly string[], folder = scratchFolder()) {
@@ -155,7 +155,7 @@ test.each([
     1,
     'tidemark: there is no image /nowhere/disk.img (check the path',
   ],
-  ['a missing configuration file', ['--config', '/nowhere/t.toml'], 2, 'tidemark: /nowhere/t.toml cannot be read'],
+  ['a missing configuration file', ['--config', '/nowhere/t.toml'], 2, 'tidemark: there is no file /nowhere/t.toml'],
   ['the same export twice', ['--export', 'a=A', '--export', 'a=A'], 1, 'tidemark: there is already an export "a"'],
 ])('%s is refused', async (_what, options, code, message) => {
   const image = makeImage(MIB);
@@ -193,6 +193,27 @@ test.each(['--unix', '--control'])('a missing folder of %s is called that, and n
   expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`tidemark: ${what}`) });
   expect(readdirSync(folder)).toEqual([]);
 });
+
+test('a missing folder of --scratch is made by the first backup, with those above it, for the server alone', async () => {
+  const folder = scratchFolder();
+  const scratch = join(folder, 'not/yet/there');
+  const server = await startTidemarkIn(folder, [`disk=${makeImage(MIB)}`], ['--scratch', scratch]);
+  expect(existsSync(scratch)).toBe(false);
+  expect(await beginBackup(server.control)).toMatchObject({ code: 0 });
+  expect(statSync(scratch).mode & 0o777).toBe(0o700);
+});
+
+test('a folder of --scratch that cannot be made fails the backup, and is named', async () => {
+  const disk = `disk=${makeImage(MIB)}`;
+  const server = await startTidemarkIn(scratchFolder(), [disk], ['--scratch', '/proc/nowhere/scratch']);
+  const what = 'tidemark: the scratch directory /proc/nowhere/scratch cannot be used: ENOENT';
+  expect(await beginBackup(server.control)).toMatchObject({ code: 1, stderr: expect.stringContaining(what) });
+});
+
+function beginBackup(control: string) {
+  const begin = ['backup', 'begin', 'disk', '--bitmap', 'nightly', '--control', control];
+  return outcomeOf(process.execPath, tidemarkProgram, ...begin);
+}
 
 test('a state directory that cannot be made says why', async () => {
   const folder = scratchFolder();

@@ -67,7 +67,8 @@ export async function hasImages(folder: string): Promise<boolean> {
 
 function list(folder: string, hint: string): Promise<string[]> {
   return readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    throw new AgentError(`${folder} cannot be read: ${error.code}`, hint);
+    const what = error.code === 'ENOENT' ? `there is no folder ${folder}` : `${folder} cannot be read: ${error.code}`;
+    throw new AgentError(what, hint, { cause: error });
   });
 }
 

@@ -34,6 +34,7 @@ const ZEROES = Buffer.alloc(MIB);
 /** @throws AgentError, NbdClientError */
 export async function openRestoreTarget(to: string, options: TargetOptions): Promise<RestoreTarget> {
   if (looksLikeNbdUri(to)) return await openNbdTarget(to, options);
+  if (to.endsWith('/')) throw new AgentError(`${to} names a folder, not a file`, 'name the file in it');
   try {
     return (await isBlockDevice(to)) ? await openDevice(to, options) : await openFile(to, options);
   } catch (error) {
@@ -48,6 +49,8 @@ async function isBlockDevice(path: string): Promise<boolean> {
 
 /** A sparse file, under another name until it is complete. Nobody else restores to the same name meanwhile. */
 async function openFile(path: string, options: TargetOptions): Promise<RestoreTarget> {
+  const folder = dirname(path);
+  if (!(await stat(folder).catch(isMissing))) throw new AgentError(`there is no folder ${folder}`, 'make it first');
   await checkReplaceable(path, options);
   const lock = await takeLock(join(dirname(path), `.${basename(path)}.lock`), { path, verb: 'restore to' });
   try {
@@ -76,6 +79,10 @@ async function openFile(path: string, options: TargetOptions): Promise<RestoreTa
     await lock[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function isMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
 }
 
 /** What is there, a link that leads nowhere too, is replaced only by force, and when nobody uses it. */
