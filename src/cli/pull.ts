@@ -71,13 +71,13 @@ function checkUsage(exports: readonly string[], options: PullOptions, command: C
   if (uri === undefined && bitmap === undefined) refuse('--bitmap says which bitmap, or --uri which other server');
   if (uri === undefined && context !== undefined) refuse('--context belongs to --uri');
   if (uri !== undefined && bitmap !== undefined) refuse('--bitmap is of a tidemark server, --uri of another');
+  if (since !== undefined && context === undefined) refuse('--since belongs to --uri and --context');
+  if (since !== undefined && full) refuse('--since asks for an increment, --full for everything');
+  if (uri !== undefined && exports.length > 1) refuse('--uri is one export');
   if (context !== undefined && !context.startsWith(DIRTY_BITMAP_PREFIX)) {
     // Its first status bit would be read as "changed", and says something else: of base:allocation, that there is a hole.
     refuse(`--context ${printable(context)} is not a dirty bitmap: give one such as ${DIRTY_BITMAP_PREFIX}NAME`);
   }
-  if (since !== undefined && context === undefined) refuse('--since belongs to --uri and --context');
-  if (since !== undefined && full) refuse('--since asks for an increment, --full for everything');
-  if (uri !== undefined && exports.length > 1) refuse('--uri is one export');
 }
 
 async function runPull(exports: readonly string[], options: PullOptions): Promise<PullResult> {
