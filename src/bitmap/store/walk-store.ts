@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -32,5 +32,7 @@ export async function walkStore(directory: string, { renew }: { renew: boolean }
   if (code !== 0) return undefined;
   const { damage, isCopied } = JSON.parse(answer) as Walked;
   if (isCopied) await putInPlace(COPY_FOLDER, directory);
+  // One that was not finished would take room for good.
+  else if (renew) rmSync(join(directory, COPY_FOLDER), { recursive: true, force: true });
   return damage || undefined;
 }
