@@ -1,6 +1,6 @@
 // Opens many stores of which a bit flipped, one after the other, as a server does after a crash, and says what it makes of each. The
-// walk, which a server leaves to another process, is done here as well: whoever started this sees by the last line whether
-// that is what ended it.
+// walk, which a server leaves to another process, is done here as well, unless `separate` is asked for: so a damaged page may end this
+// process, then or later.
 
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,26 +13,26 @@ const { COPY_FOLDER, readStore } = await built('bitmap/store/copy-store');
 const { ServerStore } = await built('bitmap/store/open-store');
 const { PersistentBitmaps } = await built('bitmap/store/persistent-bitmaps');
 const { putInPlace } = await built('bitmap/store/put-in-place');
+const { walkStore } = await built('bitmap/store/walk-store');
 const { readExport } = await built('bitmap/store/stored-exports');
 
 /** @type {any} */
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 const limits = { regionBytes: 2 ** 19, maxActiveRegions: 12, coolAfterTurns: 0 };
-/** @type {{ store: string; work: string; exports: string[]; flips: ({ at: number; bit: number } | null)[] }} */
-const { store: original, work, exports, flips } = JSON.parse(await text(process.stdin));
+/** @type {{ store: string; work: string; exports: string[]; flips: ({ at: number; bit: number } | null)[]; separate: boolean }} */
+const { store: original, work, exports, flips, separate } = JSON.parse(await text(process.stdin));
 const identities = await identitiesOf();
 
 for (const flip of flips) {
   const folder = copyOf(flip);
-  say('walks');
   const damage = damageOfLmdbFile(join(folder, STORE_FILE)) ?? (await walk(folder));
-  say('opens');
   say(damage ? { setAside: damage } : await open(folder));
   rmSync(folder, { recursive: true });
 }
 
 /** @param {string} folder */
 async function walk(folder) {
+  if (separate) return walkStore(folder, { renew: true });
   const { damage, isCopied } = await readStore(folder, true);
   if (isCopied) await putInPlace(COPY_FOLDER, folder);
   return damage;
