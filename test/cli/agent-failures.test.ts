@@ -57,8 +57,9 @@ test('a restore onto a block device that the server serves says as what', async 
 test('folders that are missing are called missing', async () => {
   const folder = scratchFolder();
   const nowhere = join(folder, 'nowhere');
-  for (const args of [['verify'], ['prune', '--keep', '1'], ['repair']]) {
-    const { code, stderr } = await tidemark(...args, nowhere);
+  const commands = [['verify'], ['prune', '--keep', '1'], ['repair'], ['restore', '--to', join(folder, 'x'), 'vm1']];
+  for (const [command = '', ...args] of commands) {
+    const { code, stderr } = await tidemark(command, nowhere, ...args);
     expect({ code, stderr }).toMatchObject({
       code: 1,
       stderr: expect.stringContaining(`there is no folder ${nowhere} (`),

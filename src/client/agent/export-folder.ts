@@ -1,5 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { folderHint } from '../../base/folder-hint.js';
 import { makeFolders, removeEmptyFolders } from '../../base/open-files.js';
 import { removeUnfinished } from '../../base/replacement.js';
 import type { LockFile } from '../../posix/lock-file.js';
@@ -225,12 +226,10 @@ export class ExportFolder implements AsyncDisposable {
 }
 
 function cannotMake(path: string, error: NodeJS.ErrnoException): AgentError {
-  if (error.code !== 'EROFS') {
-    const hint = 'choose another directory, or mend its rights';
-    return new AgentError(`${path} cannot be made: ${error.code}`, hint, { cause: error });
-  }
-  const hint = 'mount it for writing, or choose another directory';
-  return new AgentError(`${path} cannot be made: its file system is read-only`, hint, { cause: error });
+  const isReadOnly = error.code === 'EROFS';
+  const why = isReadOnly ? 'its file system is read-only' : error.code;
+  const hint = isReadOnly ? 'mount it for writing, or choose another directory' : folderHint(error, '--to');
+  return new AgentError(`${path} cannot be made: ${why}`, hint, { cause: error });
 }
 
 /** Whether a file is missing, or has another size than it should. */

@@ -4,7 +4,7 @@ import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
-import { currentImages, folderOf, hasImages, imagePath } from './export-folder.js';
+import { currentImages, folderOf, hasImages, imagePath, listBackups } from './export-folder.js';
 import { chainOf, restsOnWord } from './image-chain.js';
 import { findDamage } from './inspect-image.js';
 import { needManifest, readManifest } from './manifest.js';
@@ -64,6 +64,8 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
   const images = manifest ? await currentImages(folder, manifest) : [];
   if (images.length === 0) {
     if (!manifest && (await hasImages(folder))) await needManifest(folder);
+    // A directory that is not there, or holds nothing at all, is called that.
+    await listBackups(directory);
     const hint = `tidemark verify ${directory} shows what is there`;
     throw new AgentError(`${directory} has no backup of "${exportName}"`, hint);
   }
