@@ -6,7 +6,7 @@ import { KIB, TIB } from '../src/base/units.js';
 import { BitmapSet } from '../src/bitmap/bitmap-set.js';
 import { ServerStore } from '../src/bitmap/store/open-store.js';
 import { PersistentBitmaps } from '../src/bitmap/store/persistent-bitmaps.js';
-import { type DiskIdentity, identifyDisk } from '../src/storage/disk-identity.js';
+import { type DiskIdentity, identifyDisk } from '../src/storage/image/disk-identity.js';
 import { makeCold } from './image.js';
 import { startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';

@@ -27,7 +27,7 @@ async function errorOfRequire(module: string): Promise<string | undefined> {
 }
 
 test('there are threads', () => {
-  expect(threads).toContain('client/agent/copy-thread.js');
+  expect(threads).toContain('agent/copy-thread.js');
 });
 
 test.each(threads)('nothing that %s loads awaits at its top', async (thread) => {
@@ -35,5 +35,5 @@ test.each(threads)('nothing that %s loads awaits at its top', async (thread) => 
 });
 
 test('a module whose import awaits at its top is found out by that', async () => {
-  expect(await errorOfRequire('client/qcow2/append-file.js')).toBe('ERR_REQUIRE_ASYNC_MODULE');
+  expect(await errorOfRequire('qcow2/append-file.js')).toBe('ERR_REQUIRE_ASYNC_MODULE');
 });

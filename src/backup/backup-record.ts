@@ -1,4 +1,4 @@
-import type { OnScratchFull } from '../snapshot/snapshot.js';
+import type { OnScratchFull } from '../snapshot/snapshot-options.js';
 
 /** Why a backup has to read everything. */
 export interface FullReason {

@@ -2,7 +2,7 @@ import { changeAtOneInstant, type HeldWrites, patienceFor } from '../export/cut.
 import type { Export } from '../export/export.js';
 import type { Patience } from '../export/patience.js';
 import type { Backup } from './backup.js';
-import { linkTo } from './chain.js';
+import { linkTo } from './base-link.js';
 import { type BeginHost, type BeginRequest, cut, type Preparation } from './cut-backup.js';
 
 export type { BeginRequest };

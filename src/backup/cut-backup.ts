@@ -14,11 +14,12 @@ import {
 import { View } from '../export/view.js';
 import type { Scratch } from '../snapshot/scratch.js';
 import { ScratchBudget } from '../snapshot/scratch-budget.js';
-import { type OnScratchFull, Snapshot } from '../snapshot/snapshot.js';
-import type { BlockDevice } from '../storage/block-device.js';
+import { Snapshot } from '../snapshot/snapshot.js';
+import type { OnScratchFull } from '../snapshot/snapshot-options.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
 import { Backup, type BackupPart } from './backup.js';
 import type { BackupRecord, PartRecord } from './backup-record.js';
-import { type ChainRequest, freeze, type Link, linkTo } from './chain.js';
+import { type ChainRequest, freeze, type Link, linkTo } from './base-link.js';
 import type { RecordChange } from './record-store.js';
 
 /** Old data is copied in pieces of a bitmap's granules, within these limits. */

@@ -3,13 +3,13 @@ import { CodedError } from '../base/coded-error.js';
 import { folderHint } from '../base/folder-hint.js';
 import { freeBytes } from '../base/free-space.js';
 import type { Log } from '../base/log.js';
-import { makeFolders } from '../base/open-files.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { Export } from '../export/export.js';
 import type { Posix } from '../posix/posix-calls.js';
-import { cloneImage } from '../snapshot/clone.js';
+import { makeFolders } from '../posix/regular-files.js';
 import { openScratch, type Scratch } from '../snapshot/scratch.js';
-import type { BlockDevice } from '../storage/block-device.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
+import { cloneImage } from '../storage/image/clone.js';
 
 /** Where the old data is kept that views still need. Its files have no names, so a killed server leaves none behind. */
 export class ScratchDirectory {

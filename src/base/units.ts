@@ -52,3 +52,8 @@ export function formatCount(count: number, noun: string): string {
 export function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value));
 }
+
+/** The bytes of the whole sectors that so many bytes take. */
+export function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
+}

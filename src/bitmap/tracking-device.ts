@@ -1,6 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
-import type { BlockDevice, ZeroOptions } from '../storage/block-device.js';
-import { FilterDevice } from '../storage/filter-device.js';
+import type { BlockDevice, ZeroOptions } from '../storage/device/block-device.js';
+import { FilterDevice } from '../storage/device/filter-device.js';
 import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.js';
 import { WriteActivity } from './write-activity.js';
 

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { CodedError } from '../base/coded-error.js';
-import type { Finding } from '../server/finding.js';
+import type { Finding } from '../doctor/finding.js';
 import { formatTable, print, withOfflineOptions } from './command-line.js';
 import { readVersion } from './version.js';
 
@@ -17,7 +17,7 @@ export function addDoctorCommand(program: Command): void {
     .addHelpText('after', '\nDIR is where disks lie, or will lie (default: here). Nothing is left in it.')
     .action(async (folder: string | undefined, options: { json?: boolean }) => {
       // Loaded by this command alone, as what only a server needs.
-      const { probeMachine } = await import('../server/probe-machine.js');
+      const { probeMachine } = await import('../doctor/probe-machine.js');
       const report = { version: readVersion(), findings: await probeMachine(resolve(folder ?? '.')) };
       print(options, report, describe);
       const fatal = report.findings.filter(({ state }) => state === 'fatal');

@@ -1,8 +1,8 @@
 import { CommanderError } from 'commander';
+import { AgentError } from '../agent/agent-error.js';
 import { CodedError } from '../base/coded-error.js';
-import { problemOf } from '../base/problem.js';
-import { AgentError } from '../client/agent/agent-error.js';
 import { NbdClientError, NbdUriError } from '../client/errors.js';
+import { problemOf } from '../control/problem-document.js';
 import { hasWrittenJson, writeJson, writeLine, writeText } from './output.js';
 
 const DONE = 0;

@@ -1,11 +1,11 @@
-import { CodedError } from '../base/coded-error.js';
 import {
   type Backup,
   type BackupService,
   type BeginRequest,
   NoAnswerError,
   type ReadInFull,
-} from '../client/agent/backup-service.js';
+} from '../agent/backup-service.js';
+import { CodedError } from '../base/coded-error.js';
 import type { ControlClient } from './control-client.js';
 
 /** Said when the server is away, or on its way out: the same call may succeed later. */

@@ -6,7 +6,7 @@ import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
 import { reportFailure } from './failure.js';
-import { addMapCommand } from './map-command.js';
+import { addMapCommand } from './map/map-command.js';
 import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
 import { addRepairCommand } from './repair.js';

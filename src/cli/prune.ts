@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { AgentError } from '../client/agent/agent-error.js';
-import type { PrunedExport } from '../client/agent/prune.js';
+import { AgentError } from '../agent/agent-error.js';
+import type { PrunedExport } from '../agent/prune.js';
 import { formatSize, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
 import { abortOnSignals } from './stop-signals.js';
@@ -24,7 +24,7 @@ export function addPruneCommand(program: Command): void {
     .addHelpText('after', help)
     .action(async (directory: string, options: Options) => {
       const signal = abortOnSignals();
-      const { prune } = await import('../client/agent/prune.js');
+      const { prune } = await import('../agent/prune.js');
       const progress = new Progress(process.stderr);
       const { keep } = options;
       const onProgress = (...args: [string, number, number]) => progress.update(...args);

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import type { BackupService } from '../agent/backup-service.js';
+import type { PulledImage, PullRequest, PullResult } from '../agent/pull.js';
 import { DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { printable } from '../base/printable.js';
-import type { BackupService } from '../client/agent/backup-service.js';
-import type { PulledImage, PullRequest, PullResult } from '../client/agent/pull.js';
 import {
   type CommonOptions,
   controlClient,
@@ -83,7 +83,7 @@ function checkUsage(exports: readonly string[], options: PullOptions, command: C
 async function runPull(exports: readonly string[], options: PullOptions): Promise<PullResult> {
   // Before anything else is loaded, so that no moment is left in which a signal leaves something behind.
   const signal = abortOnSignals();
-  const { pull } = await import('../client/agent/pull.js');
+  const { pull } = await import('../agent/pull.js');
   const progress = new Progress(process.stderr);
   const notes = options.json ? process.stderr : process.stdout;
   const request: PullRequest = {
@@ -114,7 +114,7 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
 async function serviceFor(options: PullOptions, signal: AbortSignal): Promise<BackupService> {
   const { uri, context, since } = options;
   if (uri === undefined) return new HttpBackupService(controlClient(options), signal);
-  const { UriBackupService } = await import('../client/agent/uri-backup-service.js');
+  const { UriBackupService } = await import('../agent/uri-backup-service.js');
   return new UriBackupService({ uri, context, since });
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { AgentError } from '../client/agent/agent-error.js';
-import type { RepairedExport } from '../client/agent/repair.js';
+import { AgentError } from '../agent/agent-error.js';
+import type { RepairedExport } from '../agent/repair.js';
 import { print, withOfflineOptions } from './command-line.js';
 import { abortOnSignals } from './stop-signals.js';
 
@@ -28,7 +28,7 @@ export function addRepairCommand(program: Command): void {
     .addHelpText('after', help)
     .action(async (directory: string, exportName: string | undefined, options: Options) => {
       const signal = abortOnSignals();
-      const { repair } = await import('../client/agent/repair.js');
+      const { repair } = await import('../agent/repair.js');
       const { dryRun = false } = options;
       const exports = await repair(directory, { exportName, dryRun, signal, onProgress: () => {} });
       print(options, { directory, dryRun, exports }, (answer) =>

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { RestoreResult } from '../client/agent/restore.js';
+import type { RestoreResult } from '../agent/restore.js';
 import { type CommonOptions, controlClient, formatSize, print, withCommonOptions } from './command-line.js';
 import { Progress } from './progress.js';
 import { nameServedDisk } from './served-disk.js';
@@ -29,8 +29,8 @@ export function addRestoreCommand(program: Command): void {
     .addHelpText('after', help)
     .action(async (directory: string, exportName: string, options: Options) => {
       const signal = abortOnSignals();
-      const { restore } = await import('../client/agent/restore.js');
-      const { assertUnused } = await import('../server/assert-unused.js');
+      const { restore } = await import('../agent/restore.js');
+      const { assertUnused } = await import('../storage/image/assert-unused.js');
       const progress = new Progress(process.stderr);
       const { to, at, force = false, unchecked = false } = options;
       const onProgress = (done: number, total: number) => progress.update(exportName, done, total);

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import { defaultStateDirectory } from '../base/places.js';
 import { formatCount } from '../base/units.js';
-import type { StateReport } from '../server/check-state.js';
+import type { StateReport } from '../doctor/check-state.js';
 import { formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
 
 interface Options {
@@ -19,7 +19,7 @@ export function addStateCommands(program: Command): void {
     .action(async (options: Options) => {
       const directory = options.state ?? defaultStateDirectory();
       // Loaded by this command alone: the store takes longer to load than the other commands need.
-      const { checkState } = await import('../server/check-state.js');
+      const { checkState } = await import('../doctor/check-state.js');
       const report = await checkState(directory);
       print(options, report, describe);
       if (report.problems.length > 0) {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { AgentError } from '../client/agent/agent-error.js';
-import type { VerifyResult } from '../client/agent/verify.js';
+import { AgentError } from '../agent/agent-error.js';
+import type { VerifyResult } from '../agent/verify.js';
 import { formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
 import { abortOnSignals } from './stop-signals.js';
@@ -22,7 +22,7 @@ export function addVerifyCommand(program: Command): void {
     .addHelpText('after', help)
     .action(async (directory: string, options: { json?: boolean }) => {
       const signal = abortOnSignals();
-      const { verify } = await import('../client/agent/verify.js');
+      const { verify } = await import('../agent/verify.js');
       const progress = new Progress(process.stderr);
       const result = await verify(directory, { signal, onProgress: (...args) => progress.update(...args) }).finally(
         () => progress.clear(),

@@ -1,7 +1,12 @@
-import type { NbdClient } from './nbd-client.js';
 import type { BlockStatus } from './status-request.js';
 
 const MAX_REQUEST_BYTES = 2 ** 32 - 1;
+
+/** What tells the status of a disk: a client of NBD. */
+interface StatusSource {
+  readonly blockSizes: { readonly preferred: number };
+  blockStatus(offset: number, length: number): Promise<BlockStatus>;
+}
 
 /** A part of a disk of which every context has told the status: each list in `extents` covers exactly `length` bytes. */
 export interface StatusWindow {
@@ -22,7 +27,7 @@ export interface Extent {
  * than of another; each step goes as far as all contexts have come, so they never drift apart.
  */
 export async function* walkBlockStatus(
-  client: NbdClient,
+  client: StatusSource,
   offset: number,
   length: number,
 ): AsyncGenerator<StatusWindow> {

@@ -10,8 +10,8 @@ import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError, NbdUnsupportedError } from './errors.js';
 import { type NbdAddress, type NbdTarget, resolveTarget } from './nbd-uri.js';
 import { leaveHandshake, type NbdWaitOptions, negotiate } from './negotiate.js';
-import { agreeOnStructuredReplies } from './open-export.js';
 import { askOption, greet, type Send } from './option-exchange.js';
+import { agreeOnStructuredReplies } from './select-export.js';
 
 /** What the server exports, as far as it tells. @throws NbdClientError */
 export function listExports(target: NbdTarget | string, waiting: NbdWaitOptions = {}): Promise<ServerEntry[]> {

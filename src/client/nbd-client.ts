@@ -8,11 +8,11 @@ import { type ExportFeatures, readFeatures } from './export-features.js';
 import type { NbdStream } from './nbd-stream.js';
 import { type NbdTarget, resolveTarget } from './nbd-uri.js';
 import { type NbdWaitOptions, negotiate } from './negotiate.js';
-import { type OpenedExport, openExport } from './open-export.js';
 import { type PendingRequest, PlainRequest } from './pending-request.js';
 import { ReadRequest } from './read-request.js';
 import { takeReplies } from './reply-dialogue.js';
 import { RequestTable } from './request-table.js';
+import { type OpenedExport, openExport } from './select-export.js';
 import { type BlockStatus, StatusRequest } from './status-request.js';
 
 export interface NbdConnectOptions extends NbdWaitOptions {

@@ -1,13 +1,12 @@
 import swagger from '@fastify/swagger';
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyInstance, type FastifyReply, type onRequestHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply, onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
-import type { Log } from '../base/log.js';
 import type { AnswersDue } from './answers-due.js';
 import type { ControlHost } from './control-host.js';
-import { capConnections, type HttpLimits, httpLimits, hurryReaders, serverOptions } from './http-server.js';
+import { capConnections, type HttpLimits, httpLimits, hurryReaders } from './http-server.js';
 import { takeJsonBodies } from './json-body.js';
 import { watchMethods } from './method-not-allowed.js';
+import { type ControlApi, newApi } from './new-api.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing } from './refuse-when-closing.js';
 import { backupRoutes } from './routes/backups.js';
@@ -20,25 +19,8 @@ import { metricsRoutes } from './routes/metrics.js';
 import { serverRoutes } from './routes/server.js';
 import { transactionRoutes } from './routes/transactions.js';
 
-export type ControlApi = ReturnType<typeof newApi>;
-
 /** A version of the API's shape, not of the program. */
 const API_VERSION = '1.0.0';
-/** Names of exports and bitmaps may be long: up to 4096 and 1023 bytes, each of which may be written as %XX. */
-const MAX_PARAMETER_LENGTH = 3 * 4096;
-
-function newApi(log: Log, limits: HttpLimits) {
-  return fastify({
-    ...serverOptions(limits),
-    return503OnClosing: false,
-    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
-    // Those of the router, which come before there is a route to handle its errors.
-    frameworkErrors: problemHandler(log),
-  })
-    .withTypeProvider<TypeBoxTypeProvider>()
-    .setValidatorCompiler(TypeBoxValidatorCompiler);
-}
-
 export interface ApiOptions {
   /** Asked of every request before anything else is done with it. */
   readonly admit?: onRequestHookHandler | undefined;

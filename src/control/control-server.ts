@@ -1,7 +1,7 @@
 import type { AddressInfo, Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { forOwnerAlone } from '../base/for-owner-alone.js';
 import { isLoopback } from '../base/loopback.js';
+import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import { AnswersDue } from './answers-due.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';

@@ -1,5 +1,5 @@
 import type { Static } from '@fastify/type-provider-typebox';
-import { baseOf } from '../backup/chain.js';
+import { baseOf } from '../backup/base-link.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { Bitmap, ExportDescription } from './schemas.js';

@@ -1,8 +1,8 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
-import { problemOf } from '../base/problem.js';
 import { FailedStep } from '../bitmap/transaction.js';
+import { problemOf } from './problem-document.js';
 
 /** Answers every failure as a problem document (RFC 9457) with a code of the catalogue. */
 export function problemHandler(log: Log) {

@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from '@fastify/type-provider-typebox';
 import { abortReasons } from '../backup/backup-record.js';
-import { errorCatalogue } from '../base/coded-error.js';
+import { errorTitles } from '../base/coded-error.js';
 import { grounds } from '../bitmap/store/left-disk.js';
 
 /** The shapes of the control API, each once: they validate, type and document. Sizes and offsets are bytes. */
@@ -14,7 +14,7 @@ export const Problem = Type.Object(
     title: Type.String(),
     status: Type.Integer(),
     detail: Type.String({ description: 'What happened' }),
-    code: Type.String({ enum: Object.keys(errorCatalogue), description: 'Stable: callers branch on it' }),
+    code: Type.String({ enum: Object.keys(errorTitles), description: 'Stable: callers branch on it' }),
     hint: Type.Optional(Type.String({ description: 'How to mend it' })),
     failedAction: Type.Optional(Type.Integer({ description: 'Which action of a transaction was refused, from 0' })),
   },

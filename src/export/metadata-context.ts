@@ -3,7 +3,7 @@ import type { ExtentList } from '../base/extents.js';
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
 import { DIRTY, type DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
-import type { BlockDevice } from '../storage/block-device.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
 
 /** What a block-status request reports on, by its name on the wire. */
 export interface MetadataContext {

@@ -1,4 +1,4 @@
-import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
+import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
 import type { MinBlockBytes } from './block-size.js';
 import type { MetadataContext } from './metadata-context.js';
 

@@ -1,4 +1,4 @@
-import type { BlockDevice } from '../storage/block-device.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
 import type { MinBlockBytes } from './block-size.js';
 import { AllocationContext, type MetadataContext } from './metadata-context.js';
 import { ServedDisk } from './served-disk.js';

@@ -1,4 +1,4 @@
-import type { Koffi, Native } from './posix.js';
+import type { Koffi, Native } from './native.js';
 import type { Posix } from './posix-calls.js';
 
 const F_SETFD = 2;

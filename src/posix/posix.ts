@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { assert } from '../base/assert.js';
 import { EINTR } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
+import type { Koffi, Native } from './native.js';
 import { nodePosix } from './node-posix.js';
 import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams, bindSend } from './posix-datagram.js';
@@ -32,8 +33,6 @@ const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 
-export type Koffi = typeof import('koffi');
-export type Native = ReturnType<ReturnType<Koffi['load']>['func']>;
 type Declare = (name: string, result: string, parameters: string[]) => Native | undefined;
 
 /** The calls with the native ones where they are to be had; undefined when there is no way to make any. */

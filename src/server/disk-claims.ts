@@ -1,5 +1,5 @@
 import { CodedError } from '../base/coded-error.js';
-import { type DiskFootprint, overlaps } from '../storage/disk-footprint.js';
+import { type DiskFootprint, overlaps } from '../storage/image/disk-footprint.js';
 
 export interface DiskClaim {
   readonly exportName: string;

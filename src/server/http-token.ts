@@ -3,7 +3,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
-import { replaceFile } from '../base/replacement.js';
+import { replaceFile } from '../posix/replacement.js';
 
 /** Where the server keeps the token that it made itself, inside its state directory. */
 const MADE_TOKEN_FILE = 'http-token';

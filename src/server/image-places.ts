@@ -7,8 +7,8 @@ import { errnoOf } from '../base/errno.js';
 import type { ExportSource } from '../export/registry.js';
 import { nodePosix } from '../posix/node-posix.js';
 import { loadPosix } from '../posix/posix.js';
-import { footprintOf } from '../storage/disk-footprint.js';
-import type { ImageGuard } from '../storage/image-guard.js';
+import { footprintOf } from '../storage/image/disk-footprint.js';
+import type { ImageGuard } from '../storage/image/image-guard.js';
 import type { ServerConfig } from './config.js';
 
 const { ENOENT } = constants.errno;

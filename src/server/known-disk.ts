@@ -1,8 +1,8 @@
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { exportKey } from '../bitmap/store/keys.js';
 import { readExport, readExports } from '../bitmap/store/stored-exports.js';
-import { type DiskIdentity, isSameDisk } from '../storage/disk-identity.js';
-import type { KnownDisk } from '../storage/open-file-device.js';
+import { type DiskIdentity, isSameDisk } from '../storage/image/disk-identity.js';
+import type { KnownDisk } from '../storage/image/open-disk.js';
 
 /**
  * What the state says of a disk that is opened as this export. A disk that was served before is raw, whatever its guest

@@ -1,9 +1,9 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { assert } from '../base/assert.js';
-import { forOwnerAlone } from '../base/for-owner-alone.js';
 import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
 import type { ExportRegistry } from '../export/registry.js';
+import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';

@@ -12,10 +12,10 @@ import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
 import type { ExportSource } from '../export/registry.js';
 import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
-import { footprintOf } from '../storage/disk-footprint.js';
-import type { FileDevice } from '../storage/file-device.js';
-import { openFileDevice } from '../storage/open-file-device.js';
-import { witnessOf } from '../storage/witness.js';
+import type { FileDevice } from '../storage/file/file-device.js';
+import { footprintOf } from '../storage/image/disk-footprint.js';
+import { openDisk } from '../storage/image/open-disk.js';
+import { witnessOf } from '../storage/image/witness.js';
 import type { PersistenceConfig } from './config.js';
 import type { DiskClaim, DiskClaims } from './disk-claims.js';
 import type { ImagePlaces } from './image-places.js';
@@ -55,7 +55,7 @@ export async function openExport(wanted: ExportSpec, host: ExportHost, source: E
   let disk: FileDevice | undefined;
   let persistence: PersistentBitmaps | undefined;
   try {
-    disk = await openFileDevice({
+    disk = await openDisk({
       path,
       readOnly,
       createSizeBytes: spec.sizeBytes,

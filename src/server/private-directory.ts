@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { folderHint } from '../base/folder-hint.js';
 import type { Log } from '../base/log.js';
-import { makeFolders } from '../base/open-files.js';
+import { makeFolders } from '../posix/regular-files.js';
 
 const OWNER_ONLY = 0o700;
 const OTHERS = 0o077;

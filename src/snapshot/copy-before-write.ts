@@ -1,6 +1,6 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
-import type { ZeroOptions } from '../storage/block-device.js';
-import { FilterDevice } from '../storage/filter-device.js';
+import type { ZeroOptions } from '../storage/device/block-device.js';
+import { FilterDevice } from '../storage/device/filter-device.js';
 import type { Snapshot } from './snapshot.js';
 
 /** Lets no change through before every attached snapshot has the old data of what it touches. */

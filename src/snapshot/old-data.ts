@@ -3,11 +3,11 @@ import type { ExtentList } from '../base/extents.js';
 import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import { MIB } from '../base/units.js';
-import type { BlockDevice } from '../storage/block-device.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
 import { Copies } from './copies.js';
 import { GranuleMap } from './granule-map.js';
 import type { Scratch } from './scratch.js';
-import type { SnapshotOptions } from './snapshot.js';
+import type { SnapshotOptions } from './snapshot-options.js';
 
 /** Status of an extent of which the live disk may have new data. */
 export const OVERWRITTEN = 1;

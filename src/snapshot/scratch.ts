@@ -1,8 +1,8 @@
 import type { Errno } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { Posix } from '../posix/posix-calls.js';
-import type { BlockDevice } from '../storage/block-device.js';
-import { openUnnamedFile, unnamedDevice } from '../storage/unnamed-file.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
+import { openUnnamedFile, unnamedDevice } from '../storage/image/unnamed-file.js';
 
 export interface ScratchOptions {
   /** From `loadPosix`. Undefined: scratch frees nothing before it is closed. */

@@ -1,28 +1,9 @@
 import { EIO, type Errno, type WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
-import type { BlockDevice } from '../storage/block-device.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
 import { OldData } from './old-data.js';
-import type { Scratch } from './scratch.js';
-import type { ScratchBudget } from './scratch-budget.js';
+import type { SnapshotOptions } from './snapshot-options.js';
 import { ViewDevice } from './view-device.js';
-
-/** What happens when old data cannot be kept: the view breaks, or the write that needs the room fails. */
-export type OnScratchFull = 'fail-view' | 'fail-writer';
-
-export interface SnapshotOptions {
-  /** The live disk, below the filter. */
-  readonly source: BlockDevice;
-  /** Of the disk when the snapshot is attached. The disk may grow later, but not shrink below it. */
-  readonly sizeBytes: number;
-  readonly granuleBytes: number;
-  /** Takes the old data; of the same size, sparse, and reads as zeroes. */
-  readonly scratch: Scratch;
-  /** Of the old data that scratch may hold. */
-  readonly budget: ScratchBudget;
-  readonly onScratchFull: OnScratchFull;
-  /** Called once, when the view breaks: with ENOSPC at the limit, else with what the disk or scratch answered. */
-  readonly onFailure: (errno: Errno) => void;
-}
 
 /** A disk as it was when this was attached to its `CopyBeforeWrite`. */
 export class Snapshot {

@@ -1,8 +1,8 @@
 import { EIO, EPERM, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
 import { ExtentList } from '../base/extents.js';
 import { giveWay } from '../base/loop-share.js';
-import type { BlockDevice, DeviceCapabilities } from '../storage/block-device.js';
-import { assertInside } from '../storage/range.js';
+import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
+import { assertInside } from '../storage/device/range.js';
 import type { Place } from './granule-map.js';
 import type { OldData } from './old-data.js';
 

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { BackupServer, GRANULE, GRANULES } from '../support/backup-server.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { expectProblem } from '../support/problem.js';
 
 const DISK_BYTES = GRANULES * GRANULE;

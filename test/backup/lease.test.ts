@@ -2,10 +2,10 @@ import { describe, expect, test, vi } from 'vitest';
 import { newBackupId } from '../../src/backup/backup-id.js';
 import { Lease } from '../../src/backup/lease.js';
 import { Command, Option, OptionReply } from '../../src/protocol/constants.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { BackupServer, GRANULE } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 
 describe('a lease', () => {
   let now = 0;

@@ -1,9 +1,9 @@
 import { describe, expect, test, vi } from 'vitest';
 import { EIO } from '../../src/base/errno.js';
 import { ExtentList } from '../../src/base/extents.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { BackupServer, type Described, GRANULE, GRANULES } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { metaData, type RawClient } from '../support/raw-client.js';
 
 const CONTEXT = 'tidemark:overwritten';

@@ -3,9 +3,9 @@ import { describe, expect, test, vi } from 'vitest';
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { EIO } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { BackupServer, GRANULE } from '../support/backup-server.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { expectProblem } from '../support/problem.js';
 import { writeImage } from '../support/scratch-device.js';
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { EPERM, OK } from '../../src/base/errno.js';
 import { KIB } from '../../src/base/units.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { allGranules, BackupServer, GRANULE, GRANULES } from '../support/backup-server.js';
 import { allocationOf, contentOf, expectSame } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { expectProblem } from '../support/problem.js';
 import { encodeOption, infoData, type RawClient } from '../support/raw-client.js';
 

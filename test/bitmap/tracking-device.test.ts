@@ -3,9 +3,9 @@ import { ENOSPC, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 
 const data = Buffer.alloc(512, 7);
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB, TIB } from '../../src/base/units.js';
-import { drawMap } from '../../src/cli/map-drawing.js';
-import { layoutMap, type MapLayout } from '../../src/cli/map-layout.js';
-import type { ContextSurvey } from '../../src/cli/map-survey.js';
+import { drawMap } from '../../src/cli/map/map-drawing.js';
+import { layoutMap, type MapLayout } from '../../src/cli/map/map-layout.js';
+import type { ContextSurvey } from '../../src/cli/map/map-survey.js';
 
 const BASE = 'base:allocation';
 const DIRTY = 'qemu:dirty-bitmap:nightly';

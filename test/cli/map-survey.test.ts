@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
-import { layoutMap } from '../../src/cli/map-layout.js';
-import { collectExtents, surveyExport } from '../../src/cli/map-survey.js';
+import { layoutMap } from '../../src/cli/map/map-layout.js';
+import { collectExtents, surveyExport } from '../../src/cli/map/map-survey.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { DONE, startScriptedServer, statusChunk } from '../support/scripted-server.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
-import { renderMap } from '../../src/cli/map.js';
+import { renderMap } from '../../src/cli/map/map.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import type { NbdTarget } from '../../src/client/nbd-uri.js';
 import { type MemoryExport, startMemoryServer } from '../support/memory-server.js';

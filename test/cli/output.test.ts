@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { printable, printableJson, printableLines, printableValue } from '../../src/base/printable.js';
-import { drawMap } from '../../src/cli/map-drawing.js';
-import { layoutMap } from '../../src/cli/map-layout.js';
+import { drawMap } from '../../src/cli/map/map-drawing.js';
+import { layoutMap } from '../../src/cli/map/map-layout.js';
 import { type Output, writeLine, writeStyled, writeText } from '../../src/cli/output.js';
 import { Progress } from '../../src/cli/progress.js';
 import { tidemark } from '../support/agent.js';
@@ -67,8 +67,8 @@ test('a map has its colours, and no others', () => {
 
 test('nothing in the commands writes past the functions that see to that', () => {
   const folder = resolve(import.meta.dirname, '../../src/cli');
-  const offenders = readdirSync(folder)
-    .filter((file) => file !== 'output.ts')
+  const offenders = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && file !== 'output.ts')
     .filter((file) => /\.write\(|console\.|JSON\.stringify/.test(readFileSync(join(folder, file), 'utf8')));
   // What it makes JSON of is a request, which no terminal sees.
   expect(offenders).toEqual(['control-client.ts']);

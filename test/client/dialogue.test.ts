@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { type Dialogue, DialogueRunner } from '../../src/client/dialogue.js';
-import { openExport } from '../../src/client/open-export.js';
 import { ReadRequest } from '../../src/client/read-request.js';
 import { takeReplies } from '../../src/client/reply-dialogue.js';
 import { RequestTable } from '../../src/client/request-table.js';
+import { openExport } from '../../src/client/select-export.js';
 import { StatusRequest } from '../../src/client/status-request.js';
 import { u16, u32 } from '../support/raw-client.js';
 import {

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
-import { collectExtents } from '../../src/cli/map-survey.js';
+import { collectExtents } from '../../src/cli/map/map-survey.js';
 import { listContexts, listExports } from '../../src/client/listing.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeDirtyImage, startNbdkit, startNbdServer, startQemuNbd } from '../support/nbd-peers.js';

@@ -1,9 +1,9 @@
 import { describe, expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import type { Happening } from '../../src/control/event-feed.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, type MemoryExport, memoryRegistry } from '../support/memory-server.js';
 
 const nightly = {

@@ -7,10 +7,10 @@ import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js'
 import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { controlApiOver } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { MemoryStore } from '../support/memory-store.js';
 
 const GRANULE = 64 * KIB;

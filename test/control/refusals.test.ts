@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { CodedError, type ErrorCode, errorCatalogue } from '../../src/base/coded-error.js';
+import { CodedError, type ErrorCode, errorTitles } from '../../src/base/coded-error.js';
 import { EIO } from '../../src/base/errno.js';
 import { MIB } from '../../src/base/units.js';
+import { errorStatuses } from '../../src/control/error-statuses.js';
 import { ExportRegistry } from '../../src/export/registry.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { type Answer, controlApiOver } from '../support/control-api.js';
 import { FaultyDevice } from '../support/faulty-device.js';
 import { keepLog } from '../support/log-lines.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
 
 const bitmapUrl = '/v1/exports/disk/bitmaps/nightly';
@@ -26,13 +27,13 @@ async function serve() {
 
 /** Compares the whole problem document; `rest` is what it has besides the catalogue's words. */
 function expectProblem(answer: Answer, code: ErrorCode, rest: object): void {
-  const { status, title } = errorCatalogue[code];
+  const [status, title] = [errorStatuses[code], errorTitles[code]];
   expect(answer.document).toEqual({ type: `errors.md#${code.toLowerCase()}`, title, status, code, ...rest });
   expect(answer).toMatchObject({ status, mediaType: 'application/problem+json' });
 }
 
 describe('every refusal is a problem document with the status of its code', () => {
-  test.each(Object.keys(errorCatalogue) as ErrorCode[])('%s', async (code) => {
+  test.each(Object.keys(errorTitles) as ErrorCode[])('%s', async (code) => {
     const exports = new ExportRegistry(() => Promise.reject(new CodedError(code, 'what happened', 'how to mend it')));
     const { ask } = await controlApiOver(exports);
     const answer = await ask('POST', '/v1/exports', { name: 'disk', path: 'x' });

@@ -1,8 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { Command, Option, OptionError } from '../../src/protocol/constants.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { controlApiOver } from '../support/control-api.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, startMemoryServer } from '../support/memory-server.js';
 import { encodeOption, infoData } from '../support/raw-client.js';
 

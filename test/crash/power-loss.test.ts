@@ -11,7 +11,7 @@ import { SealedStore } from '../../src/bitmap/store/sealed-store.js';
 import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
 import { undoable } from '../../src/bitmap/undo.js';
 import type { FlushScope } from '../../src/export/cut.js';
-import { WriteGate } from '../../src/storage/write-gate.js';
+import { WriteGate } from '../../src/storage/device/write-gate.js';
 import { UnreliableDisk, UnreliableStore } from '../support/power-loss.js';
 import { Random } from '../support/random.js';
 

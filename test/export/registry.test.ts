@@ -2,8 +2,8 @@ import { expect, test, vi } from 'vitest';
 import { EIO } from '../../src/base/errno.js';
 import { MIB } from '../../src/base/units.js';
 import { ExportRegistry } from '../../src/export/registry.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { memoryRegistry } from '../support/memory-server.js';
 
 /** A promise, and what resolves it. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
 import { DIRTY } from '../../src/bitmap/dirty-bitmap.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
 import { snapshotOf } from '../support/snapshots.js';
 

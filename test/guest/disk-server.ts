@@ -7,7 +7,7 @@ import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import type { Random } from '../support/random.js';
 import { VolatileDisk } from './volatile-disk.js';
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Errno, OK } from '../../src/base/errno.js';
 import { SECTOR_BYTES } from '../../src/base/units.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
-import type { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
+import type { MemoryDevice } from '../support/memory-device.js';
 import type { Random } from '../support/random.js';
 
 const SLOWEST_FLUSH_MILLISECONDS = 30;

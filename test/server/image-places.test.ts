@@ -6,7 +6,7 @@ import { silentLog } from '../../src/base/log.js';
 import { MIB } from '../../src/base/units.js';
 import type { ExportSource } from '../../src/export/registry.js';
 import { ImagePlaces } from '../../src/server/image-places.js';
-import { openFileDevice } from '../../src/storage/open-file-device.js';
+import { openDisk } from '../../src/storage/image/open-disk.js';
 import { Control } from '../support/control.js';
 import { makeImage } from '../support/image.js';
 import { native } from '../support/scratch-device.js';
@@ -37,7 +37,7 @@ async function scene(choice: { readonly source?: ExportSource; readonly limited?
   });
   const open = async (path: string, createSizeBytes?: number) => {
     const guard = places.guard(path, source);
-    const device = await openFileDevice({
+    const device = await openDisk({
       path,
       readOnly: false,
       createSizeBytes,

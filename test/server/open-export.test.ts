@@ -6,7 +6,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import type { Export } from '../../src/export/export.js';
 import type { ExportSpec } from '../../src/export/export-spec.js';
 import { openExport } from '../../src/server/open-export.js';
-import { createImage } from '../../src/storage/create-image.js';
+import { createImage } from '../../src/storage/image/create-image.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { native } from '../support/scratch-device.js';
 import { scratchFolder } from '../support/scratch-folder.js';

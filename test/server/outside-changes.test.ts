@@ -22,7 +22,7 @@ import type { Export } from '../../src/export/export.js';
 import type { ExportSpec } from '../../src/export/export-spec.js';
 import { DiskClaims } from '../../src/server/disk-claims.js';
 import { openExport } from '../../src/server/open-export.js';
-import { createImage } from '../../src/storage/create-image.js';
+import { createImage } from '../../src/storage/image/create-image.js';
 import { exportHost } from '../support/export-host.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { scratchFolder } from '../support/scratch-folder.js';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { type MemoryExport, startMemoryServer } from '../support/memory-server.js';
 import { infoData, type RawClient } from '../support/raw-client.js';
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { Handshake } from '../../src/session/handshake.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry, startMemoryServer } from '../support/memory-server.js';
 import { counted, encodeOption, infoData, u32 } from '../support/raw-client.js';
 

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { MemoryBudget, OWN_BYTES } from '../../src/session/memory-budget.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { startMemoryServer } from '../support/memory-server.js';
 import { encodeRequest } from '../support/raw-client.js';
 

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, type MemoryExport, startMemoryServer } from '../support/memory-server.js';
 import { encodeRequest, type RawClient } from '../support/raw-client.js';
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { EIO, ENOSPC, OK } from '../../src/base/errno.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { contentOf, expectSame } from '../support/device-content.js';
 import { filled, GRANULE, GRANULES, snapshottedDisk } from '../support/snapshots.js';
 

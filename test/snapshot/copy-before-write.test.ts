@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { contentOf, expectSame } from '../support/device-content.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { changes, filled, GRANULE, GRANULES, HOLE, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
 
 describe.each(changes)('%s', (_what, change) => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { OK } from '../../src/base/errno.js';
 import { GIB } from '../../src/base/units.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { GRANULE, HOLE, snapshotOf } from '../support/snapshots.js';
 
 test('a change of a large range with many holes leaves the event loop to others meanwhile', async () => {

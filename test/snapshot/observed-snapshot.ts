@@ -6,10 +6,10 @@ import type { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
 import { OVERWRITTEN } from '../../src/snapshot/old-data.js';
 import { ScratchBudget } from '../../src/snapshot/scratch-budget.js';
 import { Snapshot } from '../../src/snapshot/snapshot.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { JitteryDevice, type Waits } from '../support/jittery-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import type { Random } from '../support/random.js';
 
 /** Counts the bytes that arrive. */

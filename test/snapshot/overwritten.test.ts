@@ -5,8 +5,8 @@ import { ExtentList } from '../../src/base/extents.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
 import { OVERWRITTEN } from '../../src/snapshot/old-data.js';
 import type { Snapshot } from '../../src/snapshot/snapshot.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { contentOf, expectSame } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { changes, filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
 
 const DISK_BYTES = GRANULES * GRANULE;

@@ -5,7 +5,7 @@ import { ENOSPC, OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
 import { openScratch } from '../../src/snapshot/scratch.js';
-import { openUnnamedFile } from '../../src/storage/unnamed-file.js';
+import { openUnnamedFile } from '../../src/storage/image/unnamed-file.js';
 import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
 import { mountedDisk } from '../support/mounted-disk.js';
 import { native } from '../support/scratch-device.js';

@@ -4,8 +4,8 @@ import { EIO, EPERM, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { KIB } from '../../src/base/units.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
 import { allocationOf, contentOf, expectSame } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
 
 const HOLE = 3;

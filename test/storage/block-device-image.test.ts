@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, truncateSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { openDiskAt, readBootId } from '../../src/base/disk-location.js';
 import { OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
-import type { FileDevice } from '../../src/storage/file-device.js';
-import { openFileDevice } from '../../src/storage/open-file-device.js';
+import { openDiskAt, readBootId } from '../../src/posix/find-disk.js';
+import type { FileDevice } from '../../src/storage/file/file-device.js';
+import { openDisk } from '../../src/storage/image/open-disk.js';
 import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
 import { native, writeImage } from '../support/scratch-device.js';
 
@@ -21,7 +21,7 @@ function makeLoopDevice(...options: string[]): { path: string; file: string } {
 }
 
 async function open(path: string, readOnly = false): Promise<FileDevice> {
-  const device = await openFileDevice({ path, readOnly, posix: native, log: silentLog });
+  const device = await openDisk({ path, readOnly, posix: native, log: silentLog });
   onTestFinished(() => device.close());
   return device;
 }

@@ -4,10 +4,10 @@ import { assert } from '../../src/base/assert.js';
 import { EOPNOTSUPP, OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB } from '../../src/base/units.js';
-import { ALLOCATION_HOLE, ALLOCATION_ZERO, type BlockDevice } from '../../src/storage/block-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
-import { openFileDevice } from '../../src/storage/open-file-device.js';
+import { ALLOCATION_HOLE, ALLOCATION_ZERO, type BlockDevice } from '../../src/storage/device/block-device.js';
+import { openDisk } from '../../src/storage/image/open-disk.js';
 import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
+import { MemoryDevice } from '../support/memory-device.js';
 import { propertyRuns } from '../support/property.js';
 import { native, writeImage } from '../support/scratch-device.js';
 
@@ -116,7 +116,7 @@ describe('any sequence of changes leaves what a plain array of bytes holds', () 
     { place: 'disk', calls: "Node's calls", posix: undefined },
   ] as const)('in a file on $place, with $calls', async ({ place, posix }) => {
     const open = () =>
-      openFileDevice({ path: writeImage({ place, content: DISK_BYTES }), readOnly: false, posix, log: silentLog });
+      openDisk({ path: writeImage({ place, content: DISK_BYTES }), readOnly: false, posix, log: silentLog });
     await followsModel(open);
   });
 });

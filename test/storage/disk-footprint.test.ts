@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type DiskFootprint, overlaps } from '../../src/storage/disk-footprint.js';
-import { packDevice, sysfsFolder } from '../../src/storage/sysfs.js';
+import { type DiskFootprint, overlaps } from '../../src/storage/image/disk-footprint.js';
+import { packDevice, sysfsFolder } from '../../src/storage/image/sysfs.js';
 
 const disk: DiskFootprint = { same: ['sda'], within: [] };
 const partition = (number: number): DiskFootprint => ({ same: [`sda${number}`], within: ['sda'] });

@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type DiskIdentity, otherDisk } from '../../src/storage/disk-identity.js';
-import { readSerial } from '../../src/storage/sysfs.js';
+import { type DiskIdentity, otherDisk } from '../../src/storage/image/disk-identity.js';
+import { readSerial } from '../../src/storage/image/sysfs.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const device: DiskIdentity = { kind: 'block device', id: '2064', sizeBytes: 512 };

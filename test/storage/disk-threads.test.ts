@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DiskThreads } from '../../src/storage/disk-threads.js';
+import { DiskThreads } from '../../src/storage/file/disk-threads.js';
 
 /** Calls of one disk that hang until they are let go. */
 function hangingCalls(threads: DiskThreads, fileSystem: string) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EIO, ENOSPC } from '../../src/base/errno.js';
 import { LogLimit } from '../../src/base/log-limit.js';
-import { FaultLog } from '../../src/storage/fault-log.js';
+import { FaultLog } from '../../src/storage/file/fault-log.js';
 import { keepLog } from '../support/log-lines.js';
 
 describe('the log of faults', () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { EIO, ENOSPC, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { MIB } from '../../src/base/units.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { allocationOf, contentOf, put } from '../support/device-content.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 
 class PlainFilter extends FilterDevice {}
 

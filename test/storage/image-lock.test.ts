@@ -10,15 +10,15 @@ import { assert } from '../../src/base/assert.js';
 import { EAGAIN } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB } from '../../src/base/units.js';
-import type { FileDevice } from '../../src/storage/file-device.js';
-import { openFileDevice } from '../../src/storage/open-file-device.js';
+import type { FileDevice } from '../../src/storage/file/file-device.js';
+import { openDisk } from '../../src/storage/image/open-disk.js';
 import { native, openScratch, writeImage } from '../support/scratch-device.js';
 
 const IMAGE_BYTES = 64 * KIB;
 const locked = { code: 'IMAGE_LOCKED', hint: expect.stringContaining('lslocks') };
 
 async function open(path: string, access: 'writable' | 'readonly'): Promise<FileDevice> {
-  const device = await openFileDevice({ path, readOnly: access === 'readonly', posix: native, log: silentLog });
+  const device = await openDisk({ path, readOnly: access === 'readonly', posix: native, log: silentLog });
   onTestFinished(() => device.close());
   return device;
 }

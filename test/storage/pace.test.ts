@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/base/units.js';
-import { Pace } from '../../src/storage/pace.js';
+import { Pace } from '../../src/storage/file/pace.js';
 
 /** A pace with a clock that only moves when told. */
 class PaceAtHand {

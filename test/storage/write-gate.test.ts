@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { BugError } from '../../src/base/assert.js';
 import { OK, WOULD_BLOCK } from '../../src/base/errno.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
-import { WriteGate } from '../../src/storage/write-gate.js';
+import { WriteGate } from '../../src/storage/device/write-gate.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { MemoryDevice } from '../support/memory-device.js';
 
 const data = Buffer.alloc(512, 7);
 

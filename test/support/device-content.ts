@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { ExtentList } from '../../src/base/extents.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
 
 /** What the device reads, by whichever call it answers. */
 export async function contentOf(device: BlockDevice, offset = 0, length = device.sizeBytes - offset): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import { type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import type { ExtentList } from '../../src/base/extents.js';
-import type { BlockDevice, ZeroOptions } from '../../src/storage/block-device.js';
-import { FilterDevice } from '../../src/storage/filter-device.js';
+import type { BlockDevice, ZeroOptions } from '../../src/storage/device/block-device.js';
+import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import type { Random } from './random.js';
 
 /** Calls that wait for their turn; which one goes on next is drawn. */

@@ -2,9 +2,9 @@ import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { type Errno, OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import type { Scratch } from '../../src/snapshot/scratch.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { FaultyDevice } from './faulty-device.js';
+import { MemoryDevice } from './memory-device.js';
 import { scratchFolder } from './scratch-folder.js';
 
 /** Scratch in memory, which tells how much of it is in use, and can be told to fail. */

@@ -8,8 +8,8 @@ import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { type NbdLimits, NbdListener } from '../../src/server/nbd-listener.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
+import { MemoryDevice } from './memory-device.js';
 import { RawClient } from './raw-client.js';
 
 export interface MemoryExport {

@@ -1,7 +1,7 @@
 import { type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import type { ExtentList } from '../../src/base/extents.js';
 import type { Change, EntryStore, Key } from '../../src/bitmap/store/key-value-store.js';
-import type { BlockDevice, DeviceCapabilities } from '../../src/storage/block-device.js';
+import type { BlockDevice, DeviceCapabilities } from '../../src/storage/device/block-device.js';
 import type { Random } from './random.js';
 
 const SECTOR = 512;

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
-import { type ErrorCode, errorCatalogue } from '../../src/base/coded-error.js';
+import { type ErrorCode, errorTitles } from '../../src/base/coded-error.js';
+import { errorStatuses } from '../../src/control/error-statuses.js';
 import type { Answer } from './control-api.js';
 
 /** Compares the whole problem document of a refusal; of a hint that is not given only that there is one. */
@@ -9,7 +10,7 @@ export function expectProblem(
   detail: string,
   hint: unknown = expect.any(String),
 ): void {
-  const { status, title } = errorCatalogue[code];
+  const [status, title] = [errorStatuses[code], errorTitles[code]];
   expect(answer.document).toEqual({ type: `errors.md#${code.toLowerCase()}`, title, status, code, detail, hint });
   expect(answer).toMatchObject({ status, mediaType: 'application/problem+json' });
 }

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import type { BackupService } from '../../src/client/agent/backup-service.js';
-import { type PullRequest, pull } from '../../src/client/agent/pull.js';
-import { restore } from '../../src/client/agent/restore.js';
+import type { BackupService } from '../../src/agent/backup-service.js';
+import { type PullRequest, pull } from '../../src/agent/pull.js';
+import { restore } from '../../src/agent/restore.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { MemoryDevice } from './memory-device.js';
 import { DISK_BYTES, startMemoryServer } from './memory-server.js';
 import { scratchFolder } from './scratch-folder.js';
 import { ScriptedBackups } from './scripted-backups.js';

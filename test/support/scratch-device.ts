@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import { loadPosix } from '../../src/posix/posix.js';
 import type { Posix } from '../../src/posix/posix-calls.js';
-import type { FileDevice } from '../../src/storage/file-device.js';
-import { openFileDevice } from '../../src/storage/open-file-device.js';
+import type { FileDevice } from '../../src/storage/file/file-device.js';
+import { openDisk } from '../../src/storage/image/open-disk.js';
 import { keepLog, type LoggedLine } from './log-lines.js';
 import { type places, scratchFolder } from './scratch-folder.js';
 
@@ -42,7 +42,7 @@ export async function openScratch(image: ScratchImage): Promise<ScratchDevice> {
   const path = writeImage(image);
   const { log, lines } = keepLog();
   const posix = 'posix' in image ? image.posix : native;
-  const device = await openFileDevice({ path, readOnly: image.readOnly ?? false, posix, log });
+  const device = await openDisk({ path, readOnly: image.readOnly ?? false, posix, log });
   onTestFinished(() => device.close());
   return { device, path, lines };
 }

@@ -1,4 +1,4 @@
-import type { Backup, BackupPart, BackupService, BeginRequest } from '../../src/client/agent/backup-service.js';
+import type { Backup, BackupPart, BackupService, BeginRequest } from '../../src/agent/backup-service.js';
 
 /** A service of backups that answers as a test says, and keeps the chain of bases itself. */
 export class ScriptedBackups implements BackupService {

@@ -2,10 +2,11 @@ import type { Errno } from '../../src/base/errno.js';
 import { KIB } from '../../src/base/units.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
 import { ScratchBudget } from '../../src/snapshot/scratch-budget.js';
-import { Snapshot, type SnapshotOptions } from '../../src/snapshot/snapshot.js';
-import type { BlockDevice } from '../../src/storage/block-device.js';
-import { MemoryDevice } from '../../src/storage/memory-device.js';
+import { Snapshot } from '../../src/snapshot/snapshot.js';
+import type { SnapshotOptions } from '../../src/snapshot/snapshot-options.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { FaultyDevice } from './faulty-device.js';
+import { MemoryDevice } from './memory-device.js';
 
 export const GRANULE = 64 * KIB;
 export const GRANULES = 8;

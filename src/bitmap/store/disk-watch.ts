@@ -1,5 +1,5 @@
 import { type Errno, OK } from '../../base/errno.js';
-import { type DiskIdentity, isWrittenSince, lastWriteOf } from '../../storage/disk-identity.js';
+import { type DiskIdentity, isWrittenSince, lastWriteOf } from '../../storage/image/disk-identity.js';
 import { WriteActivity } from '../write-activity.js';
 import type { Change } from './key-value-store.js';
 import { type LastSight, type Moment, momentNow, wasSetBack } from './left-disk.js';

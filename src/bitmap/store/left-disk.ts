@@ -1,6 +1,12 @@
 import { uptime } from 'node:os';
-import { changedSince, type DiskIdentity, lastChangeOf, otherDisk, writtenSince } from '../../storage/disk-identity.js';
-import { isSameCount } from '../../storage/write-counters.js';
+import {
+  changedSince,
+  type DiskIdentity,
+  lastChangeOf,
+  otherDisk,
+  writtenSince,
+} from '../../storage/image/disk-identity.js';
+import { isSameCount } from '../../storage/image/write-counters.js';
 
 /** A point in time by two clocks, so that it shows when one of them was set. */
 export interface Moment {

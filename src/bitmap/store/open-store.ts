@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
 import type { Log } from '../../base/log.js';
-import { renameDurably } from '../../base/replacement.js';
+import { renameDurably } from '../../posix/replacement.js';
 import { damageOfLmdbFile, STORE_FILE } from './check-lmdb-file.js';
 import { forgetClosed, noteClosed, stateOf } from './closing-note.js';
 import type { KeyValueStore } from './key-value-store.js';

@@ -1,9 +1,9 @@
 import { CodedError } from '../../base/coded-error.js';
-import { readBootId } from '../../base/disk-location.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
 import { LogLimit } from '../../base/log-limit.js';
-import { changedSince, type DiskIdentity } from '../../storage/disk-identity.js';
+import { readBootId } from '../../posix/find-disk.js';
+import { changedSince, type DiskIdentity } from '../../storage/image/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { renameDurably } from '../../base/replacement.js';
+import { renameDurably } from '../../posix/replacement.js';
 import { STORE_FILE } from './check-lmdb-file.js';
 
 /**

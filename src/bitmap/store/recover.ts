@@ -1,5 +1,5 @@
 import type { Log } from '../../base/log.js';
-import type { DiskIdentity } from '../../storage/disk-identity.js';
+import type { DiskIdentity } from '../../storage/image/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { Change, Damage, KeyValueStore } from './key-value-store.js';
 import { allRegions } from './keys.js';

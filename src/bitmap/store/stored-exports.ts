@@ -1,4 +1,4 @@
-import { type DiskIdentity, otherDisk } from '../../storage/disk-identity.js';
+import { type DiskIdentity, otherDisk } from '../../storage/image/disk-identity.js';
 import { type Change, DamagedEntry, type KeyValueStore } from './key-value-store.js';
 import { everyExport, exportKey } from './keys.js';
 import type { StoredExport } from './left-disk.js';

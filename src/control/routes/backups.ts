@@ -2,8 +2,8 @@ import { type Static, Type } from '@fastify/type-provider-typebox';
 import type { Backup as RunningBackup } from '../../backup/backup.js';
 import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
+import type { ControlApi } from '../new-api.js';
 import { Abort, Backup, BegunBackup, Commit, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
 import { viewUri } from '../view-uri.js';
 

@@ -1,8 +1,8 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { pageOfExtents } from '../bitmap-extents.js';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
+import type { ControlApi } from '../new-api.js';
 import { runAction } from '../run-actions.js';
 import { Bitmap, Extents, MergeSources, NewBitmap, Refusal } from '../schemas.js';
 import { wholeNumbers } from '../whole-numbers.js';

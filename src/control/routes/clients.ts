@@ -2,8 +2,8 @@ import { type Static, Type } from '@fastify/type-provider-typebox';
 import { CodedError } from '../../base/coded-error.js';
 import type { ExportRegistry } from '../../export/registry.js';
 import type { ClientConnection } from '../../export/served-disk.js';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
+import type { ControlApi } from '../new-api.js';
 import { Client, Refusal } from '../schemas.js';
 
 const Params = Type.Object({ id: Type.Integer({ minimum: 1 }) });

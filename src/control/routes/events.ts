@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { Type } from '@fastify/type-provider-typebox';
 import { MIB } from '../../base/units.js';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
+import type { ControlApi } from '../new-api.js';
 import { answerOf, Refusal } from '../schemas.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;

@@ -1,8 +1,8 @@
 import { Type } from '@fastify/type-provider-typebox';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
 import { hangUpOf } from '../hang-up.js';
+import type { ControlApi } from '../new-api.js';
 import { removeExport } from '../remove-export.js';
 import { ExportDescription, NewExport, Refusal, Size } from '../schemas.js';
 import { wholeNumbers } from '../whole-numbers.js';

@@ -1,5 +1,5 @@
 import { Type } from '@fastify/type-provider-typebox';
-import type { ControlApi } from '../control-api.js';
+import type { ControlApi } from '../new-api.js';
 import { Refusal } from '../schemas.js';
 
 export function healthRoutes(api: ControlApi): void {

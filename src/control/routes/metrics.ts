@@ -3,9 +3,9 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { DirtyBitmap } from '../../bitmap/dirty-bitmap.js';
 import type { Export } from '../../export/export.js';
 import { collectBackupMetrics } from '../backup-metrics.js';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
+import type { ControlApi } from '../new-api.js';
 import { answerOf, Refusal } from '../schemas.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {

@@ -1,5 +1,5 @@
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
+import type { ControlApi } from '../new-api.js';
 import { Refusal, Server } from '../schemas.js';
 
 export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {

@@ -1,6 +1,6 @@
 import { Type } from '@fastify/type-provider-typebox';
-import type { ControlApi } from '../control-api.js';
 import type { ControlHost } from '../control-host.js';
+import type { ControlApi } from '../new-api.js';
 import { runActions } from '../run-actions.js';
 import { HeldWrites, Refusal, Transaction } from '../schemas.js';
 

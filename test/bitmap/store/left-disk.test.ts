@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { judge, type Moment, type StoredExport } from '../../../src/bitmap/store/left-disk.js';
-import type { DiskIdentity } from '../../../src/storage/disk-identity.js';
+import type { DiskIdentity } from '../../../src/storage/image/disk-identity.js';
 
 const SECOND = 1000;
 /** 2001-09-09, in milliseconds; the machine was started 1000 s before. */

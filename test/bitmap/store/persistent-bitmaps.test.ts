@@ -8,7 +8,7 @@ import { DIRTY } from '../../../src/bitmap/dirty-bitmap.js';
 import { changeDurably } from '../../../src/bitmap/store/change-durably.js';
 import { inspectStore } from '../../../src/bitmap/store/inspect-store.js';
 import { type OnBitmapError, PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
-import type { DiskIdentity } from '../../../src/storage/disk-identity.js';
+import type { DiskIdentity } from '../../../src/storage/image/disk-identity.js';
 import { MemoryStore } from '../../support/memory-store.js';
 
 const DISK_BYTES = 64 * MIB;

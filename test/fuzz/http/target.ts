@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ErrorCode, errorCatalogue } from '../../../src/base/coded-error.js';
+import type { ErrorCode } from '../../../src/base/coded-error.js';
+import { errorStatuses } from '../../../src/control/error-statuses.js';
 import { FuzzSocket } from '../fuzz-socket.js';
 import type { Subject } from '../subject.js';
 import { expectThat, type Target } from '../target.js';
@@ -82,7 +83,7 @@ export class HttpTarget implements Target<HttpPlan> {
     }
     expectThat(type.startsWith('application/problem+json'), what);
     const { code } = JSON.parse(body) as { code: ErrorCode };
-    expectThat(errorCatalogue[code]?.status === status && code !== 'INTERNAL', what);
+    expectThat(errorStatuses[code] === status && code !== 'INTERNAL', what);
   }
 
   private noteBackup(document: { id?: unknown; state?: unknown }): void {

@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentError } from '../../../src/client/agent/agent-error.js';
-import { currentImages } from '../../../src/client/agent/export-folder.js';
-import { chainOf } from '../../../src/client/agent/image-chain.js';
-import { MANIFEST_NAME, readManifest } from '../../../src/client/agent/manifest.js';
-import { type ImageEntry, MANIFEST_FORMAT, type Manifest } from '../../../src/client/agent/manifest-format.js';
+import { AgentError } from '../../../src/agent/agent-error.js';
+import { currentImages } from '../../../src/agent/export-folder.js';
+import { MANIFEST_NAME, readManifest } from '../../../src/agent/manifest.js';
+import { chainOf } from '../../../src/agent/manifest-chain.js';
+import { type ImageEntry, MANIFEST_FORMAT, type Manifest } from '../../../src/agent/manifest-format.js';
 import type { Random } from '../../support/random.js';
 import { mutate } from '../odd-values.js';
 import { expectThat, type Target } from '../target.js';

@@ -1,10 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isSystemError } from '../../../src/client/agent/agent-error.js';
-import { Qcow2Chain } from '../../../src/client/qcow2/chain.js';
-import { checkImage } from '../../../src/client/qcow2/check-image.js';
-import { CLUSTER_BYTES } from '../../../src/client/qcow2/cluster.js';
-import { Qcow2Error } from '../../../src/client/qcow2/qcow2-error.js';
+import { isSystemError } from '../../../src/agent/agent-error.js';
+import { Qcow2Chain } from '../../../src/qcow2/chain.js';
+import { checkImage } from '../../../src/qcow2/check-image.js';
+import { CLUSTER_BYTES } from '../../../src/qcow2/cluster.js';
+import { Qcow2Error } from '../../../src/qcow2/qcow2-error.js';
 import { writeImage } from '../../support/qcow2-files.js';
 import type { Random } from '../../support/random.js';
 import { oddUint32, oddUint64, randomBytes } from '../odd-values.js';

@@ -1,0 +1,127 @@
+import { BASE_ALLOCATION } from '../base/metadata-contexts.js';
+import { extentsOf, type StatusWindow } from '../client/block-status-walk.js';
+import type { NbdClient } from '../client/nbd-client.js';
+import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+
+/** Left to the base, known to be zero, or to be read. */
+type RunKind = 'skip' | 'zero' | 'data';
+
+/** Whole clusters of the disk, but for its end: bytes. */
+export interface ClusterRun {
+  readonly offset: number;
+  length: number;
+  readonly kind: RunKind;
+}
+
+/**
+ * What has to be done with every cluster of an export, or of a range that begins and ends with clusters: runs by
+ * ascending offset, none like the one before it. A cluster with a dirty byte is dirty. Without a dirty context everything
+ * is; when the client has no allocation context, nothing is known to be zero.
+ */
+export async function* planClusters(
+  client: NbdClient,
+  dirtyContext: string | undefined,
+  range: { readonly offset: number; readonly length: number } = { offset: 0, length: client.sizeBytes },
+): AsyncGenerator<ClusterRun> {
+  const joiner = new ClusterJoiner(client.sizeBytes);
+  for await (const window of client.extents(range.offset, range.length)) {
+    for (const piece of piecesOf(window, dirtyContext)) yield* joiner.add(piece);
+  }
+  yield* joiner.end();
+}
+
+/** A run of bytes about which all contexts say the same. */
+export interface StatusPiece {
+  readonly offset: number;
+  readonly length: number;
+  readonly dirty: boolean;
+  readonly zero: boolean;
+}
+
+/** Cuts the extents of both contexts where either changes. */
+function* piecesOf(window: StatusWindow, dirtyContext: string | undefined): Generator<StatusPiece> {
+  const dirty = statusesIn(window, dirtyContext, (status) => (status & DIRTY_BITMAP_DIRTY) !== 0, true);
+  const zero = statusesIn(window, BASE_ALLOCATION, (status) => (status & AllocationStatus.ZERO) !== 0, false);
+  const end = window.offset + window.length;
+  let [d, z] = [dirty.next().value, zero.next().value];
+  for (let at = window.offset; at < end && d && z; ) {
+    const next = Math.min(d.end, z.end);
+    yield { offset: at, length: next - at, dirty: d.marked, zero: z.marked };
+    at = next;
+    if (d.end === at) d = dirty.next().value;
+    if (z.end === at) z = zero.next().value;
+  }
+}
+
+interface Marked {
+  readonly end: number;
+  readonly marked: boolean;
+}
+
+/** Of a context that was not selected, one extent says `otherwise`. */
+function* statusesIn(
+  window: StatusWindow,
+  context: string | undefined,
+  isMarked: (status: number) => boolean,
+  otherwise: boolean,
+): Generator<Marked, undefined> {
+  if (context === undefined || !window.extents.has(context)) {
+    yield { end: window.offset + window.length, marked: otherwise };
+    return;
+  }
+  for (const { offset, length, status } of extentsOf(window, context)) {
+    yield { end: offset + length, marked: isMarked(status) };
+  }
+}
+
+/** Makes runs of whole clusters from pieces of any length. */
+export class ClusterJoiner {
+  private run: ClusterRun | undefined;
+  /** Of the cluster that pieces have come of so far, and have not filled. */
+  private dirty = false;
+  private allZero = true;
+
+  constructor(private readonly sizeBytes: number) {}
+
+  /** Takes the next piece. Yields a run that is complete. */
+  *add({ offset, length, dirty, zero }: StatusPiece): Generator<ClusterRun> {
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const isStart = at % CLUSTER_BYTES === 0;
+      const wholeEnd = end === this.sizeBytes ? end : end - (end % CLUSTER_BYTES);
+      if (isStart && wholeEnd > at) {
+        yield* this.join(at, wholeEnd - at, kindOf(dirty, zero));
+        at = wholeEnd;
+        continue;
+      }
+      const clusterStart = at - (at % CLUSTER_BYTES);
+      const clusterEnd = Math.min(clusterStart + CLUSTER_BYTES, this.sizeBytes);
+      this.dirty ||= dirty;
+      this.allZero &&= zero;
+      at = Math.min(end, clusterEnd);
+      if (at !== clusterEnd) continue;
+      yield* this.join(clusterStart, clusterEnd - clusterStart, kindOf(this.dirty, this.allZero));
+      this.dirty = false;
+      this.allZero = true;
+    }
+  }
+
+  *end(): Generator<ClusterRun> {
+    if (this.run) yield this.run;
+  }
+
+  private *join(offset: number, length: number, kind: RunKind): Generator<ClusterRun> {
+    if (this.run?.kind === kind) {
+      this.run.length += length;
+      return;
+    }
+    if (this.run) yield this.run;
+    this.run = { offset, length, kind };
+  }
+}
+
+function kindOf(dirty: boolean, zero: boolean): RunKind {
+  if (!dirty) return 'skip';
+  return zero ? 'zero' : 'data';
+}

@@ -1,0 +1,210 @@
+import { MIB } from '../base/units.js';
+import { AppendFile, type AppendTarget } from '../qcow2/append-file.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
+import { BufferPool } from './buffer-pool.js';
+import { LIVE_COPY_BYTES, LiveCopy } from './live-copy.js';
+import type { LiveDisk } from './live-disk.js';
+import type { RateLimit } from './rate-limit.js';
+import type { ViewReader } from './view-reader.js';
+
+/** Pieces that are being read or written at a time. */
+const PIECES_IN_FLIGHT = 32;
+/** A shorter run is read sooner over NBD than it is handed to a thread. */
+const MIN_LIVE_BYTES = MIB;
+/** Steps that wait for their turn: there may be many runs of zeroes among the reads. */
+const MAX_STEPS = 1024;
+
+export interface CopyOptions {
+  readonly target: AppendTarget;
+  /** Relative name of the image below; undefined: the copy has everything. */
+  readonly backingName: string | undefined;
+  readonly limit: RateLimit;
+  readonly signal: AbortSignal;
+  /** What the image is to say of itself. */
+  readonly noteOf: (copied: CopiedBody) => Buffer | undefined;
+  /** Told what is done of what there is to read, in bytes. */
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** An image before its first cluster is written, and what it is made from. */
+export interface CopiedBody extends WrittenBody {
+  /** Bytes of clusters that are dirty, whether they had to be read or not. */
+  readonly dirtyBytes: number;
+  readonly readBytes: number;
+}
+
+interface CopiedView extends CopiedBody {
+  readonly checksum: string;
+}
+
+/** Copies what changed, or everything that is not zero, into an image. Closes the target, whatever happens. */
+export async function copyView(reader: ViewReader, options: CopyOptions): Promise<CopiedView> {
+  const copy = new ViewCopy(reader, options);
+  try {
+    options.signal.throwIfAborted();
+    return await copy.run();
+  } finally {
+    await copy.close();
+  }
+}
+
+/** A part of the disk whose turn comes: the tables of an image are written in the order of the disk. */
+interface Step {
+  /** Whether nothing has to be waited for. */
+  isReady: boolean;
+  /** Enters it in the image. */
+  finish(): Promise<void> | void;
+}
+
+class ViewCopy {
+  private readonly file: AppendFile;
+  private readonly writer: Qcow2Writer;
+  private readonly slots: BufferPool;
+  private readonly steps: Step[] = [];
+  /** Undefined until there is something to copy from the live disk. */
+  private live: LiveCopy | undefined;
+  private liveInFlight = 0;
+  /** Aborted by a read that failed, whosever turn it is. */
+  private readonly broken = new AbortController();
+  private readonly stopped: AbortSignal;
+  private totalBytes = 0;
+  private readBytes = 0;
+  private dirtyBytes = 0;
+
+  constructor(
+    private readonly reader: ViewReader,
+    private readonly options: CopyOptions,
+  ) {
+    this.file = new AppendFile(options.target);
+    this.writer = new Qcow2Writer(this.file, reader.sizeBytes, options.backingName);
+    this.slots = new BufferPool(PIECES_IN_FLIGHT, reader.pieceBytes);
+    this.stopped = AbortSignal.any([options.signal, this.broken.signal]);
+  }
+
+  async run(): Promise<CopiedView> {
+    await this.survey();
+    for await (const { offset, length, kind } of this.reader.plan()) {
+      if (kind === 'zero') await this.zero(offset, length);
+      if (kind === 'data') await this.copy(offset, length);
+    }
+    while (this.steps.length > 0) await this.finishFirst();
+    const { dirtyBytes, readBytes } = this;
+    const written = await this.writer.finish((body) => this.options.noteOf({ ...body, dirtyBytes, readBytes }));
+    return { ...written, dirtyBytes, readBytes };
+  }
+
+  async close(): Promise<void> {
+    // The threads have only the number of the file, which is another one's once it is closed.
+    await this.live?.[Symbol.asyncDispose]();
+    await this.file.close();
+  }
+
+  /** The block status is asked for once more later rather than kept, which would take memory without limit. */
+  private async survey(): Promise<void> {
+    for await (const { length, kind } of this.reader.survey()) {
+      if (kind === 'data') this.totalBytes += length;
+      if (kind !== 'skip') this.dirtyBytes += length;
+    }
+    this.options.onProgress(0, this.totalBytes);
+  }
+
+  private async zero(offset: number, length: number): Promise<void> {
+    // The survey of an increment takes for data what is dirty.
+    if (this.options.backingName !== undefined) this.totalBytes -= length;
+    this.steps.push({ isReady: true, finish: () => this.writer.zero(offset, length) });
+    if (this.steps.length > MAX_STEPS) await this.finishFirst();
+    await this.finishReady();
+  }
+
+  private async copy(offset: number, length: number): Promise<void> {
+    const { disk } = this.reader;
+    const liveBytes = disk && length >= MIN_LIVE_BYTES ? length - (length % CLUSTER_BYTES) : 0;
+    if (liveBytes > 0) await this.copyLive(disk!, offset, liveBytes);
+    await this.copyOverNbd(offset + liveBytes, length - liveBytes);
+  }
+
+  private async copyOverNbd(offset: number, length: number): Promise<void> {
+    for (let at = offset; at < offset + length; ) {
+      const slot = await this.takeSlot();
+      const bytes = Math.min(this.reader.pieceBytes, offset + length - at);
+      await this.pass(bytes);
+      this.read(at, bytes, slot);
+      at += bytes;
+      await this.finishReady();
+    }
+  }
+
+  private async copyLive(disk: LiveDisk, offset: number, length: number): Promise<void> {
+    this.live ??= new LiveCopy(disk, this.reader, this.file);
+    const maxBytes = this.options.limit.isUnlimited ? LIVE_COPY_BYTES : this.reader.pieceBytes;
+    for (let at = offset; at < offset + length; ) {
+      while (this.liveInFlight >= this.live.maxInFlight) await this.finishFirst();
+      const bytes = Math.min(maxBytes, offset + length - at);
+      await this.pass(bytes);
+      this.placeLive(this.live, at, bytes);
+      at += bytes;
+      await this.finishReady();
+    }
+  }
+
+  private async pass(bytes: number): Promise<void> {
+    await this.options.limit.pass(bytes, this.stopped).catch(() => this.stopped.throwIfAborted());
+  }
+
+  private read(offset: number, length: number, slot: Buffer): void {
+    this.begin(this.reader.read(offset, length, slot), (data) => {
+      this.noteRead(data.length);
+      const release = () => this.slots.give(slot);
+      // A failure stays with the file, and ends the copy at the next step.
+      this.writer.write(offset, data).then(release, release);
+    });
+  }
+
+  private placeLive(live: LiveCopy, offset: number, length: number): void {
+    this.liveInFlight++;
+    this.begin(live.copy(offset, length), (placed) => {
+      this.liveInFlight--;
+      this.noteRead(length);
+      this.writer.place(offset, placed);
+    });
+  }
+
+  /** A step whose turn comes when everything before it is done, and so is `work`. */
+  private begin<Result>(work: Promise<Result>, enter: (result: Result) => void): void {
+    const step: Step = { isReady: false, finish: async () => enter(await work) };
+    work.then(
+      () => {
+        step.isReady = true;
+      },
+      (error: Error) => this.broken.abort(error),
+    );
+    this.steps.push(step);
+  }
+
+  private noteRead(bytes: number): void {
+    this.readBytes += bytes;
+    this.options.onProgress(this.readBytes, this.totalBytes);
+  }
+
+  /** Takes the steps whose turn it is, as far as nothing has to be waited for. */
+  private async finishReady(): Promise<void> {
+    while (this.steps[0]?.isReady) await this.finishFirst();
+  }
+
+  /** A buffer for another read. While there is none, what has been read is written. */
+  private async takeSlot(): Promise<Buffer> {
+    for (;;) {
+      const slot = this.slots.takeNow();
+      if (slot) return slot;
+      if (this.steps.length === 0) return await this.slots.take();
+      await this.finishFirst();
+    }
+  }
+
+  /** Takes what comes next in the order of the disk, as soon as it is there. */
+  private async finishFirst(): Promise<void> {
+    if (this.file.failure) throw this.file.failure;
+    await this.steps.shift()!.finish();
+  }
+}

@@ -1,0 +1,81 @@
+import { execFile } from 'node:child_process';
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { MIB } from '../base/units.js';
+import { checkImage } from '../qcow2/check-image.js';
+import { ImageChecksum } from '../qcow2/checksum.js';
+import { Qcow2Image } from '../qcow2/image.js';
+import { openImageFile } from '../qcow2/open-image-file.js';
+import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { readFully } from '../qcow2/read-fully.js';
+import { isSystemError } from './agent-error.js';
+import { imageName } from './export-folder.js';
+import type { ImageEntry } from './manifest-format.js';
+
+const QEMU_IMG = 'qemu-img';
+const READ_BYTES = MIB;
+const MAX_OUTPUT_BYTES = 64 * MIB;
+
+/** What is wrong with the file of an image at `path`, the images below it apart; undefined when it is good. */
+export async function findDamage(path: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
+  // The file is as it was written; that it does not hold the disk, only the pull could see.
+  if (image.damage?.foundBy === 'prove') return image.damage.problem;
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) return 'it is not a regular file';
+    const { size } = found;
+    if (size !== image.fileBytes) return `the file has ${size} bytes instead of ${image.fileBytes}`;
+    const checksum = await readChecksum(path, image.fileBytes, signal);
+    if (checksum !== image.checksum) return `the file has the checksum ${checksum} instead of ${image.checksum}`;
+    await checkImage(path, signal);
+    return await findDisagreement(path, image);
+  } catch (error) {
+    if (error instanceof Qcow2Error) return error.problem;
+    if (isSystemError(error)) return error.code === 'ENOENT' ? 'the file is missing' : `the file: ${error.message}`;
+    throw error;
+  }
+}
+
+/** Whether the image says of itself what the manifest says of it. */
+async function findDisagreement(path: string, entry: ImageEntry): Promise<string | undefined> {
+  await using image = await Qcow2Image.open(path);
+  const expected = entry.base === null ? undefined : imageName(entry.base);
+  if (image.backingName !== expected) {
+    return `it lies on ${image.backingName ?? 'nothing'} instead of ${expected ?? 'nothing'}`;
+  }
+  return image.sizeBytes === entry.sizeBytes ? undefined : `its disk has ${image.sizeBytes} bytes`;
+}
+
+export async function readChecksum(path: string, fileBytes: number, signal: AbortSignal): Promise<string> {
+  const file = await openImageFile(path);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const checksum = new ImageChecksum();
+    for (let position = 0; position < fileBytes; position += READ_BYTES) {
+      signal.throwIfAborted();
+      const length = Math.min(READ_BYTES, fileBytes - position);
+      checksum.add(await readFully(file, position, length, path, buffer), position);
+    }
+    return checksum.finish();
+  } finally {
+    await file.close();
+  }
+}
+
+/** What `qemu-img check` finds in one image: undefined when nothing, 'missing' when there is no qemu-img. */
+export function checkByQemu(
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly problem: string } | 'missing' | undefined> {
+  // An absolute path, for QEMU takes what is before a colon for a protocol.
+  const args = ['check', '-f', 'qcow2', resolve(path)];
+  return new Promise((done, reject) => {
+    execFile(QEMU_IMG, args, { maxBuffer: MAX_OUTPUT_BYTES, signal }, (error, stdout, stderr) => {
+      if (!error) return done(undefined);
+      if (signal.aborted) return reject(signal.reason);
+      if (error.code === 'ENOENT') return done('missing');
+      const line = (stderr.trim() || stdout.trim()).split('\n')[0];
+      done({ problem: `qemu-img check: ${line}` });
+    });
+  });
+}

@@ -1,0 +1,96 @@
+import { MIB } from '../base/units.js';
+import type { AppendFile } from '../qcow2/append-file.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { hashCluster } from '../qcow2/cluster-hash.js';
+import { contentRuns } from '../qcow2/content-runs.js';
+import { type PlacedClusters, ZERO_CLUSTER } from '../qcow2/placed-clusters.js';
+import { UNREAD_CLUSTER } from './cluster-copier.js';
+import { CopyThreads } from './copy-threads.js';
+import type { LiveDisk } from './live-disk.js';
+
+/** Longest range that is copied, and asked about, at once: a question costs little beside it. */
+export const LIVE_COPY_BYTES = 8 * MIB;
+
+/** Reads a view over NBD. */
+export interface ViewData {
+  /** Longest read: whole clusters, and bytes. */
+  readonly pieceBytes: number;
+  read(offset: number, length: number): Promise<Buffer>;
+}
+
+/**
+ * Copies a view from the live disk to an image, by threads that do not care what is overwritten. The server is asked
+ * afterwards, and of what is overwritten the view's data takes the place of what they copied.
+ */
+export class LiveCopy implements AsyncDisposable {
+  private readonly threads: CopyThreads;
+
+  constructor(
+    private readonly disk: Pick<LiveDisk, 'fd' | 'overwritten'>,
+    private readonly view: ViewData,
+    private readonly file: AppendFile,
+  ) {
+    this.threads = new CopyThreads(disk.fd, file);
+  }
+
+  /** Ranges that are worth to be under way at a time: each thread has its next one, and some wait for an answer. */
+  get maxInFlight(): number {
+    return 3 * this.threads.count;
+  }
+
+  /** Whole clusters. Resolves when they are in the file as the view has them. */
+  async copy(offset: number, length: number): Promise<PlacedClusters> {
+    const placed = await this.threads.copy(offset, length);
+    const wrong = await this.findWrong(offset, length, placed);
+    for (const { first, count } of runsOf(wrong, this.view.pieceBytes / CLUSTER_BYTES)) {
+      const data = await this.view.read(offset + first * CLUSTER_BYTES, count * CLUSTER_BYTES);
+      await this.replace(placed, first, data);
+    }
+    return placed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.threads[Symbol.asyncDispose]();
+  }
+
+  /** 1 for each cluster that could not be read, or may have been overwritten before it was. */
+  private async findWrong(offset: number, length: number, { positions }: PlacedClusters): Promise<Uint8Array> {
+    const wrong = Uint8Array.from(positions, (position) => (position === UNREAD_CLUSTER ? 1 : 0));
+    for await (const extent of this.disk.overwritten(offset, length)) {
+      const start = extent.offset - offset;
+      wrong.fill(1, Math.floor(start / CLUSTER_BYTES), Math.ceil((start + extent.length) / CLUSTER_BYTES));
+    }
+    return wrong;
+  }
+
+  /** Gives clusters other data, in the place that they have or in a new one. */
+  private async replace({ positions, hashes }: PlacedClusters, first: number, data: Buffer): Promise<void> {
+    const written: Promise<void>[] = [];
+    for (const { start, end, isZero } of contentRuns(data)) {
+      for (let at = start; at < end; at += CLUSTER_BYTES) {
+        const cluster = first + at / CLUSTER_BYTES;
+        const hasPlace = positions[cluster]! > ZERO_CLUSTER;
+        if (isZero && !hasPlace) {
+          positions[cluster] = ZERO_CLUSTER;
+          continue;
+        }
+        const position = hasPlace ? positions[cluster]! : this.file.end.take(CLUSTER_BYTES);
+        const content = data.subarray(at, at + CLUSTER_BYTES);
+        written.push(this.file.write(content, position));
+        positions[cluster] = position;
+        hashes[cluster] = hashCluster(content, position);
+      }
+    }
+    await Promise.all(written);
+  }
+}
+
+/** Runs of ones, none longer than `maxCount`. */
+function* runsOf(marks: Uint8Array, maxCount: number): Generator<{ first: number; count: number }> {
+  for (let first = marks.indexOf(1); first !== -1; ) {
+    let end = first + 1;
+    while (end - first < maxCount && marks[end] === 1) end++;
+    yield { first, count: end - first };
+    first = marks.indexOf(1, end);
+  }
+}

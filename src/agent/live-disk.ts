@@ -1,0 +1,49 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { DiskLocation } from '../base/disk-location.js';
+import { OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
+import { type Extent, extentsOf } from '../client/block-status-walk.js';
+import { contextKind } from '../client/context-kind.js';
+import { NbdClient } from '../client/nbd-client.js';
+import { openDiskAt } from '../posix/find-disk.js';
+
+const { isMarked } = contextKind(OVERWRITTEN_CONTEXT);
+
+/**
+ * The disk that a view is of, for reading past the server. Before the server writes to a granule it keeps the old data,
+ * and calls the granule overwritten. So what it does not call overwritten after it was read had the view's data.
+ */
+export class LiveDisk implements AsyncDisposable {
+  private constructor(
+    private readonly file: FileHandle,
+    private readonly client: NbdClient,
+  ) {}
+
+  /** Undefined when the disk is not on this machine or may not be read, or the view at `uri` does not say what is overwritten. */
+  static async open(location: DiskLocation, uri: string, signal: AbortSignal): Promise<LiveDisk | undefined> {
+    const file = await openDiskAt(location);
+    if (!file) return undefined;
+    const client = await NbdClient.connect(uri, { contexts: [OVERWRITTEN_CONTEXT], signal }).catch(async (error) => {
+      await file.close();
+      throw error;
+    });
+    const disk = new LiveDisk(file, client);
+    if (client.contexts.length > 0) return disk;
+    await disk[Symbol.asyncDispose]();
+    return undefined;
+  }
+
+  get fd(): number {
+    return this.file.fd;
+  }
+
+  /** What of a range may have changed since the view was made. */
+  async *overwritten(offset: number, length: number): AsyncGenerator<Extent> {
+    for await (const window of this.client.extents(offset, length)) {
+      for (const extent of extentsOf(window, OVERWRITTEN_CONTEXT)) if (isMarked(extent.status)) yield extent;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.file.close(), this.client.disconnect()]);
+  }
+}

@@ -1,0 +1,67 @@
+import { dirname, join } from 'node:path';
+import { MIB } from '../base/units.js';
+import { openRegularFile } from '../posix/regular-files.js';
+import { replaceFile } from '../posix/replacement.js';
+import { AgentError } from './agent-error.js';
+import { isManifest, isOfAnotherFormat, type Manifest } from './manifest-format.js';
+
+/** What was a manifest is none any more. */
+export class DamagedManifestError extends AgentError {}
+
+export const MANIFEST_NAME = 'manifest.json';
+/** More than any chain that can be restored has entries for. */
+const MAX_MANIFEST_BYTES = 128 * MIB;
+
+/** The manifest of an export's folder; undefined when there is none. @throws AgentError when it cannot be read */
+export async function readManifest(folder: string): Promise<Manifest | undefined> {
+  const path = join(folder, MANIFEST_NAME);
+  const text = await readText(folder, path).catch((error: NodeJS.ErrnoException) => {
+    if (error instanceof AgentError) throw error;
+    if (error.code === 'ENOENT') return undefined;
+    throw new AgentError(`${path} cannot be read: ${error.code}`, 'mend its rights, or the disk', { cause: error });
+  });
+  if (text === undefined) return undefined;
+  const manifest = parse(text);
+  if (isManifest(manifest)) return manifest;
+  const message = `${path} is no manifest that this tidemark understands`;
+  if (isOfAnotherFormat(manifest))
+    throw new AgentError(message, 'use the tidemark that wrote it, or move it away and run tidemark repair');
+  throw new DamagedManifestError(message, repairHint(folder));
+}
+
+/** The same of a folder that has to have one. @throws AgentError */
+export async function needManifest(folder: string): Promise<Manifest> {
+  const manifest = await readManifest(folder);
+  if (manifest) return manifest;
+  throw new AgentError(`${folder} has images and no manifest`, repairHint(folder));
+}
+
+/** How to mend a manifest that is lost or damaged. */
+export function repairHint(folder: string): string {
+  return `tidemark repair ${dirname(folder)} makes it anew from the images; a full backup can begin in another directory`;
+}
+
+/** Atomic, and durable when it resolves. */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  await replaceFile(join(folder, MANIFEST_NAME), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+async function readText(folder: string, path: string): Promise<string> {
+  const file = await openRegularFile(path);
+  if (!file) throw new DamagedManifestError(`${path} is not a regular file`, repairHint(folder));
+  try {
+    const { size } = await file.stat();
+    if (size <= MAX_MANIFEST_BYTES) return await file.readFile('utf8');
+    throw new DamagedManifestError(`${path} has ${size} bytes, too many for a manifest`, repairHint(folder));
+  } finally {
+    await file.close();
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,162 @@
+import { rm } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { renameDurably } from '../posix/replacement.js';
+import { AppendFile, createTarget } from '../qcow2/append-file.js';
+import { Qcow2Chain } from '../qcow2/chain.js';
+import { checkImage } from '../qcow2/check-image.js';
+import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
+import { AgentError, isSystemError } from './agent-error.js';
+import { type ChainCopyOptions, copyChain } from './copy-chain.js';
+import { ExportFolder, listBackups } from './export-folder.js';
+import { findDamage } from './inspect-image.js';
+import { needManifest } from './manifest.js';
+import { chainOf, restsOnWord } from './manifest-chain.js';
+import type { ImageEntry } from './manifest-format.js';
+import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
+
+export interface PruneOptions {
+  /** Restore points that stay, of each export: the newest. */
+  readonly keep: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (exportName: string, doneBytes: number, totalBytes: number) => void;
+}
+
+export interface PrunedExport {
+  readonly export: string;
+  readonly kept: readonly string[];
+  readonly dropped: readonly string[];
+  /** The restore point that was made to stand alone; null when none had to be. */
+  readonly merged: string | null;
+  /** How many bytes fewer there are now; less than 0 when there are more. */
+  readonly freedBytes: number;
+  /** Why the export is left as it was; null when it is not. */
+  readonly problem: string | null;
+}
+
+/**
+ * Keeps the newest restore points of every export, and drops the others. The oldest that stays is made to stand alone
+ * first: its image is written anew, from its whole chain, and replaces the old one by a rename. Before the rename
+ * everything is as it was; after it, what is dropped is not needed. So each restore point that stays is there at every
+ * instant. An export is left as it is when an image that stays, or that the oldest of these lies on, is not good.
+ */
+export async function prune(directory: string, options: PruneOptions): Promise<PrunedExport[]> {
+  const results: PrunedExport[] = [];
+  for (const path of await listBackups(directory)) results.push(await pruneUnlessBad(path, options));
+  return results;
+}
+
+/** A folder that cannot be read, or is in use, keeps nobody from pruning the others. */
+async function pruneUnlessBad(path: string, options: PruneOptions): Promise<PrunedExport> {
+  const opened = await openFolder(path).catch((error: unknown) => {
+    if (error instanceof AgentError) return error;
+    throw error;
+  });
+  if (opened instanceof AgentError) {
+    const nothing = { kept: [], dropped: [], merged: null, freedBytes: 0 };
+    return { export: basename(path), ...nothing, problem: opened.message };
+  }
+  await using folder = opened;
+  try {
+    return await pruneFolder(folder, options);
+  } catch (error) {
+    throw describe(error, folder, options.signal);
+  }
+}
+
+async function openFolder(path: string): Promise<ExportFolder> {
+  return await ExportFolder.open(path, (await needManifest(path)).export);
+}
+
+async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise<PrunedExport> {
+  const { images } = folder.manifest;
+  const drops = images.slice(0, Math.max(0, images.length - options.keep));
+  const kept = images.slice(drops.length).map(({ id }) => id);
+  const unchanged = { export: folder.exportName, kept, dropped: [], merged: null, freedBytes: 0, problem: null };
+  if (drops.length === 0) return unchanged;
+  const problem = await findDamageOfNeeded(folder, images.slice(drops.length), options.signal);
+  if (problem !== undefined) return { ...unchanged, kept: images.map(({ id }) => id), problem };
+  try {
+    return { ...unchanged, ...(await dropImages(folder, images[drops.length]!, drops, options)) };
+  } finally {
+    await folder.settleMerge();
+  }
+}
+
+/** Of the images that stay, and of those that go into the oldest of them. */
+async function findDamageOfNeeded(
+  folder: ExportFolder,
+  kept: readonly ImageEntry[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { chain } = chainOf(folder.manifest.images, kept[0]!);
+  for (const image of new Set([...chain, ...kept])) {
+    const damage = await findDamage(folder.imagePath(image.id), image, signal);
+    if (damage !== undefined) return `${image.id} is not good: ${damage}`;
+  }
+  return undefined;
+}
+
+async function dropImages(
+  folder: ExportFolder,
+  oldest: ImageEntry,
+  drops: readonly ImageEntry[],
+  options: PruneOptions,
+): Promise<Pick<PrunedExport, 'dropped' | 'merged' | 'freedBytes'>> {
+  const { pending } = folder.manifest;
+  const dropped = drops.map(({ id }) => id);
+  const isAlone = oldest.base === null;
+  const image = isAlone ? oldest : await mergeInto(folder, oldest, options);
+  await folder.save({ pending, merging: { image, drops: dropped } });
+  if (!isAlone) await renameDurably(folder.partialPath(oldest.id, 'merging'), folder.imagePath(oldest.id));
+  await folder.settleMerge();
+  const droppedBytes = drops.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+  return {
+    dropped,
+    merged: isAlone ? null : oldest.id,
+    freedBytes: droppedBytes + oldest.fileBytes - image.fileBytes,
+  };
+}
+
+/** Writes an image with everything that the chain of another has, under a temporary name. Returns its entry. */
+async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: PruneOptions): Promise<ImageEntry> {
+  const path = folder.partialPath(oldest.id, 'merging');
+  const file = new AppendFile(await createTarget(path));
+  const { signal, onProgress } = options;
+  const copyOptions: ChainCopyOptions = { signal, onProgress: (...args) => onProgress(folder.exportName, ...args) };
+  try {
+    await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
+    const writer = new Qcow2Writer(file, chain.sizeBytes);
+    await copyChain(chain, writer, copyOptions);
+    let draft: EntryDraft | undefined;
+    const { checksum } = await writer.finish((body) => {
+      draft = describeMerged(folder, oldest, body);
+      return encodeOwnEntry(folder.exportName, draft, body.bodyChecksum);
+    });
+    await checkImage(path, signal);
+    return { ...draft!, checksum };
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+function describeMerged(
+  folder: ExportFolder,
+  oldest: ImageEntry,
+  { bodyChecksum: _, ...body }: WrittenBody,
+): EntryDraft {
+  const { fullReason, baseAsserted, damage, checksum, ...entry } = oldest;
+  const isWord = restsOnWord(folder.manifest.images, oldest);
+  return { ...entry, ...(isWord && { baseAsserted: true }), base: null, mode: 'full', ...body };
+}
+
+function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {
+  if (signal.aborted) return new AgentError('interrupted: every restore point is still there', 'run it again');
+  if (!isSystemError(error)) return error;
+  const what = error.code === 'ENOSPC' ? `there is no room in ${folder.path}` : `${folder.path}: ${error.message}`;
+  return new AgentError(what, 'a merge needs room for one full image; every restore point is still there', {
+    cause: error,
+  });
+}

@@ -1,0 +1,67 @@
+import { NbdClientError } from '../client/errors.js';
+import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { AgentError, isSystemError } from './agent-error.js';
+import { type Backup, type BackupService, NoAnswerError } from './backup-service.js';
+import { KeptImagesError } from './commit.js';
+
+export interface FailureContext {
+  readonly service: BackupService;
+  /** Aborted when the user does not want it any more. */
+  readonly signal: AbortSignal;
+  readonly directory: string;
+  /** The backup that was under way, if there was one. */
+  readonly backup?: Backup;
+  /** Removes what was written. */
+  readonly discard?: () => Promise<void>;
+}
+
+/** How to mend each way in which a server ends a backup by itself. */
+const hints: Readonly<Record<string, string>> = {
+  expired: 'it got no sign of life: run it again, with the network and this machine awake',
+  'scratch-full': 'run it again with a higher --bwlimit, or give the server a larger scratch limit',
+  'scratch-failed': 'mend the disk of the scratch files, and run it again',
+  'export-removed': 'serve the export again, and run it again',
+  'bitmap-inconsistent': 'run it again: the next one is a full one',
+};
+const RUN_AGAIN = 'run it again: nothing is lost, the bitmap still has all changes';
+
+/**
+ * Ends the backup that failed, takes back what was written, and says what happened. When it is committed, or nobody knows
+ * whether it is, it is left as it is.
+ */
+export async function explainFailure(error: unknown, context: FailureContext): Promise<unknown> {
+  const { service, signal, backup, discard } = context;
+  if (error instanceof KeptImagesError) return error;
+  if (!backup) return signal.aborted ? interrupted() : describe(error, context);
+  // What cannot be removed now is removed by the next pull.
+  await discard?.().catch(() => {});
+  // Who is interrupted does not wait for more than one answer.
+  const end = signal.aborted ? undefined : await service.show(backup.id).catch(() => undefined);
+  const because = error instanceof Error ? error.message : String(error);
+  if (end?.state !== 'aborted') await service.abort(backup.id, because).catch(() => {});
+  if (signal.aborted) return interrupted();
+  if (end?.state === 'aborted') return endedByServer(end, error);
+  return describe(error, context);
+}
+
+function interrupted(): AgentError {
+  return new AgentError('interrupted: the backup was aborted, and nothing of it is kept', RUN_AGAIN);
+}
+
+function endedByServer({ id, endReason = '', endDetail }: Backup, cause: unknown): AgentError {
+  const why = endDetail ?? endReason;
+  return new AgentError(`the server ended backup ${id}: ${why}`, hints[endReason] ?? RUN_AGAIN, { cause });
+}
+
+function describe(error: unknown, { directory }: FailureContext): unknown {
+  if (error instanceof NoAnswerError) return error.reason;
+  if (error instanceof NbdClientError && error.hint === '')
+    return new AgentError(error.message, RUN_AGAIN, { cause: error });
+  if (error instanceof Qcow2Error) return new AgentError(error.message, RUN_AGAIN, { cause: error });
+  if (!isSystemError(error)) return error;
+  const isFull = ['ENOSPC', 'EDQUOT'].includes(error.code);
+  const what = isFull ? `${directory} is full` : `cannot write to ${directory}: ${error.message}`;
+  return new AgentError(what, isFull ? 'make room, or tidemark prune; nothing that was there is changed' : RUN_AGAIN, {
+    cause: error,
+  });
+}

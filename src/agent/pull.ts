@@ -1,0 +1,172 @@
+import { setMaxListeners } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { Cleanup } from '../base/cleanup.js';
+import type { Backup, BackupService, ReadInFull } from './backup-service.js';
+import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
+import { ExportFolder, folderOf } from './export-folder.js';
+import { Lease } from './lease-renewal.js';
+import type { ImageEntry } from './manifest-format.js';
+import { proveImage } from './prove-image.js';
+import { explainFailure } from './pull-failure.js';
+import { RateLimit } from './rate-limit.js';
+import { addImage, recover } from './recover.js';
+import { takeImage } from './take-image.js';
+import { whyFull } from './why-full.js';
+
+/** Short, for a bitmap that a dead agent leaves frozen; signs of life come in time. */
+const TTL_SECONDS = 300;
+const DEFAULT_COMMIT_PATIENCE_SECONDS = 60;
+
+/** Told how a pull goes. */
+interface PullObserver {
+  /** Something that people want to know, of one export. */
+  note(exportName: string, text: string): void;
+  progress(exportName: string, doneBytes: number, totalBytes: number): void;
+}
+
+export interface PullRequest {
+  readonly exports: readonly string[];
+  readonly bitmap: string;
+  /** Holds a folder for each export. */
+  readonly directory: string;
+  readonly full: boolean;
+  /** To each export. */
+  readonly connections: number;
+  /** Not from the live disk, though it may be on this machine. */
+  readonly overNbd?: boolean;
+  /** Read the whole disk once more, and compare it with the chain. */
+  readonly prove?: boolean;
+  /** Undefined: as fast as it goes. */
+  readonly bytesPerSecond: number | undefined;
+  /** How long commit is asked for again while nobody answers. */
+  readonly commitPatienceSeconds?: number;
+  readonly signal: AbortSignal;
+  readonly observer: PullObserver;
+}
+
+export interface PulledImage extends ImageEntry {
+  readonly export: string;
+  readonly path: string;
+}
+
+export interface PullResult {
+  readonly id: string;
+  readonly images: readonly PulledImage[];
+}
+
+/**
+ * Takes one backup of several exports, of the same instant: an image for each, on top of the newest one that is there
+ * when it fits. Nothing counts before all of them are complete, durable, and committed; when anything fails before
+ * that, the backup is aborted and nothing of it stays. @throws AgentError, NbdClientError, or the service's refusal
+ */
+export async function pull(request: PullRequest, service: BackupService): Promise<PullResult> {
+  const { directory, bitmap, full, observer } = request;
+  const exports = [...new Set(request.exports)];
+  const cleanup = new Cleanup();
+  try {
+    const folders = new Map<string, ExportFolder>();
+    for (const name of exports) {
+      const folder = await ExportFolder.open(folderOf(directory, name), name);
+      cleanup.defer(() => folder[Symbol.asyncDispose]());
+      folders.set(name, folder);
+      for (const note of await recover(folder, service)) observer.note(name, note);
+    }
+    request.signal.throwIfAborted();
+    const backup = await service.begin({ exports, bitmap, full, ttlSeconds: TTL_SECONDS });
+    const images: PulledImage[] = [];
+    for (const draft of await takeBackup(request, service, backup, folders)) images.push(await addDraft(draft));
+    return { id: backup.id, images };
+  } catch (error) {
+    throw await explainFailure(error, { service, signal: request.signal, directory });
+  } finally {
+    await cleanup.run();
+  }
+}
+
+interface Draft {
+  readonly folder: ExportFolder;
+  readonly image: ImageEntry;
+}
+
+/** Up to the commit; when anything fails before that, nothing of it stays. */
+async function takeBackup(
+  request: PullRequest,
+  service: BackupService,
+  backup: Backup,
+  folders: ReadonlyMap<string, ExportFolder>,
+): Promise<Draft[]> {
+  const lease = new Lease(service, backup);
+  try {
+    const drafts = await takeImages(request, backup, folders, lease.lost);
+    const seconds = request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS;
+    await commitSurely(service, backup.id, readInFull(backup, drafts), { seconds, signal: request.signal });
+    return drafts;
+  } catch (error) {
+    // A lease can be lost because the backup is committed, by a commit whose answer was lost.
+    const isKept = error instanceof KeptImagesError;
+    const cause = lease.lost.aborted && !isKept ? lease.lost.reason : error;
+    throw await explainFailure(cause, {
+      service,
+      signal: request.signal,
+      directory: request.directory,
+      backup,
+      discard: () => discard(backup.id, folders.values()),
+    });
+  } finally {
+    lease.stop();
+  }
+}
+
+/** What the server does not know: it said that the changes would do, and they do not fit what is here. */
+function readInFull({ exports }: Backup, drafts: readonly Draft[]): ReadInFull[] {
+  const expected = new Map(exports.map((part) => [part.export, part.mode]));
+  return drafts.flatMap(({ folder: { exportName }, image: { fullReason } }) =>
+    fullReason && expected.get(exportName) === 'incremental' ? [{ export: exportName, ...fullReason }] : [],
+  );
+}
+
+/** From the commit on its image alone says what has changed, so it stays whatever happens. */
+async function addDraft({ folder, image }: Draft): Promise<PulledImage> {
+  try {
+    await addImage(folder, image);
+  } catch (cause) {
+    throw new CommittedError(image.id, cause as Error);
+  }
+  return { export: folder.exportName, path: folder.imagePath(image.id), ...image };
+}
+
+/** Writes an image of every export, complete and durable, and notes in the manifests that they wait for the commit. */
+async function takeImages(
+  request: PullRequest,
+  backup: Backup,
+  folders: ReadonlyMap<string, ExportFolder>,
+  lost: AbortSignal,
+): Promise<Draft[]> {
+  const { observer, connections, overNbd = false, prove = false } = request;
+  const signal = AbortSignal.any([request.signal, lost]);
+  // Each connection listens to it, and there may be many.
+  setMaxListeners(0, signal);
+  const limit = new RateLimit(request.bytesPerSecond);
+  const drafts: Draft[] = [];
+  for (const part of backup.exports) {
+    const folder = folders.get(part.export)!;
+    const why = await whyFull(folder, part);
+    if (why) observer.note(part.export, `full backup: ${why.detail}`);
+    const onProgress = (done: number, total: number) => observer.progress(part.export, done, total);
+    const how = { connections, overNbd, limit, signal, onProgress };
+    const image = await takeImage({ folder, backup, part, fullReason: why, ...how });
+    const onProved = (done: number, total: number) => observer.progress(`${part.export}, compared`, done, total);
+    const draft = { folder, part, image, ...how, onProgress: onProved };
+    drafts.push({ folder, image: prove ? await proveImage(draft) : image });
+  }
+  signal.throwIfAborted();
+  for (const { folder, image } of drafts) await folder.save({ pending: image });
+  return drafts;
+}
+
+async function discard(id: string, folders: Iterable<ExportFolder>): Promise<void> {
+  for (const folder of folders) {
+    await rm(folder.partialPath(id), { force: true });
+    if (folder.manifest.pending) await folder.save({});
+  }
+}

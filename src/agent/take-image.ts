@@ -1,0 +1,82 @@
+import { basename } from 'node:path';
+import { createTarget } from '../qcow2/append-file.js';
+import { checkImage } from '../qcow2/check-image.js';
+import type { Backup, BackupPart } from './backup-service.js';
+import { type CopiedBody, copyView } from './copy-view.js';
+import type { ExportFolder } from './export-folder.js';
+import type { FullReason, ImageEntry } from './manifest-format.js';
+import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
+import type { RateLimit } from './rate-limit.js';
+import { ViewReader } from './view-reader.js';
+
+export interface TakeOptions {
+  readonly folder: ExportFolder;
+  readonly backup: Backup;
+  readonly part: BackupPart;
+  /** Undefined: what changed, on top of the newest image. */
+  readonly fullReason: FullReason | undefined;
+  readonly connections: number;
+  readonly overNbd: boolean;
+  readonly limit: RateLimit;
+  readonly signal: AbortSignal;
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** Writes the image of one export under its temporary name, durable and checked. */
+export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
+  const { folder, backup, part, fullReason, limit, signal, onProgress } = options;
+  const started = performance.now();
+  const base = fullReason ? null : part.base;
+  const path = folder.partialPath(backup.id);
+  // Before anything else: should this process die, its successor finds by the file which backup to abort.
+  const target = await createTarget(path);
+  const reader = await openView(options).catch(async (error) => {
+    await target.close();
+    throw error;
+  });
+  try {
+    const backingName = base === null ? undefined : basename(folder.imagePath(base));
+    let draft: EntryDraft | undefined;
+    const noteOf = (copied: CopiedBody) => {
+      const durationSeconds = Math.round(performance.now() - started) / 1000;
+      draft = describeImage(options, { durationSeconds, sizeBytes: reader.sizeBytes, ...copied });
+      return encodeOwnEntry(folder.exportName, draft, copied.bodyChecksum);
+    };
+    const { checksum } = await copyView(reader, { target, backingName, noteOf, limit, signal, onProgress });
+    await checkImage(path, signal);
+    return { ...draft!, checksum };
+  } finally {
+    await reader[Symbol.asyncDispose]();
+  }
+}
+
+type Taken = CopiedBody & Pick<EntryDraft, 'durationSeconds' | 'sizeBytes'>;
+
+function describeImage({ backup, part, fullReason }: TakeOptions, taken: Taken): EntryDraft {
+  const { bodyChecksum: _, ...facts } = taken;
+  const { origin } = part;
+  const base = fullReason ? null : part.base;
+  return {
+    id: backup.id,
+    base,
+    mode: base === null ? 'full' : 'incremental',
+    ...(fullReason && { fullReason }),
+    ...(origin && { origin }),
+    ...(origin && base !== null && { baseAsserted: true }),
+    takenAt: backup.startedAt,
+    ...facts,
+  };
+}
+
+function openView({ part, fullReason, connections, overNbd, signal }: TakeOptions): Promise<ViewReader> {
+  const dirtyContext = fullReason ? undefined : part.context;
+  const neededContext = part.origin?.context ?? dirtyContext;
+  return ViewReader.open({
+    uri: part.uri,
+    dirtyContext,
+    neededContext,
+    connections,
+    disk: overNbd ? undefined : part.disk,
+    signal,
+  });
+}

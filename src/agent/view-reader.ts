@@ -1,0 +1,121 @@
+import type { DiskLocation } from '../base/disk-location.js';
+import { BASE_ALLOCATION } from '../base/metadata-contexts.js';
+import { printable } from '../base/printable.js';
+import { KIB, MIB } from '../base/units.js';
+import { NbdUnsupportedError } from '../client/errors.js';
+import { NbdClient } from '../client/nbd-client.js';
+import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { type ClusterRun, planClusters } from './cluster-plan.js';
+import { LiveDisk } from './live-disk.js';
+
+/** Long enough that a request costs little beside its data. */
+const MAX_PIECE_BYTES = 512 * KIB;
+/** Asking a file system where a short run has holes takes longer than to read it. */
+const LONG_RUN_BYTES = MIB;
+
+export interface ViewSource {
+  readonly uri: string;
+  /** Undefined: everything counts as changed. */
+  readonly dirtyContext: string | undefined;
+  /** One that the server has to have, because a later image will rest on it. */
+  readonly neededContext?: string | undefined;
+  readonly connections: number;
+  /** Where the live disk is; undefined when everything is to come over NBD. */
+  readonly disk?: DiskLocation | undefined;
+  /** Ends all that is under way, which rejects. */
+  readonly signal: AbortSignal;
+}
+
+/** An export that is being read, over several connections when the server says that they see the same disk. */
+export class ViewReader implements AsyncDisposable {
+  /** Longest read: whole clusters, and bytes. */
+  readonly pieceBytes: number;
+  private live: LiveDisk | undefined;
+  private next = 0;
+
+  private constructor(
+    /** A connection of its own, for a question would wait behind all the data that was asked for before. */
+    private readonly status: NbdClient,
+    /** The first can tell the allocation, too. */
+    private readonly clients: readonly NbdClient[],
+    private readonly dirtyContext: string | undefined,
+  ) {
+    const { maximum } = status.blockSizes;
+    this.pieceBytes = Math.min(MAX_PIECE_BYTES, maximum - (maximum % CLUSTER_BYTES));
+  }
+
+  /** @throws NbdClientError */
+  static async open({
+    uri,
+    dirtyContext,
+    neededContext = dirtyContext,
+    connections,
+    disk,
+    signal,
+  }: ViewSource): Promise<ViewReader> {
+    const contexts = new Set([
+      dirtyContext ?? BASE_ALLOCATION,
+      ...(neededContext === undefined ? [] : [neededContext]),
+    ]);
+    const status = await NbdClient.connect(uri, { contexts: [...contexts], signal });
+    const clients: NbdClient[] = [];
+    const reader = new ViewReader(status, clients, dirtyContext);
+    try {
+      reader.checkFitness(neededContext);
+      clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION], signal }));
+      const more = status.features.multiConn ? connections - 1 : 0;
+      for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri, { signal }));
+      reader.live = disk && (await LiveDisk.open(disk, uri, signal));
+      return reader;
+    } catch (error) {
+      await reader[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get sizeBytes(): number {
+    return this.status.sizeBytes;
+  }
+
+  /** Undefined when everything has to be read from the view. */
+  get disk(): LiveDisk | undefined {
+    return this.live;
+  }
+
+  /** What may have to be read: the clusters that are dirty, or when everything counts, those that are not zero. */
+  async *survey(): AsyncGenerator<ClusterRun> {
+    if (this.status.contexts.length > 0) yield* planClusters(this.status, this.dirtyContext);
+    else yield { offset: 0, length: this.sizeBytes, kind: 'data' };
+  }
+
+  /** What is to be done with every cluster: the survey, and of dirty runs that are long, what in them is zero. */
+  async *plan(): AsyncGenerator<ClusterRun> {
+    const [client] = this.clients;
+    const canAsk = this.dirtyContext !== undefined && client!.contexts.length > 0;
+    for await (const run of this.survey()) {
+      if (canAsk && run.kind === 'data' && run.length >= LONG_RUN_BYTES) yield* planClusters(client!, undefined, run);
+      else yield run;
+    }
+  }
+
+  /** Reads into the beginning of `into`, or else into a buffer of its own; the connections take turns. */
+  read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
+    const client = this.clients[this.next++ % this.clients.length]!;
+    return client.read(offset, length, into);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.status, ...this.clients].map((client) => client.disconnect()));
+    await this.live?.[Symbol.asyncDispose]();
+  }
+
+  private checkFitness(neededContext: string | undefined): void {
+    if (neededContext !== undefined && !this.status.contexts.includes(neededContext)) {
+      throw new NbdUnsupportedError(
+        `the server has no metadata context "${printable(neededContext)}" for the export`,
+        'nbdinfo --list shows those it has',
+      );
+    }
+    if (this.pieceBytes < CLUSTER_BYTES) throw new NbdUnsupportedError('the server sends less than 64 KiB at a time');
+  }
+}

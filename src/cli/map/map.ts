@@ -1,0 +1,65 @@
+import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
+import { printable } from '../../base/printable.js';
+import { NbdUnsupportedError } from '../../client/errors.js';
+import { listContexts } from '../../client/listing.js';
+import { NbdClient } from '../../client/nbd-client.js';
+import type { NbdTarget } from '../../client/nbd-uri.js';
+import { toJson } from '../output.js';
+import { drawMap } from './map-drawing.js';
+import { layoutMap } from './map-layout.js';
+import { collectExtents, surveyExport } from './map-survey.js';
+
+export interface MapOptions {
+  /** The one context to show, by its name, or a dirty bitmap by its own; by default allocation and all dirty bitmaps. */
+  readonly context?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** Where a map is drawn. */
+export interface Screen {
+  readonly columns: number;
+  readonly colours: boolean;
+}
+
+/** What `tidemark map` prints for an export. @throws NbdClientError */
+export async function renderMap(target: NbdTarget, options: MapOptions, screen: Screen): Promise<string> {
+  const { exportName } = target;
+  const contexts = chooseContexts(exportName, await listContexts(target), options.context);
+  const client = await NbdClient.connect(target, { contexts });
+  try {
+    const missing = contexts.find((name) => !client.contexts.includes(name));
+    if (missing !== undefined)
+      throw new NbdUnsupportedError(`${quote(exportName)} no longer has "${printable(missing)}"`);
+    const { sizeBytes } = client;
+    if (options.json) {
+      return toJson({ export: exportName, sizeBytes, contexts: await collectExtents(client) }, 2);
+    }
+    const layout = layoutMap(sizeBytes, screen.columns);
+    return drawMap({ exportName, layout, contexts: await surveyExport(client, layout) }, screen.colours);
+  } finally {
+    await client.disconnect();
+  }
+}
+
+/** @throws NbdUnsupportedError when there is nothing to show */
+function chooseContexts(exportName: string, offered: readonly string[], wanted: string | undefined): string[] {
+  if (wanted === undefined) {
+    const chosen = offered.filter((name) => name === BASE_ALLOCATION || name.startsWith(DIRTY_BITMAP_PREFIX));
+    if (chosen.length > 0) return chosen;
+    throw new NbdUnsupportedError(`the server tells neither allocation nor dirty bitmaps of ${quote(exportName)}`);
+  }
+  const chosen = [wanted, DIRTY_BITMAP_PREFIX + wanted].find((name) => offered.includes(name));
+  if (chosen !== undefined) return [chosen];
+  const hint = offered.length === 0 ? 'it has none' : `it has ${offered.map(printable).join(', ')}`;
+  throw new NbdUnsupportedError(`${quote(exportName)} has no metadata context "${wanted}"`, hint);
+}
+
+function quote(exportName: string): string {
+  return exportName === '' ? 'the default export' : `the export "${printable(exportName)}"`;
+}
+
+/** The screen that the program writes to: without a terminal, 80 columns and no colours (nor with NO_COLOR). */
+export function outputScreen(): Screen {
+  const { stdout } = process;
+  return { columns: stdout.columns ?? 80, colours: stdout.isTTY && stdout.hasColors() };
+}

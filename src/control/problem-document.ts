@@ -1,0 +1,15 @@
+import { type CodedError, errorTitles } from '../base/coded-error.js';
+import { errorStatuses } from './error-statuses.js';
+
+/** A refusal as a problem document (RFC 9457): what the control API answers, and commands print with --json. */
+export function problemOf({ code, message, hint }: CodedError, failedAction?: number) {
+  return {
+    type: `errors.md#${code.toLowerCase()}`,
+    title: errorTitles[code],
+    status: errorStatuses[code],
+    detail: message,
+    code,
+    ...(hint === '' ? {} : { hint }),
+    ...(failedAction === undefined ? {} : { failedAction }),
+  };
+}

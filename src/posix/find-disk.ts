@@ -1,0 +1,23 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type DiskLocation, diskId } from '../base/disk-location.js';
+
+/** Undefined where the kernel does not say. */
+export function readBootId(): Promise<string | undefined> {
+  return readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+}
+
+/** Opens the disk for reading; undefined when it is not here, is another one, or is not for us to read. */
+export async function openDiskAt({ path, id, bootId }: DiskLocation): Promise<FileHandle | undefined> {
+  if ((await readBootId()) !== bootId) return undefined;
+  // A pipe in its place would keep us waiting for a writer.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+  if (!file) return undefined;
+  const stats = await file.stat({ bigint: true }).catch(() => undefined);
+  if (stats && diskId(stats) === id) return file;
+  await file.close();
+  return undefined;
+}

@@ -1,0 +1,198 @@
+import { assert } from '../base/assert.js';
+import type { AppendFile } from './append-file.js';
+import { CLUSTER_BYTES } from './cluster.js';
+import { contentRuns, padToCluster } from './content-runs.js';
+import {
+  ENTRY_BYTES,
+  L2_SPAN_BYTES,
+  l1EntriesFor,
+  putOffset,
+  putZero,
+  REFCOUNT_BYTES,
+  REFCOUNTS_PER_BLOCK,
+  roundUpToCluster,
+} from './format.js';
+import { encodeHead } from './head.js';
+import { type PlacedClusters, ZERO_CLUSTER } from './placed-clusters.js';
+
+/** What an image has, before its first cluster is written. */
+export interface WrittenBody {
+  readonly fileBytes: number;
+  /** Of everything but the first cluster, as `ImageChecksum` makes it. */
+  readonly bodyChecksum: string;
+  /** Clusters with data of their own, in bytes. */
+  readonly dataBytes: number;
+  /** Clusters that are marked as zero, in bytes. */
+  readonly zeroBytes: number;
+}
+
+export interface WrittenImage extends WrittenBody {
+  /** Of the file, as `ImageChecksum` makes it. */
+  readonly checksum: string;
+}
+
+/**
+ * Writes a qcow2 image in one pass over the disk, by ascending offset: each L2 table follows the clusters that it
+ * describes, the reference counts come last, and the header, which makes it an image, after everything else. So the
+ * file has no gaps, each of its clusters exactly one reference, and memory is needed for one L2 table.
+ */
+export class Qcow2Writer {
+  private readonly l1: Buffer;
+  private l2: Buffer | undefined;
+  private l2Index = 0;
+  private reached = 0;
+  private dataBytes = 0;
+  private zeroBytes = 0;
+
+  constructor(
+    private readonly file: AppendFile,
+    private readonly sizeBytes: number,
+    /** Relative to the image's own folder; a qcow2 image. Undefined: what is not written reads as zeroes. */
+    private readonly backingName?: string,
+  ) {
+    this.l1 = Buffer.alloc(l1EntriesFor(sizeBytes) * ENTRY_BYTES);
+  }
+
+  /**
+   * Gives the disk its data from `offset` on, in whole clusters but for the end of the disk. Clusters of zeroes take no
+   * place. Resolves once the buffer may change.
+   */
+  async write(offset: number, data: Buffer): Promise<void> {
+    this.advanceTo(offset, data.length);
+    const whole = padToCluster(data);
+    const written: Promise<void>[] = [];
+    for (const { start, end, isZero } of contentRuns(whole)) {
+      if (isZero) this.markZero(offset + start, end - start);
+      else written.push(...this.writeData(offset + start, whole.subarray(start, end)));
+    }
+    await Promise.all(written);
+  }
+
+  /** Gives the disk, from `offset` on, clusters that are in the file already. */
+  place(offset: number, { positions, hashes }: PlacedClusters): void {
+    this.advanceTo(offset, positions.length * CLUSTER_BYTES);
+    for (const [cluster, position] of positions.entries()) {
+      const at = offset + cluster * CLUSTER_BYTES;
+      if (position === ZERO_CLUSTER) {
+        this.markZero(at, CLUSTER_BYTES);
+        continue;
+      }
+      putOffset(this.enterL2(at), this.indexInL2(at), position);
+      this.file.checksum.addHash(hashes[cluster]!);
+      this.dataBytes += CLUSTER_BYTES;
+    }
+  }
+
+  /** Makes whole clusters, but for the end of the disk, read as zeroes. */
+  zero(offset: number, length: number): void {
+    this.advanceTo(offset, length);
+    this.markZero(offset, roundUpToCluster(length));
+  }
+
+  /** Writes what is left, the note that the image carries included, and makes it durable. */
+  async finish(noteOf?: (body: WrittenBody) => Buffer | undefined): Promise<WrittenImage> {
+    const { file, sizeBytes, backingName, dataBytes, zeroBytes } = this;
+    this.sealL2();
+    const l1Offset = await this.appendPadded(this.l1);
+    const refcounts = await this.appendRefcounts();
+    const body = { fileBytes: file.end.position, bodyChecksum: file.checksum.finish(), dataBytes, zeroBytes };
+    const tables = { l1Offset, refcountTableOffset: refcounts.offset, refcountTableClusters: refcounts.clusters };
+    const head = encodeHead({ sizeBytes, backingName, ...tables, note: noteOf?.(body) });
+    return { ...body, checksum: await file.finish(head) };
+  }
+
+  private advanceTo(offset: number, length: number): void {
+    assert(offset >= this.reached && offset % CLUSTER_BYTES === 0, 'a disk is written cluster by cluster, in order');
+    const end = offset + length;
+    assert(
+      end === this.sizeBytes || (end < this.sizeBytes && length % CLUSTER_BYTES === 0),
+      'whole clusters are written',
+    );
+    this.reached = end;
+  }
+
+  /** One promise for each piece: a run of clusters is cut where another L2 table begins. */
+  private writeData(offset: number, data: Buffer): Promise<void>[] {
+    const written: Promise<void>[] = [];
+    for (let at = 0; at < data.length; ) {
+      const table = this.enterL2(offset + at);
+      const first = this.indexInL2(offset + at);
+      const length = Math.min(data.length - at, L2_SPAN_BYTES - ((offset + at) % L2_SPAN_BYTES));
+      const appended = this.file.append(data.subarray(at, at + length));
+      for (let cluster = 0; cluster * CLUSTER_BYTES < length; cluster++) {
+        putOffset(table, first + cluster, appended.position + cluster * CLUSTER_BYTES);
+      }
+      written.push(appended.written);
+      at += length;
+    }
+    this.dataBytes += data.length;
+    return written;
+  }
+
+  private markZero(offset: number, length: number): void {
+    if (this.backingName === undefined) return;
+    for (let at = offset; at < offset + length; at += CLUSTER_BYTES) putZero(this.enterL2(at), this.indexInL2(at));
+    this.zeroBytes += length;
+  }
+
+  /** The table for that offset of the disk; the one before, if it is another, is done. */
+  private enterL2(offset: number): Buffer {
+    const index = Math.floor(offset / L2_SPAN_BYTES);
+    if (index !== this.l2Index) this.sealL2();
+    this.l2Index = index;
+    this.l2 ??= Buffer.alloc(CLUSTER_BYTES);
+    return this.l2;
+  }
+
+  private indexInL2(offset: number): number {
+    return (offset % L2_SPAN_BYTES) / CLUSTER_BYTES;
+  }
+
+  private sealL2(): void {
+    if (!this.l2) return;
+    const { position, written } = this.file.append(this.l2);
+    putOffset(this.l1, this.l2Index, position);
+    // A failure stays with the file, and shows when it is finished.
+    written.catch(() => {});
+    this.l2 = undefined;
+  }
+
+  /** Resolves to where it is. */
+  private async appendPadded(data: Buffer): Promise<number> {
+    const { position, written } = this.file.append(padToCluster(data));
+    await written;
+    return position;
+  }
+
+  /** Every cluster of the file has one reference, those of the counts themselves included. */
+  private async appendRefcounts(): Promise<{ offset: number; clusters: number }> {
+    const before = this.file.end.position / CLUSTER_BYTES;
+    const { blocks, tableClusters } = refcountClusters(before);
+    const total = before + blocks + tableClusters;
+    const table = Buffer.alloc(blocks * ENTRY_BYTES);
+    for (let block = 0; block < blocks; block++) {
+      const counted = Math.min(REFCOUNTS_PER_BLOCK, total - block * REFCOUNTS_PER_BLOCK);
+      const counts = Buffer.alloc(CLUSTER_BYTES);
+      for (let i = 0; i < counted; i++) counts.writeUInt16BE(1, i * REFCOUNT_BYTES);
+      const offset = await this.appendPadded(counts);
+      table.writeUInt32BE(Math.floor(offset / 2 ** 32), block * ENTRY_BYTES);
+      table.writeUInt32BE(offset % 2 ** 32, block * ENTRY_BYTES + 4);
+    }
+    const offset = await this.appendPadded(table);
+    return { offset, clusters: tableClusters };
+  }
+}
+
+/** How many clusters the counts of a file take that has `before` others. */
+function refcountClusters(before: number): { blocks: number; tableClusters: number } {
+  let blocks = 1;
+  let tableClusters = 1;
+  for (;;) {
+    const total = before + blocks + tableClusters;
+    const neededBlocks = Math.ceil(total / REFCOUNTS_PER_BLOCK);
+    const neededTable = Math.ceil((neededBlocks * ENTRY_BYTES) / CLUSTER_BYTES);
+    if (neededBlocks === blocks && neededTable === tableClusters) return { blocks, tableClusters };
+    blocks = neededBlocks;
+    tableClusters = neededTable;
+  }
+}

@@ -1,0 +1,95 @@
+import { assert } from '../../base/assert.js';
+import { type Errno, WOULD_BLOCK } from '../../base/errno.js';
+import type { ZeroOptions } from './block-device.js';
+import { FilterDevice } from './filter-device.js';
+
+interface HeldChange {
+  /** By the clock of performance.now. */
+  readonly since: number;
+  readonly goOn: () => void;
+}
+
+/** Changes that began in one stretch of time. */
+class Epoch {
+  inFlight = 0;
+  ended: () => void = () => {};
+}
+
+/**
+ * Lets changes through, and can be closed to them for an instant: `quiesce` waits for those in flight and holds back
+ * new ones until `resume`. In between nothing changes below, so whatever is done there is a cut: each write is wholly
+ * before it or wholly after. Reads, and flushes, always pass.
+ */
+export class WriteGate extends FilterDevice {
+  private epoch = new Epoch();
+  /** Resolves when no change of an earlier epoch is in flight. */
+  private earlier: Promise<unknown> = Promise.resolve();
+  private closed = false;
+  private readonly held: HeldChange[] = [];
+
+  /** Resolves when every change that is in flight now has ended; the gate stays open. */
+  async settled(): Promise<void> {
+    const { epoch } = this;
+    if (epoch.inFlight > 0) {
+      const ended = new Promise<void>((resolve) => {
+        epoch.ended = resolve;
+      });
+      this.earlier = Promise.all([this.earlier, ended]);
+      this.epoch = new Epoch();
+    }
+    await this.earlier;
+  }
+
+  /**
+   * Closes the gate; resolves when no change is in flight. The caller owes a `resume`, and is the only one who may; one who
+   * does not want to wait any longer calls it earlier.
+   */
+  quiesce(): Promise<void> {
+    assert(!this.closed, 'a gate is closed by one at a time');
+    this.closed = true;
+    return this.settled();
+  }
+
+  /** Opens the gate again, in the order in which changes came. Returns how long each was held back, in milliseconds. */
+  resume(): number[] {
+    assert(this.closed, 'only a closed gate is opened');
+    this.closed = false;
+    const now = performance.now();
+    return this.held.splice(0).map(({ since, goOn }) => {
+      goOn();
+      return now - since;
+    });
+  }
+
+  override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    return this.closed ? WOULD_BLOCK : this.inner.writeNow(source, start, length, offset);
+  }
+
+  override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    return this.pass(() => this.inner.write(source, start, length, offset));
+  }
+
+  override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
+    return this.pass(() => this.inner.zero(offset, length, options));
+  }
+
+  override trim(offset: number, length: number): Promise<Errno> {
+    return this.pass(() => this.inner.trim(offset, length));
+  }
+
+  private async pass(change: () => Promise<Errno>): Promise<Errno> {
+    // It may have been closed anew before this change had its turn; once open, it is counted in the same breath.
+    while (this.closed) {
+      const since = performance.now();
+      await new Promise<void>((goOn) => this.held.push({ since, goOn }));
+    }
+    const { epoch } = this;
+    epoch.inFlight++;
+    try {
+      return await change();
+    } finally {
+      epoch.inFlight--;
+      if (epoch.inFlight === 0) epoch.ended();
+    }
+  }
+}

@@ -1,0 +1,214 @@
+import type { FileHandle } from 'node:fs/promises';
+import { assert } from '../../base/assert.js';
+import { EIO, EOPNOTSUPP, type Errno, OK, type WOULD_BLOCK } from '../../base/errno.js';
+import type { ExtentList } from '../../base/extents.js';
+import type { BlockDevice, DeviceCapabilities, ZeroOptions } from '../device/block-device.js';
+import { assertInside } from '../device/range.js';
+import { type DiskIdentity, identifyDisk } from '../image/disk-identity.js';
+import { growImage } from '../image/image-size.js';
+import type { DiskShare } from './disk-threads.js';
+import { FileExtents } from './file-extents.js';
+import { FileFlusher } from './file-flusher.js';
+import { FileReader } from './file-reader.js';
+import { FileWriter } from './file-writer.js';
+import { FileZeroer, type ZeroingFacts } from './file-zeroer.js';
+import type { ImageFile } from './image-file.js';
+
+/** Of `blocks` in stat(2). */
+const STAT_BLOCK_BYTES = 512;
+
+export interface FileDeviceParts {
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly file: ImageFile;
+  readonly sizeBytes: number;
+  /** As in `DiskIdentity`. */
+  readonly localTimes: boolean;
+  readonly isBlockDevice: boolean;
+  readonly capabilities: DeviceCapabilities;
+  readonly zeroing: ZeroingFacts;
+}
+
+/**
+ * A disk that lies in a file or on a block device; made by `openDisk`. Every change goes to the page cache of the
+ * kernel, where each reader of the image sees it at once; `flush` makes it durable.
+ */
+export class FileDevice implements BlockDevice {
+  readonly capabilities: DeviceCapabilities;
+  readonly #reader: FileReader;
+  readonly #writer: FileWriter;
+  readonly #zeroer: FileZeroer;
+  readonly #flusher: FileFlusher;
+  readonly #extents: FileExtents;
+  #sizeBytes: number;
+  #open = true;
+  #callsInFlight = 0;
+  #whenIdle: (() => void) | undefined;
+
+  constructor(private readonly parts: FileDeviceParts) {
+    const { file } = parts;
+    this.capabilities = parts.capabilities;
+    this.#sizeBytes = parts.sizeBytes;
+    this.#reader = new FileReader(file);
+    this.#writer = new FileWriter(file);
+    this.#zeroer = new FileZeroer(file, this.#writer, parts.zeroing);
+    this.#flusher = new FileFlusher(file);
+    this.#extents = new FileExtents(file);
+  }
+
+  get isBlockDevice(): boolean {
+    return this.parts.isBlockDevice;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    this.#assertReadable(offset, length);
+    return this.#reader.readNow(target, start, length, offset);
+  }
+
+  read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    this.#assertReadable(offset, length);
+    return this.#inFlight(this.#reader.read(target, start, length, offset));
+  }
+
+  holeNow(offset: number, length: number): number {
+    this.#assertReadable(offset, length);
+    return this.#extents.holeNow(offset, length);
+  }
+
+  writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    return this.#writer.writeNow(source, start, length, offset);
+  }
+
+  async write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    return this.#inFlight(this.#writer.write(source, start, length, offset));
+  }
+
+  async zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    if (options.fastOnly && !this.capabilities.fastZero) return EOPNOTSUPP;
+    const result = await this.#inFlight(this.#zeroer.zero(offset, length, options));
+    this.#extents.forget();
+    return result;
+  }
+
+  async trim(offset: number, length: number): Promise<Errno> {
+    this.#assertWritable(offset, length);
+    if (this.#flusher.failed) return EIO;
+    const result = await this.#inFlight(this.#zeroer.trim(offset, length));
+    this.#extents.forget();
+    return result;
+  }
+
+  async flush(): Promise<Errno> {
+    assert(this.#open, 'the device is open');
+    if (this.capabilities.readOnly) return OK;
+    return this.#inFlight(this.#flusher.flush());
+  }
+
+  /** Why data that was written is lost, as far as it has come out by now; OK when none is. Told once. */
+  async lostWrites(): Promise<Errno> {
+    assert(this.#open, 'the device is open');
+    const { fd, posix, faults } = this.parts.file;
+    const result = await this.#inFlight(posix.awaitWriteback(fd));
+    if (result >= 0 || result === -EOPNOTSUPP) return OK;
+    return faults.report('flush', -result, 'the storage lost data that had been written');
+  }
+
+  async cache(offset: number, length: number): Promise<Errno> {
+    this.#assertReadable(offset, length);
+    const { fd, posix } = this.parts.file;
+    await this.#inFlight(posix.willNeed(fd, offset, length));
+    return OK;
+  }
+
+  async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
+    this.#assertReadable(offset, length);
+    await this.#inFlight(this.#extents.append(offset, length, list));
+    return OK;
+  }
+
+  identify(): Promise<DiskIdentity> {
+    assert(this.#open, 'the device is open');
+    const { handle, localTimes } = this.parts;
+    return this.#inFlight(this.#share.pass(() => identifyDisk({ handle, sizeBytes: this.#sizeBytes, localTimes })));
+  }
+
+  /**
+   * The same once a block device was written to by everybody who has: the kernel counts no sooner. What others have
+   * written is in the same page cache.
+   */
+  async identifySettled(): Promise<DiskIdentity> {
+    if (this.isBlockDevice) await (this.capabilities.readOnly ? this.#writeBack() : this.flush());
+    return this.identify();
+  }
+
+  /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */
+  async allocatedBytes(): Promise<number | undefined> {
+    assert(this.#open, 'the device is open');
+    const facts = await this.#inFlight(this.#share.pass(() => this.parts.handle.stat()));
+    return facts.isFile() ? facts.blocks * STAT_BLOCK_BYTES : undefined;
+  }
+
+  /**
+   * Serves `sizeBytes` from now on. A file that is shorter grows, by a hole; one that is longer keeps what it has
+   * behind the end of the disk. A block device has to be that large already. The caller sees to it that nothing is in
+   * flight behind the new end. Throws IMAGE_UNUSABLE when the image cannot have that size.
+   */
+  async resize(sizeBytes: number): Promise<void> {
+    assert(this.#open, 'the device is open');
+    const { handle, path } = this.parts;
+    const { readOnly } = this.capabilities;
+    await this.#inFlight(this.#share.pass(() => growImage({ handle, path, readOnly, sizeBytes })));
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** Waits for what is in flight, then closes the image, which also drops its locks. Does not flush. */
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.#callsInFlight > 0)
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    await this.#share.pass(() => this.parts.handle.close());
+  }
+
+  /** What others have written; their failures are not ours. */
+  async #writeBack(): Promise<void> {
+    await this.#inFlight(this.#share.pass(() => this.parts.handle.sync().catch(() => {})));
+  }
+
+  get #share(): DiskShare {
+    return this.parts.file.share;
+  }
+
+  /** Keeps the image open until `call` has ended: a descriptor closed too early may by then be another file's. */
+  async #inFlight<T>(call: Promise<T>): Promise<T> {
+    this.#callsInFlight++;
+    try {
+      return await call;
+    } finally {
+      this.#callsInFlight--;
+      if (this.#callsInFlight === 0) this.#whenIdle?.();
+    }
+  }
+
+  #assertReadable(offset: number, length: number): void {
+    assert(this.#open, 'the device is open');
+    assertInside(this.#sizeBytes, offset, length);
+  }
+
+  #assertWritable(offset: number, length: number): void {
+    assert(!this.capabilities.readOnly, 'a read-only device is not changed');
+    this.#assertReadable(offset, length);
+  }
+}

@@ -1,0 +1,55 @@
+import { EAGAIN, EINTR, EIO, EOPNOTSUPP, type Errno, OK, WOULD_BLOCK } from '../../base/errno.js';
+import { MIB } from '../../base/units.js';
+import type { Posix } from '../../posix/posix-calls.js';
+import type { ImageFile } from './image-file.js';
+
+/** Above this, copying the data alone would keep the event loop too long, and a trip to the thread pool costs little. */
+export const MAX_NOW_BYTES = MIB;
+
+/**
+ * Reads an image. On the event loop only what cannot wait for a disk: memory files, and elsewhere what the page cache
+ * holds, where the file system can tell (RWF_NOWAIT).
+ */
+export class FileReader {
+  readonly #file: ImageFile;
+  /** Undefined when no read of this file may run on the event loop. */
+  readonly #quickCall: Posix['readNow'] | undefined;
+
+  constructor(file: ImageFile) {
+    this.#file = file;
+    this.#quickCall = quickCallFor(file);
+  }
+
+  readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    if (this.#quickCall === undefined || length > MAX_NOW_BYTES) return WOULD_BLOCK;
+    const count = this.#quickCall(this.#file.fd, target, start, length, offset);
+    if (count === length) return OK;
+    // A short read is not cached as a whole, or ends at the end of the file: `read` finds out.
+    if (count >= 0 || count === -EAGAIN || count === -EINTR || count === -EOPNOTSUPP) return WOULD_BLOCK;
+    return this.#file.faults.report('read', -count);
+  }
+
+  async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    const { fd, posix, faults, endsWithin = Number.POSITIVE_INFINITY } = this.#file;
+    for (let done = 0; done < length; ) {
+      const count = await posix.read(fd, target, start + done, length - done, offset + done);
+      if (count === -EINTR) continue;
+      if (count < 0) return faults.report('read', -count);
+      if (count === 0 && offset + done >= endsWithin) {
+        target.fill(0, start + done, start + length);
+        return OK;
+      }
+      if (count === 0) {
+        return faults.report('read', EIO, 'the image is shorter than its disk: something cut it while it was served');
+      }
+      done += count;
+    }
+    return OK;
+  }
+}
+
+function quickCallFor({ fd, posix, inMemory }: ImageFile): Posix['readNow'] | undefined {
+  if (inMemory) return posix.readNow;
+  const probe = posix.readCachedNow(fd, Buffer.alloc(1), 0, 1, 0);
+  return probe >= 0 || probe === -EAGAIN ? posix.readCachedNow : undefined;
+}

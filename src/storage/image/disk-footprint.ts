@@ -1,0 +1,58 @@
+import { constants } from 'node:fs';
+import { open, readdir, readlink, stat } from 'node:fs/promises';
+import { diskId } from '../../base/disk-location.js';
+import type { Posix } from '../../posix/posix-calls.js';
+import { packDevice, readAttribute, sysfsFolder } from './sysfs.js';
+
+/** Under which numbers, as `diskId` tells them, the bytes of a disk can be reached. */
+export interface DiskFootprint {
+  /** The disk itself, and the file or device that a loop device shows. */
+  readonly same: readonly string[];
+  /** What it is a part of: the disk of a partition, the devices under one of the device mapper or of RAID. */
+  readonly within: readonly string[];
+}
+
+export function overlaps(one: DiskFootprint, other: DiskFootprint): boolean {
+  const others = new Set([...other.same, ...other.within]);
+  const isWithin = one.within.some((id) => other.same.includes(id));
+  return isWithin || one.same.some((id) => others.has(id));
+}
+
+/** Undefined when nothing is at the path, or it is not to be seen. */
+export async function footprintOf(path: string, posix: Posix): Promise<DiskFootprint | undefined> {
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
+  if (!stats) return undefined;
+  return stats.isBlockDevice() ? footprintOfDevice(stats.rdev, posix) : { same: [diskId(stats)], within: [] };
+}
+
+async function footprintOfDevice(device: bigint, posix: Posix): Promise<DiskFootprint> {
+  const folder = sysfsFolder(device);
+  const shown = await shownByLoop(folder, posix);
+  const below = await Promise.all((await devicesBelow(folder)).map((one) => footprintOfDevice(one, posix)));
+  return {
+    same: [`${device}`, ...(shown?.same ?? [])],
+    within: [...(shown?.within ?? []), ...below.flatMap(({ same, within }) => [...same, ...within])],
+  };
+}
+
+/** The disk of a partition, or what a device of the device mapper or RAID is made of. */
+async function devicesBelow(folder: string): Promise<bigint[]> {
+  const isPartition = (await readAttribute(`${folder}/partition`)) !== undefined;
+  const slaves = await readdir(`${folder}/slaves`).catch(() => []);
+  const folders = isPartition ? [`${folder}/..`] : slaves.map((name) => `${folder}/slaves/${name}`);
+  const numbers = await Promise.all(folders.map((one) => readAttribute(`${one}/dev`)));
+  return numbers.flatMap((number) => (number === undefined ? [] : packDevice(number)));
+}
+
+/** What a loop device shows. The kernel is asked for device and inode, because the path may be another file's by now. */
+async function shownByLoop(folder: string, posix: Posix): Promise<DiskFootprint | undefined> {
+  const path = await readAttribute(`${folder}/loop/backing_file`);
+  if (path === undefined) return undefined;
+  const name = (await readlink(folder).catch(() => '')).split('/').at(-1);
+  const handle = await open(`/dev/${name}`, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+  const target = handle && posix.loopTargetNow(handle.fd);
+  await handle?.close();
+  if (!target) return footprintOf(path, posix);
+  const { device, inode, shownDevice } = target;
+  return shownDevice === 0n ? { same: [`${device}:${inode}`], within: [] } : footprintOfDevice(shownDevice, posix);
+}

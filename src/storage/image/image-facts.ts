@@ -1,0 +1,83 @@
+import type { BigIntStats } from 'node:fs';
+import { type FileHandle, statfs } from 'node:fs/promises';
+import { SECTOR_BYTES } from '../../base/units.js';
+import { fileSystemOf } from '../file/disk-threads.js';
+import type { ZeroingFacts } from '../file/file-zeroer.js';
+import { readNumber, sysfsFolder } from './sysfs.js';
+
+const TMPFS_MAGIC = 0x01021994;
+const RAMFS_MAGIC = 0x858458f6;
+
+/**
+ * Types of file systems (statfs(2)) that give a file its times from this machine's clock, at the moment of write(2). A
+ * network file system has another clock, or sets them when data is written back.
+ */
+const TIMED_BY_US = new Set([
+  TMPFS_MAGIC,
+  RAMFS_MAGIC,
+  0xef53, // ext2, ext3, ext4
+  0x58465342, // XFS
+  0x9123683e, // Btrfs
+  0xf2f52010, // F2FS
+  0xca451a4e, // bcachefs
+  0x794c7630, // overlayfs
+]);
+
+/** What an open image is, and what lies under it. */
+export interface ImageFacts extends ZeroingFacts {
+  readonly kind: 'file' | 'block device';
+  readonly sizeBytes: number;
+  /** As in `ImageFile`. */
+  readonly endsWithin?: number;
+  /** The image is memory (tmpfs, ramfs). */
+  readonly inMemory: boolean;
+  readonly rotational: boolean;
+  /** Images with the same text lie on the same file system or device, and are likely to hang together. */
+  readonly fileSystem: string;
+  /** As in `DiskIdentity`. */
+  readonly localTimes: boolean;
+}
+
+/** Undefined when it is neither a regular file nor a block device, or a block device of which /sys knows nothing. */
+export async function factsOf(handle: FileHandle, path: string): Promise<ImageFacts | undefined> {
+  const stats = await handle.stat({ bigint: true });
+  if (stats.isFile()) return factsOfFile(stats, path);
+  if (stats.isBlockDevice()) return factsOfBlockDevice(stats);
+  return undefined;
+}
+
+async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts> {
+  const fileSystem = await statfs(path);
+  return {
+    kind: 'file',
+    sizeBytes: Number(stats.size),
+    fileSystem: fileSystemOf(stats.dev),
+    inMemory: fileSystem.type === TMPFS_MAGIC || fileSystem.type === RAMFS_MAGIC,
+    rotational: (await queueNumber(stats.dev, 'rotational')) === 1,
+    localTimes: TIMED_BY_US.has(fileSystem.type),
+    alignmentBytes: 1,
+    // Only a try tells what the file system does, and a try changes the file's times; so it waits for the first use.
+    mayPunch: true,
+  };
+}
+
+async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | undefined> {
+  const sectors = await readNumber(`${sysfsFolder(stats.rdev)}/size`);
+  if (sectors === undefined) return undefined;
+  return {
+    kind: 'block device',
+    sizeBytes: sectors * SECTOR_BYTES,
+    fileSystem: `device ${stats.rdev}`,
+    inMemory: false,
+    rotational: (await queueNumber(stats.rdev, 'rotational')) === 1,
+    localTimes: false,
+    alignmentBytes: (await queueNumber(stats.rdev, 'logical_block_size')) ?? SECTOR_BYTES,
+    mayPunch: ((await queueNumber(stats.rdev, 'write_zeroes_max_bytes')) ?? 0) > 0,
+  };
+}
+
+/** A property of the queue that serves the device. A partition has the queue of its disk, one folder up. */
+async function queueNumber(device: bigint, name: string): Promise<number | undefined> {
+  const folder = sysfsFolder(device);
+  return (await readNumber(`${folder}/queue/${name}`)) ?? (await readNumber(`${folder}/../queue/${name}`));
+}

@@ -1,0 +1,85 @@
+import { constants as fsConstants, type Stats } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { CodedError } from '../../base/coded-error.js';
+import { EPERM, EROFS, type Errno, errnoName, errnoOf } from '../../base/errno.js';
+import { createImage } from './create-image.js';
+import type { ImageGuard } from './image-guard.js';
+
+const { EACCES, EBUSY, ENOENT } = constants.errno;
+
+export interface ImageToOpen {
+  readonly path: string;
+  readonly readOnly: boolean;
+  /** Makes a missing file, sparse and of this size. An existing image keeps its size. */
+  readonly createSizeBytes?: number | undefined;
+  /** Undefined: the image may lie anywhere. */
+  readonly guard?: ImageGuard | undefined;
+}
+
+/** Opens a regular file or a block device. Throws IMAGE_UNUSABLE, IMAGE_LOCKED or what the guard throws, with how to mend it. */
+export async function openImage(image: ImageToOpen): Promise<FileHandle> {
+  image.guard?.admitPath();
+  const handle = await openAnywhere(image);
+  try {
+    await image.guard?.admitFile(handle);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function openAnywhere(image: ImageToOpen): Promise<FileHandle> {
+  const stats = await statOrCreate(image);
+  if (!stats.isFile() && !stats.isBlockDevice()) throw unservable(image.path, stats);
+  try {
+    return await open(image.path, openFlags(image.readOnly, stats));
+  } catch (error) {
+    throw openError(image, error);
+  }
+}
+
+async function statOrCreate(image: ImageToOpen): Promise<Stats> {
+  try {
+    return await stat(image.path);
+  } catch (error) {
+    if (errnoOf(error) !== ENOENT || image.createSizeBytes === undefined || image.readOnly)
+      throw openError(image, error);
+    await createImage(image.path, image.createSizeBytes, image.guard);
+    return await stat(image.path);
+  }
+}
+
+/** O_EXCL on a block device: the kernel refuses one that is mounted, or part of a volume, and claims it for us. */
+function openFlags(readOnly: boolean, stats: Stats): number {
+  if (readOnly) return fsConstants.O_RDONLY;
+  return stats.isBlockDevice() ? fsConstants.O_RDWR | fsConstants.O_EXCL : fsConstants.O_RDWR;
+}
+
+function unservable(path: string, stats: Stats): CodedError {
+  const what = stats.isDirectory() ? 'a folder' : 'neither a file nor a block device';
+  return new CodedError('IMAGE_UNUSABLE', `${path} is ${what}`, 'name a raw disk image or a block device');
+}
+
+function openError(image: ImageToOpen, error: unknown): CodedError {
+  const errno = errnoOf(error);
+  if (errno === EBUSY) {
+    const hint = 'unmount it, take it out of the volume it is part of, or stop the server that has it open';
+    return new CodedError('IMAGE_LOCKED', `the block device ${image.path} is in use`, hint, { cause: error });
+  }
+  const reason = errnoName(errno);
+  const message =
+    errno === ENOENT ? `there is no image ${image.path}` : `cannot open the image ${image.path}: ${reason}`;
+  return new CodedError('IMAGE_UNUSABLE', message, openHint(image, errno), { cause: error });
+}
+
+function openHint({ path, readOnly }: ImageToOpen, errno: Errno): string {
+  if (errno === ENOENT) return readOnly ? 'check the path' : 'check the path, or have it made by adding size=SIZE';
+  if (errno === EROFS) return 'its file system is mounted read-only: serve it readonly';
+  if (errno === EACCES || errno === EPERM) {
+    const needed = readOnly ? 'read' : 'read and write';
+    return `let user id ${process.geteuid?.()} ${needed} ${path}${readOnly ? '' : ', or serve it readonly'}`;
+  }
+  return 'check the path and what it lies on';
+}

@@ -1,0 +1,41 @@
+import { randomFillSync } from 'node:crypto';
+import { type FileHandle, open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { CopyThreads } from '../../src/agent/copy-threads.js';
+import { AppendFile, createTarget } from '../../src/qcow2/append-file.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+
+const SIZE_BYTES = 64 * CLUSTER_BYTES;
+
+async function scene() {
+  const folder = scratchFolder();
+  await writeFile(join(folder, 'disk.img'), randomFillSync(Buffer.alloc(SIZE_BYTES)));
+  const source: FileHandle = await open(join(folder, 'disk.img'));
+  const file = new AppendFile(await createTarget(join(folder, 'image')));
+  onTestFinished(async () => void (await Promise.all([file.close(), source.close()])));
+  return { source, file };
+}
+
+test('threads that have hardly been started end when they are told to', async () => {
+  const { source, file } = await scene();
+  for (let round = 0; round < 20; round++) {
+    const threads = new CopyThreads(source.fd, file);
+    await new Promise((resolve) => setTimeout(resolve, round));
+    await threads[Symbol.asyncDispose]();
+    await expect(threads.copy(0, CLUSTER_BYTES)).rejects.toThrow('the copying was ended');
+  }
+});
+
+test('threads that are ended copy no more than they have begun', async () => {
+  const { source, file } = await scene();
+  const threads = new CopyThreads(source.fd, file);
+  const copies = Array.from({ length: 1000 }, () => threads.copy(0, SIZE_BYTES).catch(() => undefined));
+  await vi.waitFor(() => expect(file.end.position).toBeGreaterThan(CLUSTER_BYTES));
+  await threads[Symbol.asyncDispose]();
+  const { position } = file.end;
+  expect(position).toBeLessThan(1000 * SIZE_BYTES);
+  await Promise.all(copies);
+  expect(file.end.position).toBe(position);
+});

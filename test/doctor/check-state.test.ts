@@ -1,0 +1,47 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { silentLog } from '../../src/base/log.js';
+import { MIB } from '../../src/base/units.js';
+import { backupKey } from '../../src/bitmap/store/keys.js';
+import { ServerStore } from '../../src/bitmap/store/open-store.js';
+import { checkState } from '../../src/doctor/check-state.js';
+import { Control } from '../support/control.js';
+import { makeImage } from '../support/image.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { startTidemarkIn } from '../support/tidemark.js';
+
+/** The state directory of a server that was killed during a backup, and the backup's id. */
+async function killedDuringBackup(): Promise<{ state: string; id: string }> {
+  const folder = scratchFolder();
+  const server = await startTidemarkIn(folder, [`disk=${makeImage(4 * MIB)},bitmap=nightly`]);
+  const { id } = await new Control(server.control).call<{ id: string }>('POST', '/v1/backups', {
+    exports: ['disk'],
+    bitmap: 'nightly',
+  });
+  await server.stop('SIGKILL');
+  return { state: join(folder, 'state'), id };
+}
+
+/** Replaces what the store has of a backup. */
+async function tamper(state: string, id: string, value: Buffer | undefined): Promise<void> {
+  const store = await ServerStore.open(join(state, 'store'), silentLog);
+  await store.entries.commit([{ key: backupKey(id), value }]);
+  await store.close();
+}
+
+test('tells of backups, those that were under way included', async () => {
+  const { state, id } = await killedDuringBackup();
+  const { backups, exports, problems } = await checkState(state);
+  expect(backups).toEqual([{ id, bitmap: 'nightly', state: 'active', exports: ['disk'] }]);
+  expect(exports[0]?.bitmaps[0]).toMatchObject({ name: 'nightly', frozen: true });
+  expect(problems).toEqual([]);
+});
+
+test('a frozen bitmap without its backup, and a backup that makes no sense, are problems', async () => {
+  const { state, id } = await killedDuringBackup();
+  const stray = 'export "disk": bitmap "nightly" is frozen, and no backup holds it';
+  await tamper(state, id, Buffer.from('{'));
+  expect((await checkState(state)).problems).toEqual([`backup ${id} is not readable`, stray]);
+  await tamper(state, id, undefined);
+  expect((await checkState(state)).problems).toEqual([stray]);
+});
