@@ -153,7 +153,7 @@ test('a state directory that cannot be written is refused at the start, with how
   const places = ['--unix', join(scratchFolder(), 'nbd.sock'), '--control', join(scratchFolder(), 'control.sock')];
   const refused = await tidemark('serve', '--state', join(disk.path, 'state'), ...places);
   expect(refused.stderr).toMatch(
-    /^tidemark: the state directory .* cannot be used: EROFS.*\(choose one that you may write/,
+    /^tidemark: the state directory .* cannot be used: EROFS.*\(its file system is read-only: choose another one with --state DIR\)/,
   );
   expect(refused.code).toBe(1);
 });

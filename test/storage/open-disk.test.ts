@@ -76,7 +76,10 @@ describe('an image that does not exist', () => {
 
   it('is not made in a folder that does not exist', async () => {
     const making = openPath(join(scratchFolder(), 'none', 'new'), { createSizeBytes: 512 });
-    await expect(making).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE', hint: expect.stringContaining('folder') });
+    await expect(making).rejects.toMatchObject({
+      code: 'IMAGE_UNUSABLE',
+      message: expect.stringContaining('there is no folder'),
+    });
   });
 
   it('is not made for reading only', async () => {
