@@ -43,7 +43,7 @@ export async function removeExport(host: ControlHost, name: string, removal: Rem
 async function untilFree(served: Export, { drainSeconds, force, cancelled }: Removal): Promise<void> {
   const patience = drainSeconds === undefined ? GOODBYE_MILLISECONDS : drainSeconds * 1000;
   if (!force || drainSeconds !== undefined) {
-    await served.untilNobody(AbortSignal.any([AbortSignal.timeout(patience), cancelled]));
+    await untilNobody(served, patience, cancelled);
     // What has come in meanwhile is seen first, however late the timer was.
     if (served.connections.size > 0) await nextTurn();
   }
@@ -54,6 +54,18 @@ async function untilFree(served: Export, { drainSeconds, force, cancelled }: Rem
     throw new CodedError('SHUTTING_DOWN', what, 'remove it when the server is back');
   }
   if (!force) throw inUse(served);
+}
+
+/** Resolves when nobody is connected, after so many milliseconds, or when the signal is given. */
+async function untilNobody(served: Export, milliseconds: number, cancelled: AbortSignal): Promise<void> {
+  // Node 20 collects an AbortSignal.timeout of which only AbortSignal.any knows, and it is never given then.
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), milliseconds);
+  try {
+    await served.untilNobody(AbortSignal.any([late.signal, cancelled]));
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function inUse({ name, connections }: Export): CodedError {

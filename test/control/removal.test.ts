@@ -1,4 +1,6 @@
-import { expect, test, vi } from 'vitest';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { Command, Option, OptionError } from '../../src/protocol/constants.js';
 import { controlApiOver } from '../support/control-api.js';
 import { FaultyDevice } from '../support/faulty-device.js';
@@ -40,6 +42,16 @@ test('an export is not taken from its clients, who are named, and goes on', asyn
   expect(served.connections.size).toBe(2);
   expect(heard).toEqual([]);
   await connect();
+});
+
+test('a removal that waits is answered, though garbage is collected meanwhile', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const { ask, connect } = await serve();
+  await connect();
+  const collector = setInterval(collectGarbage, 50);
+  onTestFinished(() => clearInterval(collector));
+  expect((await ask('DELETE', '/v1/exports/disk')).status).toBe(409);
 });
 
 test('a client that has said goodbye is no reason to refuse', async () => {
