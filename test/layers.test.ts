@@ -67,6 +67,11 @@ test('no files import each other in a circle, type imports included', () => {
   expect(circles).toEqual([]);
 });
 
+test('private members are marked by the keyword, never by #', () => {
+  const marked = files.filter((file) => /\bthis\.#/.test(readFileSync(file, 'utf8')));
+  expect(marked).toEqual([]);
+});
+
 test('only posix/posix.ts calls into C', () => {
   const callers = files.filter((file) => /from 'koffi'|(?<!typeof import)\('koffi'\)/.test(readFileSync(file, 'utf8')));
   expect(callers.map((file) => relative(source, file))).toEqual(['posix/posix.ts']);

@@ -1,21 +1,21 @@
 /** Lets at most `places` pieces of work run at a time; the others wait in order. */
 export class Turnstile {
-  readonly #waiting: (() => void)[] = [];
-  #places: number;
+  private readonly waiting: (() => void)[] = [];
+  private places: number;
 
   constructor(places: number) {
-    this.#places = places;
+    this.places = places;
   }
 
   async pass<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#places > 0) this.#places--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.places > 0) this.places--;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
+      const next = this.waiting.shift();
       if (next) next();
-      else this.#places++;
+      else this.places++;
     }
   }
 }

@@ -22,125 +22,125 @@ interface Piece {
  * MAX_WAITING_BYTES, and further lines are dropped, except for the latest. A line in their place says how many.
  */
 export class LogOutput {
-  #waiting: Piece[] = [];
-  #waitingBytes = 0;
+  private waiting: Piece[] = [];
+  private waitingBytes = 0;
   /** What the channel is given next. */
-  #chunk: Piece = { bytes: Buffer.alloc(0), lines: 0 };
-  #dropped = 0;
+  private chunk: Piece = { bytes: Buffer.alloc(0), lines: 0 };
+  private dropped = 0;
   /** Those that have come since there was no room. The oldest are dropped first. */
-  #latest: Piece[] = [];
-  #latestBytes = 0;
-  #inMidLine = false;
-  #isBusy = false;
+  private latest: Piece[] = [];
+  private latestBytes = 0;
+  private inMidLine = false;
+  private isBusy = false;
 
   constructor(private readonly channel: LogChannel) {}
 
   write(line: string): void {
-    this.#closeGap();
+    this.closeGap();
     const piece = { bytes: Buffer.from(line), lines: 1 };
-    const isFull = this.#waitingBytes + piece.bytes.length > MAX_WAITING_BYTES;
-    if (isFull || this.#latest.length > 0) this.#keepLatest(piece);
-    else this.#add(piece);
-    this.#advance();
+    const isFull = this.waitingBytes + piece.bytes.length > MAX_WAITING_BYTES;
+    if (isFull || this.latest.length > 0) this.keepLatest(piece);
+    else this.add(piece);
+    this.advance();
   }
 
   /** Resolves when all is written, or its reader has taken nothing for so long. */
   async end(patienceMilliseconds: number): Promise<void> {
     let leftBytes = Number.POSITIVE_INFINITY;
     for (let lastMs = performance.now(); performance.now() - lastMs < patienceMilliseconds; ) {
-      if (this.#waitingBytes === 0) return;
-      if (this.#waitingBytes < leftBytes) lastMs = performance.now();
-      leftBytes = this.#waitingBytes;
+      if (this.waitingBytes === 0) return;
+      if (this.waitingBytes < leftBytes) lastMs = performance.now();
+      leftBytes = this.waitingBytes;
       await delay(RETRY_MILLISECONDS / 5);
     }
   }
 
-  #add(piece: Piece): void {
-    this.#waiting.push(piece);
-    this.#waitingBytes += piece.bytes.length;
+  private add(piece: Piece): void {
+    this.waiting.push(piece);
+    this.waitingBytes += piece.bytes.length;
   }
 
-  #keepLatest(piece: Piece): void {
-    this.#latest.push(piece);
-    this.#latestBytes += piece.bytes.length;
-    while (this.#latestBytes > MAX_LATEST_BYTES) {
-      const oldest = this.#latest.shift()!;
-      this.#latestBytes -= oldest.bytes.length;
-      this.#dropped += oldest.lines;
+  private keepLatest(piece: Piece): void {
+    this.latest.push(piece);
+    this.latestBytes += piece.bytes.length;
+    while (this.latestBytes > MAX_LATEST_BYTES) {
+      const oldest = this.latest.shift()!;
+      this.latestBytes -= oldest.bytes.length;
+      this.dropped += oldest.lines;
     }
   }
 
   /** Once half of the room is free again, so that there is not a gap after every few lines. */
-  #closeGap(): void {
-    if (this.#waitingBytes > MAX_WAITING_BYTES / 2) return;
-    if (this.#dropped > 0) this.#noteDropped();
-    for (const piece of this.#latest) this.#add(piece);
-    this.#latest = [];
-    this.#latestBytes = 0;
+  private closeGap(): void {
+    if (this.waitingBytes > MAX_WAITING_BYTES / 2) return;
+    if (this.dropped > 0) this.noteDropped();
+    for (const piece of this.latest) this.add(piece);
+    this.latest = [];
+    this.latestBytes = 0;
   }
 
-  #noteDropped(): void {
-    const msg = `${formatCount(this.#dropped, 'line')} of the log dropped, because they could not be written`;
-    const note = JSON.stringify({ level: PINO_WARN, time: Date.now(), dropped: this.#dropped, msg });
+  private noteDropped(): void {
+    const msg = `${formatCount(this.dropped, 'line')} of the log dropped, because they could not be written`;
+    const note = JSON.stringify({ level: PINO_WARN, time: Date.now(), dropped: this.dropped, msg });
     // The rest of a line may be among those that were dropped.
-    const isCutOff = this.#inMidLine && this.#waitingBytes === 0;
-    this.#add({ bytes: Buffer.from(`${isCutOff ? '\n' : ''}${note}\n`), lines: this.#dropped });
-    this.#dropped = 0;
+    const isCutOff = this.inMidLine && this.waitingBytes === 0;
+    this.add({ bytes: Buffer.from(`${isCutOff ? '\n' : ''}${note}\n`), lines: this.dropped });
+    this.dropped = 0;
   }
 
-  #advance(): void {
-    while (!this.#isBusy && this.#waitingBytes > 0) {
-      if (this.#chunk.bytes.length === 0) this.#fillChunk();
-      const result = this.channel(this.#chunk.bytes);
-      if (typeof result === 'number') this.#written(result);
+  private advance(): void {
+    while (!this.isBusy && this.waitingBytes > 0) {
+      if (this.chunk.bytes.length === 0) this.fillChunk();
+      const result = this.channel(this.chunk.bytes);
+      if (typeof result === 'number') this.written(result);
       else {
-        this.#isBusy = true;
+        this.isBusy = true;
         void result.then((later) => {
-          this.#isBusy = false;
-          this.#written(later);
-          this.#advance();
+          this.isBusy = false;
+          this.written(later);
+          this.advance();
         });
       }
     }
   }
 
-  #fillChunk(): void {
+  private fillChunk(): void {
     let count = 0;
-    for (let bytes = 0; count < this.#waiting.length && bytes < CHUNK_BYTES; count++) {
-      bytes += this.#waiting[count]!.bytes.length;
+    for (let bytes = 0; count < this.waiting.length && bytes < CHUNK_BYTES; count++) {
+      bytes += this.waiting[count]!.bytes.length;
     }
-    const pieces = this.#waiting.splice(0, count);
-    this.#chunk = {
+    const pieces = this.waiting.splice(0, count);
+    this.chunk = {
       bytes: Buffer.concat(pieces.map((piece) => piece.bytes)),
       lines: pieces.reduce((sum, { lines }) => sum + lines, 0),
     };
   }
 
-  #written(result: number): void {
+  private written(result: number): void {
     if (result > 0) {
-      const { bytes } = this.#chunk;
-      this.#inMidLine = bytes[result - 1] !== NEWLINE;
-      this.#waitingBytes -= result;
-      this.#chunk = { ...this.#chunk, bytes: bytes.subarray(result) };
-      this.#closeGap();
-    } else if (result === 0 || result === -EAGAIN) this.#tryLater();
-    else if (result !== -EINTR) this.#dropAll();
+      const { bytes } = this.chunk;
+      this.inMidLine = bytes[result - 1] !== NEWLINE;
+      this.waitingBytes -= result;
+      this.chunk = { ...this.chunk, bytes: bytes.subarray(result) };
+      this.closeGap();
+    } else if (result === 0 || result === -EAGAIN) this.tryLater();
+    else if (result !== -EINTR) this.dropAll();
   }
 
-  #tryLater(): void {
-    this.#isBusy = true;
+  private tryLater(): void {
+    this.isBusy = true;
     const again = () => {
-      this.#isBusy = false;
-      this.#advance();
+      this.isBusy = false;
+      this.advance();
     };
     setTimeout(again, RETRY_MILLISECONDS).unref();
   }
 
   /** Where lines cannot be written, disks are served without a log. */
-  #dropAll(): void {
-    this.#dropped += this.#waiting.reduce((sum, { lines }) => sum + lines, this.#chunk.lines);
-    this.#chunk = { bytes: Buffer.alloc(0), lines: 0 };
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+  private dropAll(): void {
+    this.dropped += this.waiting.reduce((sum, { lines }) => sum + lines, this.chunk.lines);
+    this.chunk = { bytes: Buffer.alloc(0), lines: 0 };
+    this.waiting = [];
+    this.waitingBytes = 0;
   }
 }

@@ -10,21 +10,21 @@ interface Copy {
 
 /** The copies in flight of a snapshot; no granule is in two of them. */
 export class Copies {
-  readonly #inFlight = new Set<Copy>();
+  private readonly inFlight = new Set<Copy>();
 
   /** Counts a copy as in flight until it is done, and gives what it gives. */
   async watch(copy: Copy): Promise<Errno> {
-    this.#inFlight.add(copy);
+    this.inFlight.add(copy);
     try {
       return await copy.done;
     } finally {
-      this.#inFlight.delete(copy);
+      this.inFlight.delete(copy);
     }
   }
 
   /** The copies that have granules of the range. */
   within(from: number, end: number): Copy[] {
-    return [...this.#inFlight].filter((copy) => copy.from < end && copy.end > from);
+    return [...this.inFlight].filter((copy) => copy.from < end && copy.end > from);
   }
 
   /** Resolves when those that have granules of the range are done, however they end. */

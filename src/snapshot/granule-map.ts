@@ -10,19 +10,19 @@ export type Place = 'source' | 'scratch' | 'released';
 export class GranuleMap {
   readonly count: number;
   /** Writers need not care: the old data is in scratch, or was a hole, or was released. */
-  readonly #settled: BitArray;
+  private readonly settled: BitArray;
   /** Scratch holds data of the granule. */
-  readonly #stored: BitArray;
-  readonly #released: BitArray;
+  private readonly stored: BitArray;
+  private readonly released: BitArray;
 
   constructor(
     readonly sizeBytes: number,
     readonly granuleBytes: number,
   ) {
     this.count = Math.ceil(sizeBytes / granuleBytes);
-    this.#settled = new BitArray(this.count);
-    this.#stored = new BitArray(this.count);
-    this.#released = new BitArray(this.count);
+    this.settled = new BitArray(this.count);
+    this.stored = new BitArray(this.count);
+    this.released = new BitArray(this.count);
   }
 
   offsetOf(index: number): number {
@@ -44,67 +44,67 @@ export class GranuleMap {
   }
 
   nextUnsettled(from: number, end: number): number {
-    return this.#settled.nextClear(from, end);
+    return this.settled.nextClear(from, end);
   }
 
   /** Where the unsettled granules from `from` on end. */
   unsettledEnd(from: number, end: number): number {
-    return orEnd(this.#settled.nextSet(from, end), end);
+    return orEnd(this.settled.nextSet(from, end), end);
   }
 
   nextUnreleased(from: number, end: number): number {
-    return this.#released.nextClear(from, end);
+    return this.released.nextClear(from, end);
   }
 
   unreleasedEnd(from: number, end: number): number {
-    return orEnd(this.#released.nextSet(from, end), end);
+    return orEnd(this.released.nextSet(from, end), end);
   }
 
   nextStored(from: number, end: number): number {
-    return this.#stored.nextSet(from, end);
+    return this.stored.nextSet(from, end);
   }
 
   storedEnd(from: number, end: number): number {
-    return orEnd(this.#stored.nextClear(from, end), end);
+    return orEnd(this.stored.nextClear(from, end), end);
   }
 
   /** Scratch has the data of these granules. */
   markStored(from: number, end: number): void {
-    this.#stored.setRange(from, end);
-    this.#settled.setRange(from, end);
+    this.stored.setRange(from, end);
+    this.settled.setRange(from, end);
   }
 
   /** These granules are holes, and so they are in scratch. */
   markHoles(from: number, end: number): void {
-    this.#settled.setRange(from, end);
+    this.settled.setRange(from, end);
   }
 
   markReleased(from: number, end: number): void {
-    this.#released.setRange(from, end);
-    this.#settled.setRange(from, end);
+    this.released.setRange(from, end);
+    this.settled.setRange(from, end);
   }
 
   placeAt(offset: number): Place {
     const index = this.indexAt(offset);
-    if (this.#released.nextSet(index, index + 1) >= 0) return 'released';
-    return this.#settled.nextSet(index, index + 1) >= 0 ? 'scratch' : 'source';
+    if (this.released.nextSet(index, index + 1) >= 0) return 'released';
+    return this.settled.nextSet(index, index + 1) >= 0 ? 'scratch' : 'source';
   }
 
   /** Where in the bytes from `offset` to `end` the first one is not in that place; `end` when all are. */
   endOfPlace(place: Place, offset: number, end: number): number {
     const from = this.indexAt(offset);
-    const stop = this.#placeEnd(place, from, this.endAt(end));
+    const stop = this.placeEnd(place, from, this.endAt(end));
     return Math.max(offset, Math.min(this.offsetOf(stop), end));
   }
 
-  #placeEnd(place: Place, from: number, end: number): number {
+  private placeEnd(place: Place, from: number, end: number): number {
     switch (place) {
       case 'source':
         return this.unsettledEnd(from, end);
       case 'scratch':
-        return this.unreleasedEnd(from, orEnd(this.#settled.nextClear(from, end), end));
+        return this.unreleasedEnd(from, orEnd(this.settled.nextClear(from, end), end));
       case 'released':
-        return orEnd(this.#released.nextClear(from, end), end);
+        return orEnd(this.released.nextClear(from, end), end);
     }
   }
 }

@@ -32,45 +32,45 @@ export class OldData {
   readonly granules: GranuleMap;
   readonly source: BlockDevice;
   readonly scratch: Scratch;
-  readonly #options: SnapshotOptions;
-  readonly #maxPieceGranules: number;
-  readonly #buffers = new Turnstile(MAX_BUFFERS);
-  readonly #copies = new Copies();
-  #usedBytes = 0;
-  #ended = false;
+  private readonly options: SnapshotOptions;
+  private readonly maxPieceGranules: number;
+  private readonly buffers = new Turnstile(MAX_BUFFERS);
+  private readonly copies = new Copies();
+  private storedBytes = 0;
+  private isEnded = false;
 
   constructor(options: SnapshotOptions) {
-    this.#options = options;
+    this.options = options;
     this.source = options.source;
     this.scratch = options.scratch;
     this.granules = new GranuleMap(options.sizeBytes, options.granuleBytes);
-    this.#maxPieceGranules = Math.max(1, Math.floor(MAX_PIECE_BYTES / options.granuleBytes));
+    this.maxPieceGranules = Math.max(1, Math.floor(MAX_PIECE_BYTES / options.granuleBytes));
   }
 
   /** Bytes of data in scratch, and on the way there. */
   get usedBytes(): number {
-    return this.#usedBytes;
+    return this.storedBytes;
   }
 
   /** The view broke or has ended: nothing is kept any more, and what there is does not count. */
   get ended(): boolean {
-    return this.#ended;
+    return this.isEnded;
   }
 
   end(): void {
-    this.#ended = true;
+    this.isEnded = true;
   }
 
   /** Saves what a change of the range would destroy; an errno is one for the writer. */
   saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
-    if (this.#ended || offset >= this.granules.sizeBytes) return OK;
+    if (this.isEnded || offset >= this.granules.sizeBytes) return OK;
     const end = this.granules.endAt(offset + length);
     let from = this.granules.nextUnsettled(this.granules.indexAt(offset), end);
     if (from < 0) return OK;
     if (this.granules.bytesIn(from, end) > MAX_PIECE_BYTES) return WOULD_BLOCK;
-    if (this.#copies.within(from, end).length > 0) return WOULD_BLOCK;
-    while (from >= 0 && !this.#ended) {
-      const errno = this.#savePieceNow(from, end);
+    if (this.copies.within(from, end).length > 0) return WOULD_BLOCK;
+    while (from >= 0 && !this.isEnded) {
+      const errno = this.savePieceNow(from, end);
       if (errno !== OK) return errno;
       from = this.granules.nextUnsettled(from, end);
     }
@@ -83,14 +83,14 @@ export class OldData {
     for (let from = this.granules.indexAt(offset), step = 1; ; step++) {
       // Holes are settled without waiting for anything, and there may be a great many of them.
       if (step % HOLES_PER_STEP === 0) await giveWay();
-      if (this.#ended) return OK;
+      if (this.isEnded) return OK;
       from = this.granules.nextUnsettled(from, end);
       if (from < 0) return OK;
-      const [copy] = this.#copies.within(from, from + 1);
+      const [copy] = this.copies.within(from, from + 1);
       // When that copy fails, its granules stay unsettled, and this writer tries for itself.
       if (copy) await copy.done;
       else {
-        const errno = await this.#savePiece(from, end);
+        const errno = await this.savePiece(from, end);
         if (errno !== OK) return errno;
       }
     }
@@ -101,7 +101,7 @@ export class OldData {
    * the old data.
    */
   overwritten(offset: number, length: number, list: ExtentList): Errno {
-    if (this.#ended) return EIO;
+    if (this.isEnded) return EIO;
     const end = offset + length;
     for (let position = offset; position < end; ) {
       const place = this.granules.placeAt(position);
@@ -117,8 +117,8 @@ export class OldData {
     for (let start = this.granules.nextUnreleased(from, end); start >= 0; ) {
       const stop = this.granules.unreleasedEnd(start, end);
       this.granules.markReleased(start, stop);
-      await this.#copies.settled(start, stop);
-      const errno = await this.#free(start, stop);
+      await this.copies.settled(start, stop);
+      const errno = await this.free(start, stop);
       if (errno !== OK) return errno;
       start = this.granules.nextUnreleased(stop, end);
     }
@@ -127,62 +127,62 @@ export class OldData {
 
   async checkScratch(): Promise<void> {
     const errno = await this.scratch.lostWrites?.();
-    if (errno) this.#break(errno);
+    if (errno) this.break(errno);
   }
 
   /** Saves no more, and closes scratch once nothing is on the way to it. */
   async close(): Promise<void> {
     this.end();
-    await this.#copies.settled(0, this.granules.count);
+    await this.copies.settled(0, this.granules.count);
     await this.scratch.close();
   }
 
-  #savePieceNow(from: number, end: number): Errno | typeof WOULD_BLOCK {
+  private savePieceNow(from: number, end: number): Errno | typeof WOULD_BLOCK {
     const stop = this.granules.unsettledEnd(from, end);
-    if (this.#skipHole(from, stop)) return OK;
-    const pieceEnd = this.#dataEnd(from, stop);
+    if (this.skipHole(from, stop)) return OK;
+    const pieceEnd = this.dataEnd(from, stop);
     const bytes = this.granules.bytesIn(from, pieceEnd);
-    if (!this.#take(bytes)) return this.#fail(ENOSPC);
-    const errno = this.#copyNow(this.granules.offsetOf(from), bytes);
+    if (!this.take(bytes)) return this.fail(ENOSPC);
+    const errno = this.copyNow(this.granules.offsetOf(from), bytes);
     if (errno !== OK) {
-      this.#giveBack(bytes);
-      return errno === WOULD_BLOCK ? WOULD_BLOCK : this.#fail(errno);
+      this.giveBack(bytes);
+      return errno === WOULD_BLOCK ? WOULD_BLOCK : this.fail(errno);
     }
     this.granules.markStored(from, pieceEnd);
     return OK;
   }
 
-  #copyNow(offset: number, bytes: number): Errno | typeof WOULD_BLOCK {
+  private copyNow(offset: number, bytes: number): Errno | typeof WOULD_BLOCK {
     const errno = this.source.readNow(sharedBuffer, 0, bytes, offset);
     return errno === OK ? this.scratch.writeNow(sharedBuffer, 0, bytes, offset) : errno;
   }
 
-  async #savePiece(from: number, end: number): Promise<Errno> {
+  private async savePiece(from: number, end: number): Promise<Errno> {
     const unsettledEnd = this.granules.unsettledEnd(from, end);
-    const stop = Math.min(unsettledEnd, ...this.#copies.within(from, unsettledEnd).map((copy) => copy.from));
-    if (this.#skipHole(from, stop)) return OK;
-    const pieceEnd = this.#dataEnd(from, stop);
-    if (!this.#take(this.granules.bytesIn(from, pieceEnd))) return this.#fail(ENOSPC);
-    const errno = await this.#copies.watch({ from, end: pieceEnd, done: this.#copy(from, pieceEnd) });
-    return errno === OK ? OK : this.#fail(errno);
+    const stop = Math.min(unsettledEnd, ...this.copies.within(from, unsettledEnd).map((copy) => copy.from));
+    if (this.skipHole(from, stop)) return OK;
+    const pieceEnd = this.dataEnd(from, stop);
+    if (!this.take(this.granules.bytesIn(from, pieceEnd))) return this.fail(ENOSPC);
+    const errno = await this.copies.watch({ from, end: pieceEnd, done: this.copy(from, pieceEnd) });
+    return errno === OK ? OK : this.fail(errno);
   }
 
   /** Copies and settles the granules, whose bytes are taken: so copies side by side keep to the limit. */
-  async #copy(from: number, end: number): Promise<Errno> {
+  private async copy(from: number, end: number): Promise<Errno> {
     const bytes = this.granules.bytesIn(from, end);
-    const errno = await this.#buffers.pass(() => this.#transfer(this.granules.offsetOf(from), bytes));
+    const errno = await this.buffers.pass(() => this.transfer(this.granules.offsetOf(from), bytes));
     if (errno === OK) this.granules.markStored(from, end);
-    else this.#giveBack(bytes);
+    else this.giveBack(bytes);
     return errno;
   }
 
   /** Leaves off when the snapshot ends: then nobody asks any more whether the copy is whole. */
-  async #transfer(offset: number, length: number): Promise<Errno> {
+  private async transfer(offset: number, length: number): Promise<Errno> {
     const buffer = Buffer.allocUnsafe(Math.min(length, MAX_PIECE_BYTES));
-    for (let done = 0; done < length && !this.#ended; done += buffer.length) {
+    for (let done = 0; done < length && !this.isEnded; done += buffer.length) {
       const bytes = Math.min(buffer.length, length - done);
       const readErrno = await this.source.read(buffer, 0, bytes, offset + done);
-      if (readErrno !== OK || this.#ended) return readErrno;
+      if (readErrno !== OK || this.isEnded) return readErrno;
       const writeErrno = await this.scratch.write(buffer, 0, bytes, offset + done);
       if (writeErrno !== OK) return writeErrno;
     }
@@ -190,7 +190,7 @@ export class OldData {
   }
 
   /** Settles the granules at the start of the range that are a hole; false when there are none. */
-  #skipHole(from: number, end: number): boolean {
+  private skipHole(from: number, end: number): boolean {
     const bytes = this.granules.bytesIn(from, end);
     const holeBytes = this.source.holeNow(this.granules.offsetOf(from), bytes);
     const stop = holeBytes >= bytes ? end : from + this.granules.indexAt(holeBytes);
@@ -200,50 +200,50 @@ export class OldData {
   }
 
   /** Where the piece ends that begins with the data at `from`: at the next hole, or when it is large enough. */
-  #dataEnd(from: number, end: number): number {
-    const limit = Math.min(end, from + this.#maxPieceGranules);
+  private dataEnd(from: number, end: number): number {
+    const limit = Math.min(end, from + this.maxPieceGranules);
     let stop = from + 1;
-    while (stop < limit && !this.#isHole(stop)) stop++;
+    while (stop < limit && !this.isHole(stop)) stop++;
     return stop;
   }
 
-  #isHole(index: number): boolean {
+  private isHole(index: number): boolean {
     const bytes = this.granules.bytesIn(index, index + 1);
     return this.source.holeNow(this.granules.offsetOf(index), bytes) >= bytes;
   }
 
-  #take(bytes: number): boolean {
-    const taken = this.#options.budget.take(bytes);
-    if (taken) this.#usedBytes += bytes;
+  private take(bytes: number): boolean {
+    const taken = this.options.budget.take(bytes);
+    if (taken) this.storedBytes += bytes;
     return taken;
   }
 
-  #giveBack(bytes: number): void {
-    this.#options.budget.giveBack(bytes);
-    this.#usedBytes -= bytes;
+  private giveBack(bytes: number): void {
+    this.options.budget.giveBack(bytes);
+    this.storedBytes -= bytes;
   }
 
   /** What the writer is told of a copy that failed: nothing, when it is the view that breaks. */
-  #fail(errno: Errno): Errno {
-    if (this.#ended) return OK;
-    if (this.#options.onScratchFull === 'fail-writer') return errno;
-    this.#break(errno);
+  private fail(errno: Errno): Errno {
+    if (this.isEnded) return OK;
+    if (this.options.onScratchFull === 'fail-writer') return errno;
+    this.break(errno);
     return OK;
   }
 
-  #break(errno: Errno): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#options.onFailure(errno);
+  private break(errno: Errno): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.options.onFailure(errno);
   }
 
-  async #free(from: number, end: number): Promise<Errno> {
-    for (let start = this.granules.nextStored(from, end); start >= 0 && !this.#ended; ) {
+  private async free(from: number, end: number): Promise<Errno> {
+    for (let start = this.granules.nextStored(from, end); start >= 0 && !this.isEnded; ) {
       const stop = this.granules.storedEnd(start, end);
       const bytes = this.granules.bytesIn(start, stop);
       const errno = await this.scratch.trim(this.granules.offsetOf(start), bytes);
       if (errno !== OK) return errno;
-      this.#giveBack(bytes);
+      this.giveBack(bytes);
       start = this.granules.nextStored(stop, end);
     }
     return OK;

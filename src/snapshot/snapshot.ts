@@ -9,25 +9,25 @@ import { ViewDevice } from './view-device.js';
 export class Snapshot {
   /** The view: read-only. EIO from the time on that it is broken or has ended. */
   readonly device: BlockDevice;
-  readonly #old: OldData;
-  readonly #view: ViewDevice;
-  #liveReads = 0;
-  #closed: Promise<void> | undefined;
+  private readonly old: OldData;
+  private readonly view: ViewDevice;
+  private liveReads = 0;
+  private closed: Promise<void> | undefined;
 
   constructor(options: SnapshotOptions) {
-    this.#old = new OldData(options);
-    this.#view = new ViewDevice(this.#old);
-    this.device = this.#view;
+    this.old = new OldData(options);
+    this.view = new ViewDevice(this.old);
+    this.device = this.view;
   }
 
   /** Bytes of old data in scratch. Holes take none. */
   get usedBytes(): number {
-    return this.#old.usedBytes;
+    return this.old.usedBytes;
   }
 
   /** How many reads of the view there were, those of the live disk in its place among them. */
   get reads(): number {
-    return this.#view.reads + this.#liveReads;
+    return this.view.reads + this.liveReads;
   }
 
   /**
@@ -35,12 +35,12 @@ export class Snapshot {
    * nothing when all of it is kept already.
    */
   saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
-    return this.#old.saveNow(offset, length);
+    return this.old.saveNow(offset, length);
   }
 
   /** Goes on where `saveNow` answered WOULD_BLOCK. */
   save(offset: number, length: number): Promise<Errno> {
-    return this.#old.save(offset, length);
+    return this.old.save(offset, length);
   }
 
   /**
@@ -48,8 +48,8 @@ export class Snapshot {
    * it was that of the view. EIO as `device`.
    */
   overwritten(offset: number, length: number, list: ExtentList): Errno {
-    this.#liveReads++;
-    return this.#old.overwritten(offset, length, list);
+    this.liveReads++;
+    return this.old.overwritten(offset, length, list);
   }
 
   /**
@@ -57,26 +57,26 @@ export class Snapshot {
    * reading any byte of them is EIO.
    */
   async release(offset: number, length: number): Promise<Errno> {
-    const { granules, ended } = this.#old;
+    const { granules, ended } = this.old;
     if (ended) return EIO;
     const from = granules.endAt(offset);
     const toEnd = offset + length >= granules.sizeBytes;
-    return this.#old.release(from, toEnd ? granules.count : granules.indexAt(offset + length));
+    return this.old.release(from, toEnd ? granules.count : granules.indexAt(offset + length));
   }
 
   /** The view is EIO from now on, and writers need not care for it. */
   /** Breaks the view when old data was lost on its way from the page cache to the disk of the scratch. */
   checkScratch(): Promise<void> {
-    return this.#old.checkScratch();
+    return this.old.checkScratch();
   }
 
   end(): void {
-    this.#old.end();
+    this.old.end();
   }
 
   /** Ends it, and closes scratch, which gives its space back. */
   close(): Promise<void> {
-    this.#closed ??= this.#old.close();
-    return this.#closed;
+    this.closed ??= this.old.close();
+    return this.closed;
   }
 }

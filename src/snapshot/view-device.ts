@@ -20,27 +20,27 @@ export class ViewDevice implements BlockDevice {
   readonly capabilities: DeviceCapabilities;
   /** How many reads there were. */
   reads = 0;
-  readonly #old: OldData;
+  private readonly old: OldData;
 
   constructor(old: OldData) {
-    this.#old = old;
+    this.old = old;
     const { rotational } = old.source.capabilities;
     this.capabilities = { readOnly: true, rotational, trim: false, fastZero: false };
   }
 
   get sizeBytes(): number {
-    return this.#old.granules.sizeBytes;
+    return this.old.granules.sizeBytes;
   }
 
   readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     assertInside(this.sizeBytes, offset, length);
-    const { granules } = this.#old;
+    const { granules } = this.old;
     const end = offset + length;
     for (let position = offset; position < end; ) {
       const place = granules.placeAt(position);
-      if (!this.#readable(place)) return EIO;
+      if (!this.readable(place)) return EIO;
       const stop = granules.endOfPlace(place, position, end);
-      const errno = this.#deviceOf(place).readNow(target, start + position - offset, stop - position, position);
+      const errno = this.deviceOf(place).readNow(target, start + position - offset, stop - position, position);
       if (errno !== OK) return errno;
       position = stop;
     }
@@ -51,29 +51,29 @@ export class ViewDevice implements BlockDevice {
   async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
     assertInside(this.sizeBytes, offset, length);
     this.reads++;
-    const { granules } = this.#old;
+    const { granules } = this.old;
     const end = offset + length;
     for (let position = offset; position < end; ) {
       const place = granules.placeAt(position);
-      if (!this.#readable(place)) return EIO;
+      if (!this.readable(place)) return EIO;
       const stop = granules.endOfPlace(place, position, end);
-      const errno = await this.#deviceOf(place).read(target, start + position - offset, stop - position, position);
+      const errno = await this.deviceOf(place).read(target, start + position - offset, stop - position, position);
       if (errno !== OK) return errno;
       position = granules.endOfPlace(place, position, stop);
     }
-    return this.#old.ended ? EIO : OK;
+    return this.old.ended ? EIO : OK;
   }
 
   holeNow(offset: number, length: number): number {
     assertInside(this.sizeBytes, offset, length);
-    const { granules } = this.#old;
+    const { granules } = this.old;
     const end = offset + length;
     let position = offset;
     while (position < end) {
       const place = granules.placeAt(position);
-      if (!this.#readable(place)) break;
+      if (!this.readable(place)) break;
       const stop = granules.endOfPlace(place, position, end);
-      const holeBytes = this.#deviceOf(place).holeNow(position, stop - position);
+      const holeBytes = this.deviceOf(place).holeNow(position, stop - position);
       position += holeBytes;
       if (position < stop) break;
     }
@@ -106,14 +106,14 @@ export class ViewDevice implements BlockDevice {
 
   async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
     assertInside(this.sizeBytes, offset, length);
-    const { granules } = this.#old;
+    const { granules } = this.old;
     const end = offset + length;
     for (let position = offset, step = 1; position < end; step++) {
-      if (this.#old.ended) return EIO;
+      if (this.old.ended) return EIO;
       const place = granules.placeAt(position);
       const stop = granules.endOfPlace(place, position, end);
       const part = new ExtentList(list.limit);
-      const errno = await this.#extentsIn(place, position, stop - position, part);
+      const errno = await this.extentsIn(place, position, stop - position, part);
       if (errno !== OK) return errno;
       const validEnd = granules.endOfPlace(place, position, stop);
       if (validEnd > position) {
@@ -124,21 +124,21 @@ export class ViewDevice implements BlockDevice {
       }
       if (step % RUNS_PER_STEP === 0) await giveWay();
     }
-    return this.#old.ended ? EIO : OK;
+    return this.old.ended ? EIO : OK;
   }
 
   async close(): Promise<void> {}
 
-  #readable(place: Place): boolean {
-    return place !== 'released' && !this.#old.ended;
+  private readable(place: Place): boolean {
+    return place !== 'released' && !this.old.ended;
   }
 
-  #deviceOf(place: Place): BlockDevice {
-    return place === 'source' ? this.#old.source : this.#old.scratch;
+  private deviceOf(place: Place): BlockDevice {
+    return place === 'source' ? this.old.source : this.old.scratch;
   }
 
-  async #extentsIn(place: Place, offset: number, length: number, part: ExtentList): Promise<Errno> {
-    if (place !== 'released') return this.#deviceOf(place).extents(offset, length, part);
+  private async extentsIn(place: Place, offset: number, length: number, part: ExtentList): Promise<Errno> {
+    if (place !== 'released') return this.deviceOf(place).extents(offset, length, part);
     // What was there is gone, so the safe answer it is.
     part.add(length, DATA);
     return OK;

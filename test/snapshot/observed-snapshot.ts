@@ -39,16 +39,16 @@ function eachExtent(list: ExtentList, length: number, visit: (at: number, bytes:
 
 /** A snapshot of a random kind, with a plain copy of the disk from the time at which it was attached. */
 export class ObservedSnapshot {
-  readonly #snapshot: Snapshot;
-  readonly #counting: CountingDevice;
-  readonly #limitBytes: number;
-  readonly #granuleBytes: number;
-  readonly #failures: Errno[] = [];
-  readonly #detach: () => void;
-  readonly #mayFail: boolean;
+  private readonly snapshot: Snapshot;
+  private readonly counting: CountingDevice;
+  private readonly limitBytes: number;
+  private readonly granule: number;
+  private readonly failures: Errno[] = [];
+  private readonly detach: () => void;
+  private readonly mayFail: boolean;
   /** By granule: 1 from the time that its release is asked for, 2 when it is done. */
-  readonly #released: Uint8Array;
-  #closed = false;
+  private readonly released: Uint8Array;
+  private closed = false;
 
   constructor(
     private readonly source: BlockDevice,
@@ -57,33 +57,33 @@ export class ObservedSnapshot {
     private readonly random: Random,
     private readonly waits: Waits,
   ) {
-    this.#granuleBytes = random.pick([4, 16, 64, 128]) * KIB;
-    this.#limitBytes = random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, random.below(200) * KIB]);
-    this.#released = new Uint8Array(Math.ceil(before.length / this.#granuleBytes));
+    this.granule = random.pick([4, 16, 64, 128]) * KIB;
+    this.limitBytes = random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, random.below(200) * KIB]);
+    this.released = new Uint8Array(Math.ceil(before.length / this.granule));
     const failing = { oneIn: random.pick([0, 0, 10]), errno: random.pick([EIO, ENOSPC]) };
-    this.#mayFail = failing.oneIn > 0 || this.#limitBytes < Number.POSITIVE_INFINITY;
-    this.#counting = new CountingDevice(new MemoryDevice(before.length));
-    this.#snapshot = new Snapshot({
+    this.mayFail = failing.oneIn > 0 || this.limitBytes < Number.POSITIVE_INFINITY;
+    this.counting = new CountingDevice(new MemoryDevice(before.length));
+    this.snapshot = new Snapshot({
       source,
       sizeBytes: before.length,
-      granuleBytes: this.#granuleBytes,
-      scratch: new JitteryDevice(this.#counting, random, waits, failing),
-      budget: new ScratchBudget(this.#limitBytes),
+      granuleBytes: this.granule,
+      scratch: new JitteryDevice(this.counting, random, waits, failing),
+      budget: new ScratchBudget(this.limitBytes),
       onScratchFull: random.pick(['fail-view', 'fail-writer']),
-      onFailure: (errno) => void this.#failures.push(errno),
+      onFailure: (errno) => void this.failures.push(errno),
     });
-    this.#detach = filter.attach(this.#snapshot);
+    this.detach = filter.attach(this.snapshot);
   }
 
   /** Whether the policy may let a write of the disk fail. */
   get mayFailWriters(): boolean {
-    return this.#mayFail && this.#failures.length === 0;
+    return this.mayFail && this.failures.length === 0;
   }
 
   async read(offset: number, length: number): Promise<void> {
-    const goneBefore = this.#isReleased(offset, length, 2) || this.#ended;
+    const goneBefore = this.isReleased(offset, length, 2) || this.ended;
     const target = Buffer.alloc(length, 0xee);
-    const view = this.#snapshot.device;
+    const view = this.snapshot.device;
     let errno: Errno = this.random.chance(3) ? WOULD_BLOCK : view.readNow(target, 0, length, offset);
     if (errno === WOULD_BLOCK) errno = await view.read(target, 0, length, offset);
     if (errno === OK) {
@@ -91,17 +91,17 @@ export class ObservedSnapshot {
       assert(target.equals(this.before.subarray(offset, offset + length)), 'the view has changed');
     } else {
       assert(errno === EIO, `a read gave ${errno}`);
-      assert(this.#isReleased(offset, length, 1) || this.#ended, 'a view that is well can be read');
+      assert(this.isReleased(offset, length, 1) || this.ended, 'a view that is well can be read');
     }
   }
 
   async survey(offset: number, length: number): Promise<void> {
-    if (!this.#ended) this.#assertZeroes(offset, this.#snapshot.device.holeNow(offset, length));
+    if (!this.ended) this.assertZeroes(offset, this.snapshot.device.holeNow(offset, length));
     const list = new ExtentList(this.random.pick([1, 2, 100]));
-    const errno = await this.#snapshot.device.extents(offset, length, list);
-    if (errno !== OK) return assert(errno === EIO && this.#ended, `the allocation gave ${errno}`);
+    const errno = await this.snapshot.device.extents(offset, length, list);
+    if (errno !== OK) return assert(errno === EIO && this.ended, `the allocation gave ${errno}`);
     eachExtent(list, length, (at, bytes, status) => {
-      if (status !== 0) this.#assertZeroes(offset + at, bytes);
+      if (status !== 0) this.assertZeroes(offset + at, bytes);
     });
   }
 
@@ -115,9 +115,9 @@ export class ObservedSnapshot {
     assert((await this.source.read(target, firstBytes, restBytes, offset + firstBytes)) === OK, 'and the rest of it');
     await this.waits.some();
     const list = new ExtentList(this.random.pick([1, 2, 100]));
-    const errno = this.#snapshot.overwritten(offset, length, list);
-    if (errno !== OK) return assert(errno === EIO && this.#ended, `what is overwritten gave ${errno}`);
-    assert(!this.#ended, 'nobody knows what is overwritten once the view has ended');
+    const errno = this.snapshot.overwritten(offset, length, list);
+    if (errno !== OK) return assert(errno === EIO && this.ended, `what is overwritten gave ${errno}`);
+    assert(!this.ended, 'nobody knows what is overwritten once the view has ended');
     eachExtent(list, length, (at, bytes, status) => {
       if (status === OVERWRITTEN) return;
       const same = target.subarray(at, at + bytes).equals(this.before.subarray(offset + at, offset + at + bytes));
@@ -126,22 +126,22 @@ export class ObservedSnapshot {
   }
 
   async release(offset: number, length: number): Promise<void> {
-    const from = Math.ceil(offset / this.#granuleBytes);
+    const from = Math.ceil(offset / this.granule);
     const toEnd = offset + length === this.before.length;
-    const end = toEnd ? this.#released.length : Math.floor((offset + length) / this.#granuleBytes);
+    const end = toEnd ? this.released.length : Math.floor((offset + length) / this.granule);
     const mark = (level: number) => {
-      for (let i = from; i < end; i++) this.#released[i] = Math.max(level, this.#released[i]!);
+      for (let i = from; i < end; i++) this.released[i] = Math.max(level, this.released[i]!);
     };
     mark(1);
-    const errno = await this.#snapshot.release(offset, length);
+    const errno = await this.snapshot.release(offset, length);
     if (errno === OK) mark(2);
-    else assert(this.#ended, `a release gave ${errno}`);
+    else assert(this.ended, `a release gave ${errno}`);
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#detach();
-    await this.#snapshot.close();
+    this.closed = true;
+    this.detach();
+    await this.snapshot.close();
   }
 
   /** To be called when nothing is in flight. */
@@ -151,24 +151,24 @@ export class ObservedSnapshot {
       await this.read(offset, Math.min(4 * KIB, this.before.length - offset));
     }
     await this.survey(0, this.before.length);
-    assert(this.#snapshot.usedBytes >= 0 && this.#snapshot.usedBytes <= this.#limitBytes, 'scratch keeps to its limit');
-    assert(this.#failures.length <= 1, 'a view breaks once');
-    if (this.#mayFail) return;
-    assert(this.#failures.length === 0, 'a view does not break without a cause');
-    assert(this.#counting.writtenBytes <= this.before.length, 'each granule is copied once');
+    assert(this.snapshot.usedBytes >= 0 && this.snapshot.usedBytes <= this.limitBytes, 'scratch keeps to its limit');
+    assert(this.failures.length <= 1, 'a view breaks once');
+    if (this.mayFail) return;
+    assert(this.failures.length === 0, 'a view does not break without a cause');
+    assert(this.counting.writtenBytes <= this.before.length, 'each granule is copied once');
   }
 
-  get #ended(): boolean {
-    return this.#closed || this.#failures.length > 0;
+  private get ended(): boolean {
+    return this.closed || this.failures.length > 0;
   }
 
-  #isReleased(offset: number, length: number, level: number): boolean {
-    const from = Math.floor(offset / this.#granuleBytes);
-    const end = Math.ceil((offset + length) / this.#granuleBytes);
-    return length > 0 && this.#released.subarray(from, end).some((reached) => reached >= level);
+  private isReleased(offset: number, length: number, level: number): boolean {
+    const from = Math.floor(offset / this.granule);
+    const end = Math.ceil((offset + length) / this.granule);
+    return length > 0 && this.released.subarray(from, end).some((reached) => reached >= level);
   }
 
-  #assertZeroes(offset: number, length: number): void {
+  private assertZeroes(offset: number, length: number): void {
     const bytes = this.before.subarray(offset, offset + length);
     assert(bytes.equals(Buffer.alloc(length)), 'a hole is shown where there was data');
   }

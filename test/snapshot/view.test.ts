@@ -13,25 +13,25 @@ const DATA = 0;
 
 /** A disk whose waiting reads and surveys stop before they look, while everything else goes on. */
 class LateDisk extends MemoryDevice {
-  readonly #held: (() => void)[] = [];
+  private readonly held: (() => void)[] = [];
   holding = false;
 
   goOn(): void {
-    for (const proceed of this.#held.splice(0)) proceed();
+    for (const proceed of this.held.splice(0)) proceed();
   }
 
   override async read(...call: Parameters<MemoryDevice['read']>) {
-    await this.#wait();
+    await this.wait();
     return super.read(...call);
   }
 
   override async extents(...call: Parameters<MemoryDevice['extents']>) {
-    await this.#wait();
+    await this.wait();
     return super.extents(...call);
   }
 
-  #wait(): Promise<void> | undefined {
-    return this.holding ? new Promise((resolve) => this.#held.push(resolve)) : undefined;
+  private wait(): Promise<void> | undefined {
+    return this.holding ? new Promise((resolve) => this.held.push(resolve)) : undefined;
   }
 }
 

@@ -15,12 +15,12 @@ const DISK_BYTES = 256 * KIB;
 
 /** A disk as plain bytes, changed along with a device, and compared with it. */
 class Model {
-  readonly #bytes = Buffer.alloc(DISK_BYTES);
+  private readonly bytes = Buffer.alloc(DISK_BYTES);
 
   constructor(private readonly device: BlockDevice) {}
 
   async write(offset: number, length: number, fill: number): Promise<void> {
-    this.#bytes.fill(fill, offset, offset + length);
+    this.bytes.fill(fill, offset, offset + length);
     await put(this.device, offset, Buffer.alloc(length, fill));
   }
 
@@ -28,31 +28,31 @@ class Model {
     const errno = await this.device.zero(offset, length, { keepAllocated, fastOnly });
     if (errno === EOPNOTSUPP && fastOnly) return;
     assert(errno === OK, `zero gave ${errno}`);
-    this.#bytes.fill(0, offset, offset + length);
+    this.bytes.fill(0, offset, offset + length);
   }
 
   async trim(offset: number, length: number): Promise<void> {
     assert((await this.device.trim(offset, length)) === OK, 'trim failed');
     const content = await contentOf(this.device, offset, length);
     for (const [index, byte] of content.entries()) {
-      assert(byte === 0 || byte === this.#bytes[offset + index], 'trimmed to neither the old content nor zeroes');
+      assert(byte === 0 || byte === this.bytes[offset + index], 'trimmed to neither the old content nor zeroes');
     }
-    content.copy(this.#bytes, offset);
+    content.copy(this.bytes, offset);
   }
 
   async compare(offset: number, length: number): Promise<void> {
-    expectSame(await contentOf(this.device, offset, length), this.#bytes.subarray(offset, offset + length));
-    this.#assertZeroes(offset, this.device.holeNow(offset, length));
+    expectSame(await contentOf(this.device, offset, length), this.bytes.subarray(offset, offset + length));
+    this.assertZeroes(offset, this.device.holeNow(offset, length));
     let position = offset;
     for (const [bytes, status] of await allocationOf(this.device, offset, length)) {
-      if (status & (ALLOCATION_HOLE | ALLOCATION_ZERO)) this.#assertZeroes(position, bytes);
+      if (status & (ALLOCATION_HOLE | ALLOCATION_ZERO)) this.assertZeroes(position, bytes);
       position += bytes;
     }
     assert(position === offset + length, 'the allocation covers the range');
   }
 
-  #assertZeroes(offset: number, length: number): void {
-    const bytes = this.#bytes.subarray(offset, offset + length);
+  private assertZeroes(offset: number, length: number): void {
+    const bytes = this.bytes.subarray(offset, offset + length);
     assert(
       bytes.every((byte) => byte === 0),
       'a hole is shown where there is data',

@@ -9,96 +9,96 @@ export type DeviceCall = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'cache' 
 export class FaultyDevice extends FilterDevice {
   /** Calls that were asked for, in order; those that `…Now` calls put off are not among them. */
   readonly calls: DeviceCall[] = [];
-  readonly #failing = new Map<DeviceCall, Errno>();
-  readonly #failingOnce = new Map<DeviceCall, Errno[]>();
-  #deferring = false;
-  #held: (() => void)[] | undefined;
+  private readonly failing = new Map<DeviceCall, Errno>();
+  private readonly failingOnce = new Map<DeviceCall, Errno[]>();
+  private deferring = false;
+  private held: (() => void)[] | undefined;
 
   /** The next such call fails; several are used up in order. */
   failNext(call: DeviceCall, errno: Errno): void {
-    this.#failingOnce.set(call, [...(this.#failingOnce.get(call) ?? []), errno]);
+    this.failingOnce.set(call, [...(this.failingOnce.get(call) ?? []), errno]);
   }
 
   /** Every such call fails from now on; with OK, no longer. */
   fail(call: DeviceCall, errno: Errno): void {
-    this.#failing.set(call, errno);
+    this.failing.set(call, errno);
   }
 
   /** Whether `…Now` calls answer WOULD_BLOCK, and `holeNow` knows nothing. */
   deferAll(deferring: boolean): void {
-    this.#deferring = deferring;
+    this.deferring = deferring;
   }
 
   /** Keeps the calls that return promises in flight, before they reach the device below, until `release`. */
   hold(): void {
-    this.#held ??= [];
+    this.held ??= [];
   }
 
   release(): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
+    const held = this.held ?? [];
+    this.held = undefined;
     for (const proceed of held) proceed();
   }
 
   /** How many calls are being held. */
   get heldCalls(): number {
-    return this.#held?.length ?? 0;
+    return this.held?.length ?? 0;
   }
 
   override readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    return this.#now('read', () => super.readNow(target, start, length, offset));
+    return this.now('read', () => super.readNow(target, start, length, offset));
   }
 
   override read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    return this.#later('read', () => super.read(target, start, length, offset));
+    return this.later('read', () => super.read(target, start, length, offset));
   }
 
   override holeNow(offset: number, length: number): number {
-    return this.#deferring || this.#held ? 0 : super.holeNow(offset, length);
+    return this.deferring || this.held ? 0 : super.holeNow(offset, length);
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    return this.#now('write', () => super.writeNow(source, start, length, offset));
+    return this.now('write', () => super.writeNow(source, start, length, offset));
   }
 
   override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    return this.#later('write', () => super.write(source, start, length, offset));
+    return this.later('write', () => super.write(source, start, length, offset));
   }
 
   override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    return this.#later('zero', () => super.zero(offset, length, options));
+    return this.later('zero', () => super.zero(offset, length, options));
   }
 
   override trim(offset: number, length: number): Promise<Errno> {
-    return this.#later('trim', () => super.trim(offset, length));
+    return this.later('trim', () => super.trim(offset, length));
   }
 
   override flush(): Promise<Errno> {
-    return this.#later('flush', () => super.flush());
+    return this.later('flush', () => super.flush());
   }
 
   override cache(offset: number, length: number): Promise<Errno> {
-    return this.#later('cache', () => super.cache(offset, length));
+    return this.later('cache', () => super.cache(offset, length));
   }
 
   override extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
-    return this.#later('extents', () => super.extents(offset, length, list));
+    return this.later('extents', () => super.extents(offset, length, list));
   }
 
-  #now(call: DeviceCall, proceed: () => Errno | typeof WOULD_BLOCK): Errno | typeof WOULD_BLOCK {
-    if (this.#deferring || this.#held) return WOULD_BLOCK;
+  private now(call: DeviceCall, proceed: () => Errno | typeof WOULD_BLOCK): Errno | typeof WOULD_BLOCK {
+    if (this.deferring || this.held) return WOULD_BLOCK;
     this.calls.push(call);
-    return this.#takeFailure(call) || proceed();
+    return this.takeFailure(call) || proceed();
   }
 
-  async #later(call: DeviceCall, proceed: () => Promise<Errno>): Promise<Errno> {
+  private async later(call: DeviceCall, proceed: () => Promise<Errno>): Promise<Errno> {
     this.calls.push(call);
-    const held = this.#held;
+    const held = this.held;
     if (held) await new Promise<void>((resolve) => held.push(resolve));
-    return this.#takeFailure(call) || proceed();
+    return this.takeFailure(call) || proceed();
   }
 
-  #takeFailure(call: DeviceCall): Errno {
-    return this.#failingOnce.get(call)?.shift() ?? this.#failing.get(call) ?? OK;
+  private takeFailure(call: DeviceCall): Errno {
+    return this.failingOnce.get(call)?.shift() ?? this.failing.get(call) ?? OK;
   }
 }

@@ -6,18 +6,18 @@ import type { Random } from './random.js';
 
 /** Calls that wait for their turn; which one goes on next is drawn. */
 export class Waits {
-  readonly #waiting: (() => void)[] = [];
+  private readonly waiting: (() => void)[] = [];
 
   constructor(private readonly random: Random) {}
 
   async some(): Promise<void> {
-    for (let left = this.random.below(3); left > 0; left--) await new Promise<void>((goOn) => this.#waiting.push(goOn));
+    for (let left = this.random.below(3); left > 0; left--) await new Promise<void>((goOn) => this.waiting.push(goOn));
   }
 
   /** Lets one call go on; false when none waits. */
   next(): boolean {
-    if (this.#waiting.length === 0) return false;
-    const [goOn] = this.#waiting.splice(this.random.below(this.#waiting.length), 1);
+    if (this.waiting.length === 0) return false;
+    const [goOn] = this.waiting.splice(this.random.below(this.waiting.length), 1);
     goOn!();
     return true;
   }

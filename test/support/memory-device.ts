@@ -23,32 +23,32 @@ const ZERO_CHUNK: Buffer = Buffer.alloc(CHUNK_BYTES);
 export class MemoryDevice implements BlockDevice {
   readonly capabilities: DeviceCapabilities;
   /** By chunk index; a hole is a chunk that is not there. */
-  readonly #chunks = new Map<number, Buffer>();
-  #sizeBytes: number;
+  private readonly chunks = new Map<number, Buffer>();
+  private size: number;
 
   /** `capabilities` replaces some of: writable, not rotational, trim and fast zeroes. */
   constructor(sizeBytes: number, capabilities: Partial<DeviceCapabilities> = {}) {
     assert(sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0, 'a disk is a whole number of sectors');
-    this.#sizeBytes = sizeBytes;
+    this.size = sizeBytes;
     this.capabilities = { readOnly: false, rotational: false, trim: true, fastZero: true, ...capabilities };
   }
 
   get sizeBytes(): number {
-    return this.#sizeBytes;
+    return this.size;
   }
 
   /** Grows with a hole at the end, or cuts the end off. */
   resize(sizeBytes: number): void {
     assert(sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0, 'a disk is a whole number of sectors');
-    if (sizeBytes < this.#sizeBytes) this.#discard(sizeBytes, this.#sizeBytes - sizeBytes);
-    this.#sizeBytes = sizeBytes;
+    if (sizeBytes < this.size) this.discard(sizeBytes, this.size - sizeBytes);
+    this.size = sizeBytes;
   }
 
   readNow(target: Buffer, start: number, length: number, offset: number): Errno {
-    assertInside(this.#sizeBytes, offset, length);
+    assertInside(this.size, offset, length);
     let at = start;
-    this.#eachPiece(offset, length, (index, from, to) => {
-      const chunk = this.#chunks.get(index);
+    this.eachPiece(offset, length, (index, from, to) => {
+      const chunk = this.chunks.get(index);
       if (chunk) chunk.copy(target, at, from, to);
       else target.fill(0, at, at + to - from);
       at += to - from;
@@ -61,22 +61,22 @@ export class MemoryDevice implements BlockDevice {
   }
 
   holeNow(offset: number, length: number): number {
-    assertInside(this.#sizeBytes, offset, length);
+    assertInside(this.size, offset, length);
     const end = offset + length;
     let position = offset;
     while (position < end) {
       const index = Math.floor(position / CHUNK_BYTES);
-      if (this.#chunks.has(index)) break;
+      if (this.chunks.has(index)) break;
       position = Math.min((index + 1) * CHUNK_BYTES, end);
     }
     return position - offset;
   }
 
   writeNow(source: Buffer, start: number, length: number, offset: number): Errno {
-    this.#assertWritable(offset, length);
+    this.assertWritable(offset, length);
     let at = start;
-    this.#eachPiece(offset, length, (index, from, to) => {
-      source.copy(this.#ownChunk(index), from, at, at + to - from);
+    this.eachPiece(offset, length, (index, from, to) => {
+      source.copy(this.ownChunk(index), from, at, at + to - from);
       at += to - from;
     });
     return OK;
@@ -87,16 +87,16 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    this.#assertWritable(offset, length);
+    this.assertWritable(offset, length);
     if (options.fastOnly && !this.capabilities.fastZero) return EOPNOTSUPP;
-    if (!options.keepAllocated) this.#discard(offset, length);
-    else this.#eachPiece(offset, length, (index, from, to) => this.#zeroAllocated(index, from, to));
+    if (!options.keepAllocated) this.discard(offset, length);
+    else this.eachPiece(offset, length, (index, from, to) => this.zeroAllocated(index, from, to));
     return OK;
   }
 
   async trim(offset: number, length: number): Promise<Errno> {
-    this.#assertWritable(offset, length);
-    if (this.capabilities.trim) this.#discard(offset, length);
+    this.assertWritable(offset, length);
+    if (this.capabilities.trim) this.discard(offset, length);
     return OK;
   }
 
@@ -105,19 +105,19 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async cache(offset: number, length: number): Promise<Errno> {
-    assertInside(this.#sizeBytes, offset, length);
+    assertInside(this.size, offset, length);
     return OK;
   }
 
   async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
-    assertInside(this.#sizeBytes, offset, length);
+    assertInside(this.size, offset, length);
     const end = offset + length;
     let position = offset;
-    for (const index of this.#allocatedIndexes(offset, end)) {
+    for (const index of this.allocatedIndexes(offset, end)) {
       const from = Math.max(index * CHUNK_BYTES, offset);
       if (from > position && !list.add(from - position, ALLOCATION_HOLE | ALLOCATION_ZERO)) return OK;
       position = Math.min((index + 1) * CHUNK_BYTES, end);
-      if (!list.add(position - from, this.#chunks.get(index) === ZERO_CHUNK ? ALLOCATION_ZERO : 0)) return OK;
+      if (!list.add(position - from, this.chunks.get(index) === ZERO_CHUNK ? ALLOCATION_ZERO : 0)) return OK;
     }
     if (position < end) list.add(end - position, ALLOCATION_HOLE | ALLOCATION_ZERO);
     return OK;
@@ -125,19 +125,19 @@ export class MemoryDevice implements BlockDevice {
 
   async close(): Promise<void> {}
 
-  #assertWritable(offset: number, length: number): void {
+  private assertWritable(offset: number, length: number): void {
     assert(!this.capabilities.readOnly, 'a read-only device is not changed');
-    assertInside(this.#sizeBytes, offset, length);
+    assertInside(this.size, offset, length);
   }
 
   /** Indexes of the chunks that are there and overlap the range, in order; its cost does not depend on the disk's size. */
-  #allocatedIndexes(offset: number, end: number): number[] {
+  private allocatedIndexes(offset: number, end: number): number[] {
     const inside = (index: number) => (index + 1) * CHUNK_BYTES > offset && index * CHUNK_BYTES < end;
-    return [...this.#chunks.keys()].filter(inside).sort((a, b) => a - b);
+    return [...this.chunks.keys()].filter(inside).sort((a, b) => a - b);
   }
 
   /** Calls `visit` for each piece of the range that lies in one chunk, with its bounds inside that chunk. */
-  #eachPiece(offset: number, length: number, visit: (index: number, from: number, to: number) => void): void {
+  private eachPiece(offset: number, length: number, visit: (index: number, from: number, to: number) => void): void {
     const end = offset + length;
     for (let position = offset; position < end; ) {
       const index = Math.floor(position / CHUNK_BYTES);
@@ -148,25 +148,25 @@ export class MemoryDevice implements BlockDevice {
     }
   }
 
-  #ownChunk(index: number): Buffer {
-    let chunk = this.#chunks.get(index);
+  private ownChunk(index: number): Buffer {
+    let chunk = this.chunks.get(index);
     if (!chunk || chunk === ZERO_CHUNK) {
       chunk = Buffer.alloc(CHUNK_BYTES);
-      this.#chunks.set(index, chunk);
+      this.chunks.set(index, chunk);
     }
     return chunk;
   }
 
-  #zeroAllocated(index: number, from: number, to: number): void {
-    const chunk = this.#chunks.get(index);
-    if (!chunk || to - from === CHUNK_BYTES) this.#chunks.set(index, ZERO_CHUNK);
+  private zeroAllocated(index: number, from: number, to: number): void {
+    const chunk = this.chunks.get(index);
+    if (!chunk || to - from === CHUNK_BYTES) this.chunks.set(index, ZERO_CHUNK);
     else if (chunk !== ZERO_CHUNK) chunk.fill(0, from, to);
   }
 
-  #discard(offset: number, length: number): void {
-    this.#eachPiece(offset, length, (index, from, to) => {
-      if (to - from === CHUNK_BYTES) this.#chunks.delete(index);
-      else if (this.#chunks.has(index)) this.#zeroAllocated(index, from, to);
+  private discard(offset: number, length: number): void {
+    this.eachPiece(offset, length, (index, from, to) => {
+      if (to - from === CHUNK_BYTES) this.chunks.delete(index);
+      else if (this.chunks.has(index)) this.zeroAllocated(index, from, to);
     });
   }
 }

@@ -24,7 +24,7 @@ interface FileSystemUse {
 export class DiskThreads {
   /** Disks with calls that wait for a place, in the order of their turns. */
   readonly waiting = new Set<DiskShare>();
-  readonly #fileSystems = new Map<string, FileSystemUse>();
+  private readonly fileSystems = new Map<string, FileSystemUse>();
   free: number;
 
   constructor(threads: number) {
@@ -34,10 +34,10 @@ export class DiskThreads {
 
   /** A disk's share. Disks with the same `fileSystem`, any text, are likely to hang together. */
   share(fileSystem: string): DiskShare {
-    let use = this.#fileSystems.get(fileSystem);
+    let use = this.fileSystems.get(fileSystem);
     if (use === undefined) {
       use = { used: 0 };
-      this.#fileSystems.set(fileSystem, use);
+      this.fileSystems.set(fileSystem, use);
     }
     return new DiskShare(this, use);
   }
@@ -55,8 +55,8 @@ export class DiskThreads {
 
 /** What one disk may use of the thread pool. */
 export class DiskShare {
-  readonly #queue: (() => void)[] = [];
-  #used = 0;
+  private readonly queue: (() => void)[] = [];
+  private taken = 0;
 
   constructor(
     private readonly threads: DiskThreads,
@@ -64,20 +64,20 @@ export class DiskShare {
   ) {}
 
   get mayTake(): boolean {
-    return this.#used < MOST_PER_DISK && this.fileSystem.used < this.threads.free;
+    return this.taken < MOST_PER_DISK && this.fileSystem.used < this.threads.free;
   }
 
   /** Runs a call that takes a thread, when it is this disk's turn. */
   async pass<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#queue.length === 0 && this.mayTake) this.#take();
+    if (this.queue.length === 0 && this.mayTake) this.take();
     else {
       this.threads.waiting.add(this);
-      await new Promise<void>((admit) => this.#queue.push(admit));
+      await new Promise<void>((admit) => this.queue.push(admit));
     }
     try {
       return await call();
     } finally {
-      this.#used--;
+      this.taken--;
       this.fileSystem.used--;
       this.threads.free++;
       this.threads.admitWaiting();
@@ -86,13 +86,13 @@ export class DiskShare {
 
   /** Lets the call in that has waited longest. True when others wait. */
   admitFirst(): boolean {
-    this.#take();
-    this.#queue.shift()!();
-    return this.#queue.length > 0;
+    this.take();
+    this.queue.shift()!();
+    return this.queue.length > 0;
   }
 
-  #take(): void {
-    this.#used++;
+  private take(): void {
+    this.taken++;
     this.fileSystem.used++;
     this.threads.free--;
   }

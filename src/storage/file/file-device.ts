@@ -35,25 +35,25 @@ export interface FileDeviceParts {
  */
 export class FileDevice implements BlockDevice {
   readonly capabilities: DeviceCapabilities;
-  readonly #reader: FileReader;
-  readonly #writer: FileWriter;
-  readonly #zeroer: FileZeroer;
-  readonly #flusher: FileFlusher;
-  readonly #extents: FileExtents;
-  #sizeBytes: number;
-  #open = true;
-  #callsInFlight = 0;
-  #whenIdle: (() => void) | undefined;
+  private readonly reader: FileReader;
+  private readonly writer: FileWriter;
+  private readonly zeroer: FileZeroer;
+  private readonly flusher: FileFlusher;
+  private readonly extentFinder: FileExtents;
+  private size: number;
+  private open = true;
+  private callsInFlight = 0;
+  private whenIdle: (() => void) | undefined;
 
   constructor(private readonly parts: FileDeviceParts) {
     const { file } = parts;
     this.capabilities = parts.capabilities;
-    this.#sizeBytes = parts.sizeBytes;
-    this.#reader = new FileReader(file);
-    this.#writer = new FileWriter(file);
-    this.#zeroer = new FileZeroer(file, this.#writer, parts.zeroing);
-    this.#flusher = new FileFlusher(file);
-    this.#extents = new FileExtents(file);
+    this.size = parts.sizeBytes;
+    this.reader = new FileReader(file);
+    this.writer = new FileWriter(file);
+    this.zeroer = new FileZeroer(file, this.writer, parts.zeroing);
+    this.flusher = new FileFlusher(file);
+    this.extentFinder = new FileExtents(file);
   }
 
   get isBlockDevice(): boolean {
@@ -61,85 +61,85 @@ export class FileDevice implements BlockDevice {
   }
 
   get sizeBytes(): number {
-    return this.#sizeBytes;
+    return this.size;
   }
 
   readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    this.#assertReadable(offset, length);
-    return this.#reader.readNow(target, start, length, offset);
+    this.assertReadable(offset, length);
+    return this.reader.readNow(target, start, length, offset);
   }
 
   read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    this.#assertReadable(offset, length);
-    return this.#inFlight(this.#reader.read(target, start, length, offset));
+    this.assertReadable(offset, length);
+    return this.inFlight(this.reader.read(target, start, length, offset));
   }
 
   holeNow(offset: number, length: number): number {
-    this.#assertReadable(offset, length);
-    return this.#extents.holeNow(offset, length);
+    this.assertReadable(offset, length);
+    return this.extentFinder.holeNow(offset, length);
   }
 
   writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    this.#assertWritable(offset, length);
-    if (this.#flusher.failed) return EIO;
-    return this.#writer.writeNow(source, start, length, offset);
+    this.assertWritable(offset, length);
+    if (this.flusher.failed) return EIO;
+    return this.writer.writeNow(source, start, length, offset);
   }
 
   async write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    this.#assertWritable(offset, length);
-    if (this.#flusher.failed) return EIO;
-    return this.#inFlight(this.#writer.write(source, start, length, offset));
+    this.assertWritable(offset, length);
+    if (this.flusher.failed) return EIO;
+    return this.inFlight(this.writer.write(source, start, length, offset));
   }
 
   async zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    this.#assertWritable(offset, length);
-    if (this.#flusher.failed) return EIO;
+    this.assertWritable(offset, length);
+    if (this.flusher.failed) return EIO;
     if (options.fastOnly && !this.capabilities.fastZero) return EOPNOTSUPP;
-    const result = await this.#inFlight(this.#zeroer.zero(offset, length, options));
-    this.#extents.forget();
+    const result = await this.inFlight(this.zeroer.zero(offset, length, options));
+    this.extentFinder.forget();
     return result;
   }
 
   async trim(offset: number, length: number): Promise<Errno> {
-    this.#assertWritable(offset, length);
-    if (this.#flusher.failed) return EIO;
-    const result = await this.#inFlight(this.#zeroer.trim(offset, length));
-    this.#extents.forget();
+    this.assertWritable(offset, length);
+    if (this.flusher.failed) return EIO;
+    const result = await this.inFlight(this.zeroer.trim(offset, length));
+    this.extentFinder.forget();
     return result;
   }
 
   async flush(): Promise<Errno> {
-    assert(this.#open, 'the device is open');
+    assert(this.open, 'the device is open');
     if (this.capabilities.readOnly) return OK;
-    return this.#inFlight(this.#flusher.flush());
+    return this.inFlight(this.flusher.flush());
   }
 
   /** Why data that was written is lost, as far as it has come out by now; OK when none is. Told once. */
   async lostWrites(): Promise<Errno> {
-    assert(this.#open, 'the device is open');
+    assert(this.open, 'the device is open');
     const { fd, posix, faults } = this.parts.file;
-    const result = await this.#inFlight(posix.awaitWriteback(fd));
+    const result = await this.inFlight(posix.awaitWriteback(fd));
     if (result >= 0 || result === -EOPNOTSUPP) return OK;
     return faults.report('flush', -result, 'the storage lost data that had been written');
   }
 
   async cache(offset: number, length: number): Promise<Errno> {
-    this.#assertReadable(offset, length);
+    this.assertReadable(offset, length);
     const { fd, posix } = this.parts.file;
-    await this.#inFlight(posix.willNeed(fd, offset, length));
+    await this.inFlight(posix.willNeed(fd, offset, length));
     return OK;
   }
 
   async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
-    this.#assertReadable(offset, length);
-    await this.#inFlight(this.#extents.append(offset, length, list));
+    this.assertReadable(offset, length);
+    await this.inFlight(this.extentFinder.append(offset, length, list));
     return OK;
   }
 
   identify(): Promise<DiskIdentity> {
-    assert(this.#open, 'the device is open');
+    assert(this.open, 'the device is open');
     const { handle, localTimes } = this.parts;
-    return this.#inFlight(this.#share.pass(() => identifyDisk({ handle, sizeBytes: this.#sizeBytes, localTimes })));
+    return this.inFlight(this.share.pass(() => identifyDisk({ handle, sizeBytes: this.size, localTimes })));
   }
 
   /**
@@ -147,14 +147,14 @@ export class FileDevice implements BlockDevice {
    * written is in the same page cache.
    */
   async identifySettled(): Promise<DiskIdentity> {
-    if (this.isBlockDevice) await (this.capabilities.readOnly ? this.#writeBack() : this.flush());
+    if (this.isBlockDevice) await (this.capabilities.readOnly ? this.writeBack() : this.flush());
     return this.identify();
   }
 
   /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */
   async allocatedBytes(): Promise<number | undefined> {
-    assert(this.#open, 'the device is open');
-    const facts = await this.#inFlight(this.#share.pass(() => this.parts.handle.stat()));
+    assert(this.open, 'the device is open');
+    const facts = await this.inFlight(this.share.pass(() => this.parts.handle.stat()));
     return facts.isFile() ? facts.blocks * STAT_BLOCK_BYTES : undefined;
   }
 
@@ -164,51 +164,51 @@ export class FileDevice implements BlockDevice {
    * flight behind the new end. Throws IMAGE_UNUSABLE when the image cannot have that size.
    */
   async resize(sizeBytes: number): Promise<void> {
-    assert(this.#open, 'the device is open');
+    assert(this.open, 'the device is open');
     const { handle, path } = this.parts;
     const { readOnly } = this.capabilities;
-    await this.#inFlight(this.#share.pass(() => growImage({ handle, path, readOnly, sizeBytes })));
-    this.#sizeBytes = sizeBytes;
+    await this.inFlight(this.share.pass(() => growImage({ handle, path, readOnly, sizeBytes })));
+    this.size = sizeBytes;
   }
 
   /** Waits for what is in flight, then closes the image, which also drops its locks. Does not flush. */
   async close(): Promise<void> {
-    if (!this.#open) return;
-    this.#open = false;
-    if (this.#callsInFlight > 0)
+    if (!this.open) return;
+    this.open = false;
+    if (this.callsInFlight > 0)
       await new Promise<void>((resolve) => {
-        this.#whenIdle = resolve;
+        this.whenIdle = resolve;
       });
-    await this.#share.pass(() => this.parts.handle.close());
+    await this.share.pass(() => this.parts.handle.close());
   }
 
   /** What others have written; their failures are not ours. */
-  async #writeBack(): Promise<void> {
-    await this.#inFlight(this.#share.pass(() => this.parts.handle.sync().catch(() => {})));
+  private async writeBack(): Promise<void> {
+    await this.inFlight(this.share.pass(() => this.parts.handle.sync().catch(() => {})));
   }
 
-  get #share(): DiskShare {
+  private get share(): DiskShare {
     return this.parts.file.share;
   }
 
   /** Keeps the image open until `call` has ended: a descriptor closed too early may by then be another file's. */
-  async #inFlight<T>(call: Promise<T>): Promise<T> {
-    this.#callsInFlight++;
+  private async inFlight<T>(call: Promise<T>): Promise<T> {
+    this.callsInFlight++;
     try {
       return await call;
     } finally {
-      this.#callsInFlight--;
-      if (this.#callsInFlight === 0) this.#whenIdle?.();
+      this.callsInFlight--;
+      if (this.callsInFlight === 0) this.whenIdle?.();
     }
   }
 
-  #assertReadable(offset: number, length: number): void {
-    assert(this.#open, 'the device is open');
-    assertInside(this.#sizeBytes, offset, length);
+  private assertReadable(offset: number, length: number): void {
+    assert(this.open, 'the device is open');
+    assertInside(this.size, offset, length);
   }
 
-  #assertWritable(offset: number, length: number): void {
+  private assertWritable(offset: number, length: number): void {
     assert(!this.capabilities.readOnly, 'a read-only device is not changed');
-    this.#assertReadable(offset, length);
+    this.assertReadable(offset, length);
   }
 }

@@ -19,29 +19,29 @@ const EXTENTS_PER_STEP = 64;
  * to the end of the run, however little was asked for, and in a memory file it looks at every page on the way.
  */
 export class FileExtents {
-  #dataFrom = 0;
-  #dataTo = 0;
-  #punches = 0;
-  readonly #pace = new Pace();
+  private dataFrom = 0;
+  private dataTo = 0;
+  private punches = 0;
+  private readonly pace = new Pace();
 
   constructor(private readonly file: ImageFile) {}
 
   /** To be called when a hole was made. */
   forget(): void {
-    this.#dataFrom = 0;
-    this.#dataTo = 0;
-    this.#punches++;
+    this.dataFrom = 0;
+    this.dataTo = 0;
+    this.punches++;
   }
 
   /** Bytes at the start of the range that are a hole, as far as one quick call can tell; 0 for none or not known. */
   holeNow(offset: number, length: number): number {
-    if (this.#rememberedDataEnd(offset) > offset || this.file.exclusiveCalls > 0) return 0;
-    const startMs = this.#pace.nowMs();
-    if (!this.#pace.allowsNow(startMs)) return 0;
+    if (this.rememberedDataEnd(offset) > offset || this.file.exclusiveCalls > 0) return 0;
+    const startMs = this.pace.nowMs();
+    if (!this.pace.allowsNow(startMs)) return 0;
     const { fd, posix } = this.file;
     let data = posix.seekNow(fd, offset, SEEK_DATA);
     if (data === -ENXIO) data = posix.seekNow(fd, 0, SEEK_END);
-    this.#pace.tookNow(startMs, 0);
+    this.pace.tookNow(startMs, 0);
     data = this.file.filledUp(data);
     return data <= offset ? 0 : Math.min(data - offset, length);
   }
@@ -51,50 +51,50 @@ export class FileExtents {
     const end = offset + length;
     let position = offset;
     for (let step = 1; position < end; step++) {
-      const data = Math.min(await this.#nextData(position), end);
+      const data = Math.min(await this.nextData(position), end);
       if (data > position && !list.add(data - position, HOLE)) return;
       if (data === end) return;
-      position = Math.min(await this.#dataEnd(data, end), end);
+      position = Math.min(await this.dataEnd(data, end), end);
       if (!list.add(position - data, DATA)) return;
       if (step % EXTENTS_PER_STEP === 0) await giveWay();
     }
   }
 
-  async #nextData(position: number): Promise<number> {
-    if (this.#rememberedDataEnd(position) > position) return position;
-    let data = await this.#seek(position, SEEK_DATA);
+  private async nextData(position: number): Promise<number> {
+    if (this.rememberedDataEnd(position) > position) return position;
+    let data = await this.seek(position, SEEK_DATA);
     // No data is left: a hole to the end of the file, and not further. Behind the end of a file that was cut, reads fail.
-    if (data === -ENXIO) data = await this.#seek(0, SEEK_END);
+    if (data === -ENXIO) data = await this.seek(0, SEEK_END);
     return Math.max(this.file.filledUp(data), position);
   }
 
   /** Where the data at `position` ends; `unknown` when the file system does not say. */
-  async #dataEnd(position: number, unknown: number): Promise<number> {
-    const remembered = this.#rememberedDataEnd(position);
+  private async dataEnd(position: number, unknown: number): Promise<number> {
+    const remembered = this.rememberedDataEnd(position);
     if (remembered > position) return remembered;
-    const punches = this.#punches;
-    const hole = this.file.filledUp(await this.#seek(position, SEEK_HOLE));
+    const punches = this.punches;
+    const hole = this.file.filledUp(await this.seek(position, SEEK_HOLE));
     if (hole <= position) return unknown;
-    if (punches === this.#punches) {
-      this.#dataFrom = position;
-      this.#dataTo = hole;
+    if (punches === this.punches) {
+      this.dataFrom = position;
+      this.dataTo = hole;
     }
     return hole;
   }
 
-  #rememberedDataEnd(position: number): number {
-    return position >= this.#dataFrom && position < this.#dataTo ? this.#dataTo : 0;
+  private rememberedDataEnd(position: number): number {
+    return position >= this.dataFrom && position < this.dataTo ? this.dataTo : 0;
   }
 
-  #seek(offset: number, whence: SeekWhence): CallResult | Promise<CallResult> {
+  private seek(offset: number, whence: SeekWhence): CallResult | Promise<CallResult> {
     const { fd, posix, inMemory, exclusiveCalls } = this.file;
     const walksPages = inMemory && whence === SEEK_HOLE;
-    const startMs = this.#pace.nowMs();
-    if (walksPages || exclusiveCalls > 0 || !this.#pace.allowsNow(startMs)) {
+    const startMs = this.pace.nowMs();
+    if (walksPages || exclusiveCalls > 0 || !this.pace.allowsNow(startMs)) {
       return this.file.exclusively(() => posix.seek(fd, offset, whence));
     }
     const result = posix.seekNow(fd, offset, whence);
-    this.#pace.tookNow(startMs, 0);
+    this.pace.tookNow(startMs, 0);
     return result;
   }
 }

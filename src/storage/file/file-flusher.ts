@@ -10,28 +10,28 @@ import type { ImageFile } from './image-file.js';
  * the lost pages as clean, so the next fdatasync would confirm data that is gone.
  */
 export class FileFlusher {
-  #failed = false;
-  #running: Promise<unknown> = Promise.resolve();
-  #next: Promise<Errno> | undefined;
+  private hasFailed = false;
+  private running: Promise<unknown> = Promise.resolve();
+  private next: Promise<Errno> | undefined;
 
   constructor(private readonly file: ImageFile) {}
 
   /** Once true it stays so: the image must not be changed any more until it is opened anew. */
   get failed(): boolean {
-    return this.#failed;
+    return this.hasFailed;
   }
 
   flush(): Promise<Errno> {
-    if (this.#next === undefined) {
-      this.#next = this.#running.then(() => this.#sync());
-      this.#running = this.#next;
+    if (this.next === undefined) {
+      this.next = this.running.then(() => this.sync());
+      this.running = this.next;
     }
-    return this.#next;
+    return this.next;
   }
 
-  async #sync(): Promise<Errno> {
-    this.#next = undefined;
-    if (this.#failed) return EIO;
+  private async sync(): Promise<Errno> {
+    this.next = undefined;
+    if (this.hasFailed) return EIO;
     const { fd, posix, faults } = this.file;
     let result: CallResult;
     try {
@@ -41,7 +41,7 @@ export class FileFlusher {
       result = -errnoOf(error);
     }
     if (result === 0) return OK;
-    this.#failed = true;
+    this.hasFailed = true;
     return faults.report(
       'flush',
       -result,

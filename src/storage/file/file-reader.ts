@@ -11,26 +11,26 @@ export const MAX_NOW_BYTES = MIB;
  * holds, where the file system can tell (RWF_NOWAIT).
  */
 export class FileReader {
-  readonly #file: ImageFile;
+  private readonly file: ImageFile;
   /** Undefined when no read of this file may run on the event loop. */
-  readonly #quickCall: Posix['readNow'] | undefined;
+  private readonly quickCall: Posix['readNow'] | undefined;
 
   constructor(file: ImageFile) {
-    this.#file = file;
-    this.#quickCall = quickCallFor(file);
+    this.file = file;
+    this.quickCall = quickCallFor(file);
   }
 
   readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    if (this.#quickCall === undefined || length > MAX_NOW_BYTES) return WOULD_BLOCK;
-    const count = this.#quickCall(this.#file.fd, target, start, length, offset);
+    if (this.quickCall === undefined || length > MAX_NOW_BYTES) return WOULD_BLOCK;
+    const count = this.quickCall(this.file.fd, target, start, length, offset);
     if (count === length) return OK;
     // A short read is not cached as a whole, or ends at the end of the file: `read` finds out.
     if (count >= 0 || count === -EAGAIN || count === -EINTR || count === -EOPNOTSUPP) return WOULD_BLOCK;
-    return this.#file.faults.report('read', -count);
+    return this.file.faults.report('read', -count);
   }
 
   async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    const { fd, posix, faults, endsWithin = Number.POSITIVE_INFINITY } = this.#file;
+    const { fd, posix, faults, endsWithin = Number.POSITIVE_INFINITY } = this.file;
     for (let done = 0; done < length; ) {
       const count = await posix.read(fd, target, start + done, length - done, offset + done);
       if (count === -EINTR) continue;

@@ -9,7 +9,7 @@ const PAGE_BYTES = 4 * KIB;
 
 /** Writes to an image, into the page cache: on the event loop for as long as that is quick. */
 export class FileWriter {
-  readonly #pace = new Pace();
+  private readonly pace = new Pace();
 
   constructor(private readonly file: ImageFile) {}
 
@@ -17,7 +17,7 @@ export class FileWriter {
     if (length > MAX_NOW_BYTES || this.file.exclusiveCalls > 0) return WOULD_BLOCK;
     const count = this.file.inMemory
       ? this.file.posix.writeNow(this.file.fd, source, start, length, offset)
-      : this.#writeToCache(source, start, length, offset);
+      : this.writeToCache(source, start, length, offset);
     if (count === length) return OK;
     // `write` does it again from the start, and meets what stopped this one.
     if (count >= 0 || count === -EAGAIN || count === -EINTR) return WOULD_BLOCK;
@@ -26,14 +26,14 @@ export class FileWriter {
 
   async write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
     const { fd, posix, faults } = this.file;
-    const startMs = this.#pace.nowMs();
+    const startMs = this.pace.nowMs();
     for (let done = 0; done < length; ) {
       const count = await posix.write(fd, source, start + done, length - done, offset + done);
       if (count < 0) return faults.report('write', -count);
       if (count === 0) return faults.report('write', EIO, 'the storage under the image takes no data');
       done += count;
     }
-    this.#pace.tookLater(startMs, length);
+    this.pace.tookLater(startMs, length);
     return OK;
   }
 
@@ -41,12 +41,12 @@ export class FileWriter {
    * The page cache takes data at once, until too much of it waits to be written back. And a page that is written in
    * part may have to be read from the disk first, so such writes are left to the thread pool.
    */
-  #writeToCache(source: Buffer, start: number, length: number, offset: number): CallResult {
+  private writeToCache(source: Buffer, start: number, length: number, offset: number): CallResult {
     if (((offset | length) & (PAGE_BYTES - 1)) !== 0) return -EAGAIN;
-    const startMs = this.#pace.nowMs();
-    if (!this.#pace.allowsNow(startMs)) return -EAGAIN;
+    const startMs = this.pace.nowMs();
+    if (!this.pace.allowsNow(startMs)) return -EAGAIN;
     const count = this.file.posix.writeNow(this.file.fd, source, start, length, offset);
-    this.#pace.tookNow(startMs, length);
+    this.pace.tookNow(startMs, length);
     return count;
   }
 }

@@ -30,63 +30,63 @@ const TRIM_BYTES = 4 * KIB;
  * A way that the file system refuses once is not tried again.
  */
 export class FileZeroer {
-  readonly #alignmentBytes: number;
-  readonly #refused: Set<number>;
+  private readonly alignmentBytes: number;
+  private readonly refused: Set<number>;
 
   constructor(
     private readonly file: ImageFile,
     private readonly writer: FileWriter,
     facts: ZeroingFacts,
   ) {
-    this.#alignmentBytes = facts.alignmentBytes;
-    this.#refused = new Set(facts.mayPunch ? [] : [PUNCH_HOLE, ZERO_RANGE]);
+    this.alignmentBytes = facts.alignmentBytes;
+    this.refused = new Set(facts.mayPunch ? [] : [PUNCH_HOLE, ZERO_RANGE]);
   }
 
   async zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
     const end = offset + length;
-    const from = Math.min(roundUp(offset, this.#alignmentBytes), end);
-    const to = Math.max(roundDown(end, this.#alignmentBytes), from);
-    const result = await this.#zeroAligned(from, to - from, options.keepAllocated);
-    if (result === EOPNOTSUPP && !options.fastOnly) return this.#writeZeroes(offset, length);
+    const from = Math.min(roundUp(offset, this.alignmentBytes), end);
+    const to = Math.max(roundDown(end, this.alignmentBytes), from);
+    const result = await this.zeroAligned(from, to - from, options.keepAllocated);
+    if (result === EOPNOTSUPP && !options.fastOnly) return this.writeZeroes(offset, length);
     if (result !== OK) return result;
-    return (await this.#writeZeroes(offset, from - offset)) || (await this.#writeZeroes(to, end - to));
+    return (await this.writeZeroes(offset, from - offset)) || (await this.writeZeroes(to, end - to));
   }
 
   async trim(offset: number, length: number): Promise<Errno> {
-    const alignmentBytes = Math.max(TRIM_BYTES, this.#alignmentBytes);
+    const alignmentBytes = Math.max(TRIM_BYTES, this.alignmentBytes);
     const from = roundUp(offset, alignmentBytes);
     const to = roundDown(offset + length, alignmentBytes);
     if (from >= to) return OK;
-    const result = await this.#fallocate(PUNCH_HOLE, from, to - from);
+    const result = await this.fallocate(PUNCH_HOLE, from, to - from);
     if (result === OK || result === EOPNOTSUPP) return OK;
     return this.file.faults.report('trim', result);
   }
 
   /** EOPNOTSUPP, with nothing changed, when only writing zeroes would do. */
-  async #zeroAligned(offset: number, length: number, keepAllocated: boolean): Promise<Errno> {
+  private async zeroAligned(offset: number, length: number, keepAllocated: boolean): Promise<Errno> {
     for (const mode of keepAllocated ? [ZERO_RANGE] : [PUNCH_HOLE, ZERO_RANGE]) {
-      const result = await this.#fallocate(mode, offset, length);
+      const result = await this.fallocate(mode, offset, length);
       if (result === OK) return OK;
       if (result !== EOPNOTSUPP) return this.file.faults.report('zero', result);
     }
     return EOPNOTSUPP;
   }
 
-  async #fallocate(mode: number, offset: number, length: number): Promise<Errno> {
-    if (this.#refused.has(mode)) return EOPNOTSUPP;
+  private async fallocate(mode: number, offset: number, length: number): Promise<Errno> {
+    if (this.refused.has(mode)) return EOPNOTSUPP;
     for (let done = 0; done < length; done += MAX_CALL_BYTES) {
       const pieceBytes = Math.min(length - done, MAX_CALL_BYTES);
       const { fd, posix } = this.file;
       const result = await this.file.exclusively(() => posix.fallocate(fd, mode, offset + done, pieceBytes));
       if (result === 0) continue;
       if (!REFUSALS.includes(-result)) return -result;
-      this.#refused.add(mode);
+      this.refused.add(mode);
       return EOPNOTSUPP;
     }
     return OK;
   }
 
-  async #writeZeroes(offset: number, length: number): Promise<Errno> {
+  private async writeZeroes(offset: number, length: number): Promise<Errno> {
     for (let done = 0; done < length; ) {
       const pieceBytes = Math.min(length - done, ZEROES.length);
       const errno = await this.writer.write(ZEROES, 0, pieceBytes, offset + done);

@@ -16,15 +16,15 @@ const TOLERABLE_PART = 1 / 20;
  * A busy machine that takes the processor away makes a quick call look slow. So the first pause is short.
  */
 export class Pace {
-  #pausedUntilMs = Number.NEGATIVE_INFINITY;
-  #pauseMs = 0;
+  private pausedUntilMs = Number.NEGATIVE_INFINITY;
+  private pauseMs = 0;
 
   /** `nowMs` need not be precise nor monotonic: it is asked twice a call, so it had better be cheap. */
   constructor(readonly nowMs: () => number = Date.now) {}
 
   /** Whether a call that would start at `startMs` may run on the event loop. */
   allowsNow(startMs: number): boolean {
-    const leftMs = this.#pausedUntilMs - startMs;
+    const leftMs = this.pausedUntilMs - startMs;
     // More than the longest pause is left only where the clock was set back.
     return leftMs <= 0 || leftMs > LONGEST_PAUSE_MS;
   }
@@ -34,16 +34,16 @@ export class Pace {
     const endMs = this.nowMs();
     const tookMs = endMs - startMs;
     if (!isSlow(tookMs, bytes)) return;
-    const tooSoon = tookMs > TOLERABLE_PART * (endMs - this.#pausedUntilMs);
-    this.#pauseMs = tooSoon ? Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS) : SHORTEST_PAUSE_MS;
-    this.#pausedUntilMs = endMs + this.#pauseMs;
+    const tooSoon = tookMs > TOLERABLE_PART * (endMs - this.pausedUntilMs);
+    this.pauseMs = tooSoon ? Math.min(2 * this.pauseMs, LONGEST_PAUSE_MS) : SHORTEST_PAUSE_MS;
+    this.pausedUntilMs = endMs + this.pauseMs;
   }
 
   /** Reports a call in the thread pool. */
   tookLater(startMs: number, bytes: number): void {
     const endMs = this.nowMs();
     if (!this.allowsNow(startMs) && isSlow(endMs - startMs, bytes)) {
-      this.#pausedUntilMs = endMs + this.#pauseMs;
+      this.pausedUntilMs = endMs + this.pauseMs;
     }
   }
 }
