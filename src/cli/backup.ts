@@ -1,6 +1,6 @@
 import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { Backup, BegunBackup } from '../control/schemas.js';
+import type { Backup, BegunBackup } from '../control/schemas/backup.js';
 import {
   type CommonOptions,
   controlClient,

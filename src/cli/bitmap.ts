@@ -1,7 +1,7 @@
 import type { Static } from '@fastify/type-provider-typebox';
 import type { Command } from 'commander';
 import { formatExactSize } from '../base/units.js';
-import type { Bitmap } from '../control/schemas.js';
+import type { Bitmap } from '../control/schemas/bitmap.js';
 import {
   type CommonOptions,
   controlClient,

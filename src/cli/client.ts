@@ -1,6 +1,6 @@
 import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { Client } from '../control/schemas.js';
+import type { Client } from '../control/schemas/export.js';
 import {
   type CommonOptions,
   controlClient,

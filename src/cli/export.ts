@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { ExportDescription } from '../control/schemas.js';
+import type { ExportDescription } from '../control/schemas/export.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { bitmapTable } from './bitmap.js';
 import {

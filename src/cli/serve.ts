@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
-import type { Server } from '../control/schemas.js';
+import type { Server } from '../control/schemas/server.js';
 import { type Entry, resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
 import { endProcess } from '../server/end-process.js';
 import { takeListenFds } from '../server/listen-fds.js';

@@ -4,7 +4,7 @@ import { ExtentList } from '../base/extents.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import { DIRTY } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
-import type { Extents } from './schemas.js';
+import type { Extents } from './schemas/bitmap.js';
 
 /**
  * At most `limit` extents from `offset` on, all writes since the base. @throws CodedError BAD_REQUEST,

@@ -3,7 +3,7 @@ import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from './event-feed.js';
-import type { Server } from './schemas.js';
+import type { Server } from './schemas/server.js';
 
 /** What the control API works on. */
 export interface ControlHost {

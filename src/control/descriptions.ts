@@ -2,7 +2,8 @@ import type { Static } from '@fastify/type-provider-typebox';
 import { baseOf } from '../backup/base-link.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
-import type { Bitmap, ExportDescription } from './schemas.js';
+import type { Bitmap } from './schemas/bitmap.js';
+import type { ExportDescription } from './schemas/export.js';
 
 export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<typeof Bitmap> {
   const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent } = bitmap;

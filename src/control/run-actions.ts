@@ -5,7 +5,7 @@ import { changeAtOneInstant, type HeldWrites } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { ControlHost } from './control-host.js';
-import { type Action, MAX_MERGE_SOURCES } from './schemas.js';
+import { type Action, MAX_MERGE_SOURCES } from './schemas/transaction.js';
 
 /**
  * Takes all actions at one instant with respect to writes, or none. Returns how long writes were held back.

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { GIB, KIB } from '../../src/base/units.js';
 import { extentsOf } from '../../src/client/block-status-walk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import type { Backup } from '../../src/control/schemas.js';
+import type { Backup } from '../../src/control/schemas/backup.js';
 import { Control } from '../support/control.js';
 import { makeImage } from '../support/image.js';
 import { startTidemark } from '../support/tidemark.js';

@@ -6,7 +6,7 @@ import { OVERWRITTEN_CONTEXT } from '../../src/base/metadata-contexts.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { extentsOf } from '../../src/client/block-status-walk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import type { Backup } from '../../src/control/schemas.js';
+import type { Backup } from '../../src/control/schemas/backup.js';
 import { openDiskAt } from '../../src/posix/find-disk.js';
 import { Control } from '../support/control.js';
 import { expectSame } from '../support/device-content.js';

@@ -4,7 +4,7 @@ import type { Static } from '@fastify/type-provider-typebox';
 import { expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import type { Backup } from '../../src/control/schemas.js';
+import type { Backup } from '../../src/control/schemas/backup.js';
 import { Control, Refusal } from '../support/control.js';
 import { xfsDisk } from '../support/mounted-disk.js';
 import { scratchFolder } from '../support/scratch-folder.js';

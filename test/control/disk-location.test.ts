@@ -4,7 +4,7 @@ import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, test } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
 import { MIB } from '../../src/base/units.js';
-import type { Backup } from '../../src/control/schemas.js';
+import type { Backup } from '../../src/control/schemas/backup.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { resolveConfig } from '../../src/server/config.js';
 import { openExport } from '../../src/server/open-export.js';

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
-import type { Backup } from '../../src/control/schemas.js';
+import type { Backup } from '../../src/control/schemas/backup.js';
 import { Control } from '../support/control.js';
 import { expectSameContent, makeImage, type Range } from '../support/image.js';
 import { run } from '../support/run.js';

@@ -1,6 +1,8 @@
 import { request } from 'node:http';
 import type { Static } from '@fastify/type-provider-typebox';
-import type { Action, Bitmap, Extents, HeldWrites, Problem } from '../../src/control/schemas.js';
+import type { Bitmap, Extents } from '../../src/control/schemas/bitmap.js';
+import type { Problem } from '../../src/control/schemas/shapes.js';
+import type { Action, HeldWrites } from '../../src/control/schemas/transaction.js';
 import type { Range } from './image.js';
 
 /** What the control API answered with a status of 400 or more. */

@@ -2,7 +2,7 @@ import type { Static } from '@fastify/type-provider-typebox';
 import type { Command } from 'commander';
 import { CodedError } from '../../base/coded-error.js';
 import { looksLikeNbdUri, type NbdTarget, parseNbdUri } from '../../client/nbd-uri.js';
-import type { Server } from '../../control/schemas.js';
+import type { Server } from '../../control/schemas/server.js';
 import { type CommonOptions, controlClient, withCommonOptions } from '../command-line.js';
 import { writeStyled } from '../output.js';
 import { outputScreen, renderMap } from './map.js';

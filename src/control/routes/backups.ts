@@ -4,7 +4,8 @@ import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { Abort, Backup, BegunBackup, Commit, NewBackup, Refusal, Release, Renewal } from '../schemas.js';
+import { Abort, Backup, BegunBackup, Commit, NewBackup, Release, Renewal } from '../schemas/backup.js';
+import { Refusal } from '../schemas/shapes.js';
 import { viewUri } from '../view-uri.js';
 
 const Params = Type.Object({ backup: Type.String() });

@@ -4,7 +4,9 @@ import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
 import type { ControlApi } from '../new-api.js';
 import { runAction } from '../run-actions.js';
-import { Bitmap, Extents, MergeSources, NewBitmap, Refusal } from '../schemas.js';
+import { Bitmap, Extents, NewBitmap } from '../schemas/bitmap.js';
+import { Refusal } from '../schemas/shapes.js';
+import { MergeSources } from '../schemas/transaction.js';
 import { wholeNumbers } from '../whole-numbers.js';
 
 const ExportParams = Type.Object({ export: Type.String() });

@@ -4,7 +4,8 @@ import type { ExportRegistry } from '../../export/registry.js';
 import type { ClientConnection } from '../../export/served-disk.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { Client, Refusal } from '../schemas.js';
+import { Client } from '../schemas/export.js';
+import { Refusal } from '../schemas/shapes.js';
 
 const Params = Type.Object({ id: Type.Integer({ minimum: 1 }) });
 

@@ -4,7 +4,8 @@ import { describeExport } from '../descriptions.js';
 import { hangUpOf } from '../hang-up.js';
 import type { ControlApi } from '../new-api.js';
 import { removeExport } from '../remove-export.js';
-import { ExportDescription, NewExport, Refusal, Size } from '../schemas.js';
+import { ExportDescription, NewExport, Size } from '../schemas/export.js';
+import { Refusal } from '../schemas/shapes.js';
 import { wholeNumbers } from '../whole-numbers.js';
 
 const strict = { additionalProperties: false };

@@ -1,6 +1,6 @@
 import { Type } from '@fastify/type-provider-typebox';
 import type { ControlApi } from '../new-api.js';
-import { Refusal } from '../schemas.js';
+import { Refusal } from '../schemas/shapes.js';
 
 export function healthRoutes(api: ControlApi): void {
   api.get(

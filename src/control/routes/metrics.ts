@@ -6,7 +6,7 @@ import { collectBackupMetrics } from '../backup-metrics.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
 import type { ControlApi } from '../new-api.js';
-import { answerOf, Refusal } from '../schemas.js';
+import { answerOf, Refusal } from '../schemas/shapes.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);

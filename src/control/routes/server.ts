@@ -1,6 +1,7 @@
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { Refusal, Server } from '../schemas.js';
+import { Server } from '../schemas/server.js';
+import { Refusal } from '../schemas/shapes.js';
 
 export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
   api.get(

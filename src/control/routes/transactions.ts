@@ -2,7 +2,8 @@ import { Type } from '@fastify/type-provider-typebox';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 import { runActions } from '../run-actions.js';
-import { HeldWrites, Refusal, Transaction } from '../schemas.js';
+import { Refusal } from '../schemas/shapes.js';
+import { HeldWrites, Transaction } from '../schemas/transaction.js';
 
 export function transactionRoutes(api: ControlApi, host: ControlHost): void {
   api.post(

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { KIB } from '../../../src/base/units.js';
 import { extentsOf } from '../../../src/client/block-status-walk.js';
 import { NbdClient } from '../../../src/client/nbd-client.js';
-import type { Backup } from '../../../src/control/schemas.js';
+import type { Backup } from '../../../src/control/schemas/backup.js';
 import { type Control, Refusal } from '../../support/control.js';
 import type { Random } from '../../support/random.js';
 import { sequencesIn } from './blocks.js';

@@ -1,0 +1,59 @@
+import { type Static, Type } from '@fastify/type-provider-typebox';
+import { granularityBytes } from './bitmap.js';
+import { strict } from './shapes.js';
+
+const MergeSource = Type.Union([
+  Type.String({ description: 'A bitmap of the same export' }),
+  Type.Object({ export: Type.String(), bitmap: Type.String() }, strict),
+]);
+
+/** Of one merge, and of all merges of a transaction: writes wait for them. */
+export const MAX_MERGE_SOURCES = 1000;
+
+export const MergeSources = Type.Object(
+  { sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }) },
+  strict,
+);
+
+const onBitmap = (type: 'bitmap-remove' | 'bitmap-clear' | 'bitmap-enable' | 'bitmap-disable') =>
+  Type.Object({ type: Type.Literal(type), export: Type.String(), bitmap: Type.String() }, strict);
+
+export const Action = Type.Union([
+  Type.Object(
+    {
+      type: Type.Literal('bitmap-add'),
+      export: Type.String(),
+      bitmap: Type.String(),
+      granularityBytes,
+      disabled: Type.Optional(Type.Boolean()),
+      transient: Type.Optional(Type.Boolean()),
+    },
+    strict,
+  ),
+  onBitmap('bitmap-remove'),
+  onBitmap('bitmap-clear'),
+  onBitmap('bitmap-enable'),
+  onBitmap('bitmap-disable'),
+  Type.Object(
+    {
+      type: Type.Literal('bitmap-merge'),
+      export: Type.String(),
+      bitmap: Type.String({ description: 'The target' }),
+      sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }),
+    },
+    strict,
+  ),
+]);
+export type Action = Static<typeof Action>;
+
+export const Transaction = Type.Object({ actions: Type.Array(Action, { minItems: 1, maxItems: 1000 }) }, strict);
+
+export const HeldWrites = Type.Object(
+  {
+    count: Type.Integer(),
+    medianMilliseconds: Type.Number(),
+    p99Milliseconds: Type.Number(),
+    maxMilliseconds: Type.Number(),
+  },
+  { description: 'How long clients waited: the writes that came while the change was made' },
+);
