@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { ExtentList } from '../../src/base/extents.js';
+import { NbdError, REPLY_FLAG_DONE, ReplyChunk } from '../../src/protocol/constants.js';
+import {
+  CHUNK_BYTES,
+  DATA_CHUNK_BYTES,
+  encodeBlockStatusChunk,
+  encodeErrorChunk,
+  HOLE_CHUNK_BYTES,
+  putChunk,
+  putDataChunk,
+  putHoleChunk,
+  putSimpleReply,
+  SIMPLE_REPLY_BYTES,
+} from '../../src/protocol/reply-codec.js';
+import { ascii, hex } from '../support/hex.js';
+
+const COOKIE = 'fedcba9876543210';
+/** The cookie is read from the middle of a buffer, as it is on the receive path. */
+const cookie = { buffer: hex('ffff', COOKIE, 'ffff'), at: 2 };
+
+/** What `put` writes at byte 3 of a target, after a check that it touched nothing else. */
+function written(lengthBytes: number, put: (target: Buffer, at: number) => void): Buffer {
+  const target = Buffer.alloc(lengthBytes + 6, 0xee);
+  put(target, 3);
+  expect(target.subarray(0, 3)).toEqual(hex('eeeeee'));
+  expect(target.subarray(-3)).toEqual(hex('eeeeee'));
+  return target.subarray(3, -3);
+}
+
+test('the sizes of the headers agree with the document', () => {
+  expect([SIMPLE_REPLY_BYTES, CHUNK_BYTES, DATA_CHUNK_BYTES, HOLE_CHUNK_BYTES]).toEqual([16, 20, 28, 32]);
+});
+
+test('a simple reply has magic, error and cookie', () => {
+  const reply = written(16, (target, at) => putSimpleReply(target, at, NbdError.ENOSPC, cookie.buffer, cookie.at));
+  expect(reply).toEqual(hex('67446698', '0000001c', COOKIE));
+});
+
+test('a chunk has magic, flags, type, cookie and payload length', () => {
+  const chunk = written(20, (target, at) =>
+    putChunk(target, at, REPLY_FLAG_DONE, ReplyChunk.NONE, cookie.buffer, cookie.at, 0),
+  );
+  expect(chunk).toEqual(hex('668e33ef', '0001', '0000', COOKIE, '00000000'));
+});
+
+test('the length of a data chunk counts the offset and the data', () => {
+  const chunk = written(28, (target, at) =>
+    putDataChunk(target, at, REPLY_FLAG_DONE, cookie.buffer, cookie.at, 2 ** 40 + 0xffff_fe00, 512),
+  );
+  expect(chunk).toEqual(hex('668e33ef', '0001', '0001', COOKIE, '00000208', '00000100fffffe00'));
+});
+
+test('a hole chunk carries the offset and length of the hole', () => {
+  const chunk = written(32, (target, at) => putHoleChunk(target, at, 0, cookie.buffer, cookie.at, 2 ** 32, 65_536));
+  expect(chunk).toEqual(hex('668e33ef', '0000', '0002', COOKIE, '0000000c', '0000000100000000', '00010000'));
+});
+
+test('an empty data or hole chunk is a bug', () => {
+  const target = Buffer.alloc(32);
+  expect(() => putDataChunk(target, 0, 0, cookie.buffer, cookie.at, 0, 0)).toThrow();
+  expect(() => putHoleChunk(target, 0, 0, cookie.buffer, cookie.at, 0, 0)).toThrow();
+});
+
+test('an error chunk is final and counts its message in bytes', () => {
+  expect(encodeErrorChunk(NbdError.EIO, 'é', cookie)).toEqual(
+    hex('668e33ef', '0001', '8001', COOKIE, '00000008', '00000005', '0002', 'c3a9'),
+  );
+  expect(encodeErrorChunk(NbdError.EPERM, 'no', cookie).subarray(-2)).toEqual(hex(ascii('no')));
+});
+
+test('a block status chunk has the context id and a descriptor for each extent', () => {
+  const extents = new ExtentList(8);
+  extents.add(4096, 0);
+  extents.add(0xffff_f000, 3);
+  expect(encodeBlockStatusChunk(REPLY_FLAG_DONE, 7, extents, cookie)).toEqual(
+    hex('668e33ef', '0001', '0005', COOKIE, '00000014', '00000007', '00001000 00000000', 'fffff000 00000003'),
+  );
+});
