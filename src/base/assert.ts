@@ -1,9 +1,9 @@
-/** A bug in this program, never the fault of a client, an operator or a disk. */
+/** A bug in this program. Clients, operators and disks never cause one. */
 export class BugError extends Error {
   override readonly name = 'BugError';
 }
 
-/** Throws BugError unless `condition` holds. Not for data that a peer or an operator chose. */
+/** Throws BugError unless `condition` holds. Never use it to check data from a peer or an operator. */
 export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new BugError(what);
 }

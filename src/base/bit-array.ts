@@ -8,23 +8,23 @@ const WORD_BYTES = 4;
 const ALL_ONES = 0xffffffff;
 
 /**
- * Bytes of bits that are stored together, about 4 GiB of a disk at a granularity of 64 KiB: what fills two pages of
- * LMDB but for their header of 24. A few bytes more would take a third.
+ * Bytes of bits that are stored as one value: about 4 GiB of a disk at a granularity of 64 KiB. They fill two LMDB
+ * pages, less the 24-byte header. A few bytes more would take a third page.
  */
 export const PAGE_BYTES = 2 * 4096 - 32;
 export const PAGE_BITS = PAGE_BYTES * 8;
 const PAGE_WORDS = PAGE_BYTES / WORD_BYTES;
 
-/** What is copied, and what is added word by word, in about a millisecond. */
+/** Words that can be copied, and words that can be merged one by one, in about a millisecond. */
 const COPIED_WORDS = 2 ** 18;
 const ADDED_WORDS = 2 ** 15;
 
-/** Enough for 512 MiB of bits, which is more than any bitmap may have. */
+/** 512 MiB of bits, more than any bitmap may have. */
 const MAX_BITS = 2 ** 32;
 
 /**
- * A row of bits that knows how many are set, and finds the next set and the next clear bit in a few steps: two index
- * sets say which words have a set bit, and which a clear one. All ranges are half-open, [from, end).
+ * An array of bits that knows how many are set and finds the next set or clear bit in a few steps. Two index sets hold
+ * the words that have a set bit and the words that have a clear bit. All ranges are half-open, [from, end).
  */
 export class BitArray {
   private readonly words: Uint32Array;
@@ -45,7 +45,7 @@ export class BitArray {
     return this.setBits;
   }
 
-  /** Sets the range; true when any bit of it was clear. Costs next to nothing when it lies in one word and is set. */
+  /** Sets the range; true if any bit in it was clear. Nearly free if the range lies in one word and is already set. */
   setRange(from: number, end: number): boolean {
     assert(from >= 0 && from < end && end <= this.length, 'the range lies inside the bits');
     const first = Math.floor(from / WORD_BITS);
@@ -87,7 +87,7 @@ export class BitArray {
     }
   }
 
-  /** A copy, made in steps of about a millisecond. Nothing may change the bits before the last one. */
+  /** A copy, made in steps of about a millisecond. The bits must not change until the last step is done. */
   *copying(): Generator<void, BitArray> {
     const copy = new BitArray(this.length);
     yield;
@@ -102,7 +102,7 @@ export class BitArray {
     return copy;
   }
 
-  /** Sets what is set in another array of the same length, in such steps. */
+  /** Sets every bit that is set in `other`, an array of the same length, in steps of about a millisecond. */
   *adding(other: BitArray): Generator<void, void> {
     assert(other.length === this.length, 'the arrays have the same length');
     let steps = 0;
@@ -112,7 +112,7 @@ export class BitArray {
     }
   }
 
-  /** How many bits are set in both, of two arrays of the same length. Costs as much as the other has words with set bits. */
+  /** How many bits are set in both arrays, which have the same length. The cost grows with the words set in `other`. */
   countCommon(other: BitArray): number {
     let count = 0;
     for (let word = other.wordsWithSet.next(0); word >= 0; word = other.wordsWithSet.next(word + 1)) {
@@ -121,7 +121,7 @@ export class BitArray {
     return count;
   }
 
-  /** The same bits in an array of another length: longer, the rest clear; shorter, the rest cut off. */
+  /** The same bits in an array of another length: extra bits are clear, and bits beyond the end are dropped. */
   resized(length: number): BitArray {
     if (length === this.length) return runToEnd(this.copying());
     const copy = new BitArray(length);
@@ -133,7 +133,7 @@ export class BitArray {
     return Math.ceil(this.length / PAGE_BITS);
   }
 
-  /** A copy of a page, little-endian and without the zeroes at its end; undefined when no bit of it is set. */
+  /** A copy of a page, little-endian, without trailing zeroes; undefined if no bit in it is set. */
   page(index: number): Buffer | undefined {
     const first = this.wordsWithSet.next(index * PAGE_WORDS);
     if (first < 0 || first >= (index + 1) * PAGE_WORDS) return undefined;
@@ -143,7 +143,7 @@ export class BitArray {
     return Buffer.from(Buffer.from(words.buffer, words.byteOffset, used * WORD_BYTES));
   }
 
-  /** Sets the bits that `page` gave, in an array in which no bit of that page is set yet. */
+  /** Sets the bits of a page that `page` returned. No bit of that page may be set yet. */
   loadPage(index: number, page: Buffer): void {
     const first = index * PAGE_WORDS;
     assert(
@@ -151,13 +151,16 @@ export class BitArray {
       'the page is new',
     );
     const loaded = this.words.subarray(first, first + Math.min(page.length, PAGE_BYTES) / WORD_BYTES);
-    // All machines that Node runs on are little-endian, but for one that this does not.
+    // Every machine that tidemark runs on is little-endian; s390x is the only one that Node supports and tidemark does
+    // not.
     page.copy(new Uint8Array(loaded.buffer, loaded.byteOffset, loaded.byteLength));
     this.setBits += countAllOnes(loaded);
     this.index(loaded, first);
   }
 
-  /** Puts words that were clear, from number `first` on, into the index sets: as many at a time as these have in a word. */
+  /**
+   * Updates the index sets for `words`, which were clear before and start at word `first`, one index word at a time.
+   */
   private index(words: Uint32Array, first: number): void {
     for (let i = 0; i < words.length; ) {
       const group = (first + i) >>> 5;

@@ -1,13 +1,13 @@
-/** What has to be undone, the last thing first. */
+/** A stack of clean-up steps, run in reverse order. */
 export class Cleanup {
   private readonly steps: (() => unknown)[] = [];
 
-  /** `step` is called once, by `run`; it may be asynchronous. */
+  /** `run` calls `step` once; it may be asynchronous. */
   defer(step: () => unknown): void {
     this.steps.push(step);
   }
 
-  /** Takes every step, also after one that failed. Rejects with the first failure. */
+  /** Runs every step, even after one fails. Rejects with the first failure. */
   async run(): Promise<void> {
     const failures: unknown[] = [];
     for (const step of this.steps.splice(0).reverse()) {

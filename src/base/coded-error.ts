@@ -1,6 +1,6 @@
 /**
- * Every refusal that an operator, an agent or a script may meet outside the NBD data path, and its title. A code is stable:
- * callers branch on it. The message of an error says what happened to what.
+ * Every error that an operator, an agent or a script can get outside the NBD data path, with its title. Codes are
+ * stable, because callers branch on them. The message of an error gives the particulars.
  */
 export const errorTitles = {
   CONFIG_INVALID: 'The configuration is not valid',
@@ -49,7 +49,7 @@ export const errorTitles = {
 
 export type ErrorCode = keyof typeof errorTitles;
 
-/** A refusal that a caller can branch on. `message` says what happened, `hint` how to mend it. */
+/** An error that a caller can branch on. `message` says what failed, `hint` says how to fix it. */
 export class CodedError extends Error {
   override readonly name = 'CodedError';
 

@@ -1,4 +1,4 @@
-/** How many bits of a word of 32 are set. */
+/** How many bits of a 32-bit word are set. */
 export function countOnes(word: number): number {
   let pairs = word - ((word >>> 1) & 0x55555555);
   pairs = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
@@ -6,8 +6,9 @@ export function countOnes(word: number): number {
 }
 
 /**
- * How many bits of all the words are set. Three words at a time are added bit by bit, which leaves two to be counted: the
- * sums' lower bits, and the upper ones, which count twice. Source: carry-save adders, Warren, Hacker's Delight, 5-1.
+ * How many bits are set in all the words together. Three words are added bit by bit, which leaves two words to count:
+ * the low bits of the sums, and the high bits, which count twice. Source: carry-save adders, Warren, Hacker's Delight,
+ * 5-1.
  */
 export function countAllOnes(words: Uint32Array): number {
   let count = 0;

@@ -1,4 +1,4 @@
-/** Waits for `work`, which goes on when time is up. False when it is; rejects as `work` does before that. */
+/** Whether `work` ends in time; it carries on if it does not. Rejects if `work` rejects in time. */
 export async function endsWithin(seconds: number, work: Promise<unknown>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<false>((resolve) => {

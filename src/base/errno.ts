@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 
 /**
- * A Linux error number; 0 means success. On the data path an expected failure is this value, not an exception:
+ * A Linux error number; 0 means success. The data path returns expected failures as this value and throws nothing:
  * a full disk must not cost a stack trace per request.
  */
 export type Errno = number;
@@ -20,21 +20,24 @@ export const EROFS: Errno = constants.errno.EROFS;
 export const EOVERFLOW: Errno = constants.errno.EOVERFLOW;
 export const EOPNOTSUPP: Errno = constants.errno.EOPNOTSUPP;
 export const EDQUOT: Errno = constants.errno.EDQUOT;
-/** Linux; Node's table has no such name. */
+/** The Linux number; Node's table lacks it. */
 export const ESHUTDOWN: Errno = 108;
 
-/** Answer of a `…Now` call that would have had to wait: call its promise-returning twin. */
+/** A `…Now` call returns this if it would have to wait. Call its promise-returning twin instead. */
 export const WOULD_BLOCK = -1;
 
 const nameByNumber = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 nameByNumber.set(ESHUTDOWN, 'ESHUTDOWN');
 
-/** `ENOSPC` for 28, and so on; for logs. */
+/** The name for logs: `ENOSPC` for 28. */
 export function errnoName(errno: Errno): string {
   return nameByNumber.get(errno) ?? `errno ${errno}`;
 }
 
-/** The error number that a failed Node file system call carries (`error.errno` is negative there); EIO if none. */
+/**
+ * The error number that a failed Node file system call carries (`error.errno` is negative there); EIO if it carries
+ * none.
+ */
 export function errnoOf(error: unknown): Errno {
   const errno = (error as { errno?: unknown } | null)?.errno;
   return typeof errno === 'number' && errno !== 0 ? Math.abs(errno) : EIO;

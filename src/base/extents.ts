@@ -1,13 +1,13 @@
 import { assert } from './assert.js';
 
-/** A question for the blocks of a disk, from the offset `offset` to `end`. */
+/** How to divide extents into blocks: the blocks from byte `offset` to byte `end` of the disk. */
 export interface Blocks {
   readonly offset: number;
   readonly end: number;
   readonly blockBytes: number;
-  /** The most extents of the answer. */
+  /** Maximum number of extents in the result. */
   readonly limit: number;
-  /** The status of a block that has both. */
+  /** The status of a block in which both statuses occur. */
   readonly combine: (one: number, other: number) => number;
 }
 
@@ -24,7 +24,7 @@ export class ExtentList {
 
   private runs = 0;
 
-  /** `maxRuns` ends the work of a producer whose runs are many and its extents few. */
+  /** `maxRuns` stops a producer that adds many runs which merge into few extents. */
   constructor(
     readonly limit: number,
     private readonly maxRuns = Number.POSITIVE_INFINITY,
@@ -37,8 +37,8 @@ export class ExtentList {
   }
 
   /**
-   * Appends a run. False, and nothing appended, when it would need an extent more than `limit`, or is one run more than
-   * `maxRuns`: stop producing.
+   * Appends a run. Returns false and appends nothing if the list would exceed `limit` or `maxRuns`; the producer should
+   * stop then.
    */
   add(lengthBytes: number, status: number): boolean {
     assert(lengthBytes > 0, 'an extent has a length');
@@ -73,7 +73,7 @@ export class ExtentList {
     }
   }
 
-  /** The same in whole blocks; a block that is known in part is left out, but for the last one of the question. */
+  /** The same extents in whole blocks. A partly covered block is left out, unless it is the last one before `end`. */
   inBlocks({ offset, end, blockBytes, limit, combine }: Blocks): ExtentList {
     const blocks = new ExtentList(limit);
     let from = offset;

@@ -1,9 +1,9 @@
-/** How to mend that a folder cannot be made or used; `option` is the flag that names it. */
+/** The hint for a folder that cannot be created or used. `option` is the command-line option that names the folder. */
 export function folderHint({ code }: NodeJS.ErrnoException, option: string): string {
   const another = `choose another one with ${option} DIR`;
   switch (code) {
     case 'ENOENT':
-      return `a folder above it is missing, and cannot be made: ${another}`;
+      return `a folder above it is missing and cannot be created: ${another}`;
     case 'ENOTDIR':
     case 'EEXIST':
       return `a file is in its way: ${another}`;
@@ -11,8 +11,8 @@ export function folderHint({ code }: NodeJS.ErrnoException, option: string): str
       return `its file system is read-only: ${another}`;
     case 'ENOSPC':
     case 'EDQUOT':
-      return `make room there, or ${another}`;
+      return `free some space there, or ${another}`;
     default:
-      return `choose one that you may write with ${option} DIR`;
+      return `choose one that you can write to with ${option} DIR`;
   }
 }

@@ -1,7 +1,7 @@
 import type { StatsFs } from 'node:fs';
 
-/** Bytes that are free to everybody, as df(1) tells them; Infinity where the file system does not say. */
+/** Free bytes that any user can use, as in df(1); Infinity if the file system does not report it. */
 export function freeBytes({ blocks, bavail, bsize }: StatsFs): number {
-  // Blocks kept for root are not counted: who is root on the machine may be nobody to its file system.
+  // Blocks reserved for root do not count: a network file system may not treat this machine's root as root.
   return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
 }

@@ -1,9 +1,9 @@
-/** Bits of a word: one index each. */
+/** Bits in a word. Each bit stands for one index. */
 const WORD_BITS = 32;
 
 /**
- * A set of whole numbers below `capacity` in which the next member after any number is found in a few steps, however
- * few there are. Each level has one bit for each word of the level below that is not empty.
+ * A set of whole numbers below `capacity` that finds the next member after any number in a few steps, even when the set
+ * is sparse. Each level has one bit for each word of the level below; the bit is set if that word is not 0.
  */
 export class IndexSet {
   private readonly levels: Uint32Array[] = [];
@@ -45,14 +45,14 @@ export class IndexSet {
     }
   }
 
-  /** Adds the members that the bits of `mask`, which is not 0, stand for: the first is number 32 * `group`. */
+  /** Adds the members given by the bits of `mask`, which must not be 0. Bit 0 stands for 32 * `group`. */
   addGroup(group: number, mask: number): void {
     this.add(group * WORD_BITS + lowestBit(mask));
     const bottom = this.levels[0]!;
     bottom[group] = bottom[group]! | mask;
   }
 
-  /** Removes those: the lowest last, for when no other is left the levels above have to know. */
+  /** Removes the members given by `mask`: the lowest last, through `remove`, which updates the levels above. */
   removeGroup(group: number, mask: number): void {
     const bottom = this.levels[0]!;
     const lowest = lowestBit(mask);
@@ -71,7 +71,7 @@ export class IndexSet {
     }
   }
 
-  /** The smallest member that is not below `from`, or -1. */
+  /** The smallest member that is `from` or greater, or -1. */
   next(from: number): number {
     let index = from;
     for (let height = 0; height < this.levels.length; height++) {
@@ -85,7 +85,7 @@ export class IndexSet {
     return -1;
   }
 
-  /** The smallest member below the entry `index` of a level. */
+  /** The smallest member that bit `index` of a level covers. */
   private descend(height: number, index: number): number {
     let member = index;
     for (let below = height - 1; below >= 0; below--) {
@@ -95,7 +95,7 @@ export class IndexSet {
   }
 }
 
-/** The number of the lowest bit that is set; `word` is not 0. */
+/** The position of the lowest set bit; `word` must not be 0. */
 export function lowestBit(word: number): number {
   return 31 - Math.clz32(word & -word);
 }

@@ -6,16 +6,18 @@ interface Kind {
 }
 
 /**
- * Keeps what fails thousands of times a second from filling the log: of each kind the first is logged, and after that
- * one a minute.
+ * Stops an error that happens thousands of times a second from filling the log. The first error of each kind is logged,
+ * then at most one a minute.
  */
 export class LogLimit {
   private readonly kinds = new Map<string, Kind>();
 
-  /** `now` tells milliseconds. */
+  /** `now` returns milliseconds. */
   constructor(private readonly now: () => number = Date.now) {}
 
-  /** How many of a kind were not logged since the last that was; undefined when this one is not to be logged either. */
+  /**
+   * How many errors of this kind were skipped since the last logged one; undefined if this one should be skipped too.
+   */
   admit(kind: string): number | undefined {
     const now = this.now();
     const known = this.kinds.get(kind);

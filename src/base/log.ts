@@ -1,7 +1,7 @@
-/** Writes one line: what happened in words, and the facts as fields. */
+/** Writes one line: a message that says what happened, and the facts as fields. */
 export type LogLine = (fields: object, message: string) => void;
 
-/** What the layers below the server need of a log; a pino logger is one. */
+/** The part of a logger that the layers below the server use. A pino logger has this shape. */
 export interface Log {
   readonly debug: LogLine;
   readonly info: LogLine;

@@ -1,15 +1,15 @@
-/** Others wait at most 10 ms; this leaves room for the last step, and for what else happens in a turn. */
+/** Requests should wait at most 10 ms. The rest of that is left for the last step and the other work of the turn. */
 const SHARE_MILLISECONDS = 4;
 
-/** When the share of this turn was first asked for; undefined when nobody has asked yet. */
+/** When `giveWay` was first called in this turn; undefined before that. */
 let askedAt: number | undefined;
 let turnIsComing = false;
 const waiting: (() => void)[] = [];
 
 /**
- * To be awaited before each step of a computation that may be long, a step being a millisecond or so. All of them together
- * take a few milliseconds of a turn of the event loop. Beyond that they wait in line, one step a turn, however many
- * there are.
+ * Await this before each step of a computation that may be long; a step takes about a millisecond. All such
+ * computations together get a few milliseconds of each turn of the event loop. After that they queue, and each turn
+ * runs one step.
  */
 export async function giveWay(): Promise<void> {
   if (waiting.length === 0 && shareIsLeft()) return;

@@ -1,6 +1,6 @@
-/* The names of metadata contexts, as servers and clients of NBD write them. */
+/* The names of NBD metadata contexts. */
 
 export const BASE_ALLOCATION = 'base:allocation';
-/** In front of a bitmap's name. */
+/** A bitmap's name follows. */
 export const DIRTY_BITMAP_PREFIX = 'qemu:dirty-bitmap:';
 export const OVERWRITTEN_CONTEXT = 'tidemark:overwritten';

@@ -1,18 +1,18 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** Where a server keeps its state unless it is told: of the system for root, else of the user. */
+/** The default state directory: the system's for root, the user's own for anyone else. */
 export function defaultStateDirectory(env: NodeJS.ProcessEnv = process.env, uid = process.getuid?.()): string {
   if (uid === 0) return '/var/lib/tidemark';
   return join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'tidemark');
 }
 
-/** Where a server with that state directory takes commands unless it is told. */
+/** The default control socket of a server with that state directory. */
 export function controlSocketIn(stateDirectory: string): string {
   return join(stateDirectory, 'control.sock');
 }
 
-/** Where such a server keeps the old data that views of backups still need, unless it is told. */
+/** The default scratch directory of such a server, for old data that views still need. */
 export function scratchDirectoryIn(stateDirectory: string): string {
   return join(stateDirectory, 'scratch');
 }

@@ -1,25 +1,25 @@
 /*
- * Text from a peer, a file or a manifest may hold what steers a terminal, or what makes it show something else than is
- * there. All such text passes this function before it reaches one.
+ * Text from a peer, a file or a manifest may contain terminal control sequences, or characters that make a terminal
+ * display something other than the actual text. All such text is escaped here before it is shown.
  */
 
-/** Control characters (U+009B too), those that have no shape or turn the direction, separators of lines, halves of pairs. */
+/** Control characters (U+009B too), invisible and direction-changing characters, line separators, lone surrogates. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const UNPRINTABLE_IN_LINES = /[^\P{Cc}\n\t]|[\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
-/** JSON.stringify escapes what is below U+0020, and halves of pairs. */
+/** JSON.stringify already escapes characters below U+0020 and lone surrogates. */
 const UNPRINTABLE_IN_JSON = /[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** One line of text, with escapes such as \u001b in place of what is not to be sent to a terminal. */
+/** One line of text in which escapes such as \u001b replace everything that is unsafe to send to a terminal. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, escapeUnits);
 }
 
-/** The same of text of several lines, in which tabs stay as they are. */
+/** The same for text of several lines. Line feeds and tabs stay as they are. */
 export function printableLines(text: string): string {
   return text.replace(UNPRINTABLE_IN_LINES, escapeUnits);
 }
 
-/** The same value with every text in it printable, for those who make text of it. */
+/** A copy of the value in which every string is printable. */
 export function printableValue<Value>(value: Value): Value {
   if (typeof value === 'string') return printable(value) as Value;
   if (Array.isArray(value)) return value.map(printableValue) as Value;
@@ -27,12 +27,12 @@ export function printableValue<Value>(value: Value): Value {
   return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, printableValue(part)])) as Value;
 }
 
-/** JSON that means the same, without what JSON itself does not escape. */
+/** Equivalent JSON that also escapes the unsafe characters which JSON.stringify leaves alone. */
 export function printableJson(json: string): string {
   return json.replace(UNPRINTABLE_IN_JSON, escapeUnits);
 }
 
-/** As JSON and JavaScript have it: four digits for each half of a pair. */
+/** Escapes as in JSON and JavaScript: four hexadecimal digits for each UTF-16 code unit. */
 function escapeUnits(text: string): string {
   let escaped = '';
   for (let i = 0; i < text.length; i++) escaped += `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`;

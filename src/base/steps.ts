@@ -1,9 +1,9 @@
 import { giveWay } from './loop-share.js';
 
-/** A computation that yields about once a millisecond, and can go on later. */
+/** A computation that yields about once a millisecond and can be resumed later. */
 export type Steps<Result> = Generator<void, Result>;
 
-/** All of it at once. */
+/** Runs all the steps at once. */
 export function runToEnd<Result>(steps: Steps<Result>): Result {
   for (;;) {
     const step = steps.next();
@@ -11,7 +11,7 @@ export function runToEnd<Result>(steps: Steps<Result>): Result {
   }
 }
 
-/** Step by step, so that nobody waits long for the event loop. */
+/** Runs step by step, so that the event loop is never blocked for long. */
 export async function runGivingWay<Result>(steps: Steps<Result>): Promise<Result> {
   for (;;) {
     await giveWay();

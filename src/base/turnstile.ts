@@ -1,4 +1,4 @@
-/** Lets at most `places` pieces of work run at a time; the others wait in order. */
+/** Runs at most `places` pieces of work at a time; the others queue in order. */
 export class Turnstile {
   private readonly waiting: (() => void)[] = [];
   private places: number;

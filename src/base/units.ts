@@ -3,14 +3,14 @@ export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 export const TIB = 1024 * GIB;
 
-/** The sector of the field: exports are whole numbers of these, and the advertised minimum block. */
+/** The usual sector size. The size of an export is a multiple of it. */
 export const SECTOR_BYTES = 512;
 
 const bytesPerSuffix: Record<string, number> = { '': 1, K: KIB, M: MIB, G: GIB, T: TIB };
 
 /**
  * Bytes in a size as a user writes it: a whole number with an optional binary suffix K, M, G or T (either case),
- * with or without a trailing B or iB. Undefined when it is not one, or above 2^53-1.
+ * with or without a trailing B or iB. Undefined if the text is not a size, or the size is above 2^53-1.
  */
 export function parseSize(text: string): number | undefined {
   const match = /^(\d+)([kmgt]?)(?:i?b)?$/i.exec(text.trim());
@@ -44,7 +44,7 @@ export function formatExactSize(bytes: number): string {
   return `${value} ${unitNames[unit]}`;
 }
 
-/** A number of things, each of which is called by `noun`: `1 client`, `2 clients`. */
+/** A count with its noun: `1 client`, `2 clients`. */
 export function formatCount(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
@@ -53,7 +53,7 @@ export function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value));
 }
 
-/** The bytes of the whole sectors that so many bytes take. */
+/** `bytes`, rounded up to whole sectors. */
 export function wholeSectors(bytes: number): number {
   return Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
 }

@@ -4,13 +4,13 @@ export type Xxh64 = Pick<Awaited<ReturnType<typeof xxhash>>, 'h64' | 'h64Raw' | 
 
 let loaded: Promise<Xxh64> | undefined;
 
-/** XXH64, of a text (`h64`) and of bytes (`h64Raw`), with a seed. */
+/** XXH64 of a string (`h64`) or of bytes (`h64Raw`), with a seed. */
 export function loadXxh64(): Promise<Xxh64> {
   loaded ??= xxhash();
   return loaded;
 }
 
-/** A sum of such hashes, which stays within 64 bits. */
+/** The sum of two such hashes, modulo 2^64. */
 export function add64(sum: bigint, more: bigint): bigint {
   return BigInt.asUintN(64, sum + more);
 }

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { type DiskLocation, diskId } from '../base/disk-location.js';
 
-/** Undefined where the kernel does not say. */
+/** Undefined if the kernel does not provide one. */
 export function readBootId(): Promise<string | undefined> {
   return readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
     (text) => text.trim(),
@@ -10,10 +10,10 @@ export function readBootId(): Promise<string | undefined> {
   );
 }
 
-/** Opens the disk for reading; undefined when it is not here, is another one, or is not for us to read. */
+/** Opens the disk for reading; undefined if it is missing, is a different disk, or may not be read by us. */
 export async function openDiskAt({ path, id, bootId }: DiskLocation): Promise<FileHandle | undefined> {
   if ((await readBootId()) !== bootId) return undefined;
-  // A pipe in its place would keep us waiting for a writer.
+  // Without O_NONBLOCK, opening a pipe in its place would wait for a writer.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
   if (!file) return undefined;
   const stats = await file.stat({ bigint: true }).catch(() => undefined);

@@ -9,11 +9,11 @@ const OWNER_ONLY = 0o600;
 const MAX_HOLDER_BYTES = 200;
 const { EACCES } = osConstants.errno;
 
-/** Somebody else has the lock. */
+/** Another process holds the lock. */
 export class LockHeldError extends Error {
   constructor(
     path: string,
-    /** Who, in the words of the holder; undefined when it has not said. */
+    /** How the holder describes itself; undefined if it wrote nothing. */
     readonly holder: string | undefined,
   ) {
     super(`${path} is locked${holder === undefined ? '' : ` by ${holder}`}`);
@@ -21,8 +21,9 @@ export class LockHeldError extends Error {
 }
 
 /**
- * A lock that one process holds at a time: one of the kernel, on a file that is there for nothing else. So it is gone with
- * its process, holds in every container that sees the file, and only who may open the file, its owner, can take it.
+ * A lock that one process can hold at a time: a kernel lock on a file that serves no other purpose. It ends with its
+ * process and works across all containers that see the file. Only the owner can take it, because only the owner can
+ * open the file.
  */
 export class LockFile implements AsyncDisposable {
   private constructor(
@@ -30,13 +31,15 @@ export class LockFile implements AsyncDisposable {
     private readonly file: FileHandle,
   ) {}
 
-  /** Makes the file when it is not there. @throws LockHeldError at once when another has it; errors of the system */
+  /**
+   * Creates the file if it is missing. Does not wait. @throws LockHeldError if another process holds it; system errors
+   */
   static async take(path: string): Promise<LockFile> {
     for (;;) {
       const file = await open(path, OPEN, OWNER_ONLY);
       try {
         if (await lock(file, path)) {
-          // On a full disk nobody is named; the lock holds all the same.
+          // If the disk is full, the holder stays unnamed, but the lock is held all the same.
           await sayWhoHolds(file).catch(() => {});
           return new LockFile(path, file);
         }
@@ -44,19 +47,19 @@ export class LockFile implements AsyncDisposable {
         await file.close();
         throw error;
       }
-      // Its last holder has removed it since it was opened.
+      // The previous holder removed the file after we opened it.
       await file.close();
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Before the lock goes: whoever has it open by then finds that it is the file of that name no more.
+    // Remove the file before releasing the lock: a process that has it open then notices that the name is gone.
     await rm(this.path, { force: true }).catch(() => {});
     await this.file.close();
   }
 }
 
-/** False when the file that was locked does not have its name any more. */
+/** False if the locked file no longer has that name. */
 async function lock(file: FileHandle, path: string): Promise<boolean> {
   const opened = await file.stat({ bigint: true });
   if (!opened.isFile()) throw systemError('EINVAL', `${path} is not a regular file`);
@@ -65,7 +68,7 @@ async function lock(file: FileHandle, path: string): Promise<boolean> {
   if (result < 0) throw systemError(errnoName(-result), `${path} cannot be locked: ${errnoName(-result)}`);
   const named = await lstat(path, { bigint: true }).catch(() => undefined);
   if (named?.ino !== opened.ino || named.dev !== opened.dev) return false;
-  // A second name could be that of a file which is not ours to write to.
+  // Behind the other name could be a file that we must not write to.
   if (named.nlink !== 1n) throw systemError('EMLINK', `${path} has more than one name`);
   return true;
 }

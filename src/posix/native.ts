@@ -1,3 +1,3 @@
-/** The library that makes foreign calls, and one such call. */
+/** The foreign-function library, and the type of a bound function. */
 export type Koffi = typeof import('koffi');
 export type Native = ReturnType<ReturnType<Koffi['load']>['func']>;

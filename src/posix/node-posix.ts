@@ -4,7 +4,7 @@ import type { CallResult, Posix } from './posix-calls.js';
 
 type Settle = (error: unknown, result?: number) => void;
 
-/** Runs a call of Node that takes a callback, in the thread pool. */
+/** Makes a callback-style Node call, which runs in the thread pool. */
 function later(start: (settle: Settle) => void): Promise<CallResult> {
   return new Promise((resolve) => {
     start((error, result) => resolve(error ? -errnoOf(error) : (result ?? 0)));
@@ -22,7 +22,7 @@ function now(call: () => number): CallResult {
 const missingNow = (): CallResult => -EOPNOTSUPP;
 const missing = async (): Promise<CallResult> => -EOPNOTSUPP;
 
-/** The calls with what Node itself offers: enough to serve a disk, without holes, without locks. */
+/** The calls that Node itself offers: enough to serve a disk, but without holes and locks. */
 export const nodePosix: Posix = {
   readCachedNow: missingNow,
   readNow: (fd, target, start, length, offset) => now(() => readSync(fd, target, start, length, offset)),

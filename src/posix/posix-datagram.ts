@@ -11,7 +11,7 @@ interface Calls {
   readonly close: Native;
 }
 
-/** Node has no datagrams on unix sockets. */
+/** Node does not support datagrams on unix sockets. */
 export function bindDatagrams(koffi: Koffi, { socket, sendto, close }: Calls): Posix['sendDatagramNow'] {
   return (path, message) => {
     const fd: number = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
@@ -31,7 +31,7 @@ export function bindSend(koffi: Koffi, send: Native): Posix['sendNow'] {
   };
 }
 
-/** struct sockaddr_un: the family, then the path; a zero byte in place of the @ makes it an abstract one. */
+/** struct sockaddr_un: the family, then the path. A zero byte instead of the `@` marks an abstract name. */
 function socketAddress(path: string): Buffer {
   const address = Buffer.from(`\0\0${path.replace(/^@/, '\0')}`);
   address.writeUInt16LE(AF_UNIX, 0);

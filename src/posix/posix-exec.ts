@@ -9,7 +9,7 @@ interface Calls {
   readonly fcntl: Native;
 }
 
-/** Node marks every descriptor that it inherited to be closed by execve. */
+/** Node sets close-on-exec on every descriptor that it inherits, so this clears it on those to keep. */
 export function bindExec(koffi: Koffi, { execve, fcntl }: Calls): Posix['replaceProcessNow'] {
   return ({ path, args, env, keptFds }) => {
     for (const fd of keptFds) fcntl(fd, F_SETFD, 'int', KEPT_OPEN);

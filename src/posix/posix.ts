@@ -9,13 +9,13 @@ import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
 
 /*
- * The system calls that Node lacks, through koffi; the only file with foreign calls. The declarations and the layouts
- * of structures are those of little-endian 64-bit Linux, where off_t, long and size_t all have 64 bits.
+ * Binds the system calls that Node lacks, through koffi. The declarations and structure layouts are those of
+ * little-endian 64-bit Linux, where off_t, long and size_t all have 64 bits.
  */
 
 const SUPPORTED_ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64'];
 
-/** Below the 256 calls at which koffi throws. */
+/** koffi throws at 256. */
 export const MAX_CALLS_IN_FLIGHT = 240;
 
 const RWF_NOWAIT = 8;
@@ -23,7 +23,7 @@ const POSIX_FADV_WILLNEED = 3;
 const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
 const FICLONE = 0x40049409;
 const LOOP_GET_STATUS64 = 0x4c05;
-/** Of struct loop_info64. */
+/** Size of struct loop_info64. */
 const LOOP_INFO_BYTES = 232;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -35,12 +35,12 @@ const F_UNLCK = 2;
 
 type Declare = (name: string, result: string, parameters: string[]) => Native | undefined;
 
-/** The calls with the native ones where they are to be had; undefined when there is no way to make any. */
+/** Native calls where the C library has them, otherwise Node's; undefined if this machine cannot make native calls. */
 export function loadPosix(): Posix | undefined {
   if (process.platform !== 'linux' || !SUPPORTED_ARCHITECTURES.includes(process.arch)) return undefined;
   try {
     const koffi: Koffi = createRequire(import.meta.url)('koffi');
-    // The process itself: whichever C library Node was linked with.
+    // Null means the process itself, and so the C library that Node was linked with.
     const library = koffi.load(null);
     return bindPosix(koffi, (name, result, parameters) => {
       try {
@@ -54,7 +54,7 @@ export function loadPosix(): Posix | undefined {
   }
 }
 
-/** Makes the calls of the functions that `declare` finds, and leaves the others to Node. */
+/** Binds the functions that `declare` finds; the other calls are left to Node. */
 export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const preadv2 = declare('preadv2', 'int64', ['int', 'uintptr', 'int', 'int64', 'int']);
   const pread = declare('pread', 'int64', ['int', 'uintptr', 'size_t', 'int64']);
@@ -63,7 +63,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const syncFileRange = declare('sync_file_range', 'int', ['int', 'int64', 'int64', 'uint32']);
   const fallocate = declare('fallocate', 'int', ['int', 'int', 'int64', 'int64']);
   const fadvise = declare('posix_fadvise', 'int', ['int', 'int64', 'int64', 'int']);
-  // Variadic in C; on these machines that makes no difference to how whole numbers are passed.
+  // Variadic in C, but on these architectures integers are passed the same way.
   const ioctl = declare('ioctl', 'int', ['int', 'uint64', 'int']);
   const ioctlInto = declare('ioctl', 'int', ['int', 'uint64', 'void *']);
   const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
@@ -94,7 +94,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   };
 }
 
-/** preadv2 with RWF_NOWAIT. Nothing is allocated in a call: the iovec is one for all, and filled as two halves. */
+/** preadv2 with RWF_NOWAIT. A call allocates nothing: all calls share one iovec, filled as 32-bit halves. */
 function bindReadCached(koffi: Koffi, preadv2: Native): Posix['readCachedNow'] {
   const addressOf = rememberAddresses(koffi);
   const iovec = new Uint32Array(new ArrayBuffer(16));
@@ -110,7 +110,7 @@ function bindReadCached(koffi: Koffi, preadv2: Native): Posix['readCachedNow'] {
   };
 }
 
-/** pread or pwrite: as fs.readSync and fs.writeSync, but a failure is a number and costs no exception. */
+/** pread or pwrite: like fs.readSync and fs.writeSync, but a failure returns a number instead of throwing. */
 function bindTransfer(koffi: Koffi, call: Native): Posix['readNow'] {
   const addressOf = rememberAddresses(koffi);
   return (fd, buffer, start, length, offset) => {
@@ -121,8 +121,8 @@ function bindTransfer(koffi: Koffi, call: Native): Posix['readNow'] {
 }
 
 /**
- * Asking for the address of a buffer costs a tenth of a read, so it is remembered. It stays true for as long as the
- * buffer has its memory: one whose memory was given away has length 0, which the assertions on the range refuse.
+ * Remembers the addresses of buffers, because looking one up costs a tenth of a read. An address is valid as long as
+ * the buffer keeps its memory. A buffer whose memory was transferred has length 0, so the range assertions reject it.
  */
 function rememberAddresses(koffi: Koffi): (buffer: Buffer) => number {
   const addresses = new WeakMap<Buffer, number>();
@@ -151,13 +151,13 @@ function bindSeek(koffi: Koffi, lseek: Native): Pick<Posix, 'seekNow' | 'seek'> 
   };
 }
 
-/** posix_fadvise gives its error number as its result. */
+/** posix_fadvise returns its error number as a positive result. */
 function bindWillNeed(koffi: Koffi, fadvise: Native): Posix['willNeed'] {
   const call = bindLater(koffi, fadvise);
   return async (fd, offset, length) => 0 - (await call(fd, offset, length, POSIX_FADV_WILLNEED));
 }
 
-/** A length of 0 reaches to the end of the file. */
+/** A length of 0 means up to the end of the file. */
 function bindAwaitWriteback(koffi: Koffi, syncFileRange: Native): Posix['awaitWriteback'] {
   const call = bindLater(koffi, syncFileRange);
   return (fd) => call(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE);
@@ -168,7 +168,7 @@ function bindClone(koffi: Koffi, ioctl: Native): Posix['clone'] {
   return (fd, sourceFd) => call(fd, FICLONE, sourceFd);
 }
 
-/** struct loop_info64 begins with the number of the device, the inode, and the number of the device that is shown. */
+/** struct loop_info64 begins with lo_device, lo_inode and lo_rdevice. */
 function bindLoopTarget(ioctl: Native): Posix['loopTargetNow'] {
   return (fd) => {
     const info = Buffer.alloc(LOOP_INFO_BYTES);
@@ -180,7 +180,7 @@ function bindLoopTarget(ioctl: Native): Posix['loopTargetNow'] {
 
 const inFlight = new Turnstile(MAX_CALLS_IN_FLIGHT);
 
-/** The call in the thread pool, made again when a signal interrupts it. */
+/** Makes the call in the thread pool, and repeats it when a signal interrupts it. */
 function bindLater(koffi: Koffi, call: Native): (...parameters: number[]) => Promise<CallResult> {
   const once = (parameters: number[]) =>
     new Promise<CallResult>((resolve, reject) => {
@@ -205,7 +205,7 @@ function bindSendBuffer(koffi: Koffi, setsockopt: Native): Posix['setSendBufferN
   };
 }
 
-/** Locks of the open file description: unlike those of the process, another descriptor's close does not drop them. */
+/** Locks of the open file description. Unlike process locks, they survive the closing of another descriptor. */
 function bindLocks(koffi: Koffi, fcntl: Native): Pick<Posix, 'lockByteNow' | 'lockByteAloneNow' | 'byteLockedNow'> {
   const call = (fd: number, command: number, lock: Buffer): CallResult =>
     fcntl(fd, command, 'void *', lock) === -1 ? -koffi.errno() : 0;
@@ -220,7 +220,7 @@ function bindLocks(koffi: Koffi, fcntl: Native): Pick<Posix, 'lockByteNow' | 'lo
   };
 }
 
-/** struct flock: type and whence (SEEK_SET) as int16, then from 8 on start and length as int64, then the pid (0). */
+/** struct flock: type and whence (SEEK_SET) as int16; at byte 8, start and length as int64; then the pid (0). */
 function flock(type: number, offset: number): Buffer {
   const lock = Buffer.alloc(32);
   lock.writeInt16LE(type, 0);

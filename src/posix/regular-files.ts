@@ -2,10 +2,10 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** A pipe would keep whoever opens it waiting for a writer, and a terminal may become ours. */
+/** Without these flags, opening a pipe waits for a writer, and a terminal may become our controlling terminal. */
 const READ = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-/** Opens a file for reading; undefined when it is something else: a pipe, a device, a folder. */
+/** Opens a regular file for reading; undefined if it is anything else, such as a pipe, a device or a folder. */
 export async function openRegularFile(path: string): Promise<FileHandle | undefined> {
   const file = await open(path, READ);
   const isRegular = await file.stat().then(
@@ -21,9 +21,9 @@ export async function openRegularFile(path: string): Promise<FileHandle | undefi
 }
 
 /**
- * Makes a folder and those above it, as `mkdir -p` does. Node's own way goes round for ever where the system says ENOENT
- * although the folder above is there, as it does in /proc. Resolves to those that were not there, the topmost first; when
- * it fails, none of them stays.
+ * Creates a folder and its missing parents, like `mkdir -p`. Node's own recursive mkdir loops forever if the system
+ * says ENOENT although the parent exists, as in /proc. Resolves to the folders that it created, topmost first. If it
+ * fails, it leaves none of them behind.
  */
 export async function makeFolders(path: string, mode?: number): Promise<readonly string[]> {
   const found = await makeFolder(path, mode);
@@ -41,16 +41,16 @@ export async function makeFolders(path: string, mode?: number): Promise<readonly
   }
 }
 
-/** Takes back what `makeFolders` made, as far as nothing has come into it. */
+/** Removes the folders that `makeFolders` created, unless something was put into them. */
 export async function removeEmptyFolders(made: readonly string[]): Promise<void> {
   try {
     for (const folder of made.toReversed()) await rmdir(folder);
   } catch {
-    // Somebody uses it.
+    // The folder is in use.
   }
 }
 
-/** 'homeless' when the folder above is missing. */
+/** 'homeless' means that the parent is missing. */
 async function makeFolder(path: string, mode: number | undefined): Promise<'made' | 'there' | 'homeless'> {
   try {
     await mkdir(path, mode);

@@ -4,11 +4,12 @@ import { type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promi
 import { basename, dirname, join } from 'node:path';
 
 /*
- * How a file is put in the place of another, everywhere in tidemark. Others may be able to write to the folder, so:
- * - the new file has a name that nobody can foresee, and is made by O_EXCL, which follows no link and takes no file that is there;
- * - until it is complete only its owner may open it;
- * - it is durable before it gets its name, and its name before the caller goes on;
- * - what has the name afterwards is the file that was written, or the caller is told.
+ * How tidemark replaces a file, everywhere. Other users may be able to write to the folder, so:
+ * - The new file has an unpredictable name and is created with O_EXCL, which follows no link and opens no existing
+ *   file.
+ * - Until the file is complete, only its owner can open it.
+ * - The file is durable before it is renamed, and the rename is durable before the caller continues.
+ * - Afterwards the name refers to the file that was written. If it does not, the caller gets an error.
  */
 
 const OWNER_ONLY = 0o600;
@@ -16,12 +17,12 @@ const NEW_FILE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | const
 const RANDOM_BYTES = 12;
 const UNFINISHED = /^[0-9a-f]{24}\.new$/;
 
-/** A file that was not there before, for its owner alone. @throws EEXIST */
+/** Creates a file that only its owner can access. @throws EEXIST if the name is taken */
 export function createNewFile(path: string): Promise<FileHandle> {
   return open(path, NEW_FILE, OWNER_ONLY);
 }
 
-/** A file on its way to the place of another, or to a place that is free. */
+/** A new file that will replace another, or take a free name. */
 export class Replacement implements AsyncDisposable {
   private isOpen = true;
 
@@ -36,7 +37,7 @@ export class Replacement implements AsyncDisposable {
     return new Replacement(await createNewFile(temporary), temporary, path);
   }
 
-  /** Gives the file that mode, and its place; both are durable when this resolves. */
+  /** Sets the mode and moves the file into place. Both are durable when this resolves. */
   async commit(mode = OWNER_ONLY): Promise<void> {
     await this.file.chmod(mode);
     await this.file.sync();
@@ -52,11 +53,11 @@ export class Replacement implements AsyncDisposable {
     await rm(this.temporary, { force: true });
   }
 
-  /** Whoever may write to the folder could have put another file in the place of the temporary one. */
+  /** Another user who can write to the folder could have replaced the temporary file. */
   private async expectInPlace(): Promise<void> {
     const [written, found] = await Promise.all([this.file.stat({ bigint: true }), lstat(this.path, { bigint: true })]);
     if (written.dev === found.dev && written.ino === found.ino) return;
-    const message = `${this.path} is another file than was written: somebody else changes its folder`;
+    const message = `${this.path} is not the file that was written: another program is changing its folder`;
     throw Object.assign(new Error(message), { code: 'ESTALE', syscall: 'rename' });
   }
 
@@ -66,30 +67,30 @@ export class Replacement implements AsyncDisposable {
   }
 }
 
-/** Gives a file that content, durably, or leaves what was there as it was. */
+/** Replaces the content of a file durably. If that fails, the old file stays as it was. */
 export async function replaceFile(path: string, content: string, mode = OWNER_ONLY): Promise<void> {
   await using replacement = await Replacement.begin(path);
   await replacement.file.writeFile(content);
   await replacement.commit(mode);
 }
 
-/** Removes what processes left that died while they replaced that file. The caller sees to it that none does so now. */
+/** Removes what is left of replacements of `path` that died midway. The caller ensures that none is running. */
 export async function removeUnfinished(path: string): Promise<void> {
   const [folder, prefix] = [dirname(path), `.${basename(path)}.`];
   for (const name of await readdir(folder)) {
     const isLeft = name.startsWith(prefix) && UNFINISHED.test(name.slice(prefix.length));
-    // What belongs to another user of a shared folder stays.
+    // In a shared folder, files of other users cannot be removed and stay.
     if (isLeft) await rm(join(folder, name), { force: true }).catch(() => {});
   }
 }
 
-/** Gives a file another name, durably; what had that name goes. */
+/** Renames a file durably. A file that had the new name is replaced. */
 export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to);
   await syncFolder(dirname(to));
 }
 
-/** Makes durable which files a folder has. */
+/** Makes the entries of a folder durable. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { BitArray, PAGE_BITS } from '../../src/base/bit-array.js';
 import { propertyRuns } from '../support/property.js';
 
-/** Runs of a length with no regard for speed: what the array must agree with. */
+/** A simple model of the array, written without regard for speed. */
 function nextOf(model: boolean[], wanted: boolean, from: number, end: number): number {
   const found = model.slice(0, end).indexOf(wanted, from);
   return from < end ? found : -1;
@@ -22,7 +22,7 @@ const cases = fc.integer({ min: 1, max: 5000 }).chain((length) =>
   }),
 );
 
-test('it agrees with a row of booleans', () => {
+test('it agrees with an array of booleans', () => {
   fc.assert(
     fc.property(cases, ({ length, sets, looks }) => {
       const bits = new BitArray(length);
@@ -41,7 +41,7 @@ test('it agrees with a row of booleans', () => {
   );
 });
 
-test('its runs cover just what is set, and survive another length', () => {
+test('runs cover exactly the set bits, and survive resizing', () => {
   fc.assert(
     fc.property(cases, fc.integer({ min: 1, max: 6000 }), ({ length, sets }, newLength) => {
       const bits = new BitArray(length);
@@ -59,7 +59,7 @@ test('its runs cover just what is set, and survive another length', () => {
   );
 });
 
-test('one set bit among 2^28, and one clear one, are found', () => {
+test('a single set or clear bit among 2^28 is found', () => {
   const length = 2 ** 28;
   const lonely = 200_000_123;
   const sparse = new BitArray(length);
@@ -76,7 +76,7 @@ test('one set bit among 2^28, and one clear one, are found', () => {
   expect(dense.count).toBe(length - 1);
 });
 
-test('bits above 2^31 are themselves', () => {
+test('bits above 2^31 work', () => {
   const bits = new BitArray(2 ** 32);
   const high = 2 ** 32 - 3;
   bits.setRange(high, high + 2);
@@ -85,10 +85,10 @@ test('bits above 2^31 are themselves', () => {
   expect(bits.nextSet(0, high)).toBe(-1);
 });
 
-/** Lengths of runs that are set and clear in turn: long ones fill words, and groups of words. */
+/** Lengths of alternating set and clear runs. Long ones fill words and groups of words. */
 const runs = fc.array(fc.oneof(fc.nat(100), fc.nat(50_000)), { minLength: 1, maxLength: 30 });
 
-test('an array that loads the pages of another is the same', () => {
+test('an array that loads the pages of another equals it', () => {
   fc.assert(
     fc.property(runs, fc.integer({ min: 1, max: 3 * PAGE_BITS }), (lengths, length) => {
       const bits = new BitArray(length);

@@ -8,14 +8,14 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const NOBODY = 65_534;
 
-/** A disk in a file, and where it is. */
+/** Makes a disk in a file and returns its location. */
 async function disk(): Promise<DiskLocation> {
   const path = join(scratchFolder(), 'disk.img');
   writeFileSync(path, 'the disk');
   return { path, id: diskId(statSync(path, { bigint: true })), bootId: (await readBootId())! };
 }
 
-/** What is read there; undefined when there is nothing to read. */
+/** The content of the disk at the location; undefined if it was not opened. */
 async function readAt(location: DiskLocation): Promise<string | undefined> {
   const file = await openDiskAt(location);
   if (!file) return undefined;
@@ -26,7 +26,7 @@ async function readAt(location: DiskLocation): Promise<string | undefined> {
   }
 }
 
-test('a disk is known by device and inode, and by the boot that numbered them', async () => {
+test('a disk is identified by device, inode and boot ID', async () => {
   const { path, id, bootId } = await disk();
   const { dev, ino } = statSync(path);
   expect(id).toBe(`${dev}:${ino}`);
@@ -34,7 +34,7 @@ test('a disk is known by device and inode, and by the boot that numbered them', 
   expect(bootId).toMatch(/^[0-9a-f-]{36}$/);
 });
 
-test('the disk is opened where it is, by a symbolic link too', async () => {
+test('the disk is opened at its path, and through a symbolic link', async () => {
   const location = await disk();
   expect(await readAt(location)).toBe('the disk');
   const link = join(scratchFolder(), 'link');
@@ -42,13 +42,13 @@ test('the disk is opened where it is, by a symbolic link too', async () => {
   expect(await readAt({ ...location, path: link })).toBe('the disk');
 });
 
-test('it is opened for reading only', async () => {
+test('the disk is opened for reading only', async () => {
   const file = await openDiskAt(await disk());
   onTestFinished(() => file?.close());
   await expect(file!.write('!')).rejects.toMatchObject({ code: 'EBADF' });
 });
 
-test('another file in its place is not taken for it', async () => {
+test('another file in its place is not opened', async () => {
   const location = await disk();
   const other = join(scratchFolder(), 'other');
   writeFileSync(other, 'another');
@@ -56,26 +56,26 @@ test('another file in its place is not taken for it', async () => {
   expect(await readAt(location)).toBeUndefined();
 });
 
-test('nothing is opened on another machine, or after another boot', async () => {
+test('nothing is opened on another machine or after a reboot', async () => {
   const location = await disk();
   expect(await readAt({ ...location, bootId: '00000000-0000-4000-8000-000000000000' })).toBeUndefined();
 });
 
-test('a missing file is none', async () => {
+test('a missing file is not opened', async () => {
   const location = await disk();
   unlinkSync(location.path);
   expect(await readAt(location)).toBeUndefined();
 });
 
-test('a pipe in its place keeps nobody waiting', async () => {
+test('a pipe in its place does not block', async () => {
   const location = await disk();
-  // Only aside, for whoever serves a disk has it open: what comes in its place cannot get its number.
+  // Moved, not deleted: a served disk is open, so its inode number cannot be reused either.
   renameSync(location.path, `${location.path}.old`);
   execFileSync('mkfifo', [location.path]);
   expect(await readAt(location)).toBeUndefined();
 });
 
-test('a disk that is not for us to read is none', async () => {
+test('a disk that we may not read is not opened', async () => {
   const location = await disk();
   chmodSync(location.path, 0);
   if (process.geteuid?.() === 0) {

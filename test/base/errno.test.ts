@@ -2,7 +2,7 @@ import { openSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { EIO, ENOSPC, ESHUTDOWN, errnoName, errnoOf } from '../../src/base/errno.js';
 
-test('a failed file system call gives its number, anything else EIO', () => {
+test('a failed file system call has its own number, any other error EIO', () => {
   let caught: unknown;
   try {
     openSync('/nowhere/at/all', 'r');

@@ -9,7 +9,7 @@ function listOf(limit: number, runs: [number, number][]) {
   return { list, added };
 }
 
-test('equal neighbours are one extent', () => {
+test('equal neighbours are merged', () => {
   const { list } = listOf(10, [
     [5, 1],
     [7, 1],
@@ -20,7 +20,7 @@ test('equal neighbours are one extent', () => {
   expect(list.totalBytes).toBe(15);
 });
 
-test('at its limit it refuses another extent, but not more of the last', () => {
+test('a full list refuses another extent, but can extend the last one', () => {
   const { list, added } = listOf(1, [
     [5, 1],
     [3, 0],
@@ -30,7 +30,7 @@ test('at its limit it refuses another extent, but not more of the last', () => {
   expect(list.lengths).toEqual([7]);
 });
 
-test('it is trimmed in the middle of an extent, and by whole ones', () => {
+test('trimming shortens an extent or removes whole ones', () => {
   const { list } = listOf(10, [
     [10, 1],
     [10, 0],
@@ -43,12 +43,12 @@ test('it is trimmed in the middle of an extent, and by whole ones', () => {
   expect(list.totalBytes).toBe(10);
 });
 
-test('a list takes no more runs than it may, also where they make one extent', () => {
+test('the limit on runs holds even if they merge into one extent', () => {
   const list = new ExtentList(10, 2);
   expect([list.add(1, 1), list.add(1, 1), list.add(1, 1), list.totalBytes]).toEqual([true, true, false, 2]);
 });
 
-test('in blocks, each block of the disk has what all its bytes have together', () => {
+test('the status of a block combines the statuses of its bytes', () => {
   const blockBytes = 8;
   const run = fc.tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 0, max: 3 }));
   fc.assert(
@@ -62,7 +62,7 @@ test('in blocks, each block of the disk has what all its bytes have together', (
         const end = offset + list.totalBytes + unknown;
         const blocks = list.inBlocks({ offset, end, blockBytes, limit, combine: (a, b) => a | b });
         const bytes = bytesOf(list);
-        // Where the list ends before the question does, the last block is known in part only.
+        // If the list ends before `end`, its last block may be covered only in part.
         const known = unknown === 0 ? end : Math.floor((offset + list.totalBytes) / blockBytes) * blockBytes;
         const expected = new ExtentList(limit);
         for (let from = offset; from < known; ) {

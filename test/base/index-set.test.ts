@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { IndexSet } from '../../src/base/index-set.js';
 
-/** Counts the words that a search reads, by wrapping the levels. */
+/** Counts the words that `search` reads, by wrapping the levels in proxies. */
 function wordsRead(set: IndexSet, search: () => number): number {
   const inner = set as unknown as { levels: Uint32Array[] };
   const plain = [...inner.levels];
@@ -22,7 +22,7 @@ function wordsRead(set: IndexSet, search: () => number): number {
   return reads;
 }
 
-test('members are found in order, and removed ones are not', () => {
+test('members are found in order, and removed ones are not found', () => {
   const set = new IndexSet(100_000);
   for (const member of [0, 31, 32, 1024, 99_999]) set.add(member);
   set.remove(32);
@@ -31,14 +31,14 @@ test('members are found in order, and removed ones are not', () => {
   expect(found).toEqual([0, 31, 1024, 99_999]);
 });
 
-test('all numbers below the capacity, and none above, are in a full set', () => {
+test('a full set holds exactly the numbers below the capacity', () => {
   const set = new IndexSet(70);
   set.addAll();
   expect(set.next(69)).toBe(69);
   expect(set.next(70)).toBe(-1);
 });
 
-test('a search among 8 million words reads a handful', () => {
+test('a search in a set of 8 million numbers reads only a few words', () => {
   const set = new IndexSet(2 ** 23);
   set.add(2 ** 23 - 5);
   expect(wordsRead(set, () => set.next(0))).toBeLessThan(16);

@@ -5,7 +5,7 @@ function work(milliseconds: number): void {
   for (const end = performance.now() + milliseconds; performance.now() < end; );
 }
 
-test('long computations side by side leave each turn of the event loop to others after a few milliseconds', async () => {
+test('concurrent long computations together use only a few milliseconds of each turn of the event loop', async () => {
   let turns = 0;
   let running = true;
   const count = () => {
@@ -21,11 +21,11 @@ test('long computations side by side leave each turn of the event loop to others
   };
   await Promise.all([compute(), compute(), compute()]);
   running = false;
-  // 90 ms of work, of which no turn has more than two steps once the three have begun.
+  // 90 ms of work. Once all three have begun, a turn runs at most two steps.
   expect(turns).toBeGreaterThanOrEqual(13);
 });
 
-test('short ones do not wait for a turn', async () => {
+test('short computations do not wait for a turn', async () => {
   let turned = false;
   setImmediate(() => {
     turned = true;

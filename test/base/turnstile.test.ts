@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Turnstile } from '../../src/base/turnstile.js';
 
 describe('a turnstile', () => {
-  it('lets only so many run at a time, the others in order', async () => {
+  it('limits how many run at a time, and runs the others in order', async () => {
     const turnstile = new Turnstile(2);
     const started: number[] = [];
     const finish: (() => void)[] = [];
@@ -26,7 +26,7 @@ describe('a turnstile', () => {
     await Promise.all(all);
   });
 
-  it('lets the next one in after a failure, which it passes on', async () => {
+  it('passes a failure on and lets the next one in', async () => {
     const turnstile = new Turnstile(1);
     const failing = turnstile.pass(async () => {
       throw new Error('no');

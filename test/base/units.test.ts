@@ -24,11 +24,11 @@ test.each([
   expect(parseSize(text)).toBe(bytes);
 });
 
-test.each(['', 'K', '1.5G', '-1', '1P', '64 K B', '9999999999999T'])('"%s" is no size', (text) => {
+test.each(['', 'K', '1.5G', '-1', '1P', '64 K B', '9999999999999T'])('"%s" is not a size', (text) => {
   expect(parseSize(text)).toBeUndefined();
 });
 
-test('sizes are written for people', () => {
+test('formatSize rounds for people', () => {
   expect([0, 512, 64 * KIB, 1.5 * GIB, 16 * TIB].map(formatSize)).toEqual([
     '0 B',
     '512 B',
@@ -38,7 +38,7 @@ test('sizes are written for people', () => {
   ]);
 });
 
-test('sizes are written exactly where it counts', () => {
+test('formatExactSize does not round', () => {
   expect([0, 512, 1000, 64 * KIB, 1.5 * GIB, 16 * TIB].map(formatExactSize)).toEqual([
     '0 B',
     '512 B',
@@ -54,6 +54,6 @@ test('powers of two', () => {
   expect([0, -2, 3, 513, 2 ** 31 + 1].some(isPowerOfTwo)).toBe(false);
 });
 
-test('one thing is no plural', () => {
+test('a count of one takes the singular', () => {
   expect([0, 1, 2].map((count) => formatCount(count, 'client'))).toEqual(['0 clients', '1 client', '2 clients']);
 });

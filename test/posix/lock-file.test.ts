@@ -10,7 +10,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 const built = resolve(import.meta.dirname, '../../dist/posix/lock-file.js');
 const NOBODY = 65534;
 
-/** Takes the lock in another process, which keeps it until it is ended. Resolves when it has it. */
+/** Takes the lock in another process, which holds it until it is killed. Resolves once it has the lock. */
 async function holdElsewhere(path: string, ...wrapper: string[]) {
   const script = `const { LockFile } = await import(${JSON.stringify(built)});
     const lock = await LockFile.take(${JSON.stringify(path)}); console.log(process.pid); setInterval(() => lock, 1e6);`;
@@ -21,7 +21,7 @@ async function holdElsewhere(path: string, ...wrapper: string[]) {
   return { child, pid: Number(output) };
 }
 
-test('a lock is held by one at a time, and its file goes with it', async () => {
+test('a lock has one holder at a time, and its file is removed with it', async () => {
   const path = join(scratchFolder(), '.lock');
   {
     await using _lock = await LockFile.take(path);
@@ -32,7 +32,7 @@ test('a lock is held by one at a time, and its file goes with it', async () => {
   await using _again = await LockFile.take(path);
 });
 
-test('a process in a network of its own is seen, and named', async () => {
+test('a holder in another network namespace is seen and named', async () => {
   const path = join(scratchFolder(), '.lock');
   const { child, pid } = await holdElsewhere(path, 'unshare', '--map-root-user', '--net');
   await expect(LockFile.take(path)).rejects.toThrow(`is locked by process ${pid} on `);
@@ -41,7 +41,7 @@ test('a process in a network of its own is seen, and named', async () => {
   await using _lock = await LockFile.take(path);
 });
 
-test('somebody who may only read the folder cannot hold the lock', async () => {
+test('a user who can only read the folder cannot hold the lock', async () => {
   const folder = scratchFolder();
   execFileSync('chmod', ['755', folder]);
   const path = join(folder, '.lock');
@@ -53,7 +53,7 @@ test('somebody who may only read the folder cannot hold the lock', async () => {
   }
 });
 
-test('what is there in place of a lock file is not followed, written to or waited for', async () => {
+test('anything else in place of the lock file is not followed, written to or waited for', async () => {
   const folder = scratchFolder();
   const victim = join(folder, 'victim');
   writeFileSync(victim, 'precious');
@@ -67,7 +67,7 @@ test('what is there in place of a lock file is not followed, written to or waite
   expect(readFileSync(victim, 'utf8')).toBe('precious');
 });
 
-test('of many who want a lock, each has it alone', async () => {
+test('many processes that want a lock hold it one at a time', async () => {
   const path = join(scratchFolder(), '.lock');
   let holders = 0;
   const workAlone = async () => {

@@ -18,7 +18,7 @@ function openScratch(content: string): number {
 }
 
 describe("Node's own calls", () => {
-  it('read and write at an offset, with the count as the result', async () => {
+  it('read and write at an offset, and return the count', async () => {
     const fd = openScratch('abcdef');
     expect(nodePosix.writeNow(fd, Buffer.from('.XY.'), 1, 2, 2)).toBe(2);
     expect(await nodePosix.write(fd, Buffer.from('Z'), 0, 1, 5)).toBe(1);
@@ -29,7 +29,7 @@ describe("Node's own calls", () => {
     expect(await nodePosix.sync(fd)).toBe(0);
   });
 
-  it('give the error number of a failure', async () => {
+  it('return the error number of a failure', async () => {
     const buffer = Buffer.alloc(1);
     const fd = 1_000_000;
     expect(nodePosix.readNow(fd, buffer, 0, 1, 0)).toBe(-EBADF);
@@ -39,7 +39,7 @@ describe("Node's own calls", () => {
     expect(await nodePosix.sync(fd)).toBe(-EBADF);
   });
 
-  it('answer EOPNOTSUPP to what Node lacks', async () => {
+  it('return EOPNOTSUPP for calls that Node lacks', async () => {
     const fd = openScratch('abcdef');
     expect(nodePosix.readCachedNow(fd, Buffer.alloc(1), 0, 1, 0)).toBe(-EOPNOTSUPP);
     expect(nodePosix.seekNow(fd, 0, SEEK_HOLE)).toBe(-EOPNOTSUPP);

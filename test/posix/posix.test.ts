@@ -26,7 +26,7 @@ function openScratch(place: keyof typeof places, content: Buffer | string, flags
 }
 
 describe('reads of the page cache', () => {
-  it('bring cached data to its place in a slice of a larger buffer', () => {
+  it('put cached data at the right place in a slice of a larger buffer', () => {
     const { fd } = openScratch('disk', 'abcdefgh');
     const pool = Buffer.alloc(64, '.');
     const slice = pool.subarray(16, 32);
@@ -35,7 +35,7 @@ describe('reads of the page cache', () => {
     expect(pool.toString()).toBe(`${'.'.repeat(18)}efg.ab${'.'.repeat(40)}`);
   });
 
-  it('tell two slices of one buffer apart', () => {
+  it('distinguish two slices of the same buffer', () => {
     const { fd } = openScratch('disk', 'abcdefgh');
     const pool = Buffer.alloc(8, '.');
     const left = pool.subarray(0, 4);
@@ -46,20 +46,20 @@ describe('reads of the page cache', () => {
     expect(pool.toString()).toBe('ac..b...');
   });
 
-  it('answer EAGAIN where the data is on the disk only', () => {
+  it('return EAGAIN if the data is only on the disk', () => {
     const { fd, path } = openScratch('disk', Buffer.alloc(MIB, 'x'));
     execFileSync('dd', [`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
     expect(posix.readCachedNow(fd, Buffer.alloc(4096), 0, 4096, 0)).toBe(-EAGAIN);
   });
 
-  it('answer EOPNOTSUPP on tmpfs', () => {
+  it('return EOPNOTSUPP on tmpfs', () => {
     const { fd } = openScratch('tmpfs', 'abc');
     expect(posix.readCachedNow(fd, Buffer.alloc(3), 0, 3, 0)).toBe(-EOPNOTSUPP);
   });
 });
 
 describe.each(['readCachedNow', 'readNow', 'writeNow'] as const)('%s', (call) => {
-  it('never touches memory outside the buffer', () => {
+  it('never touch memory outside the buffer', () => {
     const { fd } = openScratch('disk', Buffer.alloc(4096));
     const buffer = Buffer.alloc(512);
     expect(() => posix[call](fd, buffer, 1, 512, 0)).toThrow(BugError);
@@ -67,7 +67,7 @@ describe.each(['readCachedNow', 'readNow', 'writeNow'] as const)('%s', (call) =>
     expect(() => posix[call](fd, buffer, 0, -1, 0)).toThrow(BugError);
   });
 
-  it('refuses a buffer whose memory was given away', () => {
+  it('reject a buffer whose memory was transferred', () => {
     const { fd } = openScratch('disk', Buffer.alloc(4096));
     const memory = new ArrayBuffer(4096);
     const buffer = Buffer.from(memory);
@@ -76,13 +76,13 @@ describe.each(['readCachedNow', 'readNow', 'writeNow'] as const)('%s', (call) =>
     expect(() => posix[call](fd, buffer, 0, 512, 0)).toThrow(BugError);
   });
 
-  it('gives the error number of a failure', () => {
+  it('return the error number of a failure', () => {
     expect(posix[call](-1, Buffer.alloc(1), 0, 1, 0)).toBe(-EBADF);
   });
 });
 
 describe('transfers on the event loop', () => {
-  it('write and read back far behind 4 GiB', () => {
+  it('write and read back far beyond 4 GiB', () => {
     const { fd } = openScratch('disk', '');
     ftruncateSync(fd, 6 * GIB);
     expect(posix.writeNow(fd, Buffer.from('there'), 0, 5, 5 * GIB)).toBe(5);
@@ -94,7 +94,7 @@ describe('transfers on the event loop', () => {
 });
 
 describe('calls in the thread pool', () => {
-  it('each give their own error number, also when hundreds run at once', async () => {
+  it('each return their own error number, even when hundreds run at once', async () => {
     const writable = openScratch('disk', Buffer.alloc(MIB, 'x'));
     const readable = openScratch('disk', Buffer.alloc(MIB), 'r');
     const memory = openScratch('tmpfs', Buffer.alloc(MIB));
@@ -118,8 +118,8 @@ describe('calls in the thread pool', () => {
   });
 });
 
-describe('locks of a byte', () => {
-  it('are seen by another descriptor of the same process, and gone when theirs is closed', () => {
+describe('byte locks', () => {
+  it('are seen by another descriptor of the same process, and end when their descriptor is closed', () => {
     const { fd, path } = openScratch('disk', 'abc');
     const other = openSync(path, 'r');
     expect(posix.lockByteNow(other, 100)).toBe(0);
@@ -132,7 +132,7 @@ describe('locks of a byte', () => {
 });
 
 describe('a C library that lacks a function', () => {
-  it('leaves that call to Node and has the others', () => {
+  it('leaves that call to Node and provides the others', () => {
     const library = koffi.load(null);
     const partial = bindPosix(koffi, (name, result, parameters) =>
       ['preadv2', 'fallocate'].includes(name) ? undefined : library.func(name, result, parameters),

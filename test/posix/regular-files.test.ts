@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { makeFolders, openRegularFile } from '../../src/posix/regular-files.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-test('a regular file is opened, by a link too, and nothing else is', async () => {
+test('only a regular file is opened, also through a link', async () => {
   const folder = scratchFolder();
   const [file, link, pipe] = ['file', 'link', 'pipe'].map((name) => join(folder, name)) as [string, string, string];
   writeFileSync(file, 'content');
@@ -19,7 +19,7 @@ test('a regular file is opened, by a link too, and nothing else is', async () =>
   await expect(openRegularFile(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
-test('folders are made as far as they are missing, with that mode', async () => {
+test('missing folders are created with the given mode', async () => {
   const folder = scratchFolder();
   await makeFolders(join(folder, 'a/b/c'), 0o700);
   await makeFolders(join(folder, 'a/b/c'));

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { createNewFile, Replacement, removeUnfinished, replaceFile } from '../../src/posix/replacement.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-test('a file is replaced by one of its own, for its owner alone, and by no other name', async () => {
+test('a file is replaced by a new file that only its owner can open, and no temporary file is left', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'file');
   writeFileSync(path, 'old', { mode: 0o666 });
@@ -18,7 +18,7 @@ test('a file is replaced by one of its own, for its owner alone, and by no other
   expect(readdirSync(folder)).toEqual(['file']);
 });
 
-test('a link in the place of the file is replaced, and not followed', async () => {
+test('a link in place of the file is replaced instead of followed', async () => {
   const folder = scratchFolder();
   const [path, victim] = [join(folder, 'file'), join(folder, 'victim')];
   writeFileSync(victim, 'precious');
@@ -28,7 +28,7 @@ test('a link in the place of the file is replaced, and not followed', async () =
   expect(readFileSync(victim, 'utf8')).toBe('precious');
 });
 
-test('until it is complete it has a name that is another each time, and its owner alone may open it', async () => {
+test('an unfinished file has a different name each time, and only its owner can open it', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'file');
   const names = new Set<string>();
@@ -42,17 +42,17 @@ test('until it is complete it has a name that is another each time, and its owne
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('a file that somebody put in the place of the temporary one is noticed', async () => {
+test('a swapped temporary file is detected', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'file');
   await using replacement = await Replacement.begin(path);
   const [temporary] = readdirSync(folder);
   writeFileSync(join(folder, 'planted'), 'bad');
   renameSync(join(folder, 'planted'), join(folder, temporary!));
-  await expect(replacement.commit()).rejects.toThrow(/is another file than was written/);
+  await expect(replacement.commit()).rejects.toThrow(/is not the file that was written/);
 });
 
-test('a new file is made where nothing is, and nowhere else', async () => {
+test('a new file is created only under a free name', async () => {
   const folder = scratchFolder();
   const [path, victim] = [join(folder, 'file'), join(folder, 'victim')];
   symlinkSync(victim, path);
@@ -60,7 +60,7 @@ test('a new file is made where nothing is, and nowhere else', async () => {
   expect(readdirSync(folder)).toEqual(['file']);
 });
 
-test('what dead processes left is removed, and nothing else', async () => {
+test('only the leftovers of dead processes are removed', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'file');
   const kept = await Replacement.begin(join(folder, 'file2'));
@@ -73,7 +73,7 @@ test('what dead processes left is removed, and nothing else', async () => {
   await kept[Symbol.asyncDispose]();
 });
 
-test('nothing else puts a file in the place of another', () => {
+test('no other module replaces files', () => {
   const source = resolve(import.meta.dirname, '../../src');
   const others = readdirSync(source, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') && file !== 'posix/replacement.ts')

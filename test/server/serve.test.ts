@@ -219,7 +219,7 @@ test('a state directory that cannot be made says why', async () => {
   const folder = scratchFolder();
   writeFileSync(join(folder, 'file'), '');
   const started = (state: string) => outcomeOf(process.execPath, tidemarkProgram, 'serve', '--state', state);
-  expect((await started('/proc/nowhere/state')).stderr).toContain('a folder above it is missing, and cannot be made');
+  expect((await started('/proc/nowhere/state')).stderr).toContain('a folder above it is missing and cannot be created');
   expect((await started(join(folder, 'file', 'state'))).stderr).toContain('a file is in its way: choose another one');
 });
 
