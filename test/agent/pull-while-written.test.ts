@@ -12,7 +12,7 @@ import { HttpBackupService } from '../../src/cli/http-backup-service.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeImage } from '../support/image.js';
 import { quiet } from '../support/pull-scene.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark, type Tidemark } from '../support/tidemark.js';
 
@@ -108,7 +108,7 @@ function watchQuestions(): { asked: number; overwritten: number } {
 }
 
 test('the images of a disk that is written to meanwhile are its views', async () => {
-  const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+  const seed = testSeed();
   const random = new Random(seed);
   const counts = watchQuestions();
   const data = [

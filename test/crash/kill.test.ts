@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeImage } from '../support/image.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { dirtyRanges } from '../support/status-map.js';
@@ -15,7 +15,7 @@ const GRANULE_BYTES = 64 * KIB;
 const GRANULES = DISK_BYTES / GRANULE_BYTES;
 const MAX_WRITE_BYTES = 256 * KIB;
 
-const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 20);
 
 /** Much happens to the log in a short time: small regions, few of them, which cool at once. */
@@ -58,7 +58,6 @@ async function dirtyGranules(server: Tidemark): Promise<Set<number>> {
 test(`kill -9 at any moment: what differs from the base is dirty (${rounds} rounds)`, {
   timeout: 30_000 + rounds * 10_000,
 }, async () => {
-  console.log(`the seed is ${seed}; give it as TIDEMARK_SEED, and a number of rounds as TIDEMARK_ROUNDS`);
   const random = new Random(seed);
   const folder = scratchFolder();
   const image = makeImage(DISK_BYTES);

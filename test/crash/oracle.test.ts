@@ -6,7 +6,7 @@ import { MIB, SECTOR_BYTES } from '../../src/base/units.js';
 import { Control } from '../support/control.js';
 import { makeImage } from '../support/image.js';
 import { xfsDisk } from '../support/mounted-disk.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
 import { Agent, type Ending } from './oracle/agent.js';
@@ -18,7 +18,7 @@ const DISK_BYTES = 16 * MIB;
 const DISKS = ['disk0', 'disk1'];
 const WRITERS_PER_DISK = 2;
 
-const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 50);
 
 /** Much happens to the log in a short time: small regions, few of them, which cool at once. */
@@ -113,7 +113,6 @@ function isLoss(error: unknown): boolean {
 const timeout = 60_000 + rounds * 10_000;
 
 async function runRounds(count: number, place?: string): Promise<void> {
-  console.log(`the seed is ${seed}; give it as TIDEMARK_SEED, and a number of rounds as TIDEMARK_ROUNDS`);
   const all = new Rounds(new Random(seed), place);
   await all.start();
   for (let round = 0; round < count; round++) await all.round();

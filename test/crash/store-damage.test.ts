@@ -7,7 +7,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { Control } from '../support/control.js';
 import { makeImage, type Range } from '../support/image.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { dirtyRanges } from '../support/status-map.js';
 import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
@@ -17,7 +17,7 @@ const DISK_BYTES = 64 * MIB;
 const PAGE_BYTES = 4 * KIB;
 const options = ['--region-size', '512K', '--max-active-regions', '12', '--cool-after', '0'];
 
-const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seed = testSeed();
 const rounds = Math.ceil(Number(process.env.TIDEMARK_ROUNDS ?? 12) / 2);
 
 interface Left {
@@ -106,7 +106,6 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
   `whatever bit of the store flips after ${'%s'}: no bitmap that is trusted has lost a bit, and disks are served (${rounds} rounds)`,
   { timeout: 60_000 + rounds * 20_000 },
   async (signal) => {
-    console.log(`the seed is ${seed}; give it as TIDEMARK_SEED, and a number of rounds as TIDEMARK_ROUNDS`);
     const random = new Random(seed);
     const left = await leave(random, signal);
     expect([...left.dirty.keys()]).toEqual(['disk fine', 'disk nightly', 'other nightly']);

@@ -7,7 +7,7 @@ import type { Export } from '../../src/export/export.js';
 import { openExport } from '../../src/server/open-export.js';
 import { contentOf, expectSame, put } from '../support/device-content.js';
 import { MemoryStore } from '../support/memory-store.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { native, writeImage } from '../support/scratch-device.js';
 import { places } from '../support/scratch-folder.js';
 import { snapshotOf } from '../support/snapshots.js';
@@ -67,11 +67,7 @@ function neighbours(random: Random): { offset: number; length: number }[] {
 test.each(Object.keys(places) as (keyof typeof places)[])(
   'any bytes can be changed on their own (%s)',
   async (place) => {
-    const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
-    onTestFinished(({ task }) => {
-      if (task.result?.state === 'fail') console.error(`TIDEMARK_SEED=${seed}`);
-    });
-    const random = new Random(seed);
+    const random = new Random(testSeed());
     const { disk, before, view } = await served(place, random);
     const model = Buffer.from(before);
     const touched = new Set<number>();

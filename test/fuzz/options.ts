@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { testSeed } from '../support/random.js';
 
 export interface FuzzOptions {
   readonly seconds: number;
@@ -21,14 +22,10 @@ export const USAGE = `usage: npm run fuzz -- [--seconds N] [--messages N] [--see
 
   --seconds N     stop after so many seconds (default 60; no limit when --messages is given)
   --messages N    stop after so many messages
-  --seed S        a number; the same seed gives the same messages (default: a new one, which is printed)
+  --seed S        a number; the same seed gives the same messages (default: TIDEMARK_SEED, or a new one, which is printed)
   --target NAME   handshake, transmission, http, client, qcow2 or manifests; may be repeated (default: all)
   --iteration I   only iteration I of the target, on a new server
   --replay FILE   run what the file of an earlier failure says: its iteration alone, then all up to it`;
-
-function newSeed(): number {
-  return Math.floor(Math.random() * 2 ** 32);
-}
 
 /** @throws Error with what is wrong */
 export function parseFuzzOptions(args: readonly string[]): FuzzOptions & { readonly replay: boolean } {
@@ -48,7 +45,7 @@ export function parseFuzzOptions(args: readonly string[]): FuzzOptions & { reado
   return {
     messages,
     seconds: numberOf('seconds', given.seconds, unlimited),
-    seed: numberOf('seed', given.seed, newSeed()),
+    seed: given.seed === undefined ? testSeed() : numberOf('seed', given.seed, 0),
     targets: given.target ?? [],
     iterations: iteration === undefined ? undefined : { first: iteration, last: iteration },
     reproducer: replay ?? join(tmpdir(), 'tidemark-fuzz-failure.json'),

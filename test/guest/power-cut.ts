@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { dirtyRanges } from '../support/status-map.js';
 import { connectWriters, differingGranules, GRANULES, granulesOf, Ledger, readDisk } from './clients.js';
@@ -22,7 +22,7 @@ import type { VolatileDisk } from './volatile-disk.js';
 
 const FILE_SYSTEM_BYTES = 192 * MIB;
 
-const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 24);
 
 /** What was seen in all rounds. */
@@ -164,7 +164,6 @@ async function untilUnflushed(disk: VolatileDisk): Promise<void> {
 test(`power cuts: what differs from the base is dirty (${rounds} rounds)`, {
   timeout: 60_000 + rounds * 120_000,
 }, async () => {
-  console.log(`the seed is ${seed}; give it as TIDEMARK_SEED, and a number of rounds as TIDEMARK_ROUNDS`);
   const random = new Random(seed);
   const folder = scratchFolder();
   const image = join(folder, 'disk.img');

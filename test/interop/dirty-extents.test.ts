@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { GIB, KIB } from '../../src/base/units.js';
 import { runFio } from '../support/fio.js';
 import { makeImage, type Range } from '../support/image.js';
+import { testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { dirtyRanges } from '../support/status-map.js';
 import { startTidemark } from '../support/tidemark.js';
@@ -37,8 +38,7 @@ function granulesOf(writes: readonly Range[], granularityBytes: number): Range[]
 test('after a random workload, exactly the granules written are dirty', async () => {
   const bitmaps = Object.entries(granularities).map(([name, bytes]) => `bitmap=${name}:${bytes}`);
   const server = await startTidemark(`disk=${makeImage(GIB)},${bitmaps.join(',')}`);
-  const seed = process.env.TIDEMARK_SEED ?? String(Math.floor(Math.random() * 2 ** 31));
-  console.log(`fio's seed is ${seed}; give it as TIDEMARK_SEED`);
+  const seed = testSeed();
   const log = join(scratchFolder(), 'writes.log');
 
   const workload = ['--rw=randrw', '--bsrange=512-128k', '--blockalign=512', '--iodepth=32', '--io_size=64M'];

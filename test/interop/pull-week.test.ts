@@ -5,7 +5,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { startPull, tidemark } from '../support/agent.js';
 import { expectSameContent } from '../support/image.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { outcomeOf, run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
@@ -79,8 +79,7 @@ class Disk {
 }
 
 test('a week of backups: each restore point is the disk of its day, whatever was killed meanwhile', async () => {
-  const random = new Random(Date.now() % 1_000_000);
-  console.log(`seed ${random.seed}`);
+  const random = new Random(testSeed());
   const [folder, backups, days] = [scratchFolder(), scratchFolder(), scratchFolder()];
   const image = join(folder, 'served.img');
   const serve = () => startTidemarkIn(folder, [`vm1=${image},size=${DISK_BYTES},bitmap=nightly`]);

@@ -5,6 +5,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import { type Control, controlOf } from '../support/control.js';
 import { runFio } from '../support/fio.js';
 import { makeImage, type Range } from '../support/image.js';
+import { testSeed } from '../support/random.js';
 import { startTidemark } from '../support/tidemark.js';
 
 /**
@@ -138,8 +139,7 @@ test('roles change hands 200 times under four writers, and no write is in neithe
   const server = await startTidemark(`disk=${image}`);
   const roles = new Roles(controlOf(server));
   await roles.add();
-  const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
-  console.log(`fio's seed is ${seed}; give it as TIDEMARK_SEED`);
+  const seed = testSeed();
 
   /** One run of fio, cut into intervals, the last of which ends when it has. */
   const runOnce = async (run: number): Promise<Interval[]> => {

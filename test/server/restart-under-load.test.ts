@@ -10,7 +10,7 @@ import { controlOf } from '../support/control.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
 import { startPeer } from '../support/peer.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
@@ -20,7 +20,7 @@ const WRITERS = 4;
 const RESTARTS = 6;
 const WRITES_BETWEEN_RESTARTS = 400;
 
-const seed = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seed = testSeed();
 
 /** Starts one server after the other on the sockets that it was given, until the file named first is there. */
 const supervisor = 'stop=$1; shift; until [ -e "$stop" ]; do sh -c \'LISTEN_PID=$$ exec "$@"\' sh "$@"; done';
@@ -72,7 +72,6 @@ function blockOf(number: number): Buffer {
 }
 
 test('restarts under load lose no acknowledged write, and turn no client away', { timeout: 120_000 }, async () => {
-  console.log(`the seed is ${seed}; give it as TIDEMARK_SEED`);
   const random = new Random(seed);
   const [folder, port] = [scratchFolder(), await freePort()];
   const [stop, control] = [join(folder, 'stop'), { control: join(folder, 'control.sock') }];

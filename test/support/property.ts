@@ -1,7 +1,7 @@
 import type { Parameters } from 'fast-check';
+import { testSeed } from './random.js';
 
-/** How a property runs. fast-check prints the seed of a failure; TIDEMARK_SEED runs it again. */
+/** How often a property is tried, and with which seed. */
 export function propertyRuns(numRuns: number): Parameters<unknown> {
-  const seed = process.env.TIDEMARK_SEED;
-  return seed === undefined ? { numRuns } : { numRuns, seed: Number(seed) };
+  return { numRuns, seed: testSeed() };
 }

@@ -1,3 +1,11 @@
+/** The seed of a random test: TIDEMARK_SEED, or a new one. It is printed, so that the run can be repeated. */
+export function testSeed(otherwise: number = Math.floor(Math.random() * 2 ** 31)): number {
+  const seed = Number(process.env.TIDEMARK_SEED ?? otherwise);
+  if (!Number.isSafeInteger(seed)) throw new Error(`TIDEMARK_SEED=${process.env.TIDEMARK_SEED} is not a whole number`);
+  console.log(`TIDEMARK_SEED=${seed} repeats this run`);
+  return seed;
+}
+
 /** Numbers that look random and are the same for the same seed (xorshift, 32 bits). */
 export class Random {
   private state: number;
