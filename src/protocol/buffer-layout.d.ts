@@ -1,4 +1,4 @@
-/** The part of buffer-layout that the wire structs use; the package carries no types. */
+/** Types for the part of buffer-layout that is used here. The package itself has none. */
 declare module 'buffer-layout' {
   export class Layout<Value> {
     readonly span: number;

@@ -2,8 +2,10 @@ import { OPTION_MAGIC, REQUEST_MAGIC } from './constants.js';
 import { clientFlagsLayout, infoBlockSizeLayout, infoExportLayout, optionLayout, requestLayout } from './layouts.js';
 import { decodeString } from './option-codec.js';
 
-/** What a client says and hears: the other direction of option-codec.ts and reply-codec.ts. Decoders answer undefined
- * to data that breaks the rules of its message. */
+/**
+ * Messages as a client sends and receives them: the opposite direction of option-codec.ts and reply-codec.ts. A decoder
+ * returns undefined when the data is malformed.
+ */
 
 const optionMagic = Buffer.from(OPTION_MAGIC);
 
@@ -32,7 +34,7 @@ function uint32(value: number): Buffer {
   return bytes;
 }
 
-/** A string behind its length. */
+/** A string with its length in front. */
 function counted(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([uint32(bytes.length), bytes]);
@@ -51,7 +53,7 @@ export function encodeMetaContextRequest(exportName: string, queries: readonly s
 export interface RequestHeader {
   readonly command: number;
   readonly flags: number;
-  /** A whole number of at most 2^53-1; what it means is the client's own affair. */
+  /** An integer up to 2^53-1. The server returns it unchanged. */
   readonly cookie: number;
   readonly offset: number;
   readonly length: number;
@@ -59,7 +61,7 @@ export interface RequestHeader {
 
 const cookieScratch = Buffer.alloc(8);
 
-/** A request without its payload. */
+/** Encodes a request without its payload. */
 export function encodeRequest({ command, flags, cookie, offset, length }: RequestHeader): Buffer {
   const bytes = Buffer.allocUnsafe(requestLayout.span);
   cookieScratch.writeUInt32BE(Math.floor(cookie / 2 ** 32), 0);
@@ -73,7 +75,7 @@ export interface ServerEntry {
   readonly description: string;
 }
 
-/** One export of a LIST reply. */
+/** Decodes one export of a LIST reply. */
 export function decodeServerEntry(data: Buffer): ServerEntry | undefined {
   if (data.length < 4) return undefined;
   const nameEnd = 4 + data.readUInt32BE(0);
@@ -94,12 +96,12 @@ export function decodeMetaContext(data: Buffer): MetaContext | undefined {
   return name === undefined ? undefined : { contextId: data.readUInt32BE(0), name };
 }
 
-/** What kind of information an INFO reply brings. */
+/** The type of information in an INFO reply. */
 export function decodeInfoType(data: Buffer): number | undefined {
   return data.length < 2 ? undefined : data.readUInt16BE(0);
 }
 
-/** `size` above 2^53 is not exact. */
+/** A `size` above 2^53 is not exact. */
 export function decodeInfoExport(data: Buffer): { size: number; flags: number } | undefined {
   return data.length === infoExportLayout.span ? infoExportLayout.decode(data) : undefined;
 }
@@ -107,7 +109,7 @@ export function decodeInfoExport(data: Buffer): { size: number; flags: number } 
 export interface BlockSizes {
   readonly minimum: number;
   readonly preferred: number;
-  /** Longest payload. */
+  /** The longest payload, in bytes. */
   readonly maximum: number;
 }
 

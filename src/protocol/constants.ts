@@ -1,9 +1,9 @@
 /**
- * The numbers of the NBD protocol document (doc/proto.md, "Values" and the sections it refers to), declared once.
- * test/protocol/constants.test.ts holds them against a second table.
+ * The numbers of the NBD protocol document (doc/proto.md, "Values" and the sections it refers to).
+ * test/protocol/constants.test.ts compares them with a second table.
  */
 
-/** The first 16 bytes of every connection, as the ASCII they are. */
+/** The first 16 bytes that a server sends, in ASCII. */
 export const NBD_MAGIC = 'NBDMAGIC';
 export const OPTION_MAGIC = 'IHAVEOPT';
 export const OPTION_REPLY_MAGIC = 0x0003e889045565a9;
@@ -11,10 +11,10 @@ export const REQUEST_MAGIC = 0x25609513;
 export const SIMPLE_REPLY_MAGIC = 0x67446698;
 export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 
-/** Zero bytes after the EXPORT_NAME reply, unless both sides waive them. */
+/** Zero bytes after the EXPORT_NAME reply, unless both sides agree to leave them out. */
 export const EXPORT_NAME_PADDING_BYTES = 124;
 
-/** Both directions: what the server offers, and the client answers. */
+/** The server sends what it offers, and the client returns what it accepts. */
 export const HandshakeFlag = { FIXED_NEWSTYLE: 1 << 0, NO_ZEROES: 1 << 1 } as const;
 
 export const TransmissionFlag = {
@@ -94,7 +94,7 @@ export const ReplyChunk = {
 } as const;
 export const REPLY_FLAG_DONE = 1;
 
-/** Error numbers of the wire. They are Linux's, but only these may be sent. */
+/** Error numbers that may be sent. They have the values of Linux. */
 export const NbdError = {
   NONE: 0,
   EPERM: 1,
@@ -113,13 +113,13 @@ export const AllocationStatus = { HOLE: 1 << 0, ZERO: 1 << 1 } as const;
 /** Status bit of `qemu:dirty-bitmap:NAME`. */
 export const DIRTY_BITMAP_DIRTY = 1 << 0;
 
-/** Longest string the document allows: export names, descriptions, context names, error messages. */
+/** The longest string that the document allows for names, descriptions and messages. */
 export const MAX_STRING_BYTES = 4096;
-/** Queries that one option may carry; a client asks for a handful. An answer of TOO_BIG is allowed above the limit. */
+/** The most queries in one option; clients send a handful. The server may answer TOO_BIG above its limit. */
 export const MAX_META_QUERIES = 1024;
-/** Payloads up to this size every server should take, advertised or not ("Block size constraints"). */
+/** Every server should accept payloads up to this size, even if it does not say so ("Block size constraints"). */
 export const MAX_PAYLOAD_BYTES = 32 * 1024 * 1024;
-/** What is taken of a client that did not ask for block sizes, and so was told of no limit: as much as nbd-server takes. */
+/** The limit for a client that did not ask for block sizes and so knows no limit: the same as in nbd-server. */
 export const MAX_UNAGREED_PAYLOAD_BYTES = 2 * MAX_PAYLOAD_BYTES;
-/** A client that does not ask for block sizes may expect this much of any server. */
+/** The preferred block size that a client assumes when it does not ask. */
 export const PREFERRED_BLOCK_BYTES = 4096;

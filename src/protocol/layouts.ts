@@ -1,7 +1,7 @@
 import { blob, nu64be, type Structure, struct, u16be, u32be } from 'buffer-layout';
 import { assert } from '../base/assert.js';
 
-/** The wire structs of the NBD protocol document, each declared once; everything on the wire is big-endian. */
+/** The wire structs of the NBD protocol document, each declared once. Everything on the wire is big-endian. */
 
 export const greetingLayout = struct<{ magic: Buffer; optionMagic: Buffer; flags: number }>([
   blob(8, 'magic'),
@@ -74,7 +74,7 @@ export const errorChunkLayout = struct<{ error: number; messageLength: number }>
 export const blockStatusLayout = struct<{ contextId: number }>([u32be('contextId')]);
 export const extentLayout = struct<{ length: number; status: number }>([u32be('length'), u32be('status')]);
 
-/** Where a field lies in its struct, for the code that reads and writes without decoding: bytes. */
+/** The byte offset of a field in its struct, for code that reads or writes a field in place. */
 export function fieldOffset<Fields extends object>(layout: Structure<Fields>, field: keyof Fields & string): number {
   const offset = layout.offsetOf(field);
   assert(offset !== undefined, `the struct has a field ${field}`);

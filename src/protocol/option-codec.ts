@@ -8,7 +8,7 @@ import {
 } from './constants.js';
 import { exportNameReplyLayout, infoBlockSizeLayout, infoExportLayout, optionReplyLayout } from './layouts.js';
 
-/** The data of an option breaks its own rules, or a limit; `message` goes to the client with the error. */
+/** Says why the data of an option is malformed or exceeds a limit. The client gets the error and the message. */
 export class InvalidOption {
   constructor(
     readonly message: string,
@@ -16,23 +16,23 @@ export class InvalidOption {
   ) {}
 }
 
-/** What INFO and GO carry. */
+/** The data of INFO and GO. */
 export interface InfoRequest {
   readonly exportName: string;
   readonly infoTypes: readonly number[];
 }
 
-/** What LIST_META_CONTEXT and SET_META_CONTEXT carry. */
+/** The data of LIST_META_CONTEXT and SET_META_CONTEXT. */
 export interface MetaContextRequest {
   readonly exportName: string;
-  /** Those too long to name anything are left out, as the document allows. */
+  /** Without those that are not valid strings: such a query matches nothing. */
   readonly queries: readonly string[];
   readonly queryCount: number;
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The text of those bytes; undefined when they are no string of the protocol (its section "Conventions"). */
+/** Decodes a string of the protocol; undefined when the bytes are not a valid one (section "Conventions"). */
 export function decodeString(bytes: Buffer): string | undefined {
   if (bytes.length > MAX_STRING_BYTES || bytes.includes(0)) return undefined;
   try {
@@ -42,11 +42,11 @@ export function decodeString(bytes: Buffer): string | undefined {
   }
 }
 
-const badName = new InvalidOption('the export name is too long, or no UTF-8 text');
+const badName = new InvalidOption('the export name is too long or not valid UTF-8');
 
-/** Reads `export name length, name` from the start of the data: the name, and where the rest begins. */
+/** Reads the export name at the start of the data. `end` is where the rest begins. */
 function decodeExportName(data: Buffer): { exportName: string; end: number } | InvalidOption {
-  if (data.length < 4) return new InvalidOption('the option is too short for an export name');
+  if (data.length < 4) return new InvalidOption('the option is too short to hold an export name');
   const end = 4 + data.readUInt32BE(0);
   if (end > data.length) return new InvalidOption('the export name is longer than the option');
   const exportName = decodeString(data.subarray(4, end));
@@ -57,9 +57,10 @@ export function decodeInfoRequest(data: Buffer): InfoRequest | InvalidOption {
   const name = decodeExportName(data);
   if (name instanceof InvalidOption) return name;
   const rest = data.subarray(name.end);
-  if (rest.length < 2) return new InvalidOption('the option has no count of information requests');
+  if (rest.length < 2) return new InvalidOption('the option has no information request count');
   const count = rest.readUInt16BE(0);
-  if (rest.length !== 2 + 2 * count) return new InvalidOption('the count of information requests does not fit');
+  if (rest.length !== 2 + 2 * count)
+    return new InvalidOption('the information request count does not match the length of the option');
   const infoTypes = Array.from({ length: count }, (_, i) => rest.readUInt16BE(2 + 2 * i));
   return { exportName: name.exportName, infoTypes };
 }
@@ -68,11 +69,11 @@ export function decodeMetaContextRequest(data: Buffer): MetaContextRequest | Inv
   const name = decodeExportName(data);
   if (name instanceof InvalidOption) return name;
   let at = name.end;
-  if (data.length - at < 4) return new InvalidOption('the option has no count of queries');
+  if (data.length - at < 4) return new InvalidOption('the option has no query count');
   const queryCount = data.readUInt32BE(at);
   at += 4;
   if (queryCount > MAX_META_QUERIES) {
-    return new InvalidOption(`an option has at most ${MAX_META_QUERIES} queries here`, OptionError.TOO_BIG);
+    return new InvalidOption(`the option has more than ${MAX_META_QUERIES} queries`, OptionError.TOO_BIG);
   }
   const queries: string[] = [];
   for (let i = 0; i < queryCount; i++) {
@@ -83,7 +84,7 @@ export function decodeMetaContextRequest(data: Buffer): MetaContextRequest | Inv
     if (query !== undefined) queries.push(query);
     at = end;
   }
-  if (at !== data.length) return new InvalidOption('the option goes on after its last query');
+  if (at !== data.length) return new InvalidOption('the option has data after its last query');
   return { exportName: name.exportName, queries, queryCount };
 }
 
@@ -106,7 +107,7 @@ export function encodeInfoExport(size: number, flags: number): Buffer {
   return info;
 }
 
-/** An information reply whose body is text: NAME or DESCRIPTION. */
+/** Encodes an information reply whose body is text: NAME or DESCRIPTION. */
 export function encodeInfoText(type: number, text: string): Buffer {
   const prefix = Buffer.allocUnsafe(2);
   prefix.writeUInt16BE(type);
@@ -125,7 +126,7 @@ function prefixed(number: number, text: string): Buffer {
   return Buffer.concat([prefix, Buffer.from(text)]);
 }
 
-/** One export of a LIST reply: its name, and after it whatever text a person may want. */
+/** Encodes one export of a LIST reply: its name, then a description for people. */
 export function encodeServerEntry(exportName: string, description: string): Buffer {
   return Buffer.concat([prefixed(Buffer.byteLength(exportName), exportName), Buffer.from(description)]);
 }

@@ -14,7 +14,7 @@ import {
 
 export const SIMPLE_REPLY_BYTES = simpleReplyLayout.span;
 export const CHUNK_BYTES = chunkLayout.span;
-/** All that stands before the data of an OFFSET_DATA chunk. */
+/** Everything before the data of an OFFSET_DATA chunk. */
 export const DATA_CHUNK_BYTES = chunkLayout.span + offsetDataLayout.span;
 export const HOLE_CHUNK_BYTES = chunkLayout.span + offsetHoleLayout.span;
 
@@ -25,13 +25,13 @@ const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
 const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
 const CHUNK_LENGTH_AT = fieldOffset(chunkLayout, 'length');
 
-/** The 8 bytes by which a client knows its request again: wherever they lie, never decoded. */
+/** The 8 bytes that identify a request to its client, in whatever buffer they are. They are never decoded. */
 export interface Cookie {
   readonly buffer: Buffer;
   readonly at: number;
 }
 
-// Two loads and stores: a call to Buffer.copy costs more than the eight bytes do.
+// Two loads and two stores are cheaper than a call to Buffer.copy.
 function copyCookie(target: Buffer, at: number, source: Buffer, sourceAt: number): void {
   target.writeUInt32BE(source.readUInt32BE(sourceAt), at);
   target.writeUInt32BE(source.readUInt32BE(sourceAt + 4), at + 4);
@@ -43,7 +43,7 @@ export function putSimpleReply(target: Buffer, at: number, error: number, cookie
   copyCookie(target, at + SIMPLE_COOKIE_AT, cookie, cookieAt);
 }
 
-/** `length` counts the payload bytes that follow the chunk's header. */
+/** Writes the header of a chunk. `length` counts the payload bytes that follow it. */
 export function putChunk(
   target: Buffer,
   at: number,
@@ -65,7 +65,7 @@ function putUInt64(target: Buffer, at: number, value: number): void {
   target.writeUInt32BE(value >>> 0, at + 4);
 }
 
-/** The header of a chunk that carries the `length` bytes at disk offset `offset`, which follow it. */
+/** Writes everything before the data of a chunk that holds `length` bytes of the disk from `offset` on. */
 export function putDataChunk(
   target: Buffer,
   at: number,
@@ -80,7 +80,7 @@ export function putDataChunk(
   putUInt64(target, at + CHUNK_BYTES, offset);
 }
 
-/** A whole OFFSET_HOLE chunk. */
+/** Writes a whole OFFSET_HOLE chunk. */
 export function putHoleChunk(
   target: Buffer,
   at: number,
@@ -96,7 +96,7 @@ export function putHoleChunk(
   target.writeUInt32BE(length, at + CHUNK_BYTES + offsetDataLayout.span);
 }
 
-/** A whole ERROR chunk, the last of its reply. `message` is for people. */
+/** Encodes an ERROR chunk, which is the last of its reply. `message` is for people. */
 export function encodeErrorChunk(error: number, message: string, cookie: Cookie): Buffer {
   const text = Buffer.from(message);
   const fixedBytes = CHUNK_BYTES + errorChunkLayout.span;
@@ -107,7 +107,7 @@ export function encodeErrorChunk(error: number, message: string, cookie: Cookie)
   return chunk;
 }
 
-/** A whole BLOCK_STATUS chunk for one context. */
+/** Encodes a BLOCK_STATUS chunk for one context. */
 export function encodeBlockStatusChunk(flags: number, contextId: number, extents: ExtentList, cookie: Cookie): Buffer {
   const fixedBytes = CHUNK_BYTES + blockStatusLayout.span;
   const descriptorBytes = extents.count * extentLayout.span;

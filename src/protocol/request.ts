@@ -1,7 +1,7 @@
 import { Command, CommandFlag, NbdError } from './constants.js';
 import { fieldOffset, requestLayout } from './layouts.js';
 
-/** Where the fields of a request lie, for the loop that reads them in place. */
+/** Byte offsets of the fields of a request, for the loop that reads them in place. */
 export const REQUEST_BYTES = requestLayout.span;
 export const REQUEST_FLAGS_AT = fieldOffset(requestLayout, 'flags');
 export const REQUEST_COMMAND_AT = fieldOffset(requestLayout, 'command');
@@ -10,18 +10,18 @@ export const REQUEST_OFFSET_AT = fieldOffset(requestLayout, 'offset');
 export const REQUEST_LENGTH_AT = fieldOffset(requestLayout, 'length');
 
 /**
- * The unsigned 64-bit number at `at`. Above 2^53 it is not exact, but it stays above every disk's size, so the
+ * The unsigned 64-bit number at `at`. A number above 2^53 is not exact, but it is still larger than every disk, so the
  * range check refuses it.
  */
 export function readUInt64(buffer: Buffer, at: number): number {
   return buffer.readUInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
 }
 
-/** What was agreed for a connection, as far as the validity of its requests depends on it. */
+/** The part of what was agreed for a connection that decides which requests are valid. */
 export interface RequestRules {
   readonly readOnly: boolean;
   readonly structuredReplies: boolean;
-  /** A power of two that offsets and lengths are multiples of: 1 for a client that did not ask for block sizes. */
+  /** Offsets and lengths must be multiples of this power of two: 1 for a client that did not ask for block sizes. */
   readonly blockBytes: number;
   readonly hasContexts: boolean;
   readonly maxPayloadBytes: number;
@@ -38,8 +38,8 @@ const allowedFlags: Record<number, number> = {
 };
 
 /**
- * Judges a request once, before anything acts on it: the error to answer, or NONE. Whoever executes the request
- * afterwards does not check again.
+ * Checks a request before anything acts on it. Returns the error to answer, or NONE. The code that executes the request
+ * relies on this and does not check again.
  */
 export function validateRequest(
   command: number,
@@ -49,7 +49,7 @@ export function validateRequest(
   sizeBytes: number,
   rules: RequestRules,
 ): NbdError {
-  // The client is gone whatever else it says, and there is no reply that could refuse anything.
+  // DISC has no reply, so there is no way to refuse it.
   if (command === Command.DISC) return NbdError.NONE;
   const allowed = allowedFlags[command];
   if (allowed === undefined || (flags & ~allowed) !== 0) return NbdError.EINVAL;
@@ -58,7 +58,7 @@ export function validateRequest(
   const changes = command === Command.WRITE || command === Command.WRITE_ZEROES;
   if (rules.readOnly && (changes || command === Command.TRIM)) return NbdError.EPERM;
   if (offset > sizeBytes || length > sizeBytes - offset) return changes ? NbdError.ENOSPC : NbdError.EINVAL;
-  // `|` keeps the low 32 bits of both numbers, and those are all that alignment is about.
+  // `|` keeps only the low 32 bits of both numbers, which is enough to check alignment.
   if (((offset | length) & (rules.blockBytes - 1)) !== 0) return NbdError.EINVAL;
 
   if (command === Command.READ) {

@@ -15,7 +15,7 @@ const wireErrorByErrno = new Map<errno.Errno, NbdError>([
   [errno.ESHUTDOWN, NbdError.ESHUTDOWN],
 ]);
 
-/** The error that may be sent for an errno; EIO for all that the protocol has no number for ("Error values"). */
+/** The error to send for an errno: EIO for every errno that the protocol has no number for ("Error values"). */
 export function toNbdError(number: errno.Errno): NbdError {
   return wireErrorByErrno.get(number) ?? NbdError.EIO;
 }
@@ -23,16 +23,16 @@ export function toNbdError(number: errno.Errno): NbdError {
 const textByError: Record<NbdError, string> = {
   [NbdError.NONE]: '',
   [NbdError.EPERM]: 'the export is read-only',
-  [NbdError.EIO]: 'the disk failed; the server log has the cause',
+  [NbdError.EIO]: 'the disk failed (the server log has the cause)',
   [NbdError.ENOMEM]: 'the server is out of memory',
   [NbdError.EINVAL]: 'the request is not valid for this export',
-  [NbdError.ENOSPC]: 'no space left, or beyond the end of the export',
-  [NbdError.EOVERFLOW]: 'the request is larger than the server takes',
+  [NbdError.ENOSPC]: 'no space left, or the range is beyond the end of the export',
+  [NbdError.EOVERFLOW]: 'the request is larger than the server accepts',
   [NbdError.ENOTSUP]: 'zeroing would not be faster than writing',
   [NbdError.ESHUTDOWN]: 'the server is stopping',
 };
 
-/** What a structured error reply tells a person. */
+/** The message of a structured error reply. */
 export function wireErrorText(error: NbdError): string {
   return textByError[error];
 }

@@ -1,6 +1,12 @@
 import type { MetadataContext } from '../export/metadata-context.js';
 import type { ServedDisk } from '../export/served-disk.js';
-import { MAX_PAYLOAD_BYTES, PREFERRED_BLOCK_BYTES, TransmissionFlag } from '../protocol/constants.js';
+import {
+  MAX_PAYLOAD_BYTES,
+  MAX_UNAGREED_PAYLOAD_BYTES,
+  PREFERRED_BLOCK_BYTES,
+  TransmissionFlag,
+} from '../protocol/constants.js';
+import type { RequestRules } from '../protocol/request.js';
 
 /** A context that the client chose, with the id it has on this connection. */
 export interface SelectedContext {
@@ -8,18 +14,30 @@ export interface SelectedContext {
   readonly context: MetadataContext;
 }
 
-/** What the handshake settles for the transmission phase. */
+/** What the handshake has settled for the transmission phase. */
 export interface Agreement {
   readonly export: ServedDisk;
   readonly structuredReplies: boolean;
-  /** The client asked for the block sizes, so it has to keep to them. */
+  /** The client asked for the block sizes, so it must respect them. */
   readonly enforceBlockSize: boolean;
   readonly contexts: readonly SelectedContext[];
 }
 
 export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES } as const;
 
-/** What an export can do, as the protocol document's transmission flags, for a client that agreed as it did. */
+/** The rules that decide which requests of the client are valid. */
+export function requestRules(agreement: Agreement): RequestRules {
+  const { export: served, structuredReplies, enforceBlockSize, contexts } = agreement;
+  return {
+    readOnly: served.readOnly,
+    structuredReplies,
+    maxPayloadBytes: enforceBlockSize ? MAX_PAYLOAD_BYTES : MAX_UNAGREED_PAYLOAD_BYTES,
+    blockBytes: enforceBlockSize ? served.minBlockBytes : 1,
+    hasContexts: contexts.length > 0,
+  };
+}
+
+/** The transmission flags of an export. They depend on whether the client agreed on structured replies. */
 export function transmissionFlags(
   served: ServedDisk,
   structuredReplies: boolean,

@@ -9,25 +9,25 @@ import type { SelectedContext } from './agreement.js';
 import type { ReplyWriter } from './reply-writer.js';
 
 /**
- * Extents of one reply, of all its contexts together: some milliseconds' worth. The client asks again for the rest, as it
- * has to in any case.
+ * The most extents in one reply, all contexts together: a few milliseconds of work. The client asks again for the rest,
+ * as it has to be able to in any case.
  */
 const MAX_EXTENTS = 16 * 1024;
-/** Runs that a context may go through for one reply, also where many of them make one extent. */
+/** The most runs to look at for one context of a reply. Many runs can make one extent. */
 const MAX_RUNS = MAX_EXTENTS;
 
-/** A block-status request that was found to be valid. */
+/** A valid block-status request. */
 export interface StatusQuestion {
   readonly flags: number;
   readonly offset: number;
   readonly length: number;
-  /** The smallest block of the export: extents are whole blocks, as far as these are larger than a sector. */
+  /** The smallest block of the export. When it is larger than a sector, extents are whole blocks. */
   readonly minBlockBytes: number;
 }
 
 /**
- * Answers a block-status request: one chunk for each selected context, all trimmed to one common length, because clients
- * advance by one context and take the others to have come as far.
+ * Answers a block-status request with one chunk for each selected context. All chunks cover the same length, because
+ * clients look at one context to find where to continue, and assume that the others reach as far.
  */
 export async function replyBlockStatus(
   writer: ReplyWriter,
@@ -63,7 +63,7 @@ async function statusOf(
     const errno = await context.status(offset, length, list);
     return errno === OK ? list : errno;
   }
-  // Extents have a sector at least, and there are so many more than blocks.
+  // An extent can be as short as a sector, so a block can hold this many times more extents.
   const sectorsInBlock = minBlockBytes / SECTOR_BYTES;
   const list = new ExtentList(limit * sectorsInBlock + 1, MAX_RUNS);
   const errno = await context.status(offset, length, list);

@@ -1,9 +1,9 @@
 const NANOSECONDS_PER_MICROSECOND = 1000;
-/** Weight of the newest gap in the running mean: an eighth. */
+/** The newest gap counts for an eighth of the running mean. */
 const MEAN_SHIFT = 3;
-/** A longer gap counts as this many windows, so that one pause does not outweigh a long busy time. */
+/** A longer gap counts as this many windows, so that one pause does not outweigh a long busy period. */
 const LONGEST_GAP_WINDOWS = 8;
-/** How many windows to wait for the rest of a message. */
+/** Windows to wait for the rest of a message. */
 const MESSAGE_WINDOWS = 4;
 
 /** Nanoseconds of a monotonic clock. */
@@ -12,9 +12,9 @@ export type Clock = () => number;
 const monotonicClock: Clock = () => performance.now() * 1e6;
 
 /**
- * Keeps the event loop turning for a short while after activity instead of letting it sleep: waking up costs more
- * than a small request does. It spins only while requests have lately followed one another within the window, so an
- * idle server, or one with slow clients, sleeps.
+ * Keeps the event loop turning for a short while after activity, because waking it up costs more than a small request.
+ * It spins only while recent requests followed each other within the window, so an idle server, or one with slow
+ * clients, sleeps.
  */
 export class BusyPoller {
   private readonly windowNanoseconds: number;
@@ -24,7 +24,7 @@ export class BusyPoller {
   private spinning = false;
   private readonly turn = () => this.spin();
 
-  /** `windowMicroseconds` 0 turns it off. */
+  /** A `windowMicroseconds` of 0 turns polling off. */
   constructor(
     windowMicroseconds: number,
     private readonly now: Clock = monotonicClock,
@@ -34,14 +34,14 @@ export class BusyPoller {
     this.meanGapNanoseconds = this.windowNanoseconds * LONGEST_GAP_WINDOWS;
   }
 
-  /** Bytes of a client have arrived. */
+  /** Bytes from a client have arrived. */
   arrived(): void {
     if (this.windowNanoseconds === 0) return;
     const gap = Math.min(this.now() - this.servedAt, this.windowNanoseconds * LONGEST_GAP_WINDOWS);
     this.meanGapNanoseconds += (gap - this.meanGapNanoseconds) / 2 ** MEAN_SHIFT;
   }
 
-  /** What arrived has been dealt with. `inMessage`: the rest of a message is on its way. */
+  /** Everything that arrived has been handled. `inMessage`: the rest of a message is still to come. */
   served(inMessage: boolean): void {
     if (this.windowNanoseconds === 0) return;
     this.servedAt = this.now();

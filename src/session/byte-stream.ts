@@ -1,16 +1,16 @@
 import { Socket } from 'node:net';
 
-/** Takes what a stream brings. It names the place for the bytes, so that they need not be copied. */
+/** Receives the bytes of a stream in its own buffer, so that they need not be copied. */
 export interface StreamReader {
-  /** Where the next bytes go: at least one byte of room. Asked again after each `received`. */
+  /** Where the next bytes go: at least one byte of room. Called again after each `received`. */
   room(): Buffer;
-  /** `count` bytes lie at the start of the room. False: bring no more until `resume`. */
+  /** The first `count` bytes of the room have been filled. Returns false to pause the stream until `resume`. */
   received(count: number): boolean;
-  /** The peer will send no more, or the connection broke with `error`. */
+  /** The peer sends no more, or the connection broke with `error`. */
   ended(error?: Error): void;
 }
 
-/** What Node keeps to itself about a socket and its libuv handle. */
+/** An undocumented field of Node: the libuv handle of a socket. */
 interface SocketWithHandle {
   _handle: object | null;
 }
@@ -22,9 +22,9 @@ interface AdoptingSocketOptions {
 }
 
 /**
- * The same connection as `accepted`, reading straight into the reader's own buffer. Node offers that (`onread`) for
- * sockets it makes itself, so the handle of an accepted one is moved to a new socket; `accepted` must have been
- * accepted with `pauseOnConnect`. Undefined where Node has no handle to give, as under TLS.
+ * Moves the connection of `accepted` to a new socket that reads straight into the reader's buffer. Node has that option
+ * (`onread`) only for sockets that it creates itself. `accepted` must have been accepted with `pauseOnConnect`. Returns
+ * undefined where the socket has no such handle, for example under TLS.
  */
 function adoptHandle(accepted: Socket, reader: StreamReader): Socket | undefined {
   const owner = accepted as unknown as SocketWithHandle;
@@ -37,12 +37,12 @@ function adoptHandle(accepted: Socket, reader: StreamReader): Socket | undefined
     onread: { buffer: () => reader.room(), callback: (count) => reader.received(count) },
   };
   const socket = new Socket(options as object);
-  // Tells the listener that its own socket is gone; the handle lives on.
+  // Tells the listener that its socket is gone; the handle stays open.
   accepted.destroy();
   return socket;
 }
 
-/** Brings the bytes by 'data' events and a copy: for sockets whose handle cannot be moved. */
+/** Copies the bytes of 'data' events, for sockets whose handle cannot be moved. */
 function copyInto(reader: StreamReader, socket: Socket): void {
   socket.on('data', (chunk: Buffer) => {
     let goOn = true;
@@ -55,7 +55,7 @@ function copyInto(reader: StreamReader, socket: Socket): void {
   });
 }
 
-/** Ties an accepted socket to its reader and starts reading. Returns the socket to write to, and to pause and end. */
+/** Connects an accepted socket to its reader and starts reading. Returns the socket to write to, pause and end. */
 export function attachReader(accepted: Socket, reader: StreamReader): Socket {
   const adopted = adoptHandle(accepted, reader);
   const socket = adopted ?? accepted;

@@ -15,10 +15,10 @@ import { Transmission } from './transmission.js';
 
 /** How long a client may take to accept the last replies before the connection is cut. */
 const CLOSE_PATIENCE_MILLISECONDS = 5_000;
-/** How long a client that is still in the handshake may go on once the server is stopping. */
+/** How long a handshake may continue when the server is stopping. */
 const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
 
-/** What the connections of a server share. */
+/** What all connections of a server share. */
 export interface ConnectionHost {
   readonly exports: ExportRegistry;
   readonly terms: ServerTerms;
@@ -30,21 +30,21 @@ export interface ConnectionHost {
 }
 
 export interface Peer {
-  /** Who it is, for people. */
+  /** Describes the client, for people. */
   readonly client: string;
-  /** Where it comes from, the same for all clients of a machine. */
+  /** Where the client comes from: the same for all clients on one machine. */
   readonly origin: string;
 }
 
 let lastId = 0;
 
 /**
- * One client: handshake, then transmission, then the end. Events only put bytes or facts here; `advance` makes all the
- * progress that is possible, whatever it was that happened.
+ * The connection of one client: handshake, then transmission, then the end. Event handlers only record what happened
+ * and call `advance`, which makes all the progress that is possible.
  */
 export class Connection implements StreamReader, ClientConnection {
   readonly id = ++lastId;
-  /** Settles when the connection is closed and nothing of it is in flight. */
+  /** Resolves when the connection is closed and none of its requests is in flight. */
   readonly closed: Promise<void>;
   readonly client: string;
   readonly origin: string;
@@ -99,7 +99,7 @@ export class Connection implements StreamReader, ClientConnection {
   received(count: number): boolean {
     this.input.appended(count);
     if (this.closeReason !== undefined) {
-      // Read on only to see the client's end: closing with bytes unread would cut off our last replies.
+      // Keep reading until the client closes: to close with unread bytes would cut off our last replies.
       this.input.consumed(this.input.end, 0);
       return true;
     }
@@ -135,24 +135,24 @@ export class Connection implements StreamReader, ClientConnection {
     return this.closed;
   }
 
-  /** It has not chosen an export, so nothing is in flight. */
+  /** True until the client has chosen an export. Nothing is in flight before. */
   get undecided(): boolean {
     return this.transmission === undefined;
   }
 
   giveWay(): void {
-    this.stop('gave way to another client because it had not chosen an export');
+    this.stop('closed to make room for another client before it chose an export');
     this.socket.destroy();
   }
 
-  /** Begins nothing more; the first reason counts. */
+  /** Stops accepting requests. Only the first reason is kept. */
   private stop(reason: string): void {
     this.closeReason ??= reason;
     this.advance();
   }
 
   private advance(): void {
-    // What is answered here may call back at once.
+    // An answer that is sent here can call back synchronously.
     if (this.advancing || this.finished) return;
     this.advancing = true;
     try {
@@ -173,7 +173,7 @@ export class Connection implements StreamReader, ClientConnection {
     this.closeReason ??= 'a bug in the server';
   }
 
-  /** False while the client has to wait until it has read more of what it asked for, or for the disk, or for memory. */
+  /** False while the client has to wait: until it has read more of its replies, for its disk, or for memory. */
   private get canBegin(): boolean {
     if (this.memory.waiting) return false;
     return this.transmission ? this.transmission.canBegin : this.output.hasRoom && !this.handshake.answering;
@@ -184,7 +184,7 @@ export class Connection implements StreamReader, ClientConnection {
     if (!this.transmission && this.closeReason === undefined) {
       const next = this.handshake.consume(input.buffer, input.start, input.end);
       input.consumed(next, this.handshake.neededBytes);
-      // Without room, 'drain' goes on.
+      // When there is no room, the 'drain' event continues.
       if (this.handshake.answering && this.output.hasRoom) setImmediate(() => this.advance());
       this.takeOutcome();
     }
@@ -198,7 +198,7 @@ export class Connection implements StreamReader, ClientConnection {
     else if (!this.transmission?.lacksMemory) this.payForRoom();
   }
 
-  /** Pays for the place of a large message. Without memory for it, the connection waits. */
+  /** Claims memory for a large message. The connection waits while there is not enough. */
   private payForRoom(): void {
     const { unpaidBytes } = this.input;
     if (unpaidBytes === 0) this.memory.waive();
@@ -211,7 +211,7 @@ export class Connection implements StreamReader, ClientConnection {
     clearTimeout(this.handshakeTimer);
     if ('closeReason' in outcome) this.closeReason = outcome.closeReason;
     else if (!outcome.agreement.export.attach(this))
-      this.closeReason = 'asked for an export that is being closed, or made smaller';
+      this.closeReason = 'asked for an export that is being closed or made smaller';
     else {
       this.agreement = outcome.agreement;
       this.transmission = new Transmission(outcome.agreement, this.output, this.memory, {
@@ -223,7 +223,7 @@ export class Connection implements StreamReader, ClientConnection {
     }
   }
 
-  /** Ends the connection once all that was begun is answered. */
+  /** Closes the connection once every request in flight has been answered. */
   private finishWhenIdle(): void {
     if (this.transmission && !this.transmission.idle) return;
     this.finished = true;
@@ -250,7 +250,7 @@ export class Connection implements StreamReader, ClientConnection {
   }
 }
 
-/** What was agreed on, for the log. */
+/** The agreement as fields of the log. */
 function summarize({ export: served, structuredReplies, contexts }: Agreement) {
   return { export: served.name, structuredReplies, contexts: contexts.map(({ context }) => context.name) };
 }

@@ -16,13 +16,13 @@ import {
 } from './options/option-handler.js';
 import { handleStructuredReply } from './options/structured-reply.js';
 
-/** More than any client needs; a client that lists may follow up on each export listed. */
+/** More than any client needs. A client that lists gets as many again for each export in the list. */
 const MAX_OPTIONS = 32;
-/** Enough for a name and hundreds of queries of the longest kind; what is longer is passed over, never held. */
+/** Enough for a name and hundreds of the longest queries. Longer data is skipped, not kept. */
 const MAX_OPTION_DATA_BYTES = 1 * MIB;
-/** Answers that are sent in one turn of the event loop: a millisecond's worth. */
+/** Answers to send in one turn of the event loop: about a millisecond of work. */
 const ANSWERS_PER_TURN = 128;
-/** Passing over more than that is not worth the patience. */
+/** An option with more data than this ends the connection instead of being skipped. */
 const MAX_SKIPPED_BYTES = 32 * MIB;
 
 const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
@@ -37,7 +37,7 @@ const handlers = new Map<number, OptionHandler>([
   [Option.SET_META_CONTEXT, handleSetMetaContext],
 ]);
 
-/** The first bytes of a connection, from the server. */
+/** The first bytes that the server sends. */
 export function encodeGreeting(): Buffer {
   const greeting = Buffer.allocUnsafe(greetingLayout.span);
   greetingLayout.encode(
@@ -47,29 +47,29 @@ export function encodeGreeting(): Buffer {
   return greeting;
 }
 
-/** Takes whole messages; without room while the client reads too little of them. */
+/** Sends whole messages. It has no room while the client is too slow to read them. */
 export interface HandshakeOutput {
   readonly hasRoom: boolean;
   send(message: Buffer): void;
 }
 
 /**
- * The handshake and option haggling of one connection. It consumes what was received, answers to the output, and has
- * an `outcome` once it is over; bytes behind the last option are left for the transmission phase.
+ * The handshake of one connection. It consumes what was received, sends its answers to the output, and has an `outcome`
+ * when it is over. Bytes after the last option are left for the transmission phase.
  */
 export class Handshake {
   outcome: OptionOutcome;
-  /** Bytes that the next message has at least. */
+  /** The least number of bytes in the next message. */
   neededBytes = clientFlagsLayout.span;
-  /** When set, every option but ABORT is refused: the server is going away. */
+  /** The server is stopping: every option but ABORT is refused. */
   shuttingDown = false;
   private readonly negotiation: Negotiation;
   private flagsSeen = false;
   private fixedNewstyle = false;
   private optionsLeft = MAX_OPTIONS;
-  /** What is left of an answer that has many parts. */
+  /** The remaining messages of a long answer. */
   private answers: Iterator<Buffer> | undefined;
-  /** Data of an option that was answered already and still has to pass by. */
+  /** Remaining data of an option that was already answered: it is skipped. */
   private skipBytes = 0;
 
   constructor(
@@ -80,7 +80,7 @@ export class Handshake {
     this.negotiation = new Negotiation(terms);
   }
 
-  /** A long answer is under way, and goes on with the next call of `consume`. */
+  /** True while a long answer is being sent. The next call of `consume` continues it. */
   get answering(): boolean {
     return this.answers !== undefined;
   }
@@ -113,7 +113,7 @@ export class Handshake {
     else this.output.send(next.value);
   }
 
-  /** Consumes one message, or none when it is not there as a whole. */
+  /** Consumes one message, or nothing while it is incomplete. */
   private step(buffer: Buffer, at: number, end: number): number {
     const headerBytes = this.flagsSeen ? optionLayout.span : clientFlagsLayout.span;
     this.neededBytes = headerBytes;
@@ -123,7 +123,7 @@ export class Handshake {
       return at + headerBytes;
     }
     const { magic, option, length } = optionLayout.decode(buffer, at);
-    if (!magic.equals(optionMagic)) return this.close(at, 'sent something that is no option');
+    if (!magic.equals(optionMagic)) return this.close(at, 'sent something that is not an option');
     if (length > MAX_SKIPPED_BYTES) return this.close(at, `sent an option of ${length} bytes`);
     if (this.optionsLeft === 0 && option !== Option.ABORT) return this.refuseOneMore(at, option);
     const handler = this.handlerFor(option, length);
@@ -147,24 +147,24 @@ export class Handshake {
     if ((flags & ~OFFERED_FLAGS) !== 0) this.outcome = { closeReason: `sent unknown client flags ${flags}` };
   }
 
-  /** Who deals with an option once its data is there; undefined when it was refused without looking at the data. */
+  /** The handler to call once the data has arrived; undefined when the option was answered without its data. */
   private handlerFor(option: number, length: number): OptionHandler | undefined {
     const refuse = (error: OptionError, message: string): undefined => {
       this.request(option, Buffer.alloc(0)).refuse(error, message);
       this.optionsLeft--;
     };
     if (option === Option.EXPORT_NAME) {
-      // It has no way to refuse, so what cannot be served ends the connection.
+      // EXPORT_NAME has no error reply, so the connection ends when the export cannot be served.
       const servable = !this.shuttingDown && length <= MAX_OPTION_DATA_BYTES;
       if (servable) return handleExportName;
       this.outcome = { closeReason: 'asked for an export that cannot be served' };
       return undefined;
     }
     if (!this.fixedNewstyle) {
-      return refuse(OptionError.INVALID, 'only EXPORT_NAME is open to a client without fixed newstyle');
+      return refuse(OptionError.INVALID, 'without fixed newstyle only EXPORT_NAME is valid');
     }
     if (option === Option.ABORT) {
-      // Whatever data it has is ignored, so there is nothing to wait for.
+      // The data of ABORT is ignored, so there is no need to wait for it.
       this.outcome = handleAbort(this.request(option, Buffer.alloc(0)));
       return undefined;
     }
@@ -174,13 +174,13 @@ export class Handshake {
       const what = option === Option.STARTTLS ? 'TLS is not configured' : `option ${option} is not known`;
       return refuse(OptionError.UNSUP, what);
     }
-    // Whatever comes of it, the earlier selection is gone ("NBD_OPT_SET_META_CONTEXT").
+    // The earlier selection is gone even if this option fails ("NBD_OPT_SET_META_CONTEXT").
     if (option === Option.SET_META_CONTEXT) this.negotiation.selection = undefined;
     if (length <= MAX_OPTION_DATA_BYTES) return handler;
-    return refuse(OptionError.TOO_BIG, `an option has at most ${MAX_OPTION_DATA_BYTES} bytes here`);
+    return refuse(OptionError.TOO_BIG, `the option has more than ${MAX_OPTION_DATA_BYTES} bytes of data`);
   }
 
-  /** Says why before the connection ends; EXPORT_NAME has no way to be told. */
+  /** Tells the client why before the connection ends. EXPORT_NAME has no error reply. */
   private refuseOneMore(at: number, option: number): number {
     if (option !== Option.EXPORT_NAME) {
       const message = `a client may send ${MAX_OPTIONS} options, and ${MAX_OPTIONS} more for each export that it lists`;

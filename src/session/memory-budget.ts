@@ -2,33 +2,34 @@ import { KIB, MIB } from '../base/units.js';
 import { MAX_UNAGREED_PAYLOAD_BYTES } from '../protocol/constants.js';
 
 /**
- * What each connection has of its own: a write of 1 MiB, once in the receive buffer and once in a copy that waits, with their
- * headers. So no connection depends on others for requests of that size.
+ * Memory that every connection has for itself: enough for a write of 1 MiB in the receive buffer, and for a copy of it
+ * that waits for the disk. So requests of that size never depend on other connections.
  */
 export const OWN_BYTES = 2 * MIB + 128 * KIB;
-/** A write of the largest kind, and as much again for others. */
+/** Enough for the largest write, and as much again for other connections. */
 export const MIN_BUDGET_BYTES = 2 * MAX_UNAGREED_PAYLOAD_BYTES;
-/** For so long nobody overtakes a connection that waits and holds nothing. Then what it wants may be too much for now. */
+/** A connection that waits and holds no shared memory goes first for this long. Then others may overtake it. */
 const PRECEDENCE_MILLISECONDS = 5_000;
 
 export interface MemoryUse {
-  /** What connections hold beyond their own. */
+  /** Shared memory that connections hold. */
   readonly usedBytes: number;
   readonly limitBytes: number;
-  /** Connections that wait for some. */
+  /** Connections that wait for shared memory. */
   readonly waitingConnections: number;
 }
 
 /**
- * The memory that the connections of a server share, beyond what each has of its own. A connection that finds too little reads
- * no more from its client until others give some back.
+ * The memory that the connections of a server share, in addition to what each has for itself. A connection that gets
+ * none stops reading from its client until others give some back.
  *
- * Sharing is fair without counting anybody's share: whoever holds some gets more only if as much as it then holds is still free,
- * so a newcomer always finds something. Whoever holds none may take all that is free, and takes precedence for a while.
+ * Sharing is fair without fixed shares. A connection that holds shared memory gets more only if at least as much as it
+ * would then hold stays free, so a newcomer always finds some. A connection that holds none may take everything that is
+ * free, and goes first for a while.
  */
 export class MemoryBudget {
   private used = 0;
-  /** In the order in which they began to wait. */
+  /** Oldest first. */
   private readonly waiting = new Set<MemoryAccount>();
   private wakeIsDue = false;
 
@@ -41,7 +42,7 @@ export class MemoryBudget {
     return { usedBytes: this.used, limitBytes: this.limitBytes, waitingConnections: this.waiting.size };
   }
 
-  /** `onRoom` is called while there is what was refused last: then claim it, or waive it. */
+  /** `onRoom` is called when the claim that was refused last would succeed: claim again, or call `waive`. */
   open(onRoom: () => void): MemoryAccount {
     return new MemoryAccount(this, onRoom);
   }
@@ -71,11 +72,11 @@ export class MemoryBudget {
   }
 
   leave(account: MemoryAccount): void {
-    // Others may have waited for it to go first.
+    // Others may have waited because this account went first.
     if (this.waiting.delete(account)) this.wakeSoon();
   }
 
-  /** The first that waits and holds nothing but its own, as long as it has precedence. */
+  /** The oldest waiting account without shared memory that still has precedence. */
   private firstInNeed(): MemoryAccount | undefined {
     if (this.waiting.size === 0) return undefined;
     const since = this.now() - PRECEDENCE_MILLISECONDS;
@@ -85,24 +86,24 @@ export class MemoryBudget {
     return undefined;
   }
 
-  /** Later, because whoever gives back is in the middle of something. */
+  /** Wakes waiting accounts later, because the caller is in the middle of something. */
   private wakeSoon(): void {
     if (this.wakeIsDue || this.waiting.size === 0) return;
     this.wakeIsDue = true;
     queueMicrotask(() => {
       this.wakeIsDue = false;
       for (const account of [...this.waiting]) {
-        // It keeps its place meanwhile: else whoever waits behind it would be first when it asks.
+        // It stays in the queue until it claims, or the one behind it would have precedence by then.
         if (this.waiting.has(account) && this.admits(account, account.wantedBytes)) account.onRoom();
       }
     });
   }
 }
 
-/** What one connection holds. */
+/** The memory of one connection. */
 export class MemoryAccount {
   heldBytes = 0;
-  /** Of the claim that was refused last. */
+  /** The claim that was refused last. */
   wantedBytes = 0;
   waitingSinceMilliseconds = 0;
   private closed = false;
@@ -112,7 +113,7 @@ export class MemoryAccount {
     readonly onRoom: () => void,
   ) {}
 
-  /** Its part of the budget. */
+  /** How much of the shared memory it holds. */
   get sharedBytes(): number {
     return Math.max(0, this.heldBytes - OWN_BYTES);
   }
@@ -121,7 +122,7 @@ export class MemoryAccount {
     return this.budget.isWaiting(this);
   }
 
-  /** Takes `bytes`. False, and nothing taken, when they are not to be had now: then wait for `onRoom`. */
+  /** Takes `bytes`, or takes nothing and returns false when they are not available: then wait for `onRoom`. */
   claim(bytes: number): boolean {
     if (!this.budget.admits(this, bytes)) {
       this.wantedBytes = bytes;
@@ -133,7 +134,7 @@ export class MemoryAccount {
     return true;
   }
 
-  /** For memory that is there already, and for what is given back: `bytes` may be negative. */
+  /** Counts memory that is already in use, or was released: `bytes` may be negative. */
   add(bytes: number): void {
     if (this.closed) return;
     const before = this.sharedBytes;
@@ -142,7 +143,7 @@ export class MemoryAccount {
     if (more !== 0) this.budget.changed(more);
   }
 
-  /** Wants nothing any more. */
+  /** Withdraws a refused claim. */
   waive(): void {
     if (this.waiting) this.budget.leave(this);
   }

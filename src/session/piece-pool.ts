@@ -1,14 +1,14 @@
 import { KIB } from '../base/units.js';
 
 /**
- * A read of 256 KiB with its header: fewer, larger calls. Small enough to stay in the CPU's cache between the disk read
- * that fills it and the send that empties it.
+ * Room for a read of 256 KiB with its header: large enough to need few system calls, and small enough to stay in the
+ * CPU cache between the disk read that fills it and the send that empties it.
  */
 const PIECE_BYTES = 260 * KIB;
-/** Pieces kept for later; with more than that free, the rest is left to the garbage collector. */
+/** The most free pieces to keep. The rest is left to the garbage collector. */
 const MAX_FREE_PIECES = 32;
 
-/** Output pieces that all connections of a server share. */
+/** Output buffers that all connections of a server share. */
 export class PiecePool {
   private readonly free: Buffer[] = [];
 

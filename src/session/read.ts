@@ -14,14 +14,14 @@ import {
 } from '../protocol/reply-codec.js';
 import type { ReplyWriter } from './reply-writer.js';
 
-/** A longer read is not worth stopping the other connections for; it goes to the thread pool. */
+/** A longer read goes to the thread pool, so that it does not hold up other connections. */
 const MAX_READ_NOW_BYTES = 2 * MIB;
-/** Looking for a hole costs a system call; a shorter read costs little more than that itself. */
+/** To look for a hole costs a system call, and a shorter read costs hardly more than that. */
 const MIN_HOLE_PROBE_BYTES = 64 * KIB;
 
 /**
- * Answers a read at once if the device can, else WOULD_BLOCK with nothing put. An error is the device's; nothing is put
- * then either, for a header that says success must not go out before the data is there.
+ * Answers a read at once if the device can. Otherwise returns WOULD_BLOCK, or the error of the device, and puts nothing
+ * into the output: a header that says success must not be sent before the data is there.
  */
 export function readNow(
   writer: ReplyWriter,
@@ -55,7 +55,7 @@ export function readNow(
   return OK;
 }
 
-/** Puts a hole chunk for the hole that the range begins with, if it is worth one. Returns where the data begins. */
+/** Puts a hole chunk if the range begins with a hole and is long enough. Returns where the data begins. */
 function putLeadingHole(
   writer: ReplyWriter,
   device: BlockDevice,
@@ -65,7 +65,7 @@ function putLeadingHole(
   offset: number,
   length: number,
 ): number {
-  // With DF, holes are sent as zeroes: one content chunk at most.
+  // DF allows only one content chunk, so holes are sent as zeroes.
   if (length < MIN_HOLE_PROBE_BYTES || (flags & CommandFlag.DF) !== 0) return offset;
   const holeBytes = device.holeNow(offset, length);
   if (holeBytes === 0) return offset;
@@ -75,7 +75,7 @@ function putLeadingHole(
   return offset + holeBytes;
 }
 
-/** Puts the header of a reply whose `length` data bytes follow. */
+/** Puts the header of a reply that is followed by `length` bytes of data. */
 function putReadHeader(
   writer: ReplyWriter,
   structured: boolean,
@@ -107,7 +107,7 @@ function putReadHeaderAt(
   else putDataChunk(target, at, REPLY_FLAG_DONE, cookie, cookieAt, offset, length);
 }
 
-/** The same for a read that has to wait: its reply has a buffer of its own, which the device fills behind the header. */
+/** Answers a read that has to wait. The device fills a buffer of its own for the reply, after the header. */
 export async function readWaiting(
   writer: ReplyWriter,
   device: BlockDevice,

@@ -2,23 +2,23 @@ import { KIB, MIB } from '../base/units.js';
 import type { MemoryAccount } from './memory-budget.js';
 
 const INITIAL_BYTES = 64 * KIB;
-/** A message that takes several reads to come in. */
+/** A message of this size takes several reads to arrive. */
 const LONG_BYTES = 128 * KIB;
-/** A buffer up to this size is kept for the next message; a larger one is for its message alone. */
+/** A buffer up to this size is kept for the next message. A larger one is for a single message. */
 const KEPT_BYTES = 1 * MIB;
 
 /**
  * What a connection has received and not yet consumed, always in one piece: `buffer` from `start` to `end`. New bytes
- * are appended in place, so that a payload can go to storage straight from here. The buffer is replaced in `room` alone, because
- * until that is asked again the system may write into the room it was given last.
+ * are appended in place, so that a payload can go to storage straight from here. Only `room` replaces the buffer,
+ * because until it is called again the system may still write into the room that it returned before.
  */
 export class ReceiveBuffer {
   buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
   start = 0;
   end = 0;
-  /** Bytes, from `start` on, that the next message is known to have. */
+  /** The known length of the next message, which begins at `start`. */
   private neededBytes = 0;
-  /** Memory that was claimed for the next buffer. */
+  /** Memory that was already claimed for the next buffer. */
   private paidBytes = 0;
   private givenAway = false;
 
@@ -30,13 +30,13 @@ export class ReceiveBuffer {
     return this.end - this.start;
   }
 
-  /** Everything before `start` has been dealt with; the message there needs `neededBytes` in one piece. */
+  /** Everything before `start` has been handled. The message at `start` needs `neededBytes` in one piece. */
   consumed(start: number, neededBytes: number): void {
     this.start = start;
     this.neededBytes = neededBytes;
   }
 
-  /** Memory to be claimed before the message that is coming in gets its place; until then there is little room. */
+  /** Memory to claim before there is room for the whole message that is arriving. Until then there is little room. */
   get unpaidBytes(): number {
     if (this.neededBytes <= KEPT_BYTES) return 0;
     const presentBytes = this.givenAway ? 0 : this.buffer.length;
@@ -47,12 +47,12 @@ export class ReceiveBuffer {
     this.paidBytes += claimedBytes;
   }
 
-  /** Whoever has consumed a message keeps the buffer, and gives its memory back. */
+  /** Leaves the buffer to the consumer of its message, which also releases its memory. */
   giveAway(): void {
     this.givenAway = true;
   }
 
-  /** Room for the next bytes, at least one, and enough for the message that is coming in. */
+  /** Room for the next bytes: at least one, and enough for the message that is arriving if it is paid for. */
   room(): Buffer {
     const neededBytes = this.unpaidBytes > 0 ? 0 : this.neededBytes;
     const wanted = Math.max(neededBytes, this.length + 1);
@@ -60,7 +60,7 @@ export class ReceiveBuffer {
     else if (this.start === this.end) this.reset();
     if (this.start + wanted > this.buffer.length) this.makeRoom(wanted);
     if (this.end === 0) return this.buffer;
-    // Up to the end of a long message and no further: what follows then begins at the front again, unmoved and cached.
+    // A long message ends its room, so that the next message starts at the front of the buffer and need not be moved.
     const until = this.neededBytes >= LONG_BYTES ? this.start + this.neededBytes : this.buffer.length;
     return this.buffer.subarray(this.end, Math.max(until, this.end + 1));
   }
@@ -97,7 +97,7 @@ export class ReceiveBuffer {
   }
 }
 
-/** Twice the message, so that what follows it need not be moved; a very large one gets just its size. */
+/** Twice the message, so that the next one need not be moved; only its own size for a very large message. */
 function capacityFor(messageBytes: number): number {
   return messageBytes * 2 <= KEPT_BYTES ? messageBytes * 2 : Math.max(messageBytes, KEPT_BYTES);
 }

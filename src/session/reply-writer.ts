@@ -4,28 +4,28 @@ import { KIB, MIB } from '../base/units.js';
 import type { MemoryAccount } from './memory-budget.js';
 import type { PiecePool } from './piece-pool.js';
 
-/** With more than that not yet taken by the client, no further request of it is begun. */
+/** A client that has not yet taken this much must wait with its next request. */
 const MAX_UNSENT_BYTES = 2 * MIB;
-/** A write that the socket has to keep is some objects beside its bytes. */
+/** The objects that a socket keeps for each unsent write, in addition to its bytes. */
 const KEPT_WRITE_BYTES = 512;
-/** While the socket is behind, a piece that is filled less than this is not worth giving away: its bytes are copied. */
+/** While the socket is behind, a piece with less data than this is copied and not given away. */
 const MIN_KEPT_PIECE_BYTES = 64 * KIB;
 
 /**
  * The output of a connection. Replies are put into pieces from a pool, one after the other, and go to the socket when
- * `flush` is called: one write for all that one pass over the input has answered. A piece that the kernel takes at
- * once is used again at once, so a busy connection keeps to one piece that stays in the CPU's cache.
+ * `flush` is called: one write for all the answers of one pass over the input. A piece that the kernel takes at once is
+ * used again, so a busy connection needs only one piece, which stays in the CPU cache.
  */
 export class ReplyWriter {
-  /** The piece being filled, and how many of its bytes are. */
+  /** The piece that is being filled, and the number of bytes in it. */
   piece: Buffer;
   used = 0;
-  /** Pieces that were filled since the last flush, and how many bytes of each. */
+  /** Pieces filled since the last flush, and the number of bytes in each. */
   private readonly filled: Buffer[] = [];
   private readonly filledUsed: number[] = [];
-  /** Pieces that the socket holds. */
+  /** Pieces that the socket still holds. */
   private readonly sending: Buffer[] = [];
-  /** Writes since the socket fell behind, which it keeps, and the memory that this is known to take. */
+  /** Writes since the socket fell behind, all of which it keeps, and the memory counted for them. */
   private keptWrites = 0;
   private keptBytes = 0;
 
@@ -37,7 +37,7 @@ export class ReplyWriter {
     this.piece = pool.take();
   }
 
-  /** False while the client is so far behind that its next request has to wait for the socket's 'drain'. */
+  /** False while the client is so far behind that its next request must wait for the 'drain' event of the socket. */
   get hasRoom(): boolean {
     return this.keptBytes < MAX_UNSENT_BYTES || this.unsentBytes() < MAX_UNSENT_BYTES;
   }
@@ -46,7 +46,7 @@ export class ReplyWriter {
     return this.filled.length;
   }
 
-  /** Makes `length` bytes in one piece part of the output; the caller fills `piece` from the index returned. */
+  /** Adds `length` bytes in one piece to the output. The caller fills `piece` from the returned index on. */
   reserve(length: number): number {
     if (this.piece.length - this.used < length) this.nextPiece();
     const at = this.used;
@@ -55,13 +55,13 @@ export class ReplyWriter {
     return at;
   }
 
-  /** Bytes left in the current piece; never 0, for a full one is put aside. */
+  /** Free bytes in the current piece. Never 0, because a full piece is put aside. */
   room(): number {
     if (this.used === this.piece.length) this.nextPiece();
     return this.piece.length - this.used;
   }
 
-  /** Takes back what was put since `filledCount` and `used` had these values; no flush may lie in between. */
+  /** Removes what was put since `filledCount` and `used` had these values. Nothing may have been flushed since. */
   rollBack(filledCount: number, used: number): void {
     while (this.filled.length > filledCount) {
       this.pool.give(this.piece);
@@ -71,7 +71,7 @@ export class ReplyWriter {
     this.used = used;
   }
 
-  /** Sends a message that has a buffer of its own, behind everything put before. The buffer is given away. */
+  /** Sends a message in a buffer of its own, after everything that was put before. The socket keeps the buffer. */
   send(message: Buffer): void {
     this.flush();
     this.socket.write(message);
@@ -79,7 +79,7 @@ export class ReplyWriter {
     this.count();
   }
 
-  /** The socket may have sent something meanwhile. */
+  /** Updates the memory account: the socket may have sent something since. */
   count(): void {
     const bytes = this.unsentBytes();
     if (bytes === this.keptBytes) return;
@@ -87,7 +87,7 @@ export class ReplyWriter {
     this.keptBytes = bytes;
   }
 
-  /** Hands everything put so far to the socket. */
+  /** Passes everything that was put to the socket. */
   flush(): void {
     for (let i = 0; i < this.filled.length; i++) {
       const piece = this.filled[i]!;
@@ -101,7 +101,7 @@ export class ReplyWriter {
     this.count();
   }
 
-  /** Gives the pieces back. What the socket still holds is left to the garbage collector. */
+  /** Returns the pieces to the pool. Those that the socket still holds are left to the garbage collector. */
   close(): void {
     for (const piece of this.filled) this.pool.give(piece);
     this.filled.length = 0;
@@ -122,7 +122,7 @@ export class ReplyWriter {
     return writableLength + this.keptWrites * KEPT_WRITE_BYTES;
   }
 
-  /** True when the kernel took all of it at once, or it was copied, so that the piece can be filled again. */
+  /** Returns true when the piece can be filled again: the kernel took everything at once, or the bytes were copied. */
   private writePiece(piece: Buffer, used: number): boolean {
     this.keptWrites++;
     if (used < MIN_KEPT_PIECE_BYTES && this.socket.writableLength > 0) {

@@ -10,7 +10,7 @@ import {
 import { wireErrorText } from '../protocol/wire-error.js';
 import type { ReplyWriter } from './reply-writer.js';
 
-/** Answers a request that carries nothing back, with structured replies or without. */
+/** Reports success of a request whose reply carries no data. */
 export function replyDone(writer: ReplyWriter, structured: boolean, cookie: Buffer, cookieAt: number): void {
   if (structured) {
     const at = writer.reserve(CHUNK_BYTES);
@@ -21,7 +21,7 @@ export function replyDone(writer: ReplyWriter, structured: boolean, cookie: Buff
   }
 }
 
-/** Answers with an error; structured, it says in words what is wrong. */
+/** Reports an error. A structured reply also has a message. */
 export function replyError(writer: ReplyWriter, structured: boolean, cookie: Cookie, error: NbdError): void {
   if (structured) {
     writer.send(encodeErrorChunk(error, wireErrorText(error), cookie));

@@ -1,14 +1,7 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 import type { BlockDevice } from '../export/served-disk.js';
-import {
-  Command,
-  CommandFlag,
-  MAX_PAYLOAD_BYTES,
-  MAX_UNAGREED_PAYLOAD_BYTES,
-  NbdError,
-  REQUEST_MAGIC,
-} from '../protocol/constants.js';
+import { Command, CommandFlag, NbdError, REQUEST_MAGIC } from '../protocol/constants.js';
 import type { Cookie } from '../protocol/reply-codec.js';
 import {
   REQUEST_BYTES,
@@ -22,48 +15,49 @@ import {
   validateRequest,
 } from '../protocol/request.js';
 import { toNbdError } from '../protocol/wire-error.js';
-import type { Agreement } from './agreement.js';
+import { type Agreement, requestRules } from './agreement.js';
 import { replyBlockStatus } from './block-status.js';
+import { durable, executeChange } from './change.js';
 import type { MemoryAccount } from './memory-budget.js';
 import { readNow, readWaiting } from './read.js';
 import { replyDone, replyError } from './reply.js';
 import type { ReplyWriter } from './reply-writer.js';
 
-/** Requests of one client that may wait for a disk at a time, and the payload bytes they may hold. */
+/** How many requests of one client can wait for a disk at the same time, and how many payload bytes they can hold. */
 const MAX_WAITING_REQUESTS = 128;
 const MAX_WAITING_BYTES = 32 * MIB;
-/** The same of block-status requests: an answer takes a while to put together, and is some 100 KiB long. */
+/** The limit for block-status requests is lower: an answer takes a while to compute, and is about 100 KiB long. */
 const MAX_WAITING_STATUS = 2;
 
-/** A larger payload that has to wait stays in the receive buffer, which is replaced; it has been paid for already. */
+/** A larger payload that has to wait stays in the receive buffer, whose memory is already claimed. */
 const MAX_COPIED_BYTES = MIB;
 
 const COOKIE_BYTES = 8;
 
 export interface TransmissionEvents {
-  /** A request that had to wait is done with. */
+  /** A request that had to wait is finished. */
   onProgress(): void;
-  /** It failed in a way that nobody foresaw, and has no reply. */
+  /** A request threw an unexpected error, and has no reply. */
   onBug(bug: unknown): void;
 }
 
 /**
- * The transmission phase of one connection. One pass over what a socket read brought parses every request, serves each
- * at once when the device can, and sends all replies together. A request that has to wait leaves the pass and is
- * answered when it is done; replies may overtake one another, as the protocol allows.
+ * The transmission phase of one connection. One pass over the bytes of a socket read parses every request, serves it at
+ * once if the device can, and sends all replies together. A request that has to wait is answered when it is done, so
+ * replies can be out of order, as the protocol allows.
  */
 export class Transmission {
   requests = 0;
   failedRequests = 0;
   bytesRead = 0;
   bytesWritten = 0;
-  /** Bytes that the next request has at least. */
+  /** The least number of bytes in the next request. */
   neededBytes = REQUEST_BYTES;
-  /** Why no further request is served; undefined while they are. */
+  /** Why the connection ends; undefined while requests are served. */
   closeReason: string | undefined;
-  /** The next request is there and has to wait for memory. */
+  /** The next request has arrived but has to wait for memory. */
   lacksMemory = false;
-  /** The last pass left a payload where it is, and with it the buffer. */
+  /** A write of the last pass keeps the receive buffer, because its payload stays there. */
   tookBuffer = false;
   private readonly device: BlockDevice;
   private readonly structured: boolean;
@@ -71,7 +65,7 @@ export class Transmission {
   private waitingRequests = 0;
   private waitingBytes = 0;
   private waitingStatus = 0;
-  /** Payload of a refused write that still has to pass by. */
+  /** Remaining payload of a refused write: it is skipped. */
   private skipBytes = 0;
 
   constructor(
@@ -82,21 +76,15 @@ export class Transmission {
   ) {
     this.device = agreement.export.device;
     this.structured = agreement.structuredReplies;
-    this.rules = {
-      readOnly: agreement.export.readOnly,
-      structuredReplies: agreement.structuredReplies,
-      maxPayloadBytes: agreement.enforceBlockSize ? MAX_PAYLOAD_BYTES : MAX_UNAGREED_PAYLOAD_BYTES,
-      blockBytes: agreement.enforceBlockSize ? agreement.export.minBlockBytes : 1,
-      hasContexts: agreement.contexts.length > 0,
-    };
+    this.rules = requestRules(agreement);
   }
 
-  /** True when every request that was begun has been answered. */
+  /** True when every request in flight has been answered. */
   get idle(): boolean {
     return this.waitingRequests === 0;
   }
 
-  /** False while the client must wait for its replies, or its disk, to come along. */
+  /** False while the client has to read its replies, or wait for its disk, before its next request is served. */
   get canBegin(): boolean {
     return (
       this.writer.hasRoom &&
@@ -127,10 +115,10 @@ export class Transmission {
     return at;
   }
 
-  /** Consumes the request at `at`, or nothing when its payload is not there as a whole. */
+  /** Consumes the request at `at`, or nothing while its payload is incomplete. */
   private step(buffer: Buffer, at: number, end: number): number {
     if (buffer.readUInt32BE(at) !== REQUEST_MAGIC) {
-      this.closeReason = 'sent something that is no request';
+      this.closeReason = 'sent something that is not a request';
       return at;
     }
     const flags = buffer.readUInt16BE(at + REQUEST_FLAGS_AT);
@@ -169,7 +157,7 @@ export class Transmission {
     }
     this.bytesRead += length;
     if (errno !== OK) this.fail({ buffer, at: cookieAt }, errno);
-    // A full piece is worth a write of its own, while it is in the CPU's cache.
+    // Send a full piece while it is still in the CPU cache.
     else if (this.writer.filledCount > 0) this.writer.flush();
   }
 
@@ -179,7 +167,7 @@ export class Transmission {
     this.bytesRead += length;
     const cookie = copyCookie(buffer, cookieAt);
     const reading = readWaiting(this.writer, this.device, this.structured, cookie, offset, length);
-    void this.await(reading, cookie, length, true);
+    void this.answerLater(reading, cookie, length, true);
   }
 
   private write(buffer: Buffer, at: number, flags: number, offset: number, length: number): void {
@@ -194,7 +182,7 @@ export class Transmission {
     if (errno !== OK) {
       this.fail({ buffer, at: cookieAt }, errno);
     } else if ((flags & CommandFlag.FUA) !== 0) {
-      void this.await(this.device.flush(), copyCookie(buffer, cookieAt), 0, false);
+      void this.answerLater(this.device.flush(), copyCookie(buffer, cookieAt), 0, false);
     } else {
       replyDone(this.writer, this.structured, buffer, cookieAt);
     }
@@ -204,23 +192,28 @@ export class Transmission {
     const payloadAt = at + REQUEST_BYTES;
     const cookie = copyCookie(buffer, at + REQUEST_COOKIE_AT);
     if (length > MAX_COPIED_BYTES) {
-      // To claim a copy while holding the buffer could make two such writes wait for each other.
+      // To claim memory for a copy while holding the buffer could make two such writes wait for each other.
       this.tookBuffer = true;
       this.memory.add(buffer.length);
       this.bytesWritten += length;
-      const writing = this.durable(flags, this.device.write(buffer, payloadAt, length, offset));
-      void this.await(writing, cookie, length, false, buffer.length);
+      const writing = durable(this.device, flags, this.device.write(buffer, payloadAt, length, offset));
+      void this.answerLater(writing, cookie, length, false, buffer.length);
       return;
     }
     this.lacksMemory = !this.memory.claim(length);
     if (this.lacksMemory) return;
     this.bytesWritten += length;
-    // The receive buffer goes on to the next request, so a payload that has to wait is copied.
+    // The next request reuses the receive buffer, so a payload that has to wait is copied.
     const payload = Buffer.from(buffer.subarray(payloadAt, payloadAt + length));
-    void this.await(this.durable(flags, this.device.write(payload, 0, length, offset)), cookie, length, false);
+    void this.answerLater(
+      durable(this.device, flags, this.device.write(payload, 0, length, offset)),
+      cookie,
+      length,
+      false,
+    );
   }
 
-  /** Every command whose device call returns a promise. */
+  /** Serves every command other than READ and WRITE. Their device calls return promises. */
   private serveOther(
     buffer: Buffer,
     cookieAt: number,
@@ -235,11 +228,11 @@ export class Transmission {
     }
     const cookie = copyCookie(buffer, cookieAt);
     if (command === Command.BLOCK_STATUS) {
-      void this.await(this.blockStatus(cookie, flags, offset, length), cookie, 0, true);
+      void this.answerLater(this.blockStatus(cookie, flags, offset, length), cookie, 0, true);
     } else if (command !== Command.FLUSH && length === 0) {
       replyDone(this.writer, this.structured, cookie, 0);
     } else {
-      void this.await(this.change(command, flags, offset, length), cookie, 0, false);
+      void this.answerLater(executeChange(this.device, command, flags, offset, length), cookie, 0, false);
     }
   }
 
@@ -254,34 +247,8 @@ export class Transmission {
     }
   }
 
-  private change(command: number, flags: number, offset: number, length: number): Promise<Errno> {
-    const { device } = this;
-    switch (command) {
-      case Command.FLUSH:
-        return device.flush();
-      case Command.CACHE:
-        return device.cache(offset, length);
-      case Command.TRIM:
-        return this.durable(flags, device.trim(offset, length));
-      default:
-        return this.durable(
-          flags,
-          device.zero(offset, length, {
-            keepAllocated: (flags & CommandFlag.NO_HOLE) !== 0,
-            fastOnly: (flags & CommandFlag.FAST_ZERO) !== 0,
-          }),
-        );
-    }
-  }
-
-  /** With FUA, the change and then what makes it durable. */
-  private async durable(flags: number, change: Promise<Errno>): Promise<Errno> {
-    const errno = await change;
-    return errno === OK && (flags & CommandFlag.FUA) !== 0 ? this.device.flush() : errno;
-  }
-
-  /** Lets a request go on by itself. `repliesItself`: on success its reply is already put. */
-  private async await(
+  /** Answers a request when its work is done. `repliesItself`: the work sends the reply of a success itself. */
+  private async answerLater(
     work: Promise<Errno>,
     cookie: Buffer,
     bytes: number,

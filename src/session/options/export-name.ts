@@ -1,7 +1,7 @@
 import { decodeString, encodeExportNameReply } from '../../protocol/option-codec.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
-/** NBD_OPT_EXPORT_NAME: goes to transmission at once. It has no error reply, so a bad name ends the connection. */
+/** NBD_OPT_EXPORT_NAME: starts transmission. It has no error reply, so a bad name ends the connection. */
 export function handleExportName(request: OptionRequest): OptionOutcome {
   const { negotiation } = request;
   const exportName = decodeString(request.data);

@@ -11,19 +11,19 @@ import {
 import { type Agreement, BLOCK_SIZES } from '../agreement.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
-/** NBD_OPT_INFO: tells what GO would agree to, and stays in the handshake. */
+/** NBD_OPT_INFO: describes the export and stays in the handshake. */
 export function handleInfo(request: OptionRequest): OptionOutcome {
   describe(request);
   return undefined;
 }
 
-/** NBD_OPT_GO: the same, and on to transmission. */
+/** NBD_OPT_GO: describes the export as INFO does, and starts transmission. */
 export function handleGo(request: OptionRequest): OptionOutcome {
   const agreement = describe(request);
   return agreement && { agreement };
 }
 
-/** Answers INFO and GO alike; the agreement that follows from it, or undefined when it was refused. */
+/** Answers INFO or GO. Returns the agreement for GO, or undefined when the option was refused. */
 function describe(request: OptionRequest): Agreement | undefined {
   const wanted = decodeInfoRequest(request.data);
   if (wanted instanceof InvalidOption) {
@@ -46,7 +46,7 @@ function describe(request: OptionRequest): Agreement | undefined {
   };
 }
 
-/** EXPORT always; the others when asked for. Types that nobody knows are passed over. */
+/** Sends EXPORT always, and the other types when they were asked for. Unknown types are ignored. */
 function sendInformation(request: OptionRequest, wanted: InfoRequest, served: ServedDisk): void {
   const asked = new Set(wanted.infoTypes);
   const info = (data: Buffer) => request.reply(OptionReply.INFO, data);

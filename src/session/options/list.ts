@@ -4,8 +4,8 @@ import { encodeServerEntry } from '../../protocol/option-codec.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /**
- * NBD_OPT_LIST: one SERVER reply for each export, then the ACK. Views are not listed: a client that reads whatever it
- * finds in the list would keep the backup of each of them alive.
+ * NBD_OPT_LIST: one SERVER reply for each export, then the ACK. Views are not listed: a client that reads
+ * everything in the list would keep their backups alive.
  */
 export function handleList(request: OptionRequest): OptionOutcome {
   if (request.data.length > 0) {

@@ -11,7 +11,7 @@ import {
 import type { SelectedContext } from '../agreement.js';
 import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
-/** A query that ends like this matches every context that begins with it, in LIST only. */
+/** In LIST, a query that equals one of these matches every context that begins with it. */
 const wildcards = [
   ...[BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT].map(namespaceOf),
   DIRTY_BITMAP_PREFIX,
@@ -21,7 +21,7 @@ function namespaceOf(name: string): string {
   return name.slice(0, name.indexOf(':') + 1);
 }
 
-/** NBD_OPT_LIST_META_CONTEXT: which contexts match; nothing is selected, so ids are 0. */
+/** NBD_OPT_LIST_META_CONTEXT: lists the matching contexts. Nothing is selected, so every id is 0. */
 export function handleListMetaContext(request: OptionRequest): OptionOutcome {
   const wanted = decode(request);
   if (!wanted) return undefined;
@@ -36,16 +36,16 @@ export function handleListMetaContext(request: OptionRequest): OptionOutcome {
   return undefined;
 }
 
-/** The wildcards that stand for a name among others. */
+/** The wildcards that match a name. */
 function prefixesOf(name: string): string[] {
   return wildcards.filter((wildcard) => name.startsWith(wildcard));
 }
 
-/** NBD_OPT_SET_META_CONTEXT: selects contexts by their exact names, in place of any selected before. */
+/** NBD_OPT_SET_META_CONTEXT: selects contexts by exact name. The new selection replaces the earlier one. */
 export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
   const { negotiation } = request;
   if (!negotiation.structuredReplies) {
-    request.refuse(OptionError.INVALID, 'metadata contexts need structured replies: negotiate those first');
+    request.refuse(OptionError.INVALID, 'metadata contexts need structured replies (negotiate them first)');
     return undefined;
   }
   const wanted = decode(request);

@@ -4,7 +4,7 @@ import { OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeOptionReply } from '../../protocol/option-codec.js';
 import { type Agreement, type SelectedContext, transmissionFlags } from '../agreement.js';
 
-/** Characters of a name that an error message repeats; the message must stay a string of the protocol. */
+/** The most characters of a name to quote in an error message, whose length the protocol limits. */
 const MAX_QUOTED_NAME = 200;
 
 interface Selection {
@@ -13,29 +13,29 @@ interface Selection {
   readonly contexts: readonly SelectedContext[];
 }
 
-/** What goes for every client of a server. */
+/** Settings that apply to every client of a server. */
 export interface ServerTerms {
   /** A client may connect more than once. */
   readonly multipleConnections: boolean;
 }
 
-/** What has been agreed so far in one handshake. */
+/** What one handshake has agreed so far. */
 export class Negotiation {
   noZeroes = false;
   structuredReplies = false;
-  /** The contexts chosen last, and for which export. */
+  /** The last selection of contexts, and its export. */
   selection: Selection | undefined;
 
   constructor(readonly terms: ServerTerms) {}
 
-  /** The transmission flags of an export, as far as things have been agreed. */
+  /** The transmission flags of an export, given what has been agreed so far. */
   flagsOf(served: ServedDisk): number {
     return transmissionFlags(served, this.structuredReplies, this.terms.multipleConnections);
   }
 
   /**
-   * The chosen contexts as far as they were chosen for that export ("Metadata querying": else they are dropped). One of
-   * the same name, served in its place since, has others.
+   * The selected contexts if they were selected for that export, otherwise none ("Metadata querying"). An export that
+   * has replaced one of the same name has other contexts.
    */
   contextsFor(exportName: string, served: ServedDisk): readonly SelectedContext[] {
     const { selection } = this;
@@ -43,16 +43,16 @@ export class Negotiation {
   }
 }
 
-/** One option as it came in, and the way to answer it. */
+/** An option that the client sent, and the means to answer it. */
 export class OptionRequest {
   constructor(
     readonly option: number,
     readonly data: Buffer,
     readonly exports: ExportRegistry,
     readonly negotiation: Negotiation,
-    /** Sends bytes to the client as they are. */
+    /** Sends bytes to the client unchanged. */
     readonly send: (bytes: Buffer) => void,
-    /** Sends many messages, a few at a time, before the next option is looked at. */
+    /** Sends many messages, a few at a time. The next option has to wait for the last of them. */
     private readonly sendAll: (messages: Iterator<Buffer>) => void,
   ) {}
 
@@ -86,7 +86,7 @@ export class OptionRequest {
   }
 }
 
-/** How the handshake goes on after an option: undefined for the next option, else transmission or the end. */
+/** What follows an option: transmission, the end of the connection, or (undefined) the next option. */
 export type OptionOutcome = { readonly agreement: Agreement } | { readonly closeReason: string } | undefined;
 
 export type OptionHandler = (request: OptionRequest) => OptionOutcome;
