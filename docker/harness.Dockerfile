@@ -1,4 +1,4 @@
-# Clients that people use, and the script that runs them against any NBD server. The context is the root of the repository.
+# Common NBD clients, and the script that runs them against any NBD server. The build context is the root of the repository.
 ARG BASE=docker.io/library/node:24-slim
 
 FROM ${BASE}

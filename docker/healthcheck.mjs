@@ -1,4 +1,4 @@
-// Ends with 0 when the server in this container says that it is well. The image has no curl, and needs none.
+// Exits with 0 when the server in this container reports that it is healthy. The image has no curl.
 
 import { get } from 'node:http';
 
@@ -12,6 +12,6 @@ const asking = get({ socketPath, path: '/healthz', timeout: TIME_LIMIT_MILLISECO
 });
 asking.on('timeout', () => asking.destroy(new Error('no answer in time')));
 asking.on('error', (error) => {
-  console.error(`not well: ${error.message}`);
+  console.error(`unhealthy: ${error.message}`);
   process.exitCode = 1;
 });

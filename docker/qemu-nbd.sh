@@ -1,5 +1,5 @@
 #!/bin/sh
-# The peer: the same kind of disk, served by qemu-nbd.
+# The peer: qemu-nbd serves the same kind of disk.
 set -eu
 image=${QEMU_NBD_IMAGE:-/tmp/peer.img}
 truncate -s 64M "$image"

@@ -9,7 +9,7 @@ work=$(mktemp -d /var/tmp/tidemark-images-XXXXXX)
 groups=
 
 images() { buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" "$@"; }
-# In a process group of its own, so that all of it can be ended.
+# Runs in its own process group, so that all of it can be ended.
 start() {
   setsid buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" \
     run --isolation chroot --network host "$@" &
@@ -31,7 +31,7 @@ base() {
   mkdir -p "$work/base/usr/lib/node_modules"
   cp -r "$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")" "$work/base/usr/lib/node_modules/npm"
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "$work/base/usr/bin/npm"
-  # How this machine reaches the packages, the image does too.
+  # The image reaches the package servers in the same way as this machine.
   cp /etc/ssl/certs/ca-certificates.crt "$work/base/etc/ssl/certs/"
   cp -r /etc/apt/apt.conf.d/. "$work/base/etc/apt/apt.conf.d/"
   container=$(images from scratch)
@@ -55,4 +55,4 @@ start --env TIDEMARK_LISTEN=127.0.0.1:10829 "$server" -- /opt/tidemark/docker/se
 start --env QEMU_NBD_ADDRESS=127.0.0.1 --env QEMU_NBD_PORT=10839 "$harness" -- /opt/harness/qemu-nbd.sh
 in_container "$harness" -- /opt/harness/harness.sh nbd://127.0.0.1:10829/disk nbd://127.0.0.1:10839/disk
 in_container "$server" -- node /opt/tidemark/docker/healthcheck.mjs
-echo 'the server is well, says its health check'
+echo 'the health check passed'
