@@ -64,10 +64,10 @@ function throughputSection(results: readonly CaseResult[], { rounds, seconds, si
   return [
     '## Against other servers',
     `All servers serve one ${formatSize(sizeBytes)} file in tmpfs over unix sockets to fio's nbd engine, one
-connection. ${rounds} rounds; in each, every case runs on one server after the other for ${seconds} s after 1 s of warm-up, and
-who is first changes from round to round. ${pin ? 'The servers are on one core and fio is on the other.' : 'Nothing is pinned to a core: some servers use several threads.'} tidemark records in two
-bitmaps; qemu-nbd uses io_uring. Cells: the median, and the least and the most, of the rounds. The ratio is that of the
-medians, tidemark to the best of the others.`,
+connection. There are ${rounds} rounds. In each round, every case runs on one server after the other for ${seconds} s after 1 s of
+warm-up; the server that goes first changes from round to round. ${pin ? 'The servers are on one core and fio is on the other.' : 'Nothing is pinned to a core: some servers use several threads.'} tidemark records in two
+bitmaps; qemu-nbd uses io_uring. The cells show the median of the rounds, with minimum and maximum in brackets. The ratio
+compares the medians: tidemark to the best of the others.`,
     table(['', ...servers, 'ratio', 'goal'], rows),
   ].join('\n\n');
 }
@@ -87,10 +87,10 @@ function coldReadsSection(results: readonly ColdReadResult[], { sizeBytes, secon
     neighbour === 'idle' ? '-' : spread(summarize(neighbourIops.map((iops) => iops / 1000))),
   ]);
   return [
-    '## Nobody waits for the disk of another',
+    '## One disk does not hold up another',
     `One tidemark with two exports, ${formatSize(sizeBytes)} files on a disk. The first is in the page cache and is read in pieces of 4 KiB,
-depth 1, for ${seconds} s; meanwhile another client reads the other export, 4 KiB at random, depth 8. "Cold" is after the file was
-dropped from the page cache. Latencies are those of the reads of the first export. A busy neighbour costs processor time,
+depth 1, for ${seconds} s. Meanwhile another client reads the other export, 4 KiB at random, depth 8. "Cold" means that the file was
+dropped from the page cache before. The latencies are those of reads of the first export. A busy neighbour costs processor time,
 cached or cold; a server that waited for the disk would show the disk's latency in the last line.`,
     table(['the other export', 'p50 (µs)', 'p99 (µs)', 'its reads (kIOPS)'], rows),
   ].join('\n\n');
@@ -111,10 +111,10 @@ function costSection(results: readonly CostResult[], { seconds }: BenchOptions):
   return [
     '## What bitmaps cost',
     `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${results[0]!.figures.get('off')!.length} times, the steps run with
-two bitmaps in the store, two in memory alone, and none, each on a server that starts anew. A first pass begins with clean bitmaps;
-what is no pass runs for ${seconds} s after 1 s of warm-up. The ratio, bitmaps in the store to none, is the median of those of runs that
-follow one another, for the machine is not as fast at one time as at another; in brackets, between what it lies with a
-confidence of 95 %.`,
+two bitmaps in the store, with two in memory only, and with none, each time on a freshly started server. A first pass begins with
+clean bitmaps; every other step runs for ${seconds} s after 1 s of warm-up. The ratio compares bitmaps in the store to none. It is the
+median of the ratios of consecutive runs, because the speed of the machine varies over time; in brackets, the 95 % confidence
+interval.`,
     table(['', '', ...bitmapModes, 'ratio', 'goal'], rows),
   ].join('\n\n');
 }
@@ -128,8 +128,8 @@ function crashSection(results: readonly CrashResult[]): string {
   ]);
   return [
     '## What a crash adds',
-    `A new disk of 4 GiB is written for 10 s, then the server is killed and started again. Never less than the truth is dirty;
-how much more depends on how many regions of 16 MiB were written in the last seconds.`,
+    `A new disk of 4 GiB is written for 10 s, then the server is killed and started again. Everything that was written is dirty.
+How much more is dirty depends on how many regions of 16 MiB were written in the last seconds.`,
     table(['under way', 'written (in granules)', 'dirty after the crash', 'more'], rows),
   ].join('\n\n');
 }
@@ -144,10 +144,10 @@ function startSection(results: readonly StartResult[]): string {
     mebibytes(residentBytes),
   ]);
   return [
-    '## Starting large',
-    `A disk of ${formatSize(DISK_BYTES)} with ${BITMAPS} bitmaps at 64 KiB, every other granule dirty: ${formatSize((BITMAPS * DISK_BYTES) / (64 * KIB) / 8)} of bits. Time from starting the program until
-it greets a client, and until it takes commands as well; and memory then: its own, and together with the part of the
-store's file that it has mapped, which the kernel takes back when it needs it.`,
+    '## Starting with large bitmaps',
+    `A disk of ${formatSize(DISK_BYTES)} with ${BITMAPS} bitmaps at 64 KiB, every other granule dirty: ${formatSize((BITMAPS * DISK_BYTES) / (64 * KIB) / 8)} of bits. The times are from the start of the
+program until it greets a client, and until it also takes commands. The memory is measured then: its own, and including the part
+of the store's file that it has mapped, which the kernel takes back when it needs it.`,
     table(['the store is', 'serves (ms)', 'takes commands (ms)', 'own memory (MiB)', 'with mapped files (MiB)'], rows),
   ].join('\n\n');
 }
@@ -155,7 +155,7 @@ store's file that it has mapped, which the kernel takes back when it needs it.`,
 function viewSection({ noView, view, pauses, sparse }: ViewResult): string {
   const ratio = (one: readonly number[], other: readonly number[]) => summarize(one).median / summarize(other).median;
   const writes = (['firstPass', 'afterwards'] as const).map((pass) => [
-    pass === 'firstPass' ? 'first pass: each write copies a granule' : 'afterwards: all is copied',
+    pass === 'firstPass' ? 'first pass: each write copies a granule' : 'afterwards: everything is copied already',
     spread(summarize(noView[pass])),
     spread(summarize(view[pass])),
     `**${ratio(view[pass], noView[pass]).toFixed(2)}**`,
@@ -171,8 +171,8 @@ function viewSection({ noView, view, pauses, sparse }: ViewResult): string {
     `Random writes of 4 KiB, depth 32, to a disk of 1 GiB in tmpfs on which everything is dirty already, with and without a backup's
 view open (kIOPS). The scratch is in tmpfs too.`,
     table(['', 'no view', 'a view', 'ratio'], writes),
-    `How long writes waited while a backup of some exports began, up to 4 of which are written, 20 times (ms); and the memory that a
-view of 32 MiB took by itself.`,
+    `How long writes waited while a backup of some exports began (ms, 20 times, with writes to up to 4 of the exports), and the memory
+that one view of 32 MiB took.`,
     table(['exports', 'p99 of the writes held', 'longest', 'memory (KiB a view)'], waits),
     `A sparse disk of 100 GiB with 1 GiB dirty: begin took ${spread(summarize(sparse.beginMilliseconds))} ms, and the first extents came
 ${spread(summarize(sparse.firstExtentsMilliseconds))} ms later.`,
@@ -183,11 +183,11 @@ function pullSection({ full, increment }: PullResults): string {
   const { sizeBytes, dataBytes, changedBytes } = increment;
   return [
     '## Pulling backups',
-    `Everything of a disk of ${formatSize(full.sizeBytes)} without holes, from one tidemark, from tmpfs to tmpfs. Times are those of whole programs; what
-tidemark writes is durable and checked at the end. It reads the live disk, and over NBD only what is overwritten, unless told otherwise.`,
+    `A full backup of a disk of ${formatSize(full.sizeBytes)} without holes, from one tidemark, from tmpfs to tmpfs. The times are those of whole programs;
+what tidemark writes is durable and checked at the end. Without \`--over-nbd\` it reads the live disk, and over NBD only what is overwritten.`,
     pullTable(full.figures),
-    `What changed, ${formatSize(changedBytes)} in granules at random, on a disk of ${formatSize(sizeBytes)} with ${formatSize(dataBytes)} of data. QEMU's tools read a qcow2 image with a
-persistent bitmap from qemu-nbd: qemu-img map tells what is dirty, and qemu-io reads it through an overlay that copies on read.`,
+    `The changes, ${formatSize(changedBytes)} in granules at random, on a disk of ${formatSize(sizeBytes)} with ${formatSize(dataBytes)} of data. QEMU's tools read a qcow2 image with a
+persistent bitmap from qemu-nbd: qemu-img map shows what is dirty, and qemu-io reads it through an overlay that copies on read.`,
     pullTable(increment.figures),
   ].join('\n\n');
 }
