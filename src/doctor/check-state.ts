@@ -7,7 +7,7 @@ import { openToLook } from '../bitmap/store/open-store.js';
 import { loadPosix } from '../posix/posix.js';
 import { StateDirectory, storeIn } from '../server/state-directory.js';
 
-/** What a state directory holds, and what in it does not fit together. */
+/** The content of a state directory, and the inconsistencies in it. */
 export interface StateReport extends StoreReport {
   readonly backups: readonly StoredBackupReport[];
 }
@@ -20,12 +20,16 @@ interface StoredBackupReport {
 }
 
 /**
- * Reads everything in a state directory that no server uses, and reports what is in it and what does not fit. Changes
- * nothing. @throws CodedError STORE_UNUSABLE when there is no state, or somebody uses it
+ * Reads a state directory that no server is using, and reports its content and any inconsistencies. Changes nothing.
+ * @throws CodedError STORE_UNUSABLE if there is no state or it is in use
  */
 export async function checkState(directory: string): Promise<StateReport> {
   await stat(storeIn(directory)).catch(() => {
-    throw new CodedError('STORE_UNUSABLE', `there is no state in ${directory}`, 'say with --state DIR where it is');
+    throw new CodedError(
+      'STORE_UNUSABLE',
+      `there is no state in ${directory}`,
+      'name the state directory with --state DIR',
+    );
   });
   const lock = await StateDirectory.lock(directory, loadPosix(), silentLog);
   try {
@@ -54,8 +58,8 @@ function withBackups(report: StoreReport, { records, unreadable }: ReturnType<ty
   const stray = report.exports.flatMap(({ name, bitmaps }) =>
     bitmaps
       .filter((bitmap) => bitmap.frozen && !holds(name, bitmap.name))
-      .map((bitmap) => `export "${name}": bitmap "${bitmap.name}" is frozen, and no backup holds it`),
+      .map((bitmap) => `export "${name}": bitmap "${bitmap.name}" is frozen, but no backup is using it`),
   );
-  const problems = [...report.problems, ...unreadable.map((id) => `backup ${id} is not readable`), ...stray];
+  const problems = [...report.problems, ...unreadable.map((id) => `backup ${id} cannot be read`), ...stray];
   return { ...report, backups, problems };
 }

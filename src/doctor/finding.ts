@@ -1,7 +1,7 @@
-/** One thing that was looked for on a machine. */
+/** The result of one check. */
 export interface Finding {
   readonly subject: string;
-  /** `missing`: the server does without, as the detail says. `fatal`: it does not run. */
+  /** `missing`: the server runs without it, with the effect given in `detail`. `fatal`: the server cannot run. */
   readonly state: 'ok' | 'missing' | 'fatal';
   readonly detail: string;
 }

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { EOPNOTSUPP } from '../base/errno.js';
+import { EOPNOTSUPP, errnoName } from '../base/errno.js';
 import { type CallResult, type Posix, PUNCH_HOLE, SEEK_HOLE, ZERO_RANGE } from '../posix/posix-calls.js';
 import { openUnnamedFile } from '../storage/image/unnamed-file.js';
 import { type Finding, fatal, missing, ok } from './finding.js';
@@ -8,7 +8,7 @@ const BLOCK_BYTES = 65_536;
 const FILE_BYTES = 4 * BLOCK_BYTES;
 const LOCK_BYTE = 100;
 
-/** What the file system of a folder does for images in it, tried on files that nobody sees. */
+/** Tries what the file system of a folder supports for images, on unnamed files. */
 export async function probeFolder(folder: string, posix: Posix | undefined): Promise<Finding[]> {
   const files: FileHandle[] = [];
   try {
@@ -18,9 +18,9 @@ export async function probeFolder(folder: string, posix: Posix | undefined): Pro
       await file.writeFile(content);
     }
     const [image, empty] = [files[0]!.fd, files[1]!.fd];
-    return [ok('folder', `${folder} can be written`), ...(posix ? await tryCalls(posix, image, empty) : [])];
+    return [ok('folder', `${folder} is writable`), ...(posix ? await tryCalls(posix, image, empty) : [])];
   } catch (error) {
-    return [fatal('folder', `no files can be made: ${(error as Error).message}; name another folder`)];
+    return [fatal('folder', `files cannot be created: ${(error as Error).message}; name another folder`)];
   } finally {
     await Promise.all(files.map((file) => file.close()));
   }
@@ -32,21 +32,21 @@ async function tryCalls(posix: Posix, image: number, empty: number): Promise<Fin
     judge(
       'locks',
       posix.lockByteNow(image, LOCK_BYTE),
-      'images are locked as QEMU locks them',
+      'images are locked, compatibly with QEMU',
       'images are not locked',
     ),
-    // Before there are holes, which not every file system clones.
-    judge('clone', await posix.clone(empty, image), 'views are clones', 'views copy old data before it is overwritten'),
+    // Tried before the file has holes, because not every file system can clone holes.
+    judge('clone', await posix.clone(empty, image), 'views are clones', 'old data is copied before it is overwritten'),
     judge(
       'zero range',
       await posix.fallocate(image, ZERO_RANGE, BLOCK_BYTES, BLOCK_BYTES),
-      'zeroes take no writing',
-      'zeroes are written, or punched',
+      'ranges are zeroed without writing',
+      'ranges are zeroed by punching holes or writing zeroes',
     ),
     judge(
       'punch hole',
       await posix.fallocate(image, PUNCH_HOLE, 2 * BLOCK_BYTES, BLOCK_BYTES),
-      'discarded space is given back',
+      'discarded space is freed',
       'discarded space stays allocated',
     ),
   ];
@@ -54,15 +54,20 @@ async function tryCalls(posix: Posix, image: number, empty: number): Promise<Fin
   const seesHoles = hole >= 0 && hole < FILE_BYTES;
   return [
     ...findings,
-    seesHoles ? ok('holes', 'clients see what is allocated') : missing('holes', 'all of an image counts as data'),
+    seesHoles
+      ? ok('holes', 'clients see which parts are allocated')
+      : missing('holes', 'clients see the whole image as data'),
   ];
 }
 
 function reads(result: CallResult): Finding {
-  if (result >= 0) return ok('cached reads', 'are told from those that wait (RWF_NOWAIT)');
+  if (result >= 0) return ok('cached reads', 'reads that hit the page cache are answered without waiting (RWF_NOWAIT)');
   if (result === -EOPNOTSUPP)
-    return missing('cached reads', 'are not told from others (no RWF_NOWAIT): slower, unless in memory');
-  return missing('cached reads', `failed with error ${-result}`);
+    return missing(
+      'cached reads',
+      'reads that hit the page cache use a thread all the same (no RWF_NOWAIT): slower, except in memory',
+    );
+  return missing('cached reads', `the read failed: ${errnoName(-result)}`);
 }
 
 function judge(subject: string, result: CallResult, good: string, bad: string): Finding {

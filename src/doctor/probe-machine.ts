@@ -10,14 +10,14 @@ const LEAST_NODE = [20, 19] as const;
 const WANTED_SEND_BUFFER_BYTES = 2_097_152;
 const WANTED_OPEN_FILES = 4096;
 
-/** What this machine, and the file system of a folder on it, offer to a server. */
+/** Checks what this machine and the file system of a folder offer to a server. */
 export async function probeMachine(folder: string): Promise<Finding[]> {
   const posix = loadPosix();
   const nativeCalls = posix
     ? ok('native calls', `${process.platform} ${process.arch}`)
     : missing(
         'native calls',
-        `none for ${process.platform} ${process.arch}: images are not locked, holes are not seen, reads are slower`,
+        `not supported on ${process.platform} ${process.arch}: images are not locked, holes are not seen, reads are slower`,
       );
   return [
     nodeVersion(process.versions.node),
@@ -43,11 +43,11 @@ async function store(): Promise<Finding> {
     await import('../bitmap/store/lmdb-store.js');
     return ok('store', 'LMDB loads');
   } catch (error) {
-    return fatal('store', `LMDB does not load: ${(error as Error).message}; install tidemark again, on this machine`);
+    return fatal('store', `LMDB does not load: ${(error as Error).message}; reinstall tidemark on this machine`);
   }
 }
 
-/** Of a server that is started with this environment. */
+/** Checks the thread pool that a server gets in this environment. */
 function threads({ UV_THREADPOOL_SIZE: setting }: NodeJS.ProcessEnv, posix: Posix | undefined): Finding {
   const count = setting === undefined && posix ? SERVER_THREADS : threadCount({ UV_THREADPOOL_SIZE: setting });
   if (count >= SERVER_THREADS) return ok('thread pool', `${count} threads`);
@@ -58,10 +58,13 @@ function threads({ UV_THREADPOOL_SIZE: setting }: NodeJS.ProcessEnv, posix: Posi
 
 async function openFiles(): Promise<Finding> {
   const limit = await openFilesLimit();
-  if (limit === undefined) return missing('open files', 'the limit is not known');
-  const shown = limit === Number.POSITIVE_INFINITY ? 'without a limit' : `up to ${limit}`;
+  if (limit === undefined) return missing('open files', 'the limit is unknown');
+  const shown = limit === Number.POSITIVE_INFINITY ? 'no limit' : `up to ${limit}`;
   if (limit >= WANTED_OPEN_FILES) return ok('open files', shown);
-  return missing('open files', `${shown}, one for each client and disk; raise it with ulimit -n or LimitNOFILE=`);
+  return missing(
+    'open files',
+    `${shown}; each client and disk needs one: raise the limit with ulimit -n or LimitNOFILE=`,
+  );
 }
 
 async function sendBuffer(): Promise<Finding> {
@@ -69,7 +72,7 @@ async function sendBuffer(): Promise<Finding> {
   if (bytes >= WANTED_SEND_BUFFER_BYTES) return ok('socket buffers', `up to ${bytes} bytes`);
   return missing(
     'socket buffers',
-    `up to ${bytes} bytes: large reads on unix sockets are slower; sysctl net.core.wmem_max=${WANTED_SEND_BUFFER_BYTES}`,
+    `up to ${bytes} bytes: large reads on unix sockets are slower; set sysctl net.core.wmem_max=${WANTED_SEND_BUFFER_BYTES}`,
   );
 }
 

@@ -4,15 +4,15 @@ import type { Errno } from '../base/errno.js';
 interface Copy {
   readonly from: number;
   readonly end: number;
-  /** Settles when the granules are settled, or the copy has failed. */
+  /** Resolves when the granules are settled or the copy has failed. */
   readonly done: Promise<Errno>;
 }
 
-/** The copies in flight of a snapshot; no granule is in two of them. */
+/** The copies of a snapshot that are in flight. They never overlap. */
 export class Copies {
   private readonly inFlight = new Set<Copy>();
 
-  /** Counts a copy as in flight until it is done, and gives what it gives. */
+  /** Counts a copy as in flight until it is done, and returns its result. */
   async watch(copy: Copy): Promise<Errno> {
     this.inFlight.add(copy);
     try {
@@ -22,12 +22,12 @@ export class Copies {
     }
   }
 
-  /** The copies that have granules of the range. */
+  /** The copies that overlap the range. */
   within(from: number, end: number): Copy[] {
     return [...this.inFlight].filter((copy) => copy.from < end && copy.end > from);
   }
 
-  /** Resolves when those that have granules of the range are done, however they end. */
+  /** Resolves when the copies that overlap the range are done, even if they failed. */
   async settled(from: number, end: number): Promise<void> {
     await Promise.allSettled(this.within(from, end).map(({ done }) => done));
   }

@@ -3,19 +3,19 @@ import type { ZeroOptions } from '../storage/device/block-device.js';
 import { FilterDevice } from '../storage/device/filter-device.js';
 import type { Snapshot } from './snapshot.js';
 
-/** Lets no change through before every attached snapshot has the old data of what it touches. */
+/** Passes a change on only after every attached snapshot has saved the old data of the range. */
 export class CopyBeforeWrite extends FilterDevice {
-  /** Replaced, never changed: a snapshot may be detached while a change goes through the list. */
+  /** Replaced, never modified, because a snapshot may be detached while a change iterates over the list. */
   private snapshots: readonly Snapshot[] = [];
 
-  /** Some snapshot needs the disk as large as it is. */
+  /** True while a snapshot needs the disk to keep its size. */
   get hasSnapshots(): boolean {
     return this.snapshots.length > 0;
   }
 
   /**
-   * To be called while no change is in flight below. Returns what detaches it, to be called at any time. That ends the
-   * snapshot: what is written from then on would show in its view.
+   * Attaches a snapshot; no change may be in flight below. Returns a function that detaches it, at any time. Detaching
+   * ends the snapshot, because later writes would show in its view.
    */
   attach(snapshot: Snapshot): () => void {
     this.snapshots = [...this.snapshots, snapshot];

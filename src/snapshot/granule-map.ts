@@ -1,15 +1,15 @@
 import { BitArray } from '../base/bit-array.js';
 
-/** Where a view finds a granule: still on the live disk, in scratch, or nowhere any more. */
+/** Where a view finds a granule: on the live disk, in scratch, or nowhere because it was released. */
 export type Place = 'source' | 'scratch' | 'released';
 
 /**
- * What became of each granule of a snapshot. Indexes are of granules and ranges of them half-open; the last granule ends
- * where the snapshot does.
+ * The state of each granule of a snapshot. Indexes count granules, and ranges are half-open. The last granule may be
+ * shorter, because it ends with the snapshot.
  */
 export class GranuleMap {
   readonly count: number;
-  /** Writers need not care: the old data is in scratch, or was a hole, or was released. */
+  /** Writers can overwrite the granule: its old data is in scratch, was a hole, or was released. */
   private readonly settled: BitArray;
   /** Scratch holds data of the granule. */
   private readonly stored: BitArray;
@@ -33,12 +33,12 @@ export class GranuleMap {
     return this.offsetOf(end) - this.offsetOf(from);
   }
 
-  /** The granule with the byte at `offset`. */
+  /** The granule that contains the byte at `offset`. */
   indexAt(offset: number): number {
     return Math.floor(offset / this.granuleBytes);
   }
 
-  /** The first granule that has nothing of the bytes before `offset`. */
+  /** The first granule that contains no byte before `offset`. */
   endAt(offset: number): number {
     return Math.min(Math.ceil(offset / this.granuleBytes), this.count);
   }
@@ -47,7 +47,7 @@ export class GranuleMap {
     return this.settled.nextClear(from, end);
   }
 
-  /** Where the unsettled granules from `from` on end. */
+  /** Where the run of unsettled granules that starts at `from` ends. */
   unsettledEnd(from: number, end: number): number {
     return orEnd(this.settled.nextSet(from, end), end);
   }
@@ -68,13 +68,13 @@ export class GranuleMap {
     return orEnd(this.stored.nextClear(from, end), end);
   }
 
-  /** Scratch has the data of these granules. */
+  /** The data of these granules is now in scratch. */
   markStored(from: number, end: number): void {
     this.stored.setRange(from, end);
     this.settled.setRange(from, end);
   }
 
-  /** These granules are holes, and so they are in scratch. */
+  /** These granules are holes on the live disk. They are holes in scratch too, so they need no copy. */
   markHoles(from: number, end: number): void {
     this.settled.setRange(from, end);
   }
@@ -90,7 +90,7 @@ export class GranuleMap {
     return this.settled.nextSet(index, index + 1) >= 0 ? 'scratch' : 'source';
   }
 
-  /** Where in the bytes from `offset` to `end` the first one is not in that place; `end` when all are. */
+  /** The first offset from `offset` up to `end` that is in another place; `end` if there is none. */
   endOfPlace(place: Place, offset: number, end: number): number {
     const from = this.indexAt(offset);
     const stop = this.placeEnd(place, from, this.endAt(end));

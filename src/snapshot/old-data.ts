@@ -9,24 +9,25 @@ import { GranuleMap } from './granule-map.js';
 import type { Scratch } from './scratch.js';
 import type { SnapshotOptions } from './snapshot-options.js';
 
-/** Status of an extent of which the live disk may have new data. */
+/** Extent status: the live disk may have new data here. */
 export const OVERWRITTEN = 1;
 
 const MAX_PIECE_BYTES = MIB;
-/** Some hundred microseconds' worth. */
+/** Takes a few hundred microseconds. */
 const HOLES_PER_STEP = 64;
-/** Copies of a snapshot that hold a buffer at a time. */
+/** How many copies of a snapshot may hold a buffer at the same time. */
 const MAX_BUFFERS = 8;
 
-/** For copies on the event loop, of which there is one at a time. */
+/** For copies on the event loop, which run one at a time. */
 const sharedBuffer: Buffer = Buffer.allocUnsafeSlow(MAX_PIECE_BYTES);
 
 /**
- * The old data of a snapshot: brings granules from the live disk to scratch before they are overwritten.
+ * The old data of a snapshot. Copies granules from the live disk to scratch before they are overwritten.
  *
- * A granule goes once from unsettled to settled, and only when its data is in scratch as a whole. Nobody writes to an
- * unsettled granule, so until then the live disk has its old data. While a copy is in flight, others that need one
- * of its granules wait for it, for if they settled the granule first, the copy might read what they wrote.
+ * A granule goes from unsettled to settled once, when it is a hole, is released, or has been copied to scratch as a
+ * whole. Writers do not touch an unsettled granule, so until then its old data is on the live disk. While a copy is in
+ * flight, writers that need one of its granules wait for it. If a writer settled the granule first, the copy might read
+ * new data.
  */
 export class OldData {
   readonly granules: GranuleMap;
@@ -47,12 +48,12 @@ export class OldData {
     this.maxPieceGranules = Math.max(1, Math.floor(MAX_PIECE_BYTES / options.granuleBytes));
   }
 
-  /** Bytes of data in scratch, and on the way there. */
+  /** Bytes of data that are in scratch or on the way there. */
   get usedBytes(): number {
     return this.storedBytes;
   }
 
-  /** The view broke or has ended: nothing is kept any more, and what there is does not count. */
+  /** The view is broken or has ended: no more old data is saved, and what was saved is not valid. */
   get ended(): boolean {
     return this.isEnded;
   }
@@ -61,7 +62,7 @@ export class OldData {
     this.isEnded = true;
   }
 
-  /** Saves what a change of the range would destroy; an errno is one for the writer. */
+  /** Saves the old data that a change of the range would destroy. The writer fails with the returned errno. */
   saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
     if (this.isEnded || offset >= this.granules.sizeBytes) return OK;
     const end = this.granules.endAt(offset + length);
@@ -77,17 +78,17 @@ export class OldData {
     return OK;
   }
 
-  /** Goes on where `saveNow` answered WOULD_BLOCK. */
+  /** Continues after `saveNow` returned WOULD_BLOCK. */
   async save(offset: number, length: number): Promise<Errno> {
     const end = this.granules.endAt(offset + length);
     for (let from = this.granules.indexAt(offset), step = 1; ; step++) {
-      // Holes are settled without waiting for anything, and there may be a great many of them.
+      // Settling holes never waits, and there may be a great many of them.
       if (step % HOLES_PER_STEP === 0) await giveWay();
       if (this.isEnded) return OK;
       from = this.granules.nextUnsettled(from, end);
       if (from < 0) return OK;
       const [copy] = this.copies.within(from, from + 1);
-      // When that copy fails, its granules stay unsettled, and this writer tries for itself.
+      // If that copy fails, its granules stay unsettled, and this writer copies them itself.
       if (copy) await copy.done;
       else {
         const errno = await this.savePiece(from, end);
@@ -97,8 +98,8 @@ export class OldData {
   }
 
   /**
-   * Appends OVERWRITTEN, or 0 where the live disk was not changed up to now: then what was read there before the call is
-   * the old data.
+   * Appends 0 where the live disk has not changed since the snapshot, and OVERWRITTEN elsewhere. Data that was read
+   * from the live disk before this call is old data where the status is 0.
    */
   overwritten(offset: number, length: number, list: ExtentList): Errno {
     if (this.isEnded) return EIO;
@@ -112,7 +113,7 @@ export class OldData {
     return OK;
   }
 
-  /** Gives up granules: they need no copy, and their place in scratch is freed. */
+  /** Releases granules: writers no longer copy them, and their space in scratch is freed. */
   async release(from: number, end: number): Promise<Errno> {
     for (let start = this.granules.nextUnreleased(from, end); start >= 0; ) {
       const stop = this.granules.unreleasedEnd(start, end);
@@ -130,7 +131,7 @@ export class OldData {
     if (errno) this.break(errno);
   }
 
-  /** Saves no more, and closes scratch once nothing is on the way to it. */
+  /** Stops saving, waits for the copies in flight, and closes scratch. */
   async close(): Promise<void> {
     this.end();
     await this.copies.settled(0, this.granules.count);
@@ -167,7 +168,9 @@ export class OldData {
     return errno === OK ? OK : this.fail(errno);
   }
 
-  /** Copies and settles the granules, whose bytes are taken: so copies side by side keep to the limit. */
+  /**
+   * Copies and settles granules. Their bytes were taken before, so that concurrent copies keep to the limit together.
+   */
   private async copy(from: number, end: number): Promise<Errno> {
     const bytes = this.granules.bytesIn(from, end);
     const errno = await this.buffers.pass(() => this.transfer(this.granules.offsetOf(from), bytes));
@@ -176,7 +179,7 @@ export class OldData {
     return errno;
   }
 
-  /** Leaves off when the snapshot ends: then nobody asks any more whether the copy is whole. */
+  /** Stops early when the snapshot ends, because the copy is not needed then. */
   private async transfer(offset: number, length: number): Promise<Errno> {
     const buffer = Buffer.allocUnsafe(Math.min(length, MAX_PIECE_BYTES));
     for (let done = 0; done < length && !this.isEnded; done += buffer.length) {
@@ -189,7 +192,7 @@ export class OldData {
     return OK;
   }
 
-  /** Settles the granules at the start of the range that are a hole; false when there are none. */
+  /** Settles the holes at the start of the range; false if it does not start with one. */
   private skipHole(from: number, end: number): boolean {
     const bytes = this.granules.bytesIn(from, end);
     const holeBytes = this.source.holeNow(this.granules.offsetOf(from), bytes);
@@ -199,7 +202,7 @@ export class OldData {
     return true;
   }
 
-  /** Where the piece ends that begins with the data at `from`: at the next hole, or when it is large enough. */
+  /** Where the piece that starts with data at `from` ends: at the next hole, or at the maximum size of a piece. */
   private dataEnd(from: number, end: number): number {
     const limit = Math.min(end, from + this.maxPieceGranules);
     let stop = from + 1;
@@ -223,7 +226,7 @@ export class OldData {
     this.storedBytes -= bytes;
   }
 
-  /** What the writer is told of a copy that failed: nothing, when it is the view that breaks. */
+  /** The errno for a writer whose copy failed: OK if the view breaks instead. */
   private fail(errno: Errno): Errno {
     if (this.isEnded) return OK;
     if (this.options.onScratchFull === 'fail-writer') return errno;

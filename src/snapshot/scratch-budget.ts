@@ -1,11 +1,11 @@
-/** Bytes of old data that may be kept, by all snapshots that share this. */
+/** A limit on the bytes of old data, shared by several snapshots. */
 export class ScratchBudget {
   private usedBytes = 0;
 
-  /** Infinity: no limit. */
+  /** Infinity means no limit. */
   constructor(readonly limitBytes: number) {}
 
-  /** False, with nothing taken, when there is no room for that. */
+  /** False, with nothing taken, if that would exceed the limit. */
   take(bytes: number): boolean {
     if (this.usedBytes + bytes > this.limitBytes) return false;
     this.usedBytes += bytes;

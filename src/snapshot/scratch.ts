@@ -5,20 +5,20 @@ import type { BlockDevice } from '../storage/device/block-device.js';
 import { openUnnamedFile, unnamedDevice } from '../storage/image/unnamed-file.js';
 
 export interface ScratchOptions {
-  /** From `loadPosix`. Undefined: scratch frees nothing before it is closed. */
+  /** From `loadPosix`. If undefined, scratch frees no space before it is closed. */
   readonly posix: Posix | undefined;
   readonly log: Log;
 }
 
 /** A device for old data. */
 export interface Scratch extends BlockDevice {
-  /** As that of a file device. */
+  /** As in `FileDevice`. */
   lostWrites?(): Promise<Errno>;
 }
 
 /**
- * Makes a sparse file without a name in `folder`, for a snapshot's old data. Its space is given back when it is closed,
- * and by the kernel when the process ends. @throws the error of the file system
+ * Creates a sparse, unnamed file in `folder` for a snapshot's old data. Its space is freed when it is closed or the
+ * process ends. @throws the error of the file system
  */
 export async function openScratch(folder: string, sizeBytes: number, options: ScratchOptions): Promise<Scratch> {
   const handle = await openUnnamedFile(folder);

@@ -5,9 +5,9 @@ import { OldData } from './old-data.js';
 import type { SnapshotOptions } from './snapshot-options.js';
 import { ViewDevice } from './view-device.js';
 
-/** A disk as it was when this was attached to its `CopyBeforeWrite`. */
+/** A disk as it was when the snapshot was attached to the disk's `CopyBeforeWrite`. */
 export class Snapshot {
-  /** The view: read-only. EIO from the time on that it is broken or has ended. */
+  /** The read-only view. Once it is broken or has ended, reads return EIO. */
   readonly device: BlockDevice;
   private readonly old: OldData;
   private readonly view: ViewDevice;
@@ -20,32 +20,34 @@ export class Snapshot {
     this.device = this.view;
   }
 
-  /** Bytes of old data in scratch. Holes take none. */
+  /** Bytes of old data in scratch, not counting holes. */
   get usedBytes(): number {
     return this.old.usedBytes;
   }
 
-  /** How many reads of the view there were, those of the live disk in its place among them. */
+  /**
+   * Number of reads of the view, including calls of `overwritten`, each of which stands for a read of the live disk.
+   */
   get reads(): number {
     return this.view.reads + this.liveReads;
   }
 
   /**
-   * For the filter: keeps what a change of the range is about to destroy. An errno is one for the writer. Costs next to
-   * nothing when all of it is kept already.
+   * For the filter: saves the old data that a change of the range is about to destroy. The writer fails with the
+   * returned errno. Nearly free if everything was saved before.
    */
   saveNow(offset: number, length: number): Errno | typeof WOULD_BLOCK {
     return this.old.saveNow(offset, length);
   }
 
-  /** Goes on where `saveNow` answered WOULD_BLOCK. */
+  /** Continues after `saveNow` returned WOULD_BLOCK. */
   save(offset: number, length: number): Promise<Errno> {
     return this.old.save(offset, length);
   }
 
   /**
-   * For whoever has read the range on the live disk: appends OVERWRITTEN where that may have been new data, and 0 where
-   * it was that of the view. EIO as `device`.
+   * For a client that has just read the range on the live disk: appends 0 where it read the data of the view, and
+   * OVERWRITTEN where it may have read new data. EIO if the view is broken or has ended.
    */
   overwritten(offset: number, length: number, list: ExtentList): Errno {
     this.liveReads++;
@@ -53,8 +55,8 @@ export class Snapshot {
   }
 
   /**
-   * The whole granules inside the range are needed no more: their scratch is freed, writers need not care for them, and
-   * reading any byte of them is EIO.
+   * Releases the granules that lie wholly inside the range: their scratch is freed, writers no longer copy them, and
+   * reading any byte of them returns EIO.
    */
   async release(offset: number, length: number): Promise<Errno> {
     const { granules, ended } = this.old;
@@ -64,17 +66,17 @@ export class Snapshot {
     return this.old.release(from, toEnd ? granules.count : granules.indexAt(offset + length));
   }
 
-  /** The view is EIO from now on, and writers need not care for it. */
-  /** Breaks the view when old data was lost on its way from the page cache to the disk of the scratch. */
+  /** Breaks the view if old data was lost between the page cache and the storage under scratch. */
   checkScratch(): Promise<void> {
     return this.old.checkScratch();
   }
 
+  /** Ends the view: reads return EIO from now on, and writers no longer copy anything for it. */
   end(): void {
     this.old.end();
   }
 
-  /** Ends it, and closes scratch, which gives its space back. */
+  /** Ends the view and closes scratch, which frees its space. */
   close(): Promise<void> {
     this.closed ??= this.old.close();
     return this.closed;

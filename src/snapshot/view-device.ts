@@ -8,17 +8,17 @@ import type { OldData } from './old-data.js';
 
 const DATA = 0;
 
-/** Some hundred microseconds' worth. */
+/** Takes a few hundred microseconds. */
 const RUNS_PER_STEP = 64;
 
 /**
- * A snapshot as a read-only disk: what was saved comes from scratch, the rest from the live disk. A call that waited
- * looks again where its range is by then: what was saved meanwhile may be new on the live disk already, what was
- * released may be trimmed in scratch.
+ * A snapshot as a read-only disk. Saved granules are read from scratch, the others from the live disk. A call that had
+ * to wait checks again where its range is: if a granule was saved in the meantime, the live disk may already have new
+ * data, and if one was released, scratch may have been trimmed.
  */
 export class ViewDevice implements BlockDevice {
   readonly capabilities: DeviceCapabilities;
-  /** How many reads there were. */
+  /** Number of reads so far. */
   reads = 0;
   private readonly old: OldData;
 
@@ -139,13 +139,13 @@ export class ViewDevice implements BlockDevice {
 
   private async extentsIn(place: Place, offset: number, length: number, part: ExtentList): Promise<Errno> {
     if (place !== 'released') return this.deviceOf(place).extents(offset, length, part);
-    // What was there is gone, so the safe answer it is.
+    // The old allocation is lost. Data is always a safe answer.
     part.add(length, DATA);
     return OK;
   }
 }
 
-/** False when the list is full before the end. */
+/** False if the list is full before all of `part` is appended. */
 function appendAll(list: ExtentList, part: ExtentList): boolean {
   return part.lengths.every((length, index) => list.add(length, part.statuses[index]!));
 }

@@ -34,7 +34,9 @@ test('a restore onto a disk that the server serves says as what', async () => {
     stdout: '',
     stderr: `tidemark: the tidemark server serves ${image} as the export "vm1" (restore to another file, or remove the export first: tidemark export remove vm1)\n`,
   });
-  expect((await restore(join(directory, 'nowhere.sock'))).stderr).toContain(`another process uses the image ${image}`);
+  expect((await restore(join(directory, 'nowhere.sock'))).stderr).toContain(
+    `another process is using the image ${image}`,
+  );
   expect(readFileSync(image).equals(before)).toBe(true);
 });
 
@@ -67,7 +69,9 @@ test('folders that are missing are called missing', async () => {
   }
   const { server, pull } = await served();
   const add = await tidemark('export', 'add', `x=${nowhere}/x.img,size=1M`, '--control', server.control);
-  expect(add.stderr).toContain(`x.img cannot be made: there is no folder ${nowhere} (make it first`);
+  expect(add.stderr).toContain(
+    `cannot create the image ${join(nowhere, 'x.img')}: there is no folder ${nowhere} (create it first`,
+  );
   expect((await pull(folder)).code).toBe(0);
   const restore = async (to: string) => (await tidemark('restore', folder, 'vm1', '--to', to)).stderr;
   expect(await restore(join(nowhere, 'x.img'))).toBe(`tidemark: there is no folder ${nowhere} (make it first)\n`);

@@ -499,6 +499,6 @@ test('a disk that is served is not restored over', async () => {
   expectRefusal(
     await tidemark('restore', backups, 'vm1', '--to', image, '--force'),
     1,
-    'another process uses the image',
+    'another process is using the image',
   );
 });

@@ -36,7 +36,7 @@ test('tmpfs cannot tell cached reads, nor clone', async () => {
 test('a folder in which no file can be made is fatal', async () => {
   const { code, stdout, stderr } = await outcomeOf(process.execPath, tidemarkProgram, 'doctor', '/nonexistent');
   expect(code).toBe(1);
-  expect(stdout).toMatch(/^folder +fatal +no files can be made/m);
+  expect(stdout).toMatch(/^folder +fatal +files cannot be created/m);
   expect(stderr).toMatch(/^tidemark: a server does not run here: folder \(.+\)\n$/);
 });
 

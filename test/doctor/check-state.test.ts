@@ -10,7 +10,7 @@ import { makeImage } from '../support/image.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn } from '../support/tidemark.js';
 
-/** The state directory of a server that was killed during a backup, and the backup's id. */
+/** Returns the state directory of a server that was killed during a backup, and the ID of the backup. */
 async function killedDuringBackup(): Promise<{ state: string; id: string }> {
   const folder = scratchFolder();
   const server = await startTidemarkIn(folder, [`disk=${makeImage(4 * MIB)},bitmap=nightly`]);
@@ -22,14 +22,14 @@ async function killedDuringBackup(): Promise<{ state: string; id: string }> {
   return { state: join(folder, 'state'), id };
 }
 
-/** Replaces what the store has of a backup. */
+/** Overwrites a backup's record in the store. */
 async function tamper(state: string, id: string, value: Buffer | undefined): Promise<void> {
   const store = await ServerStore.open(join(state, 'store'), silentLog);
   await store.entries.commit([{ key: backupKey(id), value }]);
   await store.close();
 }
 
-test('tells of backups, those that were under way included', async () => {
+test('reports backups, including those in progress', async () => {
   const { state, id } = await killedDuringBackup();
   const { backups, exports, problems } = await checkState(state);
   expect(backups).toEqual([{ id, bitmap: 'nightly', state: 'active', exports: ['disk'] }]);
@@ -37,11 +37,11 @@ test('tells of backups, those that were under way included', async () => {
   expect(problems).toEqual([]);
 });
 
-test('a frozen bitmap without its backup, and a backup that makes no sense, are problems', async () => {
+test('a frozen bitmap without a backup and an unreadable backup are problems', async () => {
   const { state, id } = await killedDuringBackup();
-  const stray = 'export "disk": bitmap "nightly" is frozen, and no backup holds it';
+  const stray = 'export "disk": bitmap "nightly" is frozen, but no backup is using it';
   await tamper(state, id, Buffer.from('{'));
-  expect((await checkState(state)).problems).toEqual([`backup ${id} is not readable`, stray]);
+  expect((await checkState(state)).problems).toEqual([`backup ${id} cannot be read`, stray]);
   await tamper(state, id, undefined);
   expect((await checkState(state)).problems).toEqual([stray]);
 });

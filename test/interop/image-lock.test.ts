@@ -51,7 +51,7 @@ test('tidemark refuses an image that QEMU has open, and says how to mend it', as
   await holdByQemu(image);
   const refused = await serve('--export', `disk=${image}`);
   expect(refused.code).toBe(1);
-  expect(refused.stderr).toContain(`tidemark: another process uses the image ${image} (`);
+  expect(refused.stderr).toContain(`tidemark: another process is using the image ${image} (`);
 });
 
 test('a second tidemark refuses an image that the first serves', async () => {

@@ -30,7 +30,7 @@ test('missing folders are created with the given mode', async () => {
   expect(statSync(join(folder, 'real/below')).isDirectory()).toBe(true);
 });
 
-test('a folder that cannot be made fails at once', async () => {
+test('a folder that cannot be created fails at once', async () => {
   const folder = scratchFolder();
   writeFileSync(join(folder, 'file'), '');
   await expect(makeFolders('/proc/x/y')).rejects.toMatchObject({ code: 'ENOENT' });

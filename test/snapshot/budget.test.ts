@@ -7,13 +7,13 @@ import { filled, GRANULE, GRANULES, snapshottedDisk } from '../support/snapshots
 
 const readOf = (view: BlockDevice, granule: number) => view.readNow(Buffer.alloc(512), 0, 512, granule * GRANULE);
 
-/** Writes a little to a granule, at once or waiting. */
+/** Writes a few bytes to a granule, at once or waiting. */
 const writers = {
   'at once': async (device: BlockDevice, granule: number) => device.writeNow(filled(512), 0, 512, granule * GRANULE),
   waiting: (device: BlockDevice, granule: number) => device.write(filled(512), 0, 512, granule * GRANULE),
 };
 
-/** What stops the third copy. */
+/** The error that stops the third copy. */
 const causes = {
   'the limit': { limitBytes: 2 * GRANULE, fault: undefined, errno: ENOSPC },
   'full scratch': { limitBytes: Number.POSITIVE_INFINITY, fault: ['scratch', 'write', ENOSPC], errno: ENOSPC },
@@ -39,7 +39,7 @@ async function stopped(writer: keyof typeof writers, cause: keyof typeof causes,
 }
 
 describe.each(cases)('$cause, met by a writer $writer', ({ writer, cause }) => {
-  it('breaks the view for good, once, and writers go on', async () => {
+  it('breaks the view once and for good, and writers carry on', async () => {
     const { view, write, failures, errno, memory, mend, scratch, snapshot } = await stopped(writer, cause, 'fail-view');
     expect(await write(2)).toBe(OK);
     expect(failures).toEqual([errno]);
@@ -55,7 +55,7 @@ describe.each(cases)('$cause, met by a writer $writer', ({ writer, cause }) => {
     expect(await snapshot.release(0, GRANULES * GRANULE)).toBe(EIO);
   });
 
-  it('fails the write, of which nothing was written, and the view stays good', async () => {
+  it('fails the write before anything is written, and the view stays intact', async () => {
     const { view, write, failures, errno, before, memory, mend, snapshot } = await stopped(
       writer,
       cause,
@@ -68,14 +68,14 @@ describe.each(cases)('$cause, met by a writer $writer', ({ writer, cause }) => {
     expectSame(await contentOf(view), before);
     expect([await write(0), await write(1)]).toEqual([OK, OK]);
     expect(failures).toEqual([]);
-    // Room that is given back is room again.
+    // Freed space can be used again.
     expect(await snapshot.release(0, GRANULE)).toBe(OK);
     expect(await write(2)).toBe(OK);
     expectSame(await contentOf(view, GRANULE), before.subarray(GRANULE));
   });
 });
 
-it('copies that are in flight side by side keep to the limit together', async () => {
+it('concurrent copies keep to the limit together', async () => {
   const { filter, scratch, snapshot, view, before } = snapshottedDisk({
     limitBytes: 2 * GRANULE,
     onScratchFull: 'fail-writer',
@@ -89,7 +89,7 @@ it('copies that are in flight side by side keep to the limit together', async ()
   expectSame(await contentOf(view), before);
 });
 
-it('a writer that waited for the copy of another, which failed, tries for itself', async () => {
+it('a writer that waited for a failed copy tries again itself', async () => {
   const { filter, scratch, view, before } = snapshottedDisk({ onScratchFull: 'fail-writer' });
   scratch.hold();
   scratch.failNext('write', ENOSPC);
@@ -100,7 +100,7 @@ it('a writer that waited for the copy of another, which failed, tries for itself
   expectSame(await contentOf(view), before);
 });
 
-it('a copy that waited and failed gives its room in the budget back', async () => {
+it('a waiting copy that fails gives its bytes back to the budget', async () => {
   const { filter, scratch, snapshot } = snapshottedDisk({ limitBytes: GRANULE, onScratchFull: 'fail-writer' });
   scratch.deferAll(true);
   scratch.failNext('write', EIO);
@@ -109,7 +109,7 @@ it('a copy that waited and failed gives its room in the budget back', async () =
   expect(await writers.waiting(filter, 1)).toBe(OK);
 });
 
-it('copies that all fail break the view once', async () => {
+it('several failing copies break the view only once', async () => {
   const { filter, scratch, failures } = snapshottedDisk();
   scratch.hold();
   scratch.fail('write', EIO);
@@ -120,7 +120,7 @@ it('copies that all fail break the view once', async () => {
   expect(failures).toEqual([EIO]);
 });
 
-it('a view that breaks during a read of it fails the read', async () => {
+it('a read fails if the view breaks during it', async () => {
   const { filter, disk, view, failures } = snapshottedDisk({ limitBytes: 0 });
   disk.hold();
   const reading = view.read(Buffer.alloc(GRANULE), 0, GRANULE, 0);
@@ -132,7 +132,7 @@ it('a view that breaks during a read of it fails the read', async () => {
 });
 
 describe('closing', () => {
-  it('closes scratch once, after what is on the way to it; writers go on and reads are EIO', async () => {
+  it('closes scratch once, after the copies in flight; writers carry on and reads fail with EIO', async () => {
     const { filter, scratch, snapshot, view, memory, failures } = snapshottedDisk();
     const closes: number[] = [];
     scratch.close = async () => void closes.push(scratch.calls.length);

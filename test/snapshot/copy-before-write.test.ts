@@ -10,7 +10,7 @@ import { MemoryDevice } from '../support/memory-device.js';
 import { changes, filled, GRANULE, GRANULES, HOLE, snapshotOf, snapshottedDisk } from '../support/snapshots.js';
 
 describe.each(changes)('%s', (_what, change) => {
-  it('leaves the view as it was, and costs one granule of scratch', async () => {
+  it('leaves the view unchanged and uses one granule of scratch', async () => {
     const { filter, view, before, snapshot, memory } = snapshottedDisk();
     expect(await change(filter)).toBe(OK);
     expectSame(await contentOf(view), before);
@@ -18,7 +18,7 @@ describe.each(changes)('%s', (_what, change) => {
     expect((await contentOf(memory)).equals(before)).toBe(false);
   });
 
-  it('reaches the disk only when its granule is in scratch', async () => {
+  it('reaches the disk only after its granule is in scratch', async () => {
     const { memory, before } = snapshottedDisk();
     const seen: boolean[] = [];
     class Watch extends FilterDevice {
@@ -70,7 +70,7 @@ describe.each(changes)('%s', (_what, change) => {
 });
 
 describe('copying', () => {
-  it('takes neighbours in one piece, and passes over what is saved', () => {
+  it('copies neighbours in one piece and skips saved granules', () => {
     const { filter, scratch, snapshot } = snapshottedDisk();
     filter.writeNow(filled(512), 0, 512, 3 * GRANULE);
     filter.writeNow(filled(6 * GRANULE), 0, 6 * GRANULE, GRANULE);
@@ -78,7 +78,7 @@ describe('copying', () => {
     expect(snapshot.usedBytes).toBe(6 * GRANULE);
   });
 
-  it('takes pieces of at most 1 MiB', async () => {
+  it('uses pieces of at most 1 MiB', async () => {
     const memory = new MemoryDevice(4 * MIB);
     memory.writeNow(filled(4 * MIB, 'a'), 0, 4 * MIB, 0);
     const filter = new CopyBeforeWrite(memory);
@@ -91,7 +91,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), filled(4 * MIB, 'a'));
   });
 
-  it('takes a granule of more than 1 MiB in pieces, and as a whole', async () => {
+  it('copies a granule of more than 1 MiB in pieces, but settles it as a whole', async () => {
     const memory = new MemoryDevice(5 * MIB);
     memory.writeNow(filled(5 * MIB, 'a'), 0, 5 * MIB, 0);
     const filter = new CopyBeforeWrite(memory);
@@ -105,7 +105,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), filled(5 * MIB, 'a'));
   });
 
-  it('ends where the disk ended, also when the disk has grown', async () => {
+  it('ends where the disk ended, even after the disk has grown', async () => {
     const memory = new MemoryDevice(GRANULE + 512);
     memory.writeNow(filled(GRANULE + 512, 'a'), 0, GRANULE + 512, 0);
     const filter = new CopyBeforeWrite(memory);
@@ -120,7 +120,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), filled(GRANULE + 512, 'a'));
   });
 
-  it('needs nothing for a hole', async () => {
+  it('copies nothing for a hole', async () => {
     const memory = new MemoryDevice(8 * MIB);
     memory.writeNow(filled(GRANULE, 'a'), 0, GRANULE, 4 * GRANULE);
     const filter = new CopyBeforeWrite(memory);
@@ -136,7 +136,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), before);
   });
 
-  it('needs nothing for a hole at the end of the disk, where the last granule is cut', async () => {
+  it('copies nothing for a hole in the shorter last granule', async () => {
     const memory = new MemoryDevice(GRANULE + 512);
     const filter = new CopyBeforeWrite(memory);
     const { snapshot, scratch } = snapshotOf(memory);
@@ -145,7 +145,7 @@ describe('copying', () => {
     expect([scratch.calls, snapshot.usedBytes]).toEqual([[], 0]);
   });
 
-  it('copies a granule that is a hole only in part', async () => {
+  it('copies a granule that is only partly a hole', async () => {
     const memory = new MemoryDevice(4 * GRANULE);
     memory.writeNow(filled(GRANULE, 'a'), 0, GRANULE, GRANULE);
     const filter = new CopyBeforeWrite(memory);
@@ -157,7 +157,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), before);
   });
 
-  it('waits where the disk or scratch has to', async () => {
+  it('waits if the disk or scratch has to wait', async () => {
     for (const which of ['disk', 'scratch'] as const) {
       const parts = snapshottedDisk();
       parts[which].deferAll(true);
@@ -167,7 +167,7 @@ describe('copying', () => {
     }
   });
 
-  it('is shared by writers that come while it is in flight', async () => {
+  it('is shared by writers that arrive while it is in flight', async () => {
     const { filter, scratch, view, before, snapshot, memory } = snapshottedDisk();
     scratch.hold();
     const first = filter.write(filled(512), 0, 512, 0);
@@ -185,7 +185,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), before);
   });
 
-  it('in flight is not overtaken by a hole that has just become known', async () => {
+  it('in flight is not overtaken by a newly found hole', async () => {
     const memory = new MemoryDevice(2 * GRANULE);
     const disk = new FaultyDevice(memory);
     let holeKnown = false;
@@ -205,7 +205,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), Buffer.alloc(2 * GRANULE));
   });
 
-  it('of a large range lets writers to the rest of it go first', async () => {
+  it('of a large range lets writers to the rest of the range go first', async () => {
     const memory = new MemoryDevice(8 * MIB);
     memory.writeNow(filled(8 * MIB, 'a'), 0, 8 * MIB, 0);
     const disk = new FaultyDevice(memory);
@@ -225,7 +225,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), filled(8 * MIB, 'a'));
   });
 
-  it('that stops short of one in flight leaves the granules of that one to it', async () => {
+  it('stops at the granules of a copy in flight', async () => {
     const { filter, disk, scratch, view, before } = snapshottedDisk();
     disk.hold();
     const first = filter.write(filled(512), 0, 512, 2 * GRANULE);
@@ -238,7 +238,7 @@ describe('copying', () => {
     expectSame(await contentOf(view), before);
   });
 
-  it('holds no more than 8 MiB of buffers, however many writers there are', async () => {
+  it('uses at most 8 MiB of buffers, however many writers there are', async () => {
     const memory = new MemoryDevice(32 * MIB);
     memory.writeNow(filled(32 * MIB, 'a'), 0, 32 * MIB, 0);
     const disk = new FaultyDevice(memory);
@@ -270,7 +270,7 @@ describe('several snapshots', () => {
     expectSame(await contentOf(second.view), secondBefore);
   });
 
-  it('are all served when one breaks and is detached in the middle of a write', async () => {
+  it('all get their copy when one breaks and is detached in the middle of a write', async () => {
     const { filter, disk, memory, before, detach, failures } = snapshottedDisk({ limitBytes: 0 });
     const others = [snapshotOf(disk), snapshotOf(disk)];
     for (const { snapshot } of others) filter.attach(snapshot);
@@ -285,7 +285,7 @@ describe('several snapshots', () => {
   });
 });
 
-it('reads and the allocation of the disk itself pass', async () => {
+it('reads and allocation queries of the disk itself pass through', async () => {
   const { filter, memory } = snapshottedDisk();
   filter.writeNow(filled(4 * KIB), 0, 4 * KIB, 0);
   expectSame(await contentOf(filter), await contentOf(memory));

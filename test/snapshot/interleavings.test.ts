@@ -16,7 +16,7 @@ import { propertyRuns } from '../support/property.js';
 import { Random } from '../support/random.js';
 import { ObservedSnapshot } from './observed-snapshot.js';
 
-/** Some chunks of the memory device, and a last granule that is cut. */
+/** Several chunks of the memory device, with a shorter last granule. */
 const DISK_BYTES = 6 * 64 * KIB + 512;
 const STEPS = 200;
 const MAX_SNAPSHOTS = 3;
@@ -100,7 +100,7 @@ class Trial {
     return { offset, length: this.random.chance(3) ? most : length };
   }
 
-  /** Changes a range in which no other change is in flight, for otherwise nobody knows what it holds afterwards. */
+  /** Changes a range in which no other change is in flight; otherwise its content afterwards would be unpredictable. */
   private async change(offset: number, length: number): Promise<void> {
     for (const other of this.changing) {
       if (offset < other.offset + other.length && other.offset < offset + length) return;
@@ -137,12 +137,12 @@ class Trial {
 
 const seeds = fc.noShrink(fc.integer({ min: 1, max: 2 ** 31 }));
 
-it('a view never changes, whatever happens to the disk and in whichever order', async () => {
+it('a view never changes, whatever happens to the disk in whatever order', async () => {
   const property = fc.asyncProperty(seeds, (seed) => new Trial(seed, CopyBeforeWrite).run());
   await fc.assert(property, propertyRuns(150));
 });
 
-/** What the trials say of the first seed that fails; undefined when none of many does. */
+/** The failure of the first seed that fails; undefined if none of many does. */
 async function complaint(Filter: typeof CopyBeforeWrite = CopyBeforeWrite): Promise<string | undefined> {
   for (let seed = 1; seed <= 100; seed++) {
     try {
@@ -176,7 +176,7 @@ it('catches a filter that lets the change go first', async () => {
   expect(await complaint(TooLate)).toMatch(/has changed/);
 });
 
-it('catches a view that takes no second look after it waited', async () => {
+it('catches a view that does not check again after waiting', async () => {
   const look = GranuleMap.prototype.endOfPlace;
   replace(GranuleMap.prototype, 'endOfPlace', function (this: GranuleMap, place, offset, end) {
     return this.placeAt(offset) === place ? look.call(this, place, offset, end) : end;
@@ -184,7 +184,7 @@ it('catches a view that takes no second look after it waited', async () => {
   expect(await complaint()).toBe('the view has changed');
 });
 
-it('catches an account that misses what is overwritten', async () => {
+it('catches a list that misses overwritten granules', async () => {
   replace(OldData.prototype, 'overwritten', function (this: OldData, _offset, length, list) {
     if (this.ended) return EIO;
     list.add(length, 0);

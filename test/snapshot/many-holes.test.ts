@@ -5,10 +5,10 @@ import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { GRANULE, HOLE, snapshotOf } from '../support/snapshots.js';
 
-test('a change of a large range with many holes leaves the event loop to others meanwhile', async () => {
+test('a change of a large range with many holes does not block the event loop', async () => {
   const disk = new MemoryDevice(4 * GIB);
   const { snapshot } = snapshotOf(disk);
-  // Every other granule is settled, so that each of the holes between them is one by itself.
+  // Every other granule is settled, so that each granule between them is a separate hole.
   for (let offset = 0; offset < disk.sizeBytes; offset += 2 * GRANULE) expect(snapshot.saveNow(offset, 512)).toBe(OK);
   const filter = new CopyBeforeWrite(disk);
   filter.attach(snapshot);

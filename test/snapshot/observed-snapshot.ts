@@ -12,7 +12,7 @@ import { JitteryDevice, type Waits } from '../support/jittery-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import type { Random } from '../support/random.js';
 
-/** Counts the bytes that arrive. */
+/** Counts the bytes written to it. */
 class CountingDevice extends FilterDevice {
   writtenBytes = 0;
 
@@ -27,7 +27,7 @@ class CountingDevice extends FilterDevice {
   }
 }
 
-/** Visits the extents of what has to cover `length` bytes, with their places in it. */
+/** Visits the extents in a list that must cover `length` bytes, with their offsets. */
 function eachExtent(list: ExtentList, length: number, visit: (at: number, bytes: number, status: number) => void) {
   assert(list.totalBytes === length || list.count === list.limit, 'the answer covers the range');
   let at = 0;
@@ -37,7 +37,7 @@ function eachExtent(list: ExtentList, length: number, visit: (at: number, bytes:
   }
 }
 
-/** A snapshot of a random kind, with a plain copy of the disk from the time at which it was attached. */
+/** A snapshot with random options, and a plain copy of the disk made when it was attached. */
 export class ObservedSnapshot {
   private readonly snapshot: Snapshot;
   private readonly counting: CountingDevice;
@@ -46,7 +46,7 @@ export class ObservedSnapshot {
   private readonly failures: Errno[] = [];
   private readonly detach: () => void;
   private readonly mayFail: boolean;
-  /** By granule: 1 from the time that its release is asked for, 2 when it is done. */
+  /** For each granule: 1 once its release was requested, 2 once it is done. */
   private readonly released: Uint8Array;
   private closed = false;
 
@@ -75,7 +75,7 @@ export class ObservedSnapshot {
     this.detach = filter.attach(this.snapshot);
   }
 
-  /** Whether the policy may let a write of the disk fail. */
+  /** Whether the policy allows a write to the disk to fail. */
   get mayFailWriters(): boolean {
     return this.mayFail && this.failures.length === 0;
   }
@@ -105,10 +105,10 @@ export class ObservedSnapshot {
     });
   }
 
-  /** Reads the live disk, as another program does, and asks then what of it is the view's. */
+  /** Reads the live disk as another program would, then asks which parts of it belong to the view. */
   async readLive(offset: number, length: number): Promise<void> {
     const target = Buffer.alloc(length, 0xee);
-    // In two pieces: others may write between them.
+    // In two pieces, so that writes can happen in between.
     const firstBytes = this.random.below(length + 1);
     assert((await this.source.read(target, 0, firstBytes, offset)) === OK, 'the live disk can be read');
     const restBytes = length - firstBytes;
@@ -144,7 +144,7 @@ export class ObservedSnapshot {
     await this.snapshot.close();
   }
 
-  /** To be called when nothing is in flight. */
+  /** Call this when nothing is in flight. */
   async checkAtEnd(): Promise<void> {
     await this.read(0, this.before.length);
     for (let offset = 0; offset < this.before.length; offset += 4 * KIB) {

@@ -11,7 +11,7 @@ import { changes, filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from 
 
 const DISK_BYTES = GRANULES * GRANULE;
 
-/** What is called overwritten, as [length, status] pairs. */
+/** The extents that `overwritten` returns, as [length, status] pairs. */
 function overwrittenOf(snapshot: Snapshot, offset = 0, length = DISK_BYTES - offset, limit = 100): number[][] {
   const list = new ExtentList(limit);
   expect(snapshot.overwritten(offset, length, list)).toBe(OK);
@@ -20,7 +20,7 @@ function overwrittenOf(snapshot: Snapshot, offset = 0, length = DISK_BYTES - off
 
 const errnoOf = (snapshot: Snapshot) => snapshot.overwritten(0, DISK_BYTES, new ExtentList(1));
 
-/** Granule 1 alone, of eight. */
+/** Only granule 1 of 8 is overwritten. */
 const GRANULE_ONE = [
   [GRANULE, 0],
   [GRANULE, OVERWRITTEN],
@@ -35,7 +35,7 @@ describe.each(changes)('%s', (_what, change) => {
     expect(overwrittenOf(snapshot)).toEqual(GRANULE_ONE);
   });
 
-  it('finds them called overwritten when it reaches the disk, even if it fails there', async () => {
+  it('has marked them as overwritten by the time it reaches the disk, even if it fails there', async () => {
     const { disk, snapshot, filter } = snapshottedDisk();
     const seen: unknown[] = [];
     const look = () => {
@@ -48,7 +48,7 @@ describe.each(changes)('%s', (_what, change) => {
     expect(seen).toEqual([GRANULE_ONE]);
   });
 
-  it('of a hole is one all the same, though nothing is copied', async () => {
+  it('overwrites a hole too, although nothing is copied', async () => {
     const disk = new MemoryDevice(DISK_BYTES);
     const filter = new CopyBeforeWrite(disk);
     const { snapshot } = snapshotOf(disk);
@@ -58,7 +58,7 @@ describe.each(changes)('%s', (_what, change) => {
   });
 });
 
-it('a granule is overwritten once its copy is whole, and its writer goes on only then', async () => {
+it('a granule counts as overwritten once its copy is complete, and only then does its writer continue', async () => {
   const { filter, scratch, snapshot, memory, before } = snapshottedDisk();
   scratch.hold();
   const writing = filter.write(filled(512), 0, 512, GRANULE);
@@ -70,7 +70,7 @@ it('a granule is overwritten once its copy is whole, and its writer goes on only
   expect(overwrittenOf(snapshot)).toEqual(GRANULE_ONE);
 });
 
-it('what is released counts as overwritten, for nobody keeps account of it', async () => {
+it('released granules count as overwritten, because they are no longer tracked', async () => {
   const { filter, snapshot } = snapshottedDisk();
   filter.writeNow(filled(512), 0, 512, 2 * GRANULE);
   expect(await snapshot.release(GRANULE, GRANULE)).toBe(OK);
@@ -81,7 +81,7 @@ it('what is released counts as overwritten, for nobody keeps account of it', asy
   ]);
 });
 
-it('it is told of any range, as far as the list goes', () => {
+it('any range can be queried, up to the limit of the list', () => {
   const { filter, snapshot } = snapshottedDisk();
   filter.writeNow(filled(512), 0, 512, GRANULE);
   expect(overwrittenOf(snapshot, GRANULE - 1, 2)).toEqual([
@@ -92,7 +92,7 @@ it('it is told of any range, as far as the list goes', () => {
   expect(overwrittenOf(snapshot, 0, DISK_BYTES, 2)).toEqual(GRANULE_ONE.slice(0, 2));
 });
 
-it('a disk that has grown is told of as far as the view goes', async () => {
+it('on a disk that has grown, only the range of the view can be queried', async () => {
   const memory = new MemoryDevice(GRANULE + 512);
   const filter = new CopyBeforeWrite(memory);
   const { snapshot } = snapshotOf(memory);
@@ -107,13 +107,13 @@ it('a disk that has grown is told of as far as the view goes', async () => {
   ]);
 });
 
-it('a write that is refused for want of scratch leaves the granule as it was', () => {
+it('a write that fails because scratch is full leaves its granule not overwritten', () => {
   const { filter, snapshot } = snapshottedDisk({ limitBytes: 0, onScratchFull: 'fail-writer' });
   expect(filter.writeNow(filled(512), 0, 512, GRANULE)).toBe(ENOSPC);
   expect(overwrittenOf(snapshot)).toEqual([[DISK_BYTES, 0]]);
 });
 
-it('it is EIO when the view is broken, before the write that broke it reaches the disk', () => {
+it('the query fails with EIO once the view is broken, before the write that broke it reaches the disk', () => {
   const { filter, disk, snapshot } = snapshottedDisk({ limitBytes: 0 });
   const seen: number[] = [];
   disk.writeNow = () => {
@@ -124,7 +124,7 @@ it('it is EIO when the view is broken, before the write that broke it reaches th
   expect(seen).toEqual([EIO]);
 });
 
-it.each(['detached', 'closed'] as const)('it is EIO from the moment on that the snapshot is %s', async (how) => {
+it.each(['detached', 'closed'] as const)('the query fails with EIO as soon as the snapshot is %s', async (how) => {
   const { snapshot, view, detach } = snapshottedDisk();
   const ending = how === 'closed' ? snapshot.close() : detach();
   expect(errnoOf(snapshot)).toBe(EIO);
@@ -132,7 +132,7 @@ it.each(['detached', 'closed'] as const)('it is EIO from the moment on that the 
   await ending;
 });
 
-it('each question counts as a read of the view', () => {
+it('each query counts as a read of the view', () => {
   const { snapshot } = snapshottedDisk();
   overwrittenOf(snapshot);
   expect(snapshot.reads).toBe(1);

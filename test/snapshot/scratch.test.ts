@@ -15,7 +15,7 @@ import { smallDisk } from '../support/small-disk.js';
 const options = { posix: native, log: silentLog };
 
 describe.each(Object.keys(places) as (keyof typeof places)[])('scratch on %s', (place) => {
-  it('is a sparse disk without a name', async () => {
+  it('is a sparse, unnamed disk', async () => {
     const folder = scratchFolder(place);
     const scratch = await openScratch(folder, 100 * GIB, options);
     onTestFinished(() => scratch.close());
@@ -28,7 +28,7 @@ describe.each(Object.keys(places) as (keyof typeof places)[])('scratch on %s', (
   });
 });
 
-it('scratch gives its space back: what is trimmed at once, the rest when it is closed', async () => {
+it('scratch frees trimmed space at once, and the rest when it is closed', async () => {
   const disk = await smallDisk(4 * MIB);
   const freeBytes = () => statfsSync(disk.path).bfree * statfsSync(disk.path).bsize;
   const before = freeBytes();
@@ -41,7 +41,7 @@ it('scratch gives its space back: what is trimmed at once, the rest when it is c
   expect(freeBytes()).toBe(before);
 });
 
-it('full scratch answers ENOSPC', async () => {
+it('full scratch returns ENOSPC', async () => {
   const disk = await smallDisk(MIB);
   const scratch = await openScratch(disk.path, 64 * MIB, options);
   onTestFinished(() => scratch.close());
@@ -49,14 +49,14 @@ it('full scratch answers ENOSPC', async () => {
   expect(await scratch.write(Buffer.alloc(64 * KIB, 'x'), 0, 64 * KIB, 0)).toBe(ENOSPC);
 });
 
-it('a folder that does not exist is an error of the file system, and so is a size that it cannot hold', async () => {
+it('a missing folder or an impossible size fails with the error of the file system', async () => {
   await expect(openScratch(join(scratchFolder(), 'none'), MIB, options)).rejects.toMatchObject({ code: 'ENOENT' });
   const folder = scratchFolder();
   await expect(openScratch(folder, 2 ** 52, options)).rejects.toMatchObject({ code: 'EFBIG' });
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it('where no file is made without a name, one is made and loses its name at once', async () => {
+it('if the file system has no unnamed files, a file is created and unlinked at once', async () => {
   const { path } = await mountedDisk('-t mqueue none');
   const handle = await openUnnamedFile(path);
   expect((await handle.stat()).nlink).toBe(0);

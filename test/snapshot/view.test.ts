@@ -11,7 +11,7 @@ import { filled, GRANULE, GRANULES, snapshotOf, snapshottedDisk } from '../suppo
 const HOLE = 3;
 const DATA = 0;
 
-/** A disk whose waiting reads and surveys stop before they look, while everything else goes on. */
+/** A disk whose asynchronous reads and allocation queries can be held up before they look at the data. */
 class LateDisk extends MemoryDevice {
   private readonly held: (() => void)[] = [];
   holding = false;
@@ -87,7 +87,7 @@ describe('a view', () => {
     }
   });
 
-  it('counts its reads, each once', async () => {
+  it('counts each read once', async () => {
     const { view, snapshot, disk } = snapshottedDisk();
     await contentOf(view);
     disk.deferAll(true);
@@ -95,7 +95,7 @@ describe('a view', () => {
     expect(snapshot.reads).toBe(2);
   });
 
-  it('puts off a read of which a part has to wait', () => {
+  it('answers WOULD_BLOCK if part of a read has to wait', () => {
     const { view, filter, disk, scratch } = snapshottedDisk();
     filter.writeNow(filled(512), 0, 512, 0);
     disk.deferAll(true);
@@ -105,7 +105,7 @@ describe('a view', () => {
     expect(view.readNow(Buffer.alloc(GRANULE), 0, GRANULE, 0)).toBe(WOULD_BLOCK);
   });
 
-  it('gives the error of the device that holds the range', async () => {
+  it('returns the error of the device that holds the range', async () => {
     const { view, filter, disk, scratch } = snapshottedDisk();
     filter.writeNow(filled(512), 0, 512, 0);
     scratch.fail('read', EIO);
@@ -118,7 +118,7 @@ describe('a view', () => {
 });
 
 describe('a read of the view that waited', () => {
-  it('is made again from scratch where the disk was written to meanwhile', async () => {
+  it('is repeated from scratch where the disk was written to in the meantime', async () => {
     const { read, target, disk, filter } = late();
     const reading = read();
     expect(filter.writeNow(filled(1024, 'X'), 0, 1024, GRANULE)).toBe(OK);
@@ -128,7 +128,7 @@ describe('a read of the view that waited', () => {
     expectSame(target, expectedStart);
   });
 
-  it('is made again as often as needed', async () => {
+  it('is repeated as often as needed', async () => {
     const { read, target, disk, filter } = late();
     const reading = read();
     for (const granule of [3, 1, 0]) {
@@ -143,7 +143,7 @@ describe('a read of the view that waited', () => {
     expectSame(target, expectedStart);
   });
 
-  it('is EIO when its range was released, or the view was closed meanwhile', async () => {
+  it('fails with EIO if its range was released or the view was closed in the meantime', async () => {
     for (const end of ['release', 'close'] as const) {
       const { read, disk, snapshot } = late();
       const reading = read();
@@ -153,7 +153,7 @@ describe('a read of the view that waited', () => {
     }
   });
 
-  it('of scratch is EIO when its range was released', async () => {
+  it('from scratch fails with EIO if its range was released', async () => {
     const { view, filter, scratch, snapshot } = snapshottedDisk();
     filter.writeNow(filled(512), 0, 512, 0);
     scratch.hold();
@@ -180,7 +180,7 @@ describe('the allocation of a view', () => {
     [4 * GRANULE, HOLE],
   ];
 
-  it('is that of the disk when it was attached, whatever is written or trimmed', async () => {
+  it('is that of the disk at the time of attaching, whatever is written or trimmed', async () => {
     const { view, filter, disk } = partlyAllocated();
     expect(await allocationOf(view)).toEqual(asAttached);
     filter.writeNow(filled(8 * GRANULE), 0, 8 * GRANULE, 0);
@@ -194,7 +194,7 @@ describe('the allocation of a view', () => {
     ]);
   });
 
-  it('fills a list as far as it goes', async () => {
+  it('fills the list up to its limit', async () => {
     const { view, filter } = partlyAllocated();
     filter.writeNow(filled(512), 0, 512, 2 * GRANULE);
     expect(await allocationOf(view, 0, 8 * GRANULE, 1)).toEqual(asAttached.slice(0, 1));
@@ -214,7 +214,7 @@ describe('the allocation of a view', () => {
     expect(view.holeNow(GRANULE, GRANULE)).toBe(0);
   });
 
-  it('looks again after it waited: what was trimmed meanwhile is still data', async () => {
+  it('is checked again after waiting: a range trimmed in the meantime is still data', async () => {
     const { view, disk, filter } = lateDisk();
     const list = new ExtentList(10);
     const asking = view.extents(0, GRANULES * GRANULE, list);
@@ -228,14 +228,14 @@ describe('the allocation of a view', () => {
     ]);
   });
 
-  it('asks the disk no more when the list is full', async () => {
+  it('stops asking the disk when the list is full', async () => {
     const { view, disk } = snapshottedDisk();
     await disk.trim(4 * GRANULE, GRANULE);
     expect(await allocationOf(view, 0, GRANULES * GRANULE, 2)).toHaveLength(2);
     expect(disk.calls.filter((call) => call === 'extents')).toHaveLength(1);
   });
 
-  it('is EIO when the view was closed while it waited', async () => {
+  it('fails with EIO if the view was closed while it waited', async () => {
     const { view, disk, snapshot } = lateDisk();
     const asking = view.extents(0, GRANULE, new ExtentList(1));
     await snapshot.close();
@@ -243,7 +243,7 @@ describe('the allocation of a view', () => {
     expect(await asking).toBe(EIO);
   });
 
-  it('is data where it was released, and EIO where the view was closed', async () => {
+  it('is data in released ranges, and EIO once the view is closed', async () => {
     const { view, filter, snapshot } = partlyAllocated();
     filter.writeNow(filled(512), 0, 512, 2 * GRANULE);
     await snapshot.release(2 * GRANULE, 4 * GRANULE);
@@ -263,7 +263,7 @@ describe('releasing', () => {
   const status = (view: { readNow: ReturnType<typeof snapshottedDisk>['view']['readNow'] }) =>
     Array.from({ length: GRANULES }, (_, i) => view.readNow(Buffer.alloc(512), 0, 512, (i + 1) * GRANULE - 512));
 
-  it('gives up whole granules inside the range, and reading any byte of them is EIO', async () => {
+  it('gives up whole granules inside the range; reading any byte of them fails with EIO', async () => {
     const { view, snapshot } = snapshottedDisk();
     expect(await snapshot.release(GRANULE - 1, 2 * GRANULE + 2)).toBe(OK);
     expect(status(view)).toEqual([OK, EIO, EIO, OK, OK, OK, OK, OK]);
@@ -273,7 +273,7 @@ describe('releasing', () => {
     expect(await view.read(Buffer.alloc(4 * KIB), 0, 4 * KIB, GRANULE - 2 * KIB)).toBe(EIO);
   });
 
-  it('frees scratch, each byte once', async () => {
+  it('frees each byte of scratch once', async () => {
     const { filter, snapshot, scratch } = snapshottedDisk();
     filter.writeNow(filled(3 * GRANULE), 0, 3 * GRANULE, GRANULE);
     expect(await snapshot.release(0, 3 * GRANULE)).toBe(OK);
@@ -296,7 +296,7 @@ describe('releasing', () => {
     expect(scratch.calls).toEqual([]);
   });
 
-  it('takes the last granule, which ends with the disk', async () => {
+  it('includes the last granule, which ends with the disk', async () => {
     const disk = new MemoryDevice(GRANULE + 512);
     disk.writeNow(filled(512), 0, 512, GRANULE);
     const filter = new CopyBeforeWrite(disk);
@@ -308,7 +308,7 @@ describe('releasing', () => {
     expect(view.readNow(Buffer.alloc(512), 0, 512, GRANULE)).toBe(EIO);
   });
 
-  it('of a granule that is being copied frees the copy too, and its writer goes on', async () => {
+  it('a granule that is being copied frees the copy too, and its writer carries on', async () => {
     const { filter, snapshot, scratch } = snapshottedDisk();
     scratch.hold();
     const writing = filter.write(filled(512), 0, 512, 0);
@@ -321,7 +321,7 @@ describe('releasing', () => {
     expect(await allocationOf(scratch)).toEqual([[8 * GRANULE, HOLE]]);
   });
 
-  it('tells when scratch cannot be trimmed, or the view was closed', async () => {
+  it('reports when scratch cannot be trimmed or the view is closed', async () => {
     const { filter, snapshot, scratch } = snapshottedDisk();
     filter.writeNow(filled(512), 0, 512, 0);
     scratch.failNext('trim', EIO);

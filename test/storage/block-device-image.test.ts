@@ -29,7 +29,7 @@ async function open(path: string, readOnly = false): Promise<FileDevice> {
 describe.each([512, 4096])('a block device with blocks of %i bytes', (blockBytes) => {
   const openLoop = () => open(makeLoopDevice('--sector-size', `${blockBytes}`).path);
 
-  it('has the size that the kernel tells', async () => {
+  it('has the size that the kernel reports', async () => {
     const device = await openLoop();
     expect(device.sizeBytes).toBe(DISK_BYTES);
     expect(device.capabilities).toMatchObject({ readOnly: false, trim: true, fastZero: true });
@@ -56,7 +56,7 @@ describe.each([512, 4096])('a block device with blocks of %i bytes', (blockBytes
     expectSame(await contentOf(device, 0, MIB), expected);
   });
 
-  it('trims inside the range only', async () => {
+  it('trims only inside the range', async () => {
     const device = await openLoop();
     await put(device, 0, Buffer.alloc(MIB, 'x'));
     expect(await device.trim(1001, 500_001)).toBe(OK);
@@ -96,7 +96,7 @@ describe('a block device', () => {
     expect(write).toThrow('Failed to get');
   });
 
-  it('is found by others on the machine, who read what was written at once', async () => {
+  it('can be found by other programs on the machine, which see writes at once', async () => {
     const { path } = makeLoopDevice();
     const device = await open(path);
     const { id } = await device.identify();
@@ -109,7 +109,7 @@ describe('a block device', () => {
     expect(await openDiskAt({ path: other, id, bootId: (await readBootId())! })).toBeUndefined();
   });
 
-  it('is served larger once it has grown, and not before', async () => {
+  it('can be served larger only after it has grown', async () => {
     const { path, file } = makeLoopDevice();
     const device = await open(path);
     const hint = 'grow the block device first';

@@ -18,13 +18,13 @@ const options = { posix: native, log: silentLog };
 
 const { EXDEV } = constants.errno;
 
-/** The file that lies there now. */
+/** The ID of the file that is at the path now. */
 async function imageAt(path: string): Promise<ImageToClone> {
   const stats = await stat(path, { bigint: true });
   return { path, id: diskId(stats), sizeBytes: Number(stats.size) };
 }
 
-test('a clone keeps its content while the image changes, and nothing of it is in the folder', async () => {
+test('a clone keeps its content while the image changes, and is not visible in the folder', async () => {
   const { path: folder } = await xfsDisk();
   const path = join(folder, 'image');
   writeFileSync(path, Buffer.alloc(MIB, 'a'));
@@ -49,7 +49,7 @@ test('a clone keeps its content while the image changes, and nothing of it is in
   expect(readdirSync(folder)).toEqual(['image']);
 });
 
-test('an image of which another file has the name by now is not cloned', async () => {
+test('an image is not cloned if another file has taken its name', async () => {
   const { path: folder } = await xfsDisk();
   const path = join(folder, 'image');
   writeFileSync(path, Buffer.alloc(MIB, 'a'));
@@ -58,7 +58,7 @@ test('an image of which another file has the name by now is not cloned', async (
   writeFileSync(path, Buffer.alloc(MIB, 'b'));
   const { log, lines } = keepLog();
   expect(await cloneImage(image, { posix: native, log })).toBeUndefined();
-  expect(lines).toMatchObject([{ fields: { image: path, cause: 'another file has its name' } }]);
+  expect(lines).toMatchObject([{ fields: { image: path, cause: 'another file has taken its name' } }]);
   expect(readdirSync(folder).sort()).toEqual(['image', 'image.old']);
 });
 
@@ -72,7 +72,7 @@ test('a clone shares its blocks with the image', async () => {
   for (const clone of clones) expectSame(await contentOf(clone!, MIB, MIB), Buffer.alloc(MIB, 'a'));
 });
 
-test('the clone of an image that is reached by a symbolic link lies beside the image', async () => {
+test('the clone of an image behind a symbolic link is in the folder of the image', async () => {
   const path = writeImage({ content: Buffer.alloc(64 * KIB, 'a') });
   const link = join(scratchFolder(), 'link');
   symlinkSync(path, link);
@@ -85,11 +85,11 @@ test('the clone of an image that is reached by a symbolic link lies beside the i
   expect(dirname(clonePath)).toBe(dirname(path));
 });
 
-test.each(['tmpfs', 'disk'] as const)('on %s there is no clone, and the log knows why', async (place) => {
+test.each(['tmpfs', 'disk'] as const)('on %s there is no clone, and the log says why', async (place) => {
   const path = writeImage({ place, content: Buffer.alloc(64 * KIB, 'a') });
   const { log, lines } = keepLog();
   expect(await cloneImage(await imageAt(path), { posix: native, log })).toBeUndefined();
-  expect(lines).toMatchObject([{ level: 'debug', fields: { image: path, cause: 'EOPNOTSUPP, FICLONE' } }]);
+  expect(lines).toMatchObject([{ level: 'debug', fields: { image: path, cause: 'FICLONE: EOPNOTSUPP' } }]);
 });
 
 test('without native calls there is no clone', async () => {

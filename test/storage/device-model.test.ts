@@ -13,7 +13,7 @@ import { native, writeImage } from '../support/scratch-device.js';
 
 const DISK_BYTES = 256 * KIB;
 
-/** A disk as plain bytes, changed along with a device, and compared with it. */
+/** Applies the same changes to a device and to a plain array of bytes, and compares the two. */
 class Model {
   private readonly bytes = Buffer.alloc(DISK_BYTES);
 
@@ -62,7 +62,7 @@ class Model {
 
 type Step = (model: Model) => Promise<void>;
 
-/** Ranges of any alignment, and ranges of whole pages. */
+/** Ranges at any alignment, and ranges of whole pages. */
 const range = fc.oneof(
   ...[1, 4 * KIB].map((unit) => {
     const units = DISK_BYTES / unit;
@@ -106,7 +106,7 @@ async function followsModel(open: () => Promise<BlockDevice>): Promise<void> {
   await fc.assert(property, propertyRuns(40));
 }
 
-describe('any sequence of changes leaves what a plain array of bytes holds', () => {
+describe('any sequence of changes gives the same result as on a plain array of bytes', () => {
   it('in a memory device', () => followsModel(async () => new MemoryDevice(DISK_BYTES)));
 
   it.each([

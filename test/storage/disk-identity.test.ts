@@ -7,23 +7,23 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const device: DiskIdentity = { kind: 'block device', id: '2064', sizeBytes: 512 };
 
-test('a block device is known by its serial number too, where both times it had one', () => {
+test('a block device is also recognised by its serial number, if it had one both times', () => {
   expect(otherDisk({ ...device, serial: 'a' }, { ...device, serial: 'b' })).toBe('another disk, b, is in its place');
   expect(otherDisk({ ...device, serial: 'a' }, { ...device, serial: 'a' })).toBeUndefined();
   expect(otherDisk({ ...device, serial: 'a' }, device)).toBeUndefined();
   expect(otherDisk(device, { ...device, serial: 'a' })).toBeUndefined();
 });
 
-test('a file that got the inode of another is known by when it was made, where that is told', () => {
+test('a file that reuses an inode is recognised by its creation time, if that is known', () => {
   const file: DiskIdentity = { kind: 'file', id: '1:2', sizeBytes: 512, madeAt: '1000000000' };
-  expect(otherDisk(file, { ...file, madeAt: '2000000000' })).toMatch(/^another file, made at 1970-01-01T00:00:02/);
+  expect(otherDisk(file, { ...file, madeAt: '2000000000' })).toMatch(/^another file, created at 1970-01-01T00:00:02/);
   const { madeAt, ...untold } = file;
   expect(otherDisk(file, untold)).toBeUndefined();
   const asChanged = (time: string): DiskIdentity => ({ ...file, madeAt: time, changedAt: time });
   expect(otherDisk(asChanged('1'), asChanged('2'))).toBeUndefined();
 });
 
-/** A folder as sysfs has it for a disk, and one in it for its partition. */
+/** Makes a folder like that of a disk in sysfs, with a folder for its partition inside. */
 function sysfs(attributes: Readonly<Record<string, string>>): { disk: string; partition: string } {
   const disk = scratchFolder();
   for (const [name, text] of Object.entries({ ...attributes, 'sda1/partition': '1\n' })) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DiskThreads } from '../../src/storage/file/disk-threads.js';
 
-/** Calls of one disk that hang until they are let go. */
+/** Calls of one disk that hang until they are released. */
 function hangingCalls(threads: DiskThreads, fileSystem: string) {
   const share = threads.share(fileSystem);
   const underWay: (() => void)[] = [];
@@ -14,7 +14,7 @@ function hangingCalls(threads: DiskThreads, fileSystem: string) {
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('threads that disks share', () => {
-  it('are eight at most for one disk, in the order in which its calls came', async () => {
+  it('are at most eight for one disk, given to its calls in order of arrival', async () => {
     const disk = hangingCalls(new DiskThreads(64), 'a');
     disk.begin(20);
     await settled();
@@ -24,7 +24,7 @@ describe('threads that disks share', () => {
     expect(disk.underWay.length).toBe(8);
   });
 
-  it('are at most half of those left for the disks of one file system, however many hang', async () => {
+  it('are at most half of the free ones for the disks of one file system, however many hang', async () => {
     const threads = new DiskThreads(64);
     const disks = Array.from({ length: 60 }, (_, i) => hangingCalls(threads, i < 30 ? 'a' : 'b'));
     for (const disk of disks) disk.begin(10);
@@ -37,7 +37,7 @@ describe('threads that disks share', () => {
     expect(other.underWay.length).toBe(1);
   });
 
-  it('are taken in turns by disks that wait', async () => {
+  it('are taken in turns by waiting disks', async () => {
     const threads = new DiskThreads(2 + 2);
     const first = hangingCalls(threads, 'a');
     const [second, third] = [hangingCalls(threads, 'a'), hangingCalls(threads, 'a')];

@@ -5,19 +5,19 @@ import { FaultLog } from '../../src/storage/file/fault-log.js';
 import { keepLog } from '../support/log-lines.js';
 
 describe('the log of faults', () => {
-  it('says the cause in words, with the facts, and hands the error back', () => {
+  it('describes the cause, adds the facts, and returns the errno', () => {
     const { log, lines } = keepLog();
     expect(new FaultLog(log, '/images/a.raw').report('write', ENOSPC)).toBe(ENOSPC);
     expect(lines).toEqual([
       {
         level: 'error',
         fields: { image: '/images/a.raw', operation: 'write', errno: 'ENOSPC', sinceLast: 0 },
-        message: 'write failed: no space is left where the image is',
+        message: 'write failed: no space is left on the storage of the image',
       },
     ]);
   });
 
-  it('logs a kind of failure once a minute, with the number of those in between', () => {
+  it('logs a kind of failure once a minute, with the number of failures in between', () => {
     const { log, lines } = keepLog();
     let nowMs = 0;
     const faults = new FaultLog(log, '/images/a.raw', new LogLimit(() => nowMs));

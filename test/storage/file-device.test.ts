@@ -21,14 +21,14 @@ describe.each([
 ] as const)('a file on $place, with $calls', ({ place, posix }) => {
   const open = (content: Buffer | number) => openScratch({ place, content, posix });
 
-  it('reads the part that is asked for into the place that is given', async () => {
+  it('reads the requested range into the given part of the buffer', async () => {
     const { device } = await open(Buffer.from('0123456789abcdef'.repeat(64)));
     const target = Buffer.alloc(8, '.');
     expect(await device.read(target, 2, 4, 1010)).toBe(OK);
     expect(target.toString()).toBe('..2345..');
   });
 
-  it('writes the part that is given to the place that is asked for', async () => {
+  it('writes the given part of the buffer to the requested range', async () => {
     const { device, path } = await open(1024);
     expect(await device.write(Buffer.from('..ab..'), 2, 2, 511)).toBe(OK);
     expect(readFileSync(path).subarray(510, 514).toString()).toBe('\0ab\0');
@@ -60,14 +60,14 @@ describe.each([
     expectSame(await contentOf(device), expected);
   });
 
-  it('keeps the space of a range zeroed so', async () => {
+  it('keeps the space of a range that is zeroed with keepAllocated', async () => {
     const { device, path } = await open(Buffer.alloc(MIB, 'x'));
     await device.zero(0, MIB, KEEP);
     await device.flush();
     expect(allocatedBytes(path)).toBeGreaterThanOrEqual(MIB);
   });
 
-  it('gives a hole space when it is zeroed so', async () => {
+  it('allocates a hole that is zeroed with keepAllocated', async () => {
     const { device, path } = await open(MIB);
     await device.zero(0, MIB, KEEP);
     await device.flush();
@@ -83,12 +83,12 @@ describe.each([
     expectSame(Buffer.concat([content.subarray(0, 1001), content.subarray(501_002)]), Buffer.alloc(MIB - 500_001, 'x'));
   });
 
-  it('takes the hint of what will be read', async () => {
+  it('accepts the hint that a range will be read', async () => {
     const { device } = await open(MIB);
     expect(await device.cache(0, MIB)).toBe(OK);
   });
 
-  it('calls a range outside the disk, and a call after close, bugs', async () => {
+  it('treats a range outside the disk and a call after close as bugs', async () => {
     const { device } = await open(1024);
     expect(() => device.readNow(Buffer.alloc(1), 0, 1, 1024)).toThrow(BugError);
     await expect(device.zero(0, 1025, SLOW)).rejects.toThrow(BugError);
@@ -99,17 +99,17 @@ describe.each([
 });
 
 describe.each(['tmpfs', 'disk'] as const)('a file on %s', (place) => {
-  it('is read on the event loop while it is cached', async () => {
+  it('is read on the event loop if it is cached', async () => {
     const { device } = await openScratch({ place, content: Buffer.alloc(64 * KIB, 'x') });
     expect(device.readNow(Buffer.alloc(64 * KIB), 0, 64 * KIB, 0)).toBe(OK);
   });
 
-  it('is written on the event loop, in whole pages', async () => {
+  it('is written on the event loop in whole pages', async () => {
     const { device } = await openScratch({ place, content: 64 * KIB });
     expect(device.writeNow(Buffer.alloc(8 * KIB), 0, 8 * KIB, 4 * KIB)).toBe(OK);
   });
 
-  it('gives space back when it is trimmed, and when it is zeroed', async () => {
+  it('frees space when it is trimmed or zeroed', async () => {
     const { device, path } = await openScratch({ place, content: Buffer.alloc(MIB, 'x') });
     await device.flush();
     expect(allocatedBytes(path)).toBeGreaterThanOrEqual(MIB);
@@ -120,8 +120,8 @@ describe.each(['tmpfs', 'disk'] as const)('a file on %s', (place) => {
   });
 });
 
-describe('data that is on the disk only', () => {
-  it('is left to the thread pool, so that the event loop does not wait for the disk', async () => {
+describe('data that is only on the disk', () => {
+  it('is read in the thread pool, so that the event loop does not wait for the disk', async () => {
     const { device, path } = await openScratch({ content: Buffer.alloc(64 * KIB, 'x') });
     execFileSync('dd', [`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
     const target = Buffer.alloc(64 * KIB);
@@ -132,7 +132,7 @@ describe('data that is on the disk only', () => {
 });
 
 describe('a fast zero', () => {
-  it('is refused where space cannot be kept but by writing', async () => {
+  it('is refused if keeping the space would require writing', async () => {
     const { device } = await openScratch({ place: 'tmpfs', content: Buffer.alloc(MIB, 'x') });
     expect(await device.zero(0, MIB, { keepAllocated: true, fastOnly: true })).toBe(EOPNOTSUPP);
     expectSame(await contentOf(device), Buffer.alloc(MIB, 'x'));
@@ -146,14 +146,14 @@ describe('a fast zero', () => {
 });
 
 describe('a read-only device', () => {
-  it('reads, and flushes without doing anything', async () => {
+  it('reads, and ignores flushes', async () => {
     const { device } = await openScratch({ content: Buffer.alloc(1024, 'x'), readOnly: true });
     expect(device.capabilities.readOnly).toBe(true);
     expectSame(await contentOf(device), Buffer.alloc(1024, 'x'));
     expect(await device.flush()).toBe(OK);
   });
 
-  it('calls every change a bug', async () => {
+  it('treats every change as a bug', async () => {
     const { device } = await openScratch({ content: 1024, readOnly: true });
     expect(() => device.writeNow(Buffer.alloc(1), 0, 1, 0)).toThrow(BugError);
     await expect(device.write(Buffer.alloc(1), 0, 1, 0)).rejects.toThrow(BugError);
@@ -163,7 +163,7 @@ describe('a read-only device', () => {
 });
 
 describe('a resize', () => {
-  it('grows the file when it is shorter, by zeroes', async () => {
+  it('grows a shorter file with zeroes', async () => {
     const { device, path } = await openScratch({ content: Buffer.alloc(1024, 'x') });
     await device.resize(4096);
     expect(device.sizeBytes).toBe(4096);
@@ -171,14 +171,14 @@ describe('a resize', () => {
     expectSame(await contentOf(device, 1024), Buffer.alloc(3072));
   });
 
-  it('serves less of a file and leaves the rest as it is', async () => {
+  it('serves less of a file and leaves the rest unchanged', async () => {
     const { device, path } = await openScratch({ content: Buffer.alloc(4096, 'x') });
     await device.resize(1024);
     expect(device.sizeBytes).toBe(1024);
     expectSame(readFileSync(path), Buffer.alloc(4096, 'x'));
   });
 
-  it('takes over what was added to the file from outside, also for a read-only device', async () => {
+  it('serves what another program appended to the file, also on a read-only device', async () => {
     const { device, path } = await openScratch({ content: 1024, readOnly: true });
     truncateSync(path, 8192);
     await device.resize(4096);
@@ -186,7 +186,7 @@ describe('a resize', () => {
     expect(statSync(path).size).toBe(8192);
   });
 
-  it('is refused with how to mend it', async () => {
+  it('is refused with a hint', async () => {
     const { device, path } = await openScratch({ content: 1024, readOnly: true });
     const hint = `grow the file first: truncate -s 4096 ${path}`;
     await expect(device.resize(4096)).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE', hint });
@@ -194,7 +194,7 @@ describe('a resize', () => {
     expect(device.sizeBytes).toBe(1024);
   });
 
-  it('is refused when the file system cannot hold it', async () => {
+  it('is refused if the file system cannot hold the size', async () => {
     const { device } = await openScratch({ content: 1024 });
     await expect(device.resize(2 ** 52)).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE' });
     expect(device.sizeBytes).toBe(1024);

@@ -28,7 +28,7 @@ describe.each(['tmpfs', 'disk'] as const)('the allocation of a file on %s', (pla
     ]);
   });
 
-  it('is cut to the range that is asked for', async () => {
+  it('is cut to the requested range', async () => {
     const { device } = await openScratch({ place, content: 16 * MIB });
     await put(device, 4 * MIB, Buffer.alloc(64 * KIB, 'x'));
     expect(await allocationOf(device, 4 * MIB - 100, 1000)).toEqual([
@@ -46,14 +46,14 @@ describe.each(['tmpfs', 'disk'] as const)('the allocation of a file on %s', (pla
     expect(await allocationOf(device, 4 * MIB, 12 * MIB, 1)).toEqual([[64 * KIB, DATA]]);
   });
 
-  it('tells the hole in front of data at once, and nothing where data begins', async () => {
+  it('reports a hole before data at once, and none where data begins', async () => {
     const { device } = await openScratch({ place, content: 16 * MIB });
     await put(device, 4 * MIB, Buffer.alloc(64 * KIB, 'x'));
     expect(device.holeNow(MIB, 8 * MIB)).toBe(3 * MIB);
     expect(device.holeNow(4 * MIB, MIB)).toBe(0);
   });
 
-  it('shows a hole that was trimmed into data it has reported before', async () => {
+  it('shows a hole that was trimmed into data reported before', async () => {
     const { device } = await openScratch({ place, content: Buffer.alloc(4 * MIB, 'x') });
     expect(await allocationOf(device)).toEqual([[4 * MIB, DATA]]);
     await device.trim(MIB, MIB);
@@ -78,14 +78,14 @@ describe.each(['tmpfs', 'disk'] as const)('the allocation of a file on %s', (pla
 });
 
 describe('the allocation', () => {
-  it('is all data when the file system does not tell', async () => {
+  it('is all data if the file system does not report holes', async () => {
     const posix = { ...native, seekNow: () => -EOPNOTSUPP, seek: async () => -EOPNOTSUPP };
     const { device } = await openScratch({ content: MIB, posix });
     expect(await allocationOf(device, 512)).toEqual([[MIB - 512, DATA]]);
     expect(device.holeNow(0, MIB)).toBe(0);
   });
 
-  it('looks for the end of a long run of data once, not at each question', async () => {
+  it('searches for the end of a long run of data only once', async () => {
     let searches = 0;
     const posix = {
       ...native,

@@ -12,12 +12,12 @@ const NO_HOLE = { keepAllocated: true, fastOnly: false };
 const MAY_PUNCH = { keepAllocated: false, fastOnly: false };
 const FAST = { keepAllocated: false, fastOnly: true };
 
-/** A device on a disk's file system of which some calls do what the test says. */
+/** A device on a disk file system, with some system calls replaced by the test. */
 const openWith = (calls: Partial<Posix>, content: Buffer | number = MIB) =>
   openScratch({ content, posix: { ...native, ...calls } });
 
 describe('a failing read', () => {
-  it('gives the error number, and the log the cause', async () => {
+  it('returns the error number, and logs the cause', async () => {
     const { device, lines } = await openWith({ readCachedNow: () => -EAGAIN, read: async () => -EIO });
     const target = Buffer.alloc(PAGE);
     expect(device.readNow(target, 0, PAGE, 0)).toBe(WOULD_BLOCK);
@@ -25,7 +25,7 @@ describe('a failing read', () => {
     expect(lines).toMatchObject([{ level: 'error', fields: { operation: 'read', errno: 'EIO' } }]);
   });
 
-  it('on the event loop gives the error number too', async () => {
+  it('returns the error number on the event loop too', async () => {
     let answer = 1;
     const { device } = await openWith({ readCachedNow: () => answer });
     answer = -ENXIO;
@@ -33,7 +33,7 @@ describe('a failing read', () => {
   });
 
   it.each(['tmpfs', 'disk'] as const)(
-    'is what a file on %s gives that was cut, with the cause in words',
+    'is the result for a truncated file on %s, and the log explains it',
     async (place) => {
       const { device, path, lines } = await openScratch({ place, content: Buffer.alloc(MIB, 'x') });
       truncateSync(path, 10 * KIB);
@@ -42,14 +42,14 @@ describe('a failing read', () => {
       expect(await device.read(target, 0, PAGE, 8 * KIB)).toBe(EIO);
       expect(await device.read(target, 0, PAGE, 512 * KIB)).toBe(EIO);
       expect(lines.map(({ message }) => message)).toEqual([
-        'read failed: the image is shorter than its disk: something cut it while it was served',
+        'read failed: the image is shorter than its disk: something truncated it while it was served',
       ]);
     },
   );
 });
 
 describe('a short or interrupted transfer', () => {
-  it('is continued where it ended', async () => {
+  it('continues where it stopped', async () => {
     let interrupted = false;
     const { device } = await openWith(
       {
@@ -68,7 +68,7 @@ describe('a short or interrupted transfer', () => {
     expectSame(target, source);
   });
 
-  it('on the event loop leaves the rest to the thread pool', async () => {
+  it('leaves the rest to the thread pool if it was on the event loop', async () => {
     const { device } = await openWith({ writeNow: () => 512, readCachedNow: () => 512 });
     const buffer = Buffer.alloc(PAGE);
     expect(device.writeNow(buffer, 0, PAGE, 0)).toBe(WOULD_BLOCK);
@@ -77,7 +77,7 @@ describe('a short or interrupted transfer', () => {
 });
 
 describe('a full disk', () => {
-  it('fails writes with its own error number, and the export goes on', async () => {
+  it('fails writes with its own error number, and the export stays usable', async () => {
     let full = true;
     const { device, lines } = await openWith({
       writeNow: (...call) => (full ? -ENOSPC : native.writeNow(...call)),
@@ -108,7 +108,7 @@ describe('a file system without holes', () => {
     expectSame(await contentOf(device), Buffer.alloc(MIB, 'x').fill(0, 1, MIB - 1));
   });
 
-  it('refuses to be quick about it, and changes nothing', async () => {
+  it('refuses a fast zero and changes nothing', async () => {
     const { device } = await openWith(refuse, Buffer.alloc(MIB, 'x'));
     expect(await device.zero(1, MIB - 2, FAST)).toBe(EOPNOTSUPP);
     expectSame(await contentOf(device), Buffer.alloc(MIB, 'x'));
@@ -120,7 +120,7 @@ describe('a file system without holes', () => {
     expectSame(await contentOf(device), Buffer.alloc(MIB, 'x'));
   });
 
-  it('is asked once for each way', async () => {
+  it('is asked only once for each mode', async () => {
     const modes: number[] = [];
     const { device } = await openWith({
       fallocate: async (_fd, mode) => {
@@ -134,8 +134,8 @@ describe('a file system without holes', () => {
   });
 });
 
-describe('while a call holds the file', () => {
-  it('writes go to the thread pool, where they cannot stop everybody', async () => {
+describe('while a call holds the lock of the file', () => {
+  it('writes go to the thread pool, where they do not block the event loop', async () => {
     let finish = () => {};
     const punched = new Promise<number>((resolve) => {
       finish = () => resolve(0);
@@ -151,20 +151,20 @@ describe('while a call holds the file', () => {
   });
 });
 
-describe('a part of a page', () => {
-  it('is written in the thread pool on a disk, since the page may have to be read first', async () => {
+describe('a write of part of a page', () => {
+  it('uses the thread pool on a disk, because the page may have to be read first', async () => {
     const { device } = await openWith({});
     expect(device.writeNow(Buffer.alloc(512), 0, 512, 512)).toBe(WOULD_BLOCK);
   });
 
-  it('is written at once in memory', async () => {
+  it('runs at once in memory', async () => {
     const { device } = await openScratch({ place: 'tmpfs', content: MIB });
     expect(device.writeNow(Buffer.alloc(512), 0, 512, 512)).toBe(OK);
   });
 });
 
 describe('flushes', () => {
-  it('that are asked for during one share the next, which starts after them', async () => {
+  it('that are requested while one runs share the next one, which starts after them', async () => {
     const finish: ((result: number) => void)[] = [];
     const { device } = await openWith({ sync: () => new Promise<number>((resolve) => finish.push(resolve)) });
     const done: string[] = [];
@@ -184,7 +184,7 @@ describe('flushes', () => {
     expect(done).toEqual(['first 0', 'second 0', 'third 0']);
   });
 
-  it('that failed are not believed later: every change is refused, reads go on', async () => {
+  it('never succeed after one has failed: every change is refused, reads still work', async () => {
     let result = -ENOSPC;
     const { device, lines } = await openWith({ sync: async () => result }, Buffer.alloc(MIB, 'x'));
     expect(await device.flush()).toBe(ENOSPC);
@@ -199,7 +199,7 @@ describe('flushes', () => {
     expect(lines).toMatchObject([{ level: 'error', fields: { operation: 'flush', errno: 'ENOSPC' } }]);
   });
 
-  it('that wait behind one that fails, fail', async () => {
+  it('fail if they wait for one that fails', async () => {
     const { device } = await openWith({ sync: async () => -EIO });
     expect(await Promise.all([device.flush(), device.flush()])).toEqual([EIO, EIO]);
   });
@@ -221,7 +221,7 @@ describe('flushes', () => {
 });
 
 describe('close', () => {
-  it('waits for what is in flight', async () => {
+  it('waits for the calls in flight', async () => {
     let finish = (_count: number) => {};
     const { device } = await openWith({
       write: () =>
@@ -240,8 +240,8 @@ describe('close', () => {
   });
 });
 
-describe('a file that was cut', () => {
-  it('shows no hole behind its end, where reads fail', async () => {
+describe('a truncated file', () => {
+  it('shows no hole beyond its end, where reads fail', async () => {
     const { device, path } = await openScratch({ content: MIB });
     truncateSync(path, 512 * KIB);
     expect(await allocationOf(device)).toEqual([

@@ -17,7 +17,7 @@ class RecordingMemory extends MemoryDevice {
 }
 
 describe('a filter that changes nothing', () => {
-  it('is the device below it', async () => {
+  it('behaves like the device below it', async () => {
     const inner = new MemoryDevice(MIB, { rotational: true });
     const filter = new PlainFilter(inner);
     await put(filter, 100, Buffer.from('abc'));
@@ -54,7 +54,7 @@ describe('the device that fails on demand', () => {
     expect(await faulty.flush()).toBe(OK);
   });
 
-  it('puts calls off, or holds them until they are released', async () => {
+  it('delays calls, or holds them until they are released', async () => {
     const faulty = new FaultyDevice(new MemoryDevice(MIB));
     const source = Buffer.from('x');
     faulty.deferAll(true);

@@ -23,7 +23,7 @@ async function open(path: string, access: 'writable' | 'readonly'): Promise<File
   return device;
 }
 
-/** What a QEMU tool says, on a second process so that this one's locks are those of somebody else. */
+/** Runs a QEMU tool on the image in another process and returns its message. */
 async function qemu(tool: 'qemu-img' | 'qemu-io', ...options: string[]): Promise<string> {
   const { stdout, stderr } = await promisify(execFile)(tool, options).catch((failure) => failure);
   return stdout + stderr;
@@ -34,7 +34,7 @@ const qemuResize = (path: string) => qemu('qemu-img', 'resize', '-f', 'raw', pat
 const qemuWrite = (path: string) => qemu('qemu-io', '-f', 'raw', '-c', 'write 0 4k', path);
 const qemuRead = (path: string) => qemu('qemu-io', '-r', '-f', 'raw', '-c', 'read 0 4k', path);
 
-/** Serves the image by qemu-nbd; gives a function that kills it, and waits until it is gone. */
+/** Serves the image with qemu-nbd. Returns a function that kills it and waits until it is gone. */
 async function serveByQemu(path: string, ...options: string[]): Promise<() => Promise<void>> {
   const socket = join(dirname(path), 'socket');
   const server = spawn('qemu-nbd', ['--persistent', '-f', 'raw', '-k', socket, ...options, path], { stdio: 'ignore' });
@@ -44,7 +44,7 @@ async function serveByQemu(path: string, ...options: string[]): Promise<() => Pr
     await gone;
   };
   onTestFinished(kill);
-  // It makes the socket before it opens the image, and greets after.
+  // qemu-nbd creates the socket before it opens the image, and sends its greeting afterwards.
   while (!(await greets(socket))) {
     assert(server.exitCode === null, 'qemu-nbd runs');
     await sleep(5);
@@ -73,7 +73,7 @@ describe('an image that is served writable', () => {
     expect(await qemuWrite(path)).toContain('Failed to get');
   });
 
-  it('is refused to a second server, whether it would write or read', async () => {
+  it('is refused to a second server, for writing or reading', async () => {
     const path = writeImage({ content: IMAGE_BYTES });
     await open(path, 'writable');
     await expect(open(path, 'writable')).rejects.toMatchObject(locked);
@@ -88,7 +88,7 @@ describe('an image that is served writable', () => {
     await open(path, 'writable');
   });
 
-  it('stays locked when an attempt to open it again has failed', async () => {
+  it('stays locked after a failed attempt to open it again', async () => {
     const path = writeImage({ content: IMAGE_BYTES });
     await open(path, 'writable');
     await expect(open(path, 'writable')).rejects.toMatchObject(locked);
@@ -97,7 +97,7 @@ describe('an image that is served writable', () => {
 });
 
 describe('an image that is served read-only', () => {
-  it('is shared with other readers, of both kinds', async () => {
+  it('is shared with other readers, both QEMU and tidemark', async () => {
     const path = writeImage({ content: IMAGE_BYTES });
     await open(path, 'readonly');
     await open(path, 'readonly');
@@ -105,13 +105,13 @@ describe('an image that is served read-only', () => {
     expect(await qemuRead(path)).toContain('read 4096/4096');
   });
 
-  it('is refused to a server that would write', async () => {
+  it('is refused to a server for writing', async () => {
     const path = writeImage({ content: IMAGE_BYTES });
     await open(path, 'readonly');
     await expect(open(path, 'writable')).rejects.toMatchObject(locked);
   });
 
-  it('lets in a writer of QEMU exactly as qemu-nbd --read-only does', async () => {
+  it('allows a QEMU writer exactly as qemu-nbd --read-only does', async () => {
     const theirs = writeImage({ content: IMAGE_BYTES });
     await serveByQemu(theirs, '--read-only');
     const ours = writeImage({ content: IMAGE_BYTES });
@@ -124,7 +124,7 @@ describe('an image that is served read-only', () => {
 });
 
 describe('an image that QEMU holds', () => {
-  it('is refused while qemu-nbd serves it, and free when that has died', async () => {
+  it('is refused while qemu-nbd serves it, and free once that has died', async () => {
     const path = writeImage({ content: IMAGE_BYTES });
     const kill = await serveByQemu(path);
     await expect(open(path, 'writable')).rejects.toMatchObject({ ...locked, message: expect.stringContaining(path) });
@@ -140,7 +140,7 @@ describe('an image that QEMU holds', () => {
   });
 });
 
-describe('where there are no such locks', () => {
+describe('without such locks', () => {
   it.each([
     { where: 'without native calls', posix: undefined, errno: 'EOPNOTSUPP' },
     {
@@ -159,8 +159,8 @@ describe('where there are no such locks', () => {
   });
 });
 
-describe('a byte that somebody locks exclusively', () => {
-  it('is a refusal too', async () => {
+describe('a byte that another process locks exclusively', () => {
+  it('is refused too', async () => {
     const posix = { ...native, lockByteNow: () => -EAGAIN };
     await expect(openScratch({ content: IMAGE_BYTES, posix })).rejects.toMatchObject(locked);
   });

@@ -12,7 +12,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 const openPath = (path: string, more: { createSizeBytes?: number; readOnly?: boolean } = {}) =>
   openDisk({ path, readOnly: false, posix: native, log: silentLog, ...more });
 
-/** Root may open anything, so such a test runs as nobody. */
+/** Runs a test as nobody, because root may open anything. */
 function asNobody(): void {
   if (process.geteuid!() !== 0) return;
   process.seteuid!(65534);
@@ -26,7 +26,7 @@ describe('opening an image', () => {
     expect(await contentOf(device)).toEqual(Buffer.alloc(64 * KIB, 'x'));
   });
 
-  it('claims trim and fast zeroes with native calls, and neither without', async () => {
+  it('offers trim and fast zeroes only with native calls', async () => {
     const withCalls = await openScratch({ content: 4096 });
     expect(withCalls.device.capabilities).toMatchObject({ readOnly: false, trim: true, fastZero: true });
     const without = await openScratch({ content: 4096, posix: undefined });
@@ -44,7 +44,7 @@ describe('opening an image', () => {
 });
 
 describe('an image that does not exist', () => {
-  it('is refused, with size= as the way to make it', async () => {
+  it('is refused, and the hint names size= to create it', async () => {
     const path = join(scratchFolder(), 'none');
     await expect(openPath(path)).rejects.toMatchObject({
       code: 'IMAGE_UNUSABLE',
@@ -53,7 +53,7 @@ describe('an image that does not exist', () => {
     });
   });
 
-  it('is made sparse, and for its owner alone, when a size is given', async () => {
+  it('is created sparse and for its owner only if a size is given', async () => {
     const path = join(scratchFolder(), 'new');
     const device = await openPath(path, { createSizeBytes: GIB });
     await device.close();
@@ -61,20 +61,20 @@ describe('an image that does not exist', () => {
     expect([device.sizeBytes, stats.size, stats.blocks, stats.mode & 0o777]).toEqual([GIB, GIB, 0, 0o600]);
   });
 
-  it('is not made with a size that could not be served', async () => {
+  it('is not created with a size that could not be served', async () => {
     const path = join(scratchFolder(), 'new');
     await expect(openPath(path, { createSizeBytes: 1000 })).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE' });
     expect(() => statSync(path)).toThrow('ENOENT');
   });
 
-  it('is not left behind when its size is more than the file system can hold', async () => {
+  it('is not left behind if the file system cannot hold its size', async () => {
     const path = join(scratchFolder(), 'new');
     const making = openPath(path, { createSizeBytes: 2 ** 52 });
     await expect(making).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE', message: expect.stringContaining('EFBIG') });
     expect(() => statSync(path)).toThrow('ENOENT');
   });
 
-  it('is not made in a folder that does not exist', async () => {
+  it('is not created in a missing folder', async () => {
     const making = openPath(join(scratchFolder(), 'none', 'new'), { createSizeBytes: 512 });
     await expect(making).rejects.toMatchObject({
       code: 'IMAGE_UNUSABLE',
@@ -82,14 +82,14 @@ describe('an image that does not exist', () => {
     });
   });
 
-  it('is not made for reading only', async () => {
+  it('is not created for a read-only export', async () => {
     const making = openPath(join(scratchFolder(), 'new'), { createSizeBytes: 512, readOnly: true });
     await expect(making).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE' });
   });
 });
 
 describe('an image that exists', () => {
-  it('keeps its size whatever size= says, and the log tells', async () => {
+  it('keeps its size whatever size= says, with a warning in the log', async () => {
     const path = writeImage({ content: Buffer.alloc(1024, 'x') });
     const { log, lines } = keepLog();
     const device = await openDisk({ path, readOnly: false, posix: native, log, createSizeBytes: 4096 });
@@ -99,30 +99,30 @@ describe('an image that exists', () => {
     expect(lines).toMatchObject([{ level: 'warn', fields: { sizeBytes: 1024, givenBytes: 4096 } }]);
   });
 
-  it('is refused when its size is not a multiple of 512, with the command that mends it', async () => {
+  it('is refused if its size is not a multiple of 512, with the command that fixes it', async () => {
     const path = writeImage({ content: Buffer.alloc(1000, 'x') });
     await expect(openPath(path)).rejects.toMatchObject({
       code: 'IMAGE_UNUSABLE',
       message: `the size of the image ${path}, 1000 bytes, is not a multiple of 512`,
-      hint: `fill it up with zeroes: truncate -s 1024 ${path}`,
+      hint: `pad it with zeroes: truncate -s 1024 ${path}`,
     });
     truncateSync(path, 1024);
     await (await openPath(path)).close();
   });
 
-  it('is refused when it is empty', async () => {
+  it('is refused if it is empty', async () => {
     const path = writeImage({ content: 0 });
     await expect(openPath(path)).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE', hint: expect.stringContaining(path) });
   });
 
-  it('is refused when it is a folder, or a device of characters', async () => {
+  it('is refused if it is a folder or a character device', async () => {
     const path = join(scratchFolder(), 'folder');
     mkdirSync(path);
     await expect(openPath(path)).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE', message: `${path} is a folder` });
     await expect(openPath('/dev/null')).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE' });
   });
 
-  it('is refused when it may not be written to, unless it is served readonly', async () => {
+  it('is refused if it is not writable, unless it is served readonly', async () => {
     asNobody();
     const path = join(scratchFolder(), 'image');
     writeFileSync(path, Buffer.alloc(512));

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { Pace } from '../../src/storage/file/pace.js';
 
-/** A pace with a clock that only moves when told. */
+/** A pace with a clock that the test moves. */
 class PaceAtHand {
   nowMs = 1_000_000;
   readonly pace = new Pace(() => this.nowMs);
@@ -27,7 +27,7 @@ class PaceAtHand {
     this.pace.tookLater(startMs, 0);
   }
 
-  /** How long until calls are allowed on the event loop again, to the millisecond. */
+  /** How many milliseconds until calls are allowed on the event loop again. */
   pauseMs(): number {
     const startMs = this.nowMs;
     while (!this.allowsNow) this.pass(1);
@@ -36,20 +36,20 @@ class PaceAtHand {
 }
 
 describe('the pace of calls', () => {
-  it('allows quick ones on the event loop', () => {
+  it('allows quick calls on the event loop', () => {
     const hand = new PaceAtHand();
     for (let call = 0; call < 100; call++) hand.now(1);
     expect(hand.allowsNow).toBe(true);
   });
 
-  it('pauses after a slow one', () => {
+  it('pauses after a slow call', () => {
     const hand = new PaceAtHand();
     hand.now(50);
     expect(hand.allowsNow).toBe(false);
     expect(hand.pauseMs()).toBe(5);
   });
 
-  it('excuses the time that copying takes', () => {
+  it('allows for the time that copying takes', () => {
     const hand = new PaceAtHand();
     hand.now(20, 32 * MIB);
     expect(hand.allowsNow).toBe(true);
@@ -64,7 +64,7 @@ describe('the pace of calls', () => {
     expect(pauses).toEqual([5, 10, 20, 40, 80, 160, 320, 640, 1280, 1280]);
   });
 
-  it('starts again with a short pause after a quiet time', () => {
+  it('starts again with a short pause after a quiet period', () => {
     const hand = new PaceAtHand();
     for (let call = 0; call < 4; call++) {
       hand.now(50);
@@ -75,7 +75,7 @@ describe('the pace of calls', () => {
     expect(hand.pauseMs()).toBe(5);
   });
 
-  it('stays paused for as long as the calls in the thread pool are slow', () => {
+  it('stays paused as long as the calls in the thread pool are slow', () => {
     const hand = new PaceAtHand();
     hand.now(50);
     for (let call = 0; call < 10; call++) {

@@ -12,10 +12,10 @@ function gated() {
   return { disk, gate: new WriteGate(disk) };
 }
 
-/** Lets everything run that can run without a timer. */
+/** Lets everything run that needs no timer. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-test('open, it lets every change through', async () => {
+test('an open gate lets every change through', async () => {
   const { gate } = gated();
   expect(gate.writeNow(data, 0, 512, 0)).toBe(OK);
   expect(await gate.write(data, 0, 512, 0)).toBe(OK);
@@ -23,7 +23,7 @@ test('open, it lets every change through', async () => {
   expect(await gate.trim(0, 512)).toBe(OK);
 });
 
-test('closed, it holds back every change, and lets reads and flushes pass', async () => {
+test('a closed gate holds back every change, but lets reads and flushes pass', async () => {
   const { gate } = gated();
   await gate.quiesce();
   expect(gate.writeNow(data, 0, 512, 0)).toBe(WOULD_BLOCK);
@@ -62,7 +62,7 @@ test('quiescing waits for the changes in flight', async () => {
   gate.resume();
 });
 
-test('a gate that is closed again at once holds back what waited', async () => {
+test('a gate that is closed again at once holds back the changes that waited', async () => {
   const { gate, disk } = gated();
   await gate.quiesce();
   let written = false;
@@ -82,7 +82,7 @@ test('a gate that is closed again at once holds back what waited', async () => {
   await write;
 });
 
-test('closing it twice, or opening it twice, is a bug', async () => {
+test('closing or opening the gate twice is a bug', async () => {
   const { gate } = gated();
   expect(() => gate.resume()).toThrow(BugError);
   await gate.quiesce();
@@ -90,7 +90,7 @@ test('closing it twice, or opening it twice, is a bug', async () => {
   gate.resume();
 });
 
-test('settling waits for the changes that were in flight, and for none that came later; the gate stays open', async () => {
+test('settling waits for the changes in flight, but not for later ones, and leaves the gate open', async () => {
   const { gate, disk } = gated();
   disk.hold();
   const first = gate.write(data, 0, 512, 0);
@@ -107,7 +107,7 @@ test('settling waits for the changes that were in flight, and for none that came
   await gate.settled();
 });
 
-test('whoever waits no longer for the changes in flight opens the gate again, and the next one waits for them too', async () => {
+test('after a caller gives up waiting and reopens the gate, the next caller waits for the same changes too', async () => {
   const { gate, disk } = gated();
   disk.hold();
   const hanging = gate.write(data, 0, 512, 0);

@@ -5,36 +5,36 @@ import type { ExtentList } from '../../base/extents.js';
 export const ALLOCATION_HOLE = 1;
 export const ALLOCATION_ZERO = 2;
 
-/** What a device can do, asked once when it is opened; it does not change while the device is open. */
+/** What a device can do. Read once, when it is opened; does not change while it is open. */
 export interface DeviceCapabilities {
   readonly readOnly: boolean;
   readonly rotational: boolean;
-  /** `trim` gives space back. When false it is accepted and does nothing. */
+  /** `trim` frees space. If false, `trim` is accepted and does nothing. */
   readonly trim: boolean;
-  /** `zero` can be quicker than writing zeroes; when false, `fastOnly` always answers EOPNOTSUPP. */
+  /** `zero` can be faster than writing zeroes. If false, `fastOnly` always returns EOPNOTSUPP. */
   readonly fastZero: boolean;
 }
 
 export interface ZeroOptions {
   /** The range stays allocated: a later write to it cannot fail for lack of space. */
   readonly keepAllocated: boolean;
-  /** Answer EOPNOTSUPP, with nothing changed, when it would be no quicker than a write. */
+  /** Return EOPNOTSUPP, with nothing changed, if zeroing would be no faster than a write. */
   readonly fastOnly: boolean;
 }
 
 /**
- * A disk of `sizeBytes` bytes, and at the same time the filter interface: dirty tracking and the like are devices that
- * wrap the next one. Offsets and lengths are bytes, any alignment; the caller has checked that each range lies inside
- * the disk and that the device is not read-only when it changes it, so devices only assert.
+ * A disk of `sizeBytes` bytes, and also the filter interface: dirty tracking and other filters are devices that wrap
+ * another device. Offsets and lengths are in bytes, at any alignment. The caller has checked that each range lies
+ * inside the disk, and that the device is not read-only before it changes it. Devices only assert this.
  *
- * Reads and writes come in pairs. `readNow` and `writeNow` finish before they return, or answer WOULD_BLOCK and have
- * done nothing that the caller can see; then `read` or `write` does the same and may wait. So a request that can
- * be served at once costs no promise, no closure and no copy, and everything that waits is an ordinary async function.
- * A buffer given to a `…Now` call is the caller's again on return; one given to a promise-returning call belongs to the
- * device until the promise settles. Promises resolve to an errno (0: done) and never reject for an I/O error.
+ * Reads and writes come in pairs. `readNow` and `writeNow` either finish before they return, or return WOULD_BLOCK and
+ * have no visible effect; the caller then uses `read` or `write`, which may wait. So a request that can be served at
+ * once costs no promise, no closure and no copy, and everything that waits is an ordinary async function. The caller
+ * gets a buffer back when a `…Now` call returns; a promise-returning call owns the buffer until its promise settles.
+ * Promises resolve to an errno (0 means success) and never reject because of an I/O error.
  */
 export interface BlockDevice {
-  /** A multiple of 512. Changes only by `resize` of the layer that owns it. */
+  /** A multiple of 512. Changes only when the layer that owns the device calls its `resize`. */
   readonly sizeBytes: number;
   readonly capabilities: DeviceCapabilities;
 
@@ -43,8 +43,8 @@ export interface BlockDevice {
   read(target: Buffer, start: number, length: number, offset: number): Promise<Errno>;
 
   /**
-   * Bytes at the start of the range that are known, without waiting, to be a hole that reads as zeroes; 0 when there
-   * are none or it is not known.
+   * How many bytes at the start of the range are a hole that reads as zeroes, as far as is known without waiting; 0 if
+   * there is no hole or it is not known.
    */
   holeNow(offset: number, length: number): number;
 
@@ -54,19 +54,19 @@ export interface BlockDevice {
 
   /** Makes the range read as zeroes. */
   zero(offset: number, length: number, options: ZeroOptions): Promise<Errno>;
-  /** A hint that the range is no longer needed. It reads as its old content or as zeroes afterwards. */
+  /** A hint that the range is no longer needed. Afterwards it reads as its old content or as zeroes. */
   trim(offset: number, length: number): Promise<Errno>;
-  /** Makes durable every write, zero and trim that was complete when it was called. */
+  /** Makes every write, zero and trim durable that was complete when it was called. */
   flush(): Promise<Errno>;
   /** A hint that the range will be read soon. */
   cache(offset: number, length: number): Promise<Errno>;
 
   /**
-   * Appends the allocation of the range to `list`, status bits ALLOCATION_*, until the range is covered or the list
-   * is full. Data is always a safe answer; a hole is reported only where reads give zeroes.
+   * Appends the allocation of the range to `list`, as ALLOCATION_* bits, until the range is covered or the list is
+   * full. Data is always a safe answer. A hole is reported only where reads return zeroes.
    */
   extents(offset: number, length: number, list: ExtentList): Promise<Errno>;
 
-  /** Releases what the device itself opened, and nothing that it was handed. */
+  /** Releases what the device itself opened, but nothing that was passed to it. */
   close(): Promise<void>;
 }

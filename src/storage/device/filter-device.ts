@@ -3,10 +3,11 @@ import type { ExtentList } from '../../base/extents.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from './block-device.js';
 
 /**
- * A device that hands every call to the one below it: a filter extends it and overrides what it changes.
+ * A device that passes every call to the device below it. A filter extends it and overrides what it changes.
  *
- * Whoever overrides one of a pair (`readNow` and `read`, `writeNow` and `write`) has to look at the other. A filter is
- * handed its inner device, so `close` leaves that open; override it to release what the filter itself opened.
+ * A filter that overrides one method of a pair (`readNow` and `read`, `writeNow` and `write`) usually has to override
+ * the other too. `close` leaves the inner device open, because the filter did not open it. Override `close` to release
+ * what the filter itself opened.
  */
 export abstract class FilterDevice implements BlockDevice {
   constructor(protected readonly inner: BlockDevice) {}

@@ -4,30 +4,30 @@ import type { ZeroOptions } from './block-device.js';
 import { FilterDevice } from './filter-device.js';
 
 interface HeldChange {
-  /** By the clock of performance.now. */
+  /** A time of performance.now(). */
   readonly since: number;
   readonly goOn: () => void;
 }
 
-/** Changes that began in one stretch of time. */
+/** The changes that began between two calls of `settled`. */
 class Epoch {
   inFlight = 0;
   ended: () => void = () => {};
 }
 
 /**
- * Lets changes through, and can be closed to them for an instant: `quiesce` waits for those in flight and holds back
- * new ones until `resume`. In between nothing changes below, so whatever is done there is a cut: each write is wholly
- * before it or wholly after. Reads, and flushes, always pass.
+ * Can be closed to changes for a moment: `quiesce` holds back new changes and waits for those in flight, until `resume`
+ * lets them continue. In between nothing changes below the gate, so every write is either wholly before or wholly after
+ * what is done there. Reads and flushes always pass.
  */
 export class WriteGate extends FilterDevice {
   private epoch = new Epoch();
-  /** Resolves when no change of an earlier epoch is in flight. */
+  /** Resolves when no change of an earlier epoch is in flight any more. */
   private earlier: Promise<unknown> = Promise.resolve();
   private closed = false;
   private readonly held: HeldChange[] = [];
 
-  /** Resolves when every change that is in flight now has ended; the gate stays open. */
+  /** Resolves when every change that is in flight now has ended. The gate stays open. */
   async settled(): Promise<void> {
     const { epoch } = this;
     if (epoch.inFlight > 0) {
@@ -41,8 +41,8 @@ export class WriteGate extends FilterDevice {
   }
 
   /**
-   * Closes the gate; resolves when no change is in flight. The caller owes a `resume`, and is the only one who may; one who
-   * does not want to wait any longer calls it earlier.
+   * Closes the gate, and resolves when no change is in flight. The caller, and nobody else, must call `resume`. A
+   * caller that does not want to wait any longer may do so early.
    */
   quiesce(): Promise<void> {
     assert(!this.closed, 'a gate is closed by one at a time');
@@ -50,7 +50,7 @@ export class WriteGate extends FilterDevice {
     return this.settled();
   }
 
-  /** Opens the gate again, in the order in which changes came. Returns how long each was held back, in milliseconds. */
+  /** Opens the gate for held changes, in order of arrival. Returns how long each was held back, in milliseconds. */
   resume(): number[] {
     assert(this.closed, 'only a closed gate is opened');
     this.closed = false;
@@ -78,7 +78,8 @@ export class WriteGate extends FilterDevice {
   }
 
   private async pass(change: () => Promise<Errno>): Promise<Errno> {
-    // It may have been closed anew before this change had its turn; once open, it is counted in the same breath.
+    // The gate may have been closed again before this change resumed. Nothing is awaited between the check and the
+    // count.
     while (this.closed) {
       const since = performance.now();
       await new Promise<void>((goOn) => this.held.push({ since, goOn }));

@@ -3,26 +3,27 @@ import { MAX_CALLS_IN_FLIGHT } from '../../posix/posix.js';
 import type { Posix } from '../../posix/posix-calls.js';
 
 /*
- * How disks share the thread pool, so that those that hang leave threads to the others.
+ * How disks share the thread pool, so that disks that hang leave threads for the others.
  *
- * Each call that may wait for a disk takes a place: at most MOST_PER_DISK for one disk, and all disks of one file system
- * together never more than there are free places left. So the first file system that hangs keeps at most half of the places,
- * the second half of the rest, and so on; a file system of which nothing hangs finds a place as long as there is one. There are
- * fewer places than threads: the store, the log and the control API always find a thread, even when every disk hangs.
+ * Each call that may wait for a disk takes a place: at most MOST_PER_DISK for one disk. All disks of one file system
+ * together may hold no more places than are still free. So the first file system that hangs holds at most half of the
+ * places, the second at most half of the rest, and so on. A file system that does not hang gets a place as long as one
+ * is free. There are fewer places than threads, so the store, the log and the control API always find a thread, even if
+ * every disk hangs.
  */
 
 const MOST_PER_DISK = 8;
-/** Threads that disks never take, or half of a pool that is smaller than twice that. */
+/** Threads that disks never take. In a pool of fewer than twice as many, half of the threads. */
 const KEPT_THREADS = 8;
 
-/** The places of all disks of one file system, or on one block device. */
+/** The places held by all disks of one file system or block device. */
 interface FileSystemUse {
   used: number;
 }
 
-/** The places of all disks. */
+/** The places that all disks share. */
 export class DiskThreads {
-  /** Disks with calls that wait for a place, in the order of their turns. */
+  /** Disks with calls that wait for a place, in the order in which they take turns. */
   readonly waiting = new Set<DiskShare>();
   private readonly fileSystems = new Map<string, FileSystemUse>();
   free: number;
@@ -32,7 +33,7 @@ export class DiskThreads {
     this.free = Math.min(threads - kept, MAX_CALLS_IN_FLIGHT);
   }
 
-  /** A disk's share. Disks with the same `fileSystem`, any text, are likely to hang together. */
+  /** The share of one disk. Disks with the same `fileSystem` (any string) are likely to hang together. */
   share(fileSystem: string): DiskShare {
     let use = this.fileSystems.get(fileSystem);
     if (use === undefined) {
@@ -42,12 +43,12 @@ export class DiskThreads {
     return new DiskShare(this, use);
   }
 
-  /** Lets calls in that waited, one a disk at a time, for as long as there are places for them. */
+  /** Admits waiting calls while there are places, taking one call of each disk in turn. */
   admitWaiting(): void {
     for (const share of this.waiting) {
       if (!share.mayTake) continue;
       this.waiting.delete(share);
-      // It comes again behind the others. A set that is walked shows what is added meanwhile.
+      // The disk goes to the end of the queue. A loop over a set also visits elements that are added during the loop.
       if (share.admitFirst()) this.waiting.add(share);
     }
   }
@@ -84,7 +85,7 @@ export class DiskShare {
     }
   }
 
-  /** Lets the call in that has waited longest. True when others wait. */
+  /** Admits the call that has waited longest. True if more calls wait. */
   admitFirst(): boolean {
     this.take();
     this.queue.shift()!();
@@ -98,15 +99,15 @@ export class DiskShare {
   }
 }
 
-/** Names the file system with this number (st_dev), for `inShare`. */
+/** The name of the file system with this number (st_dev), for `inShare`. */
 export function fileSystemOf(device: bigint | string): string {
   return `file system ${device}`;
 }
 
-/** Those of this process. */
+/** The places of this process. */
 const diskThreads = new DiskThreads(threadCount());
 
-/** The calls for one disk on `fileSystem`, which take no more of the thread pool than the disk's share. */
+/** `posix` for one disk on `fileSystem`: its calls take no more of the thread pool than the disk's share. */
 export function inShare(posix: Posix, fileSystem: string): { posix: Posix; share: DiskShare } {
   const share = diskThreads.share(fileSystem);
   const limited = <Parameters extends unknown[], T>(call: (...parameters: Parameters) => Promise<T>) => {

@@ -6,9 +6,9 @@ import { LogLimit } from '../../base/log-limit.js';
 const { ENODEV, ESTALE } = constants.errno;
 
 const causes = new Map<Errno, string>([
-  [ENOSPC, 'no space is left where the image is'],
-  [EDQUOT, 'the disk quota where the image is has been used up'],
-  [EFBIG, 'the image would be larger than its file system or the limit on file sizes (ulimit -f) allows'],
+  [ENOSPC, 'no space is left on the storage of the image'],
+  [EDQUOT, 'the disk quota on the storage of the image is used up'],
+  [EFBIG, 'the image would exceed the maximum file size of its file system or of the process (ulimit -f)'],
   [EIO, 'the storage under the image reports an I/O error'],
   [ENXIO, 'the device under the image has gone'],
   [ENODEV, 'the device under the image has gone'],
@@ -17,7 +17,7 @@ const causes = new Map<Errno, string>([
 
 export type Operation = 'read' | 'write' | 'zero' | 'trim' | 'flush';
 
-/** Tells the operator why requests fail, with the number of those that passed unlogged. */
+/** Logs why requests fail, and how many failures were not logged in between. */
 export class FaultLog {
   constructor(
     private readonly log: Log,
@@ -25,7 +25,7 @@ export class FaultLog {
     private readonly limit = new LogLimit(),
   ) {}
 
-  /** Logs that `operation` failed with `errno`, which it hands back. `cause` replaces the usual words for it. */
+  /** Logs that `operation` failed, and returns `errno`. `cause` replaces the default description of the errno. */
   report(operation: Operation, errno: Errno, cause = causes.get(errno) ?? 'the image cannot be used'): Errno {
     const sinceLast = this.limit.admit(`${operation} ${errno} ${cause}`);
     if (sinceLast !== undefined) {

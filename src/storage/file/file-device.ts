@@ -14,7 +14,7 @@ import { FileWriter } from './file-writer.js';
 import { FileZeroer, type ZeroingFacts } from './file-zeroer.js';
 import type { ImageFile } from './image-file.js';
 
-/** Of `blocks` in stat(2). */
+/** Unit of `blocks` in stat(2). */
 const STAT_BLOCK_BYTES = 512;
 
 export interface FileDeviceParts {
@@ -30,8 +30,8 @@ export interface FileDeviceParts {
 }
 
 /**
- * A disk that lies in a file or on a block device; made by `openDisk`. Every change goes to the page cache of the
- * kernel, where each reader of the image sees it at once; `flush` makes it durable.
+ * A disk in a file or on a block device, created by `openDisk`. Changes go to the kernel's page cache, where every
+ * reader of the image sees them at once. `flush` makes them durable.
  */
 export class FileDevice implements BlockDevice {
   readonly capabilities: DeviceCapabilities;
@@ -114,7 +114,9 @@ export class FileDevice implements BlockDevice {
     return this.inFlight(this.flusher.flush());
   }
 
-  /** Why data that was written is lost, as far as it has come out by now; OK when none is. Told once. */
+  /**
+   * The errno of a write-back that failed, as far as is known by now; OK if none did. Each failure is reported once.
+   */
   async lostWrites(): Promise<Errno> {
     assert(this.open, 'the device is open');
     const { fd, posix, faults } = this.parts.file;
@@ -143,15 +145,15 @@ export class FileDevice implements BlockDevice {
   }
 
   /**
-   * The same once a block device was written to by everybody who has: the kernel counts no sooner. What others have
-   * written is in the same page cache.
+   * Like `identify`, but first writes a block device's cached data back, because the kernel counts writes only then.
+   * This includes what other programs have written, because they share the page cache.
    */
   async identifySettled(): Promise<DiskIdentity> {
     if (this.isBlockDevice) await (this.capabilities.readOnly ? this.writeBack() : this.flush());
     return this.identify();
   }
 
-  /** Bytes of the file that have room on the disk; undefined of a block device, which does not say. */
+  /** How many bytes of storage the file uses; undefined for a block device, which cannot tell. */
   async allocatedBytes(): Promise<number | undefined> {
     assert(this.open, 'the device is open');
     const facts = await this.inFlight(this.share.pass(() => this.parts.handle.stat()));
@@ -159,9 +161,9 @@ export class FileDevice implements BlockDevice {
   }
 
   /**
-   * Serves `sizeBytes` from now on. A file that is shorter grows, by a hole; one that is longer keeps what it has
-   * behind the end of the disk. A block device has to be that large already. The caller sees to it that nothing is in
-   * flight behind the new end. Throws IMAGE_UNUSABLE when the image cannot have that size.
+   * Serves `sizeBytes` from now on. A shorter file grows by a hole; a longer file keeps its data beyond the end of the
+   * disk. A block device must be large enough already. The caller ensures that nothing is in flight beyond the new end.
+   * @throws CodedError IMAGE_UNUSABLE if the image cannot have that size
    */
   async resize(sizeBytes: number): Promise<void> {
     assert(this.open, 'the device is open');
@@ -171,7 +173,7 @@ export class FileDevice implements BlockDevice {
     this.size = sizeBytes;
   }
 
-  /** Waits for what is in flight, then closes the image, which also drops its locks. Does not flush. */
+  /** Waits for the calls in flight, then closes the image, which also releases its locks. Does not flush. */
   async close(): Promise<void> {
     if (!this.open) return;
     this.open = false;
@@ -182,7 +184,7 @@ export class FileDevice implements BlockDevice {
     await this.share.pass(() => this.parts.handle.close());
   }
 
-  /** What others have written; their failures are not ours. */
+  /** Writes back what other programs have written. We ignore failures, because the data is not ours. */
   private async writeBack(): Promise<void> {
     await this.inFlight(this.share.pass(() => this.parts.handle.sync().catch(() => {})));
   }
@@ -191,7 +193,7 @@ export class FileDevice implements BlockDevice {
     return this.parts.file.share;
   }
 
-  /** Keeps the image open until `call` has ended: a descriptor closed too early may by then be another file's. */
+  /** Keeps the image open until `call` has ended. If it were closed earlier, another file could get its descriptor. */
   private async inFlight<T>(call: Promise<T>): Promise<T> {
     this.callsInFlight++;
     try {

@@ -9,14 +9,14 @@ import { Pace } from './pace.js';
 const HOLE = ALLOCATION_HOLE | ALLOCATION_ZERO;
 const DATA = 0;
 
-/** Some hundred microseconds' worth. */
+/** Takes a few hundred microseconds. */
 const EXTENTS_PER_STEP = 64;
 
 /**
- * Finds the holes of an image. What cannot be found out counts as data.
+ * Finds the holes of an image. Where that is not possible, it reports data.
  *
- * The last run of data is remembered, for as long as nothing was punched: the file system looks for the end of a run
- * to the end of the run, however little was asked for, and in a memory file it looks at every page on the way.
+ * The last run of data is remembered until a hole is punched. The reason is that SEEK_HOLE always searches to the end
+ * of the run, even if only a small range is of interest, and in a memory file it visits every page on the way.
  */
 export class FileExtents {
   private dataFrom = 0;
@@ -26,14 +26,14 @@ export class FileExtents {
 
   constructor(private readonly file: ImageFile) {}
 
-  /** To be called when a hole was made. */
+  /** Call this after a hole was punched. */
   forget(): void {
     this.dataFrom = 0;
     this.dataTo = 0;
     this.punches++;
   }
 
-  /** Bytes at the start of the range that are a hole, as far as one quick call can tell; 0 for none or not known. */
+  /** How many bytes at the start of the range are a hole, as far as one quick call can tell; 0 if none or unknown. */
   holeNow(offset: number, length: number): number {
     if (this.rememberedDataEnd(offset) > offset || this.file.exclusiveCalls > 0) return 0;
     const startMs = this.pace.nowMs();
@@ -63,12 +63,13 @@ export class FileExtents {
   private async nextData(position: number): Promise<number> {
     if (this.rememberedDataEnd(position) > position) return position;
     let data = await this.seek(position, SEEK_DATA);
-    // No data is left: a hole to the end of the file, and not further. Behind the end of a file that was cut, reads fail.
+    // No more data: the hole reaches only to the end of the file, because beyond the end of a truncated file reads
+    // fail.
     if (data === -ENXIO) data = await this.seek(0, SEEK_END);
     return Math.max(this.file.filledUp(data), position);
   }
 
-  /** Where the data at `position` ends; `unknown` when the file system does not say. */
+  /** Where the data at `position` ends; `unknown` if the file system does not tell. */
   private async dataEnd(position: number, unknown: number): Promise<number> {
     const remembered = this.rememberedDataEnd(position);
     if (remembered > position) return remembered;

@@ -3,11 +3,11 @@ import type { CallResult } from '../../posix/posix-calls.js';
 import type { ImageFile } from './image-file.js';
 
 /**
- * Makes an image durable. Flushes that are asked for while one runs share the next: that one starts after all of them
- * were asked for, so it covers whatever each of them has to.
+ * Makes an image durable. Flushes that are requested while one runs share the next one. It starts after all of those
+ * requests, so it covers every write that they have to cover.
  *
- * A flush that failed is never followed by one that succeeds: Linux reports a failed write-back once and then treats
- * the lost pages as clean, so the next fdatasync would confirm data that is gone.
+ * After a flush has failed, no later flush succeeds. Linux reports a failed write-back once and then treats the lost
+ * pages as clean, so the next fdatasync would confirm data that is gone.
  */
 export class FileFlusher {
   private hasFailed = false;
@@ -16,7 +16,7 @@ export class FileFlusher {
 
   constructor(private readonly file: ImageFile) {}
 
-  /** Once true it stays so: the image must not be changed any more until it is opened anew. */
+  /** Once true, stays true: the image must not be changed until it is opened again. */
   get failed(): boolean {
     return this.hasFailed;
   }
@@ -37,7 +37,7 @@ export class FileFlusher {
     try {
       result = await posix.sync(fd);
     } catch (error) {
-      // It has told nothing of what is durable.
+      // The call itself failed, so we do not know what is durable.
       result = -errnoOf(error);
     }
     if (result === 0) return OK;
@@ -45,7 +45,7 @@ export class FileFlusher {
     return faults.report(
       'flush',
       -result,
-      'the storage lost data that had been written; the export takes no more changes until it is removed and added again',
+      'the storage lost data that had been written; the export rejects changes until it is removed and added again',
     );
   }
 }

@@ -3,16 +3,16 @@ import { MIB } from '../../base/units.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import type { ImageFile } from './image-file.js';
 
-/** Above this, copying the data alone would keep the event loop too long, and a trip to the thread pool costs little. */
+/** Larger transfers would block the event loop for too long just by copying, so they use the thread pool. */
 export const MAX_NOW_BYTES = MIB;
 
 /**
- * Reads an image. On the event loop only what cannot wait for a disk: memory files, and elsewhere what the page cache
- * holds, where the file system can tell (RWF_NOWAIT).
+ * Reads an image. Only reads that cannot wait for a disk run on the event loop: those of memory files, and those of the
+ * page cache if the file system supports RWF_NOWAIT.
  */
 export class FileReader {
   private readonly file: ImageFile;
-  /** Undefined when no read of this file may run on the event loop. */
+  /** Undefined if no read of this file may run on the event loop. */
   private readonly quickCall: Posix['readNow'] | undefined;
 
   constructor(file: ImageFile) {
@@ -24,7 +24,7 @@ export class FileReader {
     if (this.quickCall === undefined || length > MAX_NOW_BYTES) return WOULD_BLOCK;
     const count = this.quickCall(this.file.fd, target, start, length, offset);
     if (count === length) return OK;
-    // A short read is not cached as a whole, or ends at the end of the file: `read` finds out.
+    // Either only part of the data is cached, or the file ends there. `read` finds out which.
     if (count >= 0 || count === -EAGAIN || count === -EINTR || count === -EOPNOTSUPP) return WOULD_BLOCK;
     return this.file.faults.report('read', -count);
   }
@@ -40,7 +40,11 @@ export class FileReader {
         return OK;
       }
       if (count === 0) {
-        return faults.report('read', EIO, 'the image is shorter than its disk: something cut it while it was served');
+        return faults.report(
+          'read',
+          EIO,
+          'the image is shorter than its disk: something truncated it while it was served',
+        );
       }
       done += count;
     }

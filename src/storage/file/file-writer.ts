@@ -7,7 +7,7 @@ import { Pace } from './pace.js';
 
 const PAGE_BYTES = 4 * KIB;
 
-/** Writes to an image, into the page cache: on the event loop for as long as that is quick. */
+/** Writes to an image through the page cache, on the event loop as long as that is quick. */
 export class FileWriter {
   private readonly pace = new Pace();
 
@@ -19,7 +19,7 @@ export class FileWriter {
       ? this.file.posix.writeNow(this.file.fd, source, start, length, offset)
       : this.writeToCache(source, start, length, offset);
     if (count === length) return OK;
-    // `write` does it again from the start, and meets what stopped this one.
+    // `write` starts over, and finds out what stopped this call.
     if (count >= 0 || count === -EAGAIN || count === -EINTR) return WOULD_BLOCK;
     return this.file.faults.report('write', -count);
   }
@@ -30,7 +30,7 @@ export class FileWriter {
     for (let done = 0; done < length; ) {
       const count = await posix.write(fd, source, start + done, length - done, offset + done);
       if (count < 0) return faults.report('write', -count);
-      if (count === 0) return faults.report('write', EIO, 'the storage under the image takes no data');
+      if (count === 0) return faults.report('write', EIO, 'the storage under the image accepts no data');
       done += count;
     }
     this.pace.tookLater(startMs, length);
@@ -38,7 +38,7 @@ export class FileWriter {
   }
 
   /**
-   * The page cache takes data at once, until too much of it waits to be written back. And a page that is written in
+   * The page cache accepts data at once until too much of it waits to be written back. A page that is written only in
    * part may have to be read from the disk first, so such writes are left to the thread pool.
    */
   private writeToCache(source: Buffer, start: number, length: number, offset: number): CallResult {

@@ -8,26 +8,26 @@ import type { ImageFile } from './image-file.js';
 
 const { ENOSYS, ENODEV } = constants.errno;
 
-/** What of an image's facts decides how it is zeroed. */
+/** The facts about an image that decide how it is zeroed. */
 export interface ZeroingFacts {
-  /** Holes and marked ranges begin and end at multiples of this. */
+  /** Holes and zeroed ranges begin and end at multiples of this. */
   readonly alignmentBytes: number;
-  /** False: only writing zeroes will do. */
+  /** If false, zeroes have to be written. */
   readonly mayPunch: boolean;
 }
 
-/** What fallocate answers where the file system, the device or the kernel has no such mode. */
+/** Errors of fallocate if the file system, the device or the kernel does not support the mode. */
 const REFUSALS = [EOPNOTSUPP, ENOSYS, ENODEV];
 
-/** Every change of the file waits for such a call; one of this size takes some ten milliseconds. */
+/** Every other change of the file waits for such a call. One of this size takes about ten milliseconds. */
 const MAX_CALL_BYTES = 128 * MIB;
 const ZEROES: Buffer = Buffer.alloc(256 * KIB);
-/** Less than a block of the file system gives no space back. */
+/** Trimming less than a file system block frees no space. */
 const TRIM_BYTES = 4 * KIB;
 
 /**
- * Zeroes and trims ranges of an image: by punching holes, by ranges that are marked as zeroes, or by writing zeroes.
- * A way that the file system refuses once is not tried again.
+ * Zeroes and trims ranges of an image: by punching holes, by marking ranges as zeroes, or by writing zeroes. A mode
+ * that the file system refuses once is not tried again.
  */
 export class FileZeroer {
   private readonly alignmentBytes: number;
@@ -62,7 +62,7 @@ export class FileZeroer {
     return this.file.faults.report('trim', result);
   }
 
-  /** EOPNOTSUPP, with nothing changed, when only writing zeroes would do. */
+  /** EOPNOTSUPP, with nothing changed, if zeroes have to be written. */
   private async zeroAligned(offset: number, length: number, keepAllocated: boolean): Promise<Errno> {
     for (const mode of keepAllocated ? [ZERO_RANGE] : [PUNCH_HOLE, ZERO_RANGE]) {
       const result = await this.fallocate(mode, offset, length);

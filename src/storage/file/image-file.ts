@@ -3,32 +3,32 @@ import type { Posix } from '../../posix/posix-calls.js';
 import type { DiskShare } from './disk-threads.js';
 import type { FaultLog } from './fault-log.js';
 
-/** The image behind a file device, as the parts of the device share it. */
+/** The open image, shared by the parts of a file device. */
 export class ImageFile {
   /**
-   * Calls in the thread pool that hold the lock which the kernel takes on the file for each change. Meanwhile a write
-   * on the event loop might wait for them.
+   * How many calls in the thread pool hold the kernel's lock on the file, which every change takes. A write on the
+   * event loop might have to wait for them.
    */
   exclusiveCalls = 0;
 
   constructor(
     readonly fd: number,
-    /** The file is memory (tmpfs, ramfs): transfers never wait for a disk. */
+    /** The file is in memory (tmpfs, ramfs), so transfers never wait for a disk. */
     readonly inMemory: boolean,
     readonly posix: Posix,
     readonly faults: FaultLog,
-    /** What the disk may use of the thread pool; the calls of `posix` keep to it by themselves. */
+    /** The disk's share of the thread pool. The calls of `posix` already respect it. */
     readonly share: DiskShare,
-    /** Where the image ends within the disk's last sector; the rest of that reads as zeroes. Undefined: nowhere. */
+    /** The end of the image, if it lies inside the disk's last sector; the rest of that sector reads as zeroes. */
     readonly endsWithin?: number | undefined,
   ) {}
 
-  /** The end of the disk for the end of an image that is filled up; any other position as it is. */
+  /** Maps the end of an image that ends inside a sector to the end of the disk. Other positions stay the same. */
   filledUp(position: number): number {
     return position === this.endsWithin ? wholeSectors(position) : position;
   }
 
-  /** Runs a call of which other changes of the file have to wait for the end. */
+  /** Runs a call while other changes to the file wait for it to finish. */
   async exclusively<T>(call: () => Promise<T>): Promise<T> {
     this.exclusiveCalls++;
     try {

@@ -15,7 +15,7 @@ export interface MakeFileDeviceOptions {
   readonly log: Log;
 }
 
-/** The disk on an open file or block device of which `facts` are known. It owns the handle from then on. */
+/** Creates the disk on an open file or block device. The disk owns the handle from then on. */
 export function makeFileDevice(handle: FileHandle, facts: ImageFacts, options: MakeFileDeviceOptions): FileDevice {
   const { path, readOnly, posix: calls = nodePosix, log } = options;
   const mayPunch = facts.mayPunch && calls.fallocate !== nodePosix.fallocate;

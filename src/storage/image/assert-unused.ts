@@ -4,8 +4,8 @@ import { lockImage } from './image-lock.js';
 import { openImage } from './open-image.js';
 
 /**
- * Sees to it that a file or block device may be overwritten: no server, virtual machine or mount has it, as far as locks
- * tell. @throws CodedError IMAGE_LOCKED, IMAGE_UNUSABLE
+ * Checks that a file or block device can be overwritten: as far as locks tell, no server, virtual machine or mount is
+ * using it. @throws CodedError IMAGE_LOCKED, IMAGE_UNUSABLE
  */
 export async function assertUnused(path: string): Promise<void> {
   const handle = await openImage({ path, readOnly: false });

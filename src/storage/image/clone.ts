@@ -9,23 +9,23 @@ import { fileSystemOf, inShare } from '../file/disk-threads.js';
 import { openUnnamedFile, unnamedDevice } from './unnamed-file.js';
 
 export interface CloneOptions {
-  /** From `loadPosix`. Undefined: nothing can be cloned. */
+  /** From `loadPosix`. If undefined, nothing can be cloned. */
   readonly posix: Posix | undefined;
   readonly log: Log;
 }
 
 export interface ImageToClone {
   readonly path: string;
-  /** Of the disk that is served, as `diskId` tells. */
+  /** The `diskId` of the disk that is served. */
   readonly id: string;
   readonly sizeBytes: number;
 }
 
 /**
- * The image as it is now, as a read-only device: a file without a name beside it, which shares its blocks (FICLONE) and
- * goes when it is closed. To be called while nothing changes the image. Undefined, with the cause in the log, where
- * that cannot be had: on most file systems, of a block device, where no file may be made beside the image, or another file
- * has its name.
+ * Clones the image into a read-only device: an unnamed file in the same folder that shares the image's blocks (FICLONE)
+ * and disappears when it is closed. Call this while nothing changes the image. Returns undefined and logs the cause if
+ * that is impossible: on most file systems, for a block device, if no file can be created in the folder, or if another
+ * file has taken the image's name.
  */
 export async function cloneImage(image: ImageToClone, { posix, log }: CloneOptions): Promise<BlockDevice | undefined> {
   if (posix === undefined) return undefined;
@@ -46,12 +46,12 @@ async function cloneNow(
     return await unnamedDevice(clone, { folder, sizeBytes, readOnly: true, posix, log });
   } catch (error) {
     await clone?.close();
-    log.debug({ image: imagePath, cause: (error as Error).message }, 'the image cannot be cloned here');
+    log.debug({ image: imagePath, cause: (error as Error).message }, 'the image cannot be cloned');
     return undefined;
   }
 }
 
-/** Of the image itself: only files of one file system share blocks, and a symbolic link may lie on another. */
+/** The folder of the image itself: a symbolic link to it may be on another file system, which cannot share blocks. */
 async function folderOf(imagePath: string): Promise<string> {
   const isLink = (await lstat(imagePath)).isSymbolicLink();
   return dirname(isLink ? await realpath(imagePath) : imagePath);
@@ -60,10 +60,10 @@ async function folderOf(imagePath: string): Promise<string> {
 async function cloneInto(clone: FileHandle, imagePath: string, id: string, posix: Posix): Promise<void> {
   const image = await open(imagePath, 'r');
   try {
-    // The disk is what is open; its name may be another file's by now.
-    if (diskId(await image.stat({ bigint: true })) !== id) throw new Error('another file has its name');
+    // The disk is the open file. Its name may refer to another file by now.
+    if (diskId(await image.stat({ bigint: true })) !== id) throw new Error('another file has taken its name');
     const result = await posix.clone(clone.fd, image.fd);
-    if (result < 0) throw new Error(`${errnoName(-result)}, FICLONE`);
+    if (result < 0) throw new Error(`FICLONE: ${errnoName(-result)}`);
   } finally {
     await image.close();
   }

@@ -4,11 +4,11 @@ import { diskId } from '../../base/disk-location.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import { packDevice, readAttribute, sysfsFolder } from './sysfs.js';
 
-/** Under which numbers, as `diskId` tells them, the bytes of a disk can be reached. */
+/** The `diskId` numbers through which the bytes of a disk can be reached. */
 export interface DiskFootprint {
-  /** The disk itself, and the file or device that a loop device shows. */
+  /** The disk itself, and the file or device that backs it if it is a loop device. */
   readonly same: readonly string[];
-  /** What it is a part of: the disk of a partition, the devices under one of the device mapper or of RAID. */
+  /** What it is part of or made of: the disk of a partition, the devices under a device mapper or RAID device. */
   readonly within: readonly string[];
 }
 
@@ -18,7 +18,7 @@ export function overlaps(one: DiskFootprint, other: DiskFootprint): boolean {
   return isWithin || one.same.some((id) => others.has(id));
 }
 
-/** Undefined when nothing is at the path, or it is not to be seen. */
+/** Undefined if nothing is at the path or it is not accessible. */
 export async function footprintOf(path: string, posix: Posix): Promise<DiskFootprint | undefined> {
   const stats = await stat(path, { bigint: true }).catch(() => undefined);
   if (!stats) return undefined;
@@ -35,7 +35,7 @@ async function footprintOfDevice(device: bigint, posix: Posix): Promise<DiskFoot
   };
 }
 
-/** The disk of a partition, or what a device of the device mapper or RAID is made of. */
+/** The disk of a partition, or the devices that make up a device mapper or RAID device. */
 async function devicesBelow(folder: string): Promise<bigint[]> {
   const isPartition = (await readAttribute(`${folder}/partition`)) !== undefined;
   const slaves = await readdir(`${folder}/slaves`).catch(() => []);
@@ -44,7 +44,7 @@ async function devicesBelow(folder: string): Promise<bigint[]> {
   return numbers.flatMap((number) => (number === undefined ? [] : packDevice(number)));
 }
 
-/** What a loop device shows. The kernel is asked for device and inode, because the path may be another file's by now. */
+/** What backs a loop device. Asks the kernel for device and inode, because the path may name another file by now. */
 async function shownByLoop(folder: string, posix: Posix): Promise<DiskFootprint | undefined> {
   const path = await readAttribute(`${folder}/loop/backing_file`);
   if (path === undefined) return undefined;

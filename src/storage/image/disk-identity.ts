@@ -6,36 +6,36 @@ import { readNumber, readSerial, sysfsFolder } from './sysfs.js';
 import { countedBetween, readWriteCounters, type WriteCounters } from './write-counters.js';
 
 /**
- * How a disk is recognised after it was out of sight, and how a change behind our back shows. A file has its inode and
- * the times of its last changes. A block device has no such times, but perhaps a serial number, and the kernel counts
- * what is written to it.
+ * How a disk is recognised after it was not served, and how changes by other programs are noticed. A file has an inode
+ * and the times of its last changes. A block device has no such times, but it may have a serial number, and the kernel
+ * counts what is written to it.
  */
 export interface DiskIdentity {
   readonly kind: 'file' | 'block device';
-  /** As `diskId` tells. */
+  /** From `diskId`. */
   readonly id: string;
-  /** Of the disk, which may be smaller than the image. */
+  /** Size of the disk, which may be smaller than the image. */
   readonly sizeBytes: number;
   readonly imageBytes?: number;
-  /** Of a block device, as `readSerial` tells. */
+  /** Only for a block device; from `readSerial`. */
   readonly serial?: string;
-  /** When the file was made, which stays while it is written; not every file system tells. In nanoseconds since 1970. */
+  /** When the file was created, in nanoseconds since 1970. Writes do not change it; not every file system stores it. */
   readonly madeAt?: string;
   readonly modifiedAt?: string;
   readonly changedAt?: string;
-  /** This machine's clock gives the file its times, when it is written; so they can be compared with that clock. */
+  /** The file's times come from this machine's clock at the moment of a write, so they can be compared with it. */
   readonly localTimes?: boolean;
   readonly counters?: WriteCounters;
 }
 
 export interface DiskToIdentify {
   readonly handle: FileHandle;
-  /** Of the disk; fstat does not tell it for a block device. */
+  /** Size of the disk, which fstat does not report for a block device. */
   readonly sizeBytes: number;
   readonly localTimes: boolean;
 }
 
-/** Identifies the disk that is open, whatever lies at its path by now. Rejects as fs.fstat does. */
+/** Identifies the open disk, whatever is at its path by now. Rejects as fs.fstat does. */
 export async function identifyDisk({ handle, sizeBytes, localTimes }: DiskToIdentify): Promise<DiskIdentity> {
   const stats = await handle.stat({ bigint: true });
   const id = diskId(stats);
@@ -68,7 +68,7 @@ export function isSameDisk(before: DiskIdentity, now: DiskIdentity): boolean {
   return otherDevice(before, now) === undefined;
 }
 
-/** Why this is not the disk that it was; undefined when nothing speaks against it. */
+/** Why this is not the same disk as before; undefined if it seems to be the same. */
 export function otherDisk(before: DiskIdentity, now: DiskIdentity): string | undefined {
   const other = otherDevice(before, now);
   if (other) return other;
@@ -78,42 +78,42 @@ export function otherDisk(before: DiskIdentity, now: DiskIdentity): string | und
 
 function otherDevice(before: DiskIdentity, now: DiskIdentity): string | undefined {
   if (before.kind !== now.kind || before.id !== now.id) return 'another disk is in its place';
-  // Numbers of devices are given in the order in which they are found.
+  // Device numbers depend on the order in which devices are found.
   if (before.serial !== undefined && now.serial !== undefined && before.serial !== now.serial) {
     return `another disk, ${now.serial}, is in its place`;
   }
-  // A file system gives the inode of a file that went to the next one.
+  // A file system reuses the inode of a deleted file for the next one.
   if (tellsMaking(before, now) && before.madeAt !== now.madeAt) {
-    return `another file, made at ${time(now.madeAt)}, is in its place`;
+    return `another file, created at ${time(now.madeAt)}, is in its place`;
   }
   return undefined;
 }
 
-/** Where the system tells Node no time of making, Node gives that of the last change for it, each time. */
+/** Whether creation times are known. If the system has none, Node reports the time of the last change instead. */
 function tellsMaking(...identities: readonly DiskIdentity[]): boolean {
   const isTold = identities.every(({ madeAt }) => madeAt !== undefined);
   return isTold && identities.some(({ madeAt, changedAt }) => madeAt !== changedAt);
 }
 
-/** Why the content cannot be what it was at a clean close; undefined when nothing speaks against it. */
+/** Why the content must have changed since a clean close; undefined if there is no sign of a change. */
 export function changedSince(before: DiskIdentity, now: DiskIdentity): string | undefined {
   return otherDisk(before, now) ?? writtenSince(before, now);
 }
 
-/** The same of a disk that is known to be the one it was. */
+/** The same, for a disk that is known to be the same disk. */
 export function writtenSince(before: DiskIdentity, now: DiskIdentity): string | undefined {
   if (before.modifiedAt !== now.modifiedAt) return `modified at ${time(now.modifiedAt)} while not served`;
-  // A restored copy may carry the old time of modification; that it was put there shows here.
+  // A restored copy may have the old modification time, but putting it there sets a new change time.
   if (before.changedAt !== now.changedAt) return `replaced or altered at ${time(now.changedAt)} while not served`;
   return countedBetween(before.counters, now.counters);
 }
 
-/** Whether the content was written, whatever else was done to the disk: it may have got another owner or name. */
+/** Whether the content was written. Other changes, such as a new owner or name, do not count. */
 export function isWrittenSince(before: DiskIdentity, now: DiskIdentity): boolean {
   return before.modifiedAt !== now.modifiedAt || countedBetween(before.counters, now.counters) !== undefined;
 }
 
-/** When the file was last written or altered, in milliseconds since 1970; undefined where the times tell nothing. */
+/** When the file was last written or altered, in milliseconds since 1970; undefined if its times cannot be trusted. */
 export function lastChangeOf({ localTimes, modifiedAt, changedAt }: DiskIdentity): number | undefined {
   if (!localTimes) return undefined;
   return Math.max(milliseconds(modifiedAt), milliseconds(changedAt));

@@ -9,8 +9,8 @@ const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
 
 /**
- * Types of file systems (statfs(2)) that give a file its times from this machine's clock, at the moment of write(2). A
- * network file system has another clock, or sets them when data is written back.
+ * Types of file systems (statfs(2)) that set a file's times from this machine's clock, at the moment of write(2). A
+ * network file system uses another clock, or sets the times when data is written back.
  */
 const TIMED_BY_US = new Set([
   TMPFS_MAGIC,
@@ -23,22 +23,22 @@ const TIMED_BY_US = new Set([
   0x794c7630, // overlayfs
 ]);
 
-/** What an open image is, and what lies under it. */
+/** Facts about an open image and the storage under it. */
 export interface ImageFacts extends ZeroingFacts {
   readonly kind: 'file' | 'block device';
   readonly sizeBytes: number;
   /** As in `ImageFile`. */
   readonly endsWithin?: number;
-  /** The image is memory (tmpfs, ramfs). */
+  /** The image is in memory (tmpfs, ramfs). */
   readonly inMemory: boolean;
   readonly rotational: boolean;
-  /** Images with the same text lie on the same file system or device, and are likely to hang together. */
+  /** Images with the same value are on the same file system or device, and are likely to hang together. */
   readonly fileSystem: string;
   /** As in `DiskIdentity`. */
   readonly localTimes: boolean;
 }
 
-/** Undefined when it is neither a regular file nor a block device, or a block device of which /sys knows nothing. */
+/** Undefined if it is neither a regular file nor a block device, or a block device that /sys does not list. */
 export async function factsOf(handle: FileHandle, path: string): Promise<ImageFacts | undefined> {
   const stats = await handle.stat({ bigint: true });
   if (stats.isFile()) return factsOfFile(stats, path);
@@ -56,7 +56,8 @@ async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts
     rotational: (await queueNumber(stats.dev, 'rotational')) === 1,
     localTimes: TIMED_BY_US.has(fileSystem.type),
     alignmentBytes: 1,
-    // Only a try tells what the file system does, and a try changes the file's times; so it waits for the first use.
+    // Only a trial shows what the file system supports. A trial changes the file's times, so it waits for the first
+    // use.
     mayPunch: true,
   };
 }
@@ -76,7 +77,7 @@ async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | unde
   };
 }
 
-/** A property of the queue that serves the device. A partition has the queue of its disk, one folder up. */
+/** A property of the device's request queue. A partition uses the queue of its disk, one folder up. */
 async function queueNumber(device: bigint, name: string): Promise<number | undefined> {
   const folder = sysfsFolder(device);
   return (await readNumber(`${folder}/queue/${name}`)) ?? (await readNumber(`${folder}/../queue/${name}`));

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { CodedError } from '../../base/coded-error.js';
 import { SECTOR_BYTES } from '../../base/units.js';
 
-/** What the formats that virtual machines know by name begin with. LUKS is not among them: it is what a raw disk holds. */
+/** The magic numbers of virtual machine image formats. LUKS is not one of them: it is content of a raw disk. */
 const beginnings: readonly { readonly format: string; readonly at: number; readonly magic: Buffer }[] = [
   { format: 'qcow2', at: 0, magic: Buffer.from('QFI\xfb', 'latin1') },
   { format: 'QED', at: 0, magic: Buffer.from('QED\0') },
@@ -16,7 +16,7 @@ const beginnings: readonly { readonly format: string; readonly at: number; reado
   { format: 'Parallels', at: 0, magic: Buffer.from('WithouFreSpacExt') },
 ];
 
-/** A VHD of fixed size is a raw disk with this in the last sector, which old programs made a byte shorter. */
+/** A VHD of fixed size is a raw disk with this in its last sector, which old programs wrote one byte short. */
 const VHD_FOOTER = Buffer.from('conectix');
 
 export interface ImageToProbe {
@@ -26,16 +26,16 @@ export interface ImageToProbe {
 }
 
 /**
- * Refuses an image that looks like one of another format: a client would read its tables in place of the disk, and a
- * write would destroy it. What is found is never used to choose a format, because whoever writes the disk could choose
- * then. @throws CodedError IMAGE_NOT_RAW
+ * Rejects an image that looks like another format: a client would read the format's tables instead of the disk, and a
+ * write would destroy the image. The result never selects a format, because then anyone who can write to the disk could
+ * select it. @throws CodedError IMAGE_NOT_RAW
  */
 export async function checkRaw(image: ImageToProbe): Promise<void> {
   const format = await probe(image);
   if (format === undefined) return;
   throw new CodedError(
     'IMAGE_NOT_RAW',
-    `${image.path} looks like a ${format} image, and only raw images are served`,
+    `${image.path} looks like a ${format} image, but only raw images can be served`,
     `convert it with qemu-img convert -O raw; if it is a raw disk that happens to look like that, add format=raw`,
   );
 }
@@ -49,7 +49,7 @@ async function probe({ handle, sizeBytes }: ImageToProbe): Promise<string | unde
   return isFooter ? 'VHD' : undefined;
 }
 
-/** Of what cannot be read nothing is known; clients get the error too. */
+/** A part that cannot be read counts as zeroes. Clients that read it will get the error. */
 async function readPart(handle: FileHandle, offset: number): Promise<Buffer> {
   const part = Buffer.alloc(SECTOR_BYTES);
   await handle.read(part, 0, part.length, offset).catch(() => {});

@@ -1,11 +1,11 @@
 import type { FileHandle } from 'node:fs/promises';
 
-/** Decides which images may be opened and made. Each method throws a CodedError where it may not be. */
+/** Decides which images may be opened and created. Each method throws a CodedError if the image is not allowed. */
 export interface ImageGuard {
-  /** Before anything is looked at, so that a refusal does not tell what there is. */
+  /** Called before anything is looked at, so that a refusal does not reveal what exists. */
   admitPath(): void;
-  /** The folder in which the image is about to be made. */
+  /** `folder` is where the image is about to be created. */
   admitFolder(folder: FileHandle): Promise<void>;
-  /** What has been opened, whatever lies at its path by now. */
+  /** `file` is what was opened, whatever is at its path by now. */
   admitFile(file: FileHandle): Promise<void>;
 }

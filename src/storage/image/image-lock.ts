@@ -5,12 +5,12 @@ import type { Log } from '../../base/log.js';
 import type { Posix } from '../../posix/posix-calls.js';
 
 /*
- * Who may do what with an image is told by locks on single bytes of it, the way QEMU does (block/file-posix.c), so that
- * QEMU's tools and tidemark see each other. Each permission has two bytes. A shared lock on the first says "I use this
- * permission", one on the second "nobody else may". Everybody takes all their locks first and looks for a contradiction
- * afterwards: of two that come at the same time both may be refused, but never neither.
+ * Locks on single bytes of an image declare who may do what with it, as in QEMU (block/file-posix.c), so that QEMU's
+ * tools and tidemark respect each other. Each permission has two bytes. A shared lock on the first means "I use this
+ * permission", one on the second "nobody else may use it". A process takes all its locks first and checks for conflicts
+ * afterwards. If two processes try at the same time, both may be refused, but never neither.
  *
- * The locks belong to the open file description: they go when it is closed, and at the latest with the process.
+ * The locks belong to the open file description. They end when it is closed, at the latest with the process.
  */
 
 const USED_BASE = 100;
@@ -26,7 +26,7 @@ interface Permissions {
 }
 
 const WRITER: Permissions = { used: [CONSISTENT_READ, WRITE, RESIZE], unshared: [WRITE, RESIZE] };
-/** What `qemu-nbd --read-only` takes: other readers are fine, and so is a writer that leaves the size alone. */
+/** The same as `qemu-nbd --read-only`: allows other readers, and a writer that does not change the size. */
 const READER: Permissions = { used: [CONSISTENT_READ], unshared: [RESIZE] };
 
 const { EACCES, EAGAIN } = constants.errno;
@@ -40,8 +40,8 @@ export interface ImageToLock {
 }
 
 /**
- * Takes the locks of a reader or a writer, which last until `fd` is closed. Throws IMAGE_LOCKED when they contradict
- * those of somebody else. Where there are no such locks, the log says so and the image is used without.
+ * Takes the locks of a reader or a writer, which last until `fd` is closed. If the file system or machine has no such
+ * locks, logs a warning and goes on without. @throws CodedError IMAGE_LOCKED if another process holds conflicting locks
  */
 export function lockImage(image: ImageToLock): void {
   const { used, unshared } = image.readOnly ? READER : WRITER;
@@ -57,13 +57,13 @@ export function lockImage(image: ImageToLock): void {
   }
 }
 
-/** False, and logged, when the image cannot be locked. */
+/** False, with a warning in the log, if the image cannot be locked. */
 function succeeded({ path, log }: ImageToLock, result: number): boolean {
   if (result >= 0) return true;
   if (result === -EAGAIN || result === -EACCES) throw lockedError(path);
   log.warn(
     { image: path, errno: errnoName(-result) },
-    'the image cannot be locked here: nothing keeps another program from writing to it',
+    'the image cannot be locked: nothing stops another program from writing to it',
   );
   return false;
 }
@@ -71,7 +71,7 @@ function succeeded({ path, log }: ImageToLock, result: number): boolean {
 function lockedError(path: string): CodedError {
   return new CodedError(
     'IMAGE_LOCKED',
-    `another process uses the image ${path}`,
+    `another process is using the image ${path}`,
     'stop the virtual machine, the server or the QEMU tool that has it open (`lslocks` may show which), then try again',
   );
 }

@@ -4,7 +4,7 @@ import { errnoName, errnoOf } from '../../base/errno.js';
 import { formatCount, formatSize, SECTOR_BYTES, wholeSectors } from '../../base/units.js';
 import { factsOf } from './image-facts.js';
 
-/** Throws IMAGE_UNUSABLE unless a disk may have that size. */
+/** @throws CodedError IMAGE_UNUSABLE unless a disk can have that size */
 export function checkImageSize(path: string, sizeBytes: number): void {
   if (sizeBytes === 0) {
     throw new CodedError('IMAGE_UNUSABLE', `the image ${path} is empty`, `give it a size: truncate -s SIZE ${path}`);
@@ -14,7 +14,7 @@ export function checkImageSize(path: string, sizeBytes: number): void {
     throw new CodedError(
       'IMAGE_UNUSABLE',
       `the size of the image ${path}, ${formatCount(sizeBytes, 'byte')}, is not a multiple of ${SECTOR_BYTES}`,
-      `fill it up with zeroes: truncate -s ${nextBytes} ${path}`,
+      `pad it with zeroes: truncate -s ${nextBytes} ${path}`,
     );
   }
 }
@@ -26,11 +26,11 @@ export interface ImageResize {
   readonly sizeBytes: number;
 }
 
-/** Sees to it that the image has at least `sizeBytes` bytes; a file grows. Throws IMAGE_UNUSABLE when it cannot. */
+/** Grows a file to `sizeBytes` if it is shorter. @throws CodedError IMAGE_UNUSABLE if the image cannot be that large */
 export async function growImage({ handle, path, readOnly, sizeBytes }: ImageResize): Promise<void> {
   if (sizeBytes === 0 || sizeBytes % SECTOR_BYTES !== 0) {
-    const what = `a size of ${formatCount(sizeBytes, 'byte')} is not a multiple of ${SECTOR_BYTES}, or nothing`;
-    throw new CodedError('IMAGE_UNUSABLE', what, 'give another size; the disk keeps the one it has');
+    const what = `invalid size ${formatCount(sizeBytes, 'byte')}: expected a positive multiple of ${SECTOR_BYTES}`;
+    throw new CodedError('IMAGE_UNUSABLE', what, 'give another size; the disk keeps its current size');
   }
   const facts = await factsOf(handle, path);
   const presentBytes = facts?.sizeBytes ?? 0;
@@ -48,7 +48,7 @@ export async function growImage({ handle, path, readOnly, sizeBytes }: ImageResi
     throw new CodedError(
       'IMAGE_UNUSABLE',
       `the image ${path} cannot grow to ${sizeBytes} bytes: ${errnoName(errnoOf(error))}`,
-      'choose a smaller size, or a file system that holds files of that size',
+      'choose a smaller size, or a file system that supports files of that size',
       { cause: error },
     );
   }

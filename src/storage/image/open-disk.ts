@@ -14,23 +14,23 @@ import { checkImageSize } from './image-size.js';
 import { type ImageToOpen, openImage } from './open-image.js';
 
 export interface FileDeviceOptions extends ImageToOpen {
-  /** From `loadPosix`. Undefined: the image is served without locks and holes, by what Node offers. */
+  /** From `loadPosix`. If undefined, the image is served through Node's own calls, without locks and holes. */
   readonly posix: Posix | undefined;
   readonly log: Log;
-  /** What is known of the disk that was opened. Undefined: the image is raw, by the operator's word. */
+  /** Looks up what is known about the opened disk. If undefined, the operator has declared the image to be raw. */
   readonly know?: ((disk: DiskIdentity) => KnownDisk) | undefined;
 }
 
 export interface KnownDisk {
   /** It was served as a raw image before. */
   readonly isRaw: boolean;
-  /** What is served of it. */
+  /** How much of it is served. */
   readonly sizeBytes?: number;
 }
 
 /**
- * Opens a file or block device as a disk, locked against others. Throws IMAGE_UNUSABLE or IMAGE_LOCKED with how to mend
- * it: missing, a folder, empty, not whole sectors, not permitted, in use.
+ * Opens a file or block device as a disk and locks it. @throws CodedError IMAGE_UNUSABLE or IMAGE_LOCKED, with a hint,
+ * if it is missing, a folder, empty, not whole sectors, not permitted or in use
  */
 export async function openDisk(options: FileDeviceOptions): Promise<FileDevice> {
   const handle = await openImage(options);
@@ -47,7 +47,7 @@ async function deviceOver(handle: FileHandle, options: FileDeviceOptions): Promi
   const posix = options.posix ?? nodePosix;
   const facts = await factsOf(handle, path);
   if (facts === undefined) {
-    throw new CodedError('IMAGE_UNUSABLE', `the size of ${path} is not known`, 'mount sysfs at /sys');
+    throw new CodedError('IMAGE_UNUSABLE', `the size of ${path} is unknown`, 'mount sysfs at /sys');
   }
   lockImage({ fd: handle.fd, path, readOnly, posix, log });
   const known = know?.(await identifyDisk({ handle, ...facts }));
@@ -58,7 +58,7 @@ async function deviceOver(handle: FileHandle, options: FileDeviceOptions): Promi
   return makeFileDevice(handle, { ...facts, sizeBytes, ...(isFilledUp && { endsWithin: facts.sizeBytes }) }, options);
 }
 
-/** A disk has whole sectors; one that is only read is filled up with zeroes. @throws CodedError IMAGE_UNUSABLE */
+/** A disk has whole sectors. A read-only image is padded with zeroes. @throws CodedError IMAGE_UNUSABLE */
 function sizeToServe({
   path,
   readOnly,
@@ -79,6 +79,6 @@ function warnOfOtherSize(sizeBytes: number, { path, createSizeBytes, log }: File
   if (createSizeBytes === undefined || createSizeBytes === sizeBytes) return;
   log.warn(
     { image: path, sizeBytes, givenBytes: createSizeBytes },
-    'the image exists already and keeps its size; size= is for images that are still to be made',
+    'the image already exists and keeps its size; size= only applies to new images',
   );
 }

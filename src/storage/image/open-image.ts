@@ -11,13 +11,13 @@ const { EACCES, EBUSY, ENOENT } = constants.errno;
 export interface ImageToOpen {
   readonly path: string;
   readonly readOnly: boolean;
-  /** Makes a missing file, sparse and of this size. An existing image keeps its size. */
+  /** Create a missing file, sparse and of this size. An existing image keeps its size. */
   readonly createSizeBytes?: number | undefined;
-  /** Undefined: the image may lie anywhere. */
+  /** If undefined, the image may be anywhere. */
   readonly guard?: ImageGuard | undefined;
 }
 
-/** Opens a regular file or a block device. Throws IMAGE_UNUSABLE, IMAGE_LOCKED or what the guard throws, with how to mend it. */
+/** Opens a regular file or block device. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED, or the guard's error */
 export async function openImage(image: ImageToOpen): Promise<FileHandle> {
   image.guard?.admitPath();
   const handle = await openAnywhere(image);
@@ -51,7 +51,7 @@ async function statOrCreate(image: ImageToOpen): Promise<Stats> {
   }
 }
 
-/** O_EXCL on a block device: the kernel refuses one that is mounted, or part of a volume, and claims it for us. */
+/** With O_EXCL, the kernel refuses a block device that is mounted or part of a volume, and claims it for us. */
 function openFlags(readOnly: boolean, stats: Stats): number {
   if (readOnly) return fsConstants.O_RDONLY;
   return stats.isBlockDevice() ? fsConstants.O_RDWR | fsConstants.O_EXCL : fsConstants.O_RDWR;
@@ -65,7 +65,7 @@ function unservable(path: string, stats: Stats): CodedError {
 function openError(image: ImageToOpen, error: unknown): CodedError {
   const errno = errnoOf(error);
   if (errno === EBUSY) {
-    const hint = 'unmount it, take it out of the volume it is part of, or stop the server that has it open';
+    const hint = 'unmount it, remove it from its volume, or stop the server that has it open';
     return new CodedError('IMAGE_LOCKED', `the block device ${image.path} is in use`, hint, { cause: error });
   }
   const reason = errnoName(errno);
@@ -75,11 +75,11 @@ function openError(image: ImageToOpen, error: unknown): CodedError {
 }
 
 function openHint({ path, readOnly }: ImageToOpen, errno: Errno): string {
-  if (errno === ENOENT) return readOnly ? 'check the path' : 'check the path, or have it made by adding size=SIZE';
-  if (errno === EROFS) return 'its file system is mounted read-only: serve it readonly';
+  if (errno === ENOENT) return readOnly ? 'check the path' : 'check the path, or add size=SIZE to create it';
+  if (errno === EROFS) return 'its file system is read-only: serve it readonly';
   if (errno === EACCES || errno === EPERM) {
     const needed = readOnly ? 'read' : 'read and write';
     return `let user id ${process.geteuid?.()} ${needed} ${path}${readOnly ? '' : ', or serve it readonly'}`;
   }
-  return 'check the path and what it lies on';
+  return 'check the path and its storage';
 }

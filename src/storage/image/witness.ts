@@ -4,8 +4,8 @@ import { KIB, MIB } from '../../base/units.js';
 import type { BlockDevice } from '../device/block-device.js';
 
 /**
- * Both ends of the disk: there file systems (ext4, XFS, Btrfs), volume managers (LVM, MD, ZFS) and partition tables keep what
- * they change whenever they are used.
+ * Size of each end of the disk. File systems (ext4, XFS, Btrfs), volume managers (LVM, MD, ZFS) and partition tables
+ * keep data there that changes whenever they are used.
  */
 const END_BYTES = MIB;
 const SAMPLES = 256;
@@ -13,8 +13,8 @@ const SAMPLE_BYTES = 4 * KIB;
 const READS_AT_A_TIME = 16;
 
 /**
- * A checksum of the places of a disk that change most likely when somebody uses it: both ends, and blocks at even
- * distances. It is the same as long as those are; it says nothing of the rest. Undefined when they cannot be read.
+ * A checksum of the places that are most likely to change when a disk is used: both ends, and evenly spaced blocks. It
+ * says nothing about the rest of the disk. Undefined if a place cannot be read.
  */
 export async function witnessOf(device: BlockDevice): Promise<string | undefined> {
   const hash = createHash('sha256');

@@ -5,24 +5,24 @@ import { readBootId } from '../../posix/find-disk.js';
 import { readAttribute, readNumber } from './sysfs.js';
 
 /**
- * How much was written to a block device, as the kernel counts it, whoever writes. The numbers only tell something within
- * one boot of the machine and one life of the device: a device that is attached again begins at 0.
+ * The kernel's count of what all programs wrote to a block device. Counts can only be compared within one boot of the
+ * machine, and while the device stays attached: a device that is attached again starts at 0.
  */
 export interface WriteCounters {
   readonly bootId: string;
-  /** A number that no other disk had since the machine was started. */
+  /** A number that no other disk has had since the machine was booted. */
   readonly diskSequence: number;
   readonly writtenSectors: number;
   readonly discardedSectors: number;
-  /** Of a loop device: the file that it shows, and when that was last written, whichever way. */
+  /** Only for a loop device: its backing file, and when that file was last written by any means. */
   readonly shownFile?: string;
 }
 
-/** Fields of /sys/dev/block/M:N/stat, from 0 (Documentation/block/stat.rst). */
+/** Indexes of fields in /sys/dev/block/M:N/stat (Documentation/block/stat.rst). */
 const WRITTEN_SECTORS = 6;
 const DISCARDED_SECTORS = 13;
 
-/** Of the block device in this folder of sysfs; undefined where the kernel does not count. */
+/** Reads the counters of the block device in this sysfs folder; undefined if the kernel does not count. */
 export async function readWriteCounters(folder: string): Promise<WriteCounters | undefined> {
   const isPartition = (await readNumber(`${folder}/partition`)) !== undefined;
   const disk = isPartition ? `${folder}/..` : folder;
@@ -37,7 +37,7 @@ export async function readWriteCounters(folder: string): Promise<WriteCounters |
   return { bootId, diskSequence, ...counted, ...(shownFile !== undefined && { shownFile }) };
 }
 
-/** Undefined where it cannot be seen, or the device shows a part of it, so that others may write the rest. */
+/** Undefined if it is not visible, or if the device covers only a part of it, because the rest may change freely. */
 async function readShownFile(folder: string): Promise<string | undefined> {
   const [path, offset, limit] = await Promise.all([
     readAttribute(`${folder}/loop/backing_file`),
@@ -45,29 +45,29 @@ async function readShownFile(folder: string): Promise<string | undefined> {
     readNumber(`${folder}/loop/sizelimit`),
   ]);
   if (path === undefined || offset !== 0 || limit !== 0) return undefined;
-  // The kernel tells the path that the file has now, so it is no other file.
+  // The kernel reports the current path of the file, so this cannot be another file.
   const stats = await stat(path, { bigint: true }).catch(() => undefined);
   return stats?.isFile() ? `${diskId(stats)}, ${stats.mtimeNs}` : undefined;
 }
 
-/** Sectors, not requests: a request counts as one only after whoever waits for it was told that it is done. */
+/** Uses sectors instead of requests, because a request is counted only after its submitter has been notified. */
 async function readCounts(folder: string) {
   const fields = (await readAttribute(`${folder}/stat`))?.split(/\s+/).map(Number);
   if (!fields || fields.length <= WRITTEN_SECTORS) return undefined;
   return { writtenSectors: fields[WRITTEN_SECTORS]!, discardedSectors: fields[DISCARDED_SECTORS] ?? 0 };
 }
 
-/** Whether the two can be compared: both are of one boot and of one life of the device. */
+/** Whether the counts can be compared: same boot, and the device stayed attached. */
 export function isSameCount(a: WriteCounters | undefined, b: WriteCounters | undefined): boolean {
   return a !== undefined && b !== undefined && a.bootId === b.bootId && a.diskSequence === b.diskSequence;
 }
 
-/** What was written from one moment to the other; undefined when nothing was, or it is not counted. */
+/** What was written between two readings; undefined if nothing was, or if it was not counted. */
 export function countedBetween(before: WriteCounters | undefined, now: WriteCounters | undefined): string | undefined {
   if (!before || !now || !isSameCount(before, now)) return undefined;
   const sectors = now.writtenSectors - before.writtenSectors + now.discardedSectors - before.discardedSectors;
-  if (sectors < 0) return 'the kernel counts less that was written to it than before';
-  if (sectors > 0) return `written while not served: ${formatSize(sectors * SECTOR_BYTES)}, as the kernel counts`;
+  if (sectors < 0) return "the kernel's count of what was written to it went down";
+  if (sectors > 0) return `written while not served: ${formatSize(sectors * SECTOR_BYTES)} by the kernel's count`;
   const isShown = before.shownFile !== undefined && now.shownFile !== undefined;
   return isShown && before.shownFile !== now.shownFile ? 'the file that it shows was written by itself' : undefined;
 }
