@@ -18,10 +18,22 @@ const threadsOfTheBuild: Plugin = {
   },
 };
 
+const allTests = ['test/**/*.test.ts'];
+/** They need no other program than a shell's, no server of its own and no root. One that does is named *.system.test.ts. */
+const unitTests = [
+  'test/{base,bitmap,client,export,posix,protocol,session,snapshot,storage}/**/!(*.system).test.ts',
+  'test/{layers,node-versions}.test.ts',
+];
+const crashTests = ['test/crash/**/*.test.ts'];
+
 export default defineConfig({
   plugins: [threadsOfTheBuild],
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      { extends: true, test: { name: 'unit', include: unitTests } },
+      { extends: true, test: { name: 'system', include: allTests, exclude: [...unitTests, ...crashTests] } },
+      { extends: true, test: { name: 'crash', include: crashTests } },
+    ],
     // Servers and real clients share two cores: generous limits, few workers.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -12,7 +12,7 @@ const args = process.argv.slice(2);
 const versions = args.filter((arg) => /^\d+(\.\d+)*$/.test(arg));
 const rest = args.filter((arg) => !versions.includes(arg));
 // Tests of crashes are long, and have a command of their own.
-const files = rest.length > 0 ? rest : ['--exclude', 'test/crash/**'];
+const files = rest.length > 0 ? rest : ['--project', 'unit', '--project', 'system'];
 
 /**
  * Installs the newest Node of that major version, or exactly that version.
