@@ -54,7 +54,7 @@ const refusals: Record<Obstacle, Refusal> = {
   inconsistent: {
     code: 'BITMAP_INCONSISTENT',
     message: (name) => `Bitmap '${name}' is inconsistent and cannot be used`,
-    hint: 'remove it and add it anew; the next backup is a full one',
+    hint: 'remove it and add it again; the next backup will be a full one',
   },
   successor: {
     code: 'BITMAP_HAS_SUCCESSOR',

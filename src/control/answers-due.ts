@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { preHandlerHookHandler } from 'fastify';
 
-/** The requests that the server is working on. Those still being received, and answers on their way, are not among them. */
+/** The requests that have been received in full and have not been answered yet. */
 export class AnswersDue {
   private readonly responses = new Set<ServerResponse>();
 

@@ -3,13 +3,13 @@ import type { ControlHost } from './control-host.js';
 
 const MILLISECONDS_PER_SECOND = 1000;
 
-/** What is to be known of backups, read off them when it is asked for. */
+/** Metrics of backups, whose values are read when somebody asks for them. */
 export function collectBackupMetrics({ backups }: ControlHost, registry: Registry): void {
   const registers = [registry];
   const active = () => backups.list().filter(({ state }) => state === 'active');
   new Gauge({
     name: 'tidemark_backups_active',
-    help: 'Backups under way',
+    help: 'Number of active backups',
     registers,
     collect() {
       this.set(active().length);
@@ -17,7 +17,7 @@ export function collectBackupMetrics({ backups }: ControlHost, registry: Registr
   });
   new Gauge({
     name: 'tidemark_backup_scratch_bytes',
-    help: 'Old data kept for the views of a backup',
+    help: 'Size of the old data kept for the views of a backup',
     labelNames: ['backup'],
     registers,
     collect() {
@@ -27,12 +27,12 @@ export function collectBackupMetrics({ backups }: ControlHost, registry: Registr
   });
   new Gauge({
     name: 'tidemark_backup_last_commit_timestamp_seconds',
-    help: 'When the last backup with a bitmap was committed',
+    help: 'Time of the last committed backup that used the bitmap',
     labelNames: ['export', 'bitmap'],
     registers,
     collect() {
       this.reset();
-      // Oldest first, so the last one stays.
+      // The list begins with the oldest, so the newest commit wins.
       for (const { state, bitmap, parts, endedAt } of backups.list()) {
         if (state !== 'committed') continue;
         const seconds = Date.parse(endedAt!) / MILLISECONDS_PER_SECOND;

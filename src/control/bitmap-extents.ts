@@ -7,7 +7,7 @@ import type { Export } from '../export/export.js';
 import type { Extents } from './schemas/bitmap.js';
 
 /**
- * At most `limit` extents from `offset` on, all writes since the base. @throws CodedError BAD_REQUEST,
+ * Lists at most `limit` extents of the bitmap, beginning at `offset`. @throws CodedError BAD_REQUEST,
  * BITMAP_INCONSISTENT
  */
 export function pageOfExtents(
@@ -21,11 +21,11 @@ export function pageOfExtents(
     throw new CodedError(
       'BITMAP_INCONSISTENT',
       `Bitmap '${bitmap.name}' is inconsistent and cannot be used: ${bitmap.inconsistent}`,
-      'remove it and add it anew; the next backup is a full one',
+      'remove it and add it again; the next backup will be a full one',
     );
   }
   if (offset > sizeBytes)
-    throw new CodedError('BAD_REQUEST', `offset ${offset} is behind the disk of ${sizeBytes} bytes`);
+    throw new CodedError('BAD_REQUEST', `offset ${offset} is past the end of the disk (${sizeBytes} bytes)`);
   const list = new ExtentList(limit);
   if (offset < sizeBytes) bitmap.extents(offset, sizeBytes - offset, list);
   let at = offset;

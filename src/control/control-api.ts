@@ -19,15 +19,15 @@ import { metricsRoutes } from './routes/metrics.js';
 import { serverRoutes } from './routes/server.js';
 import { transactionRoutes } from './routes/transactions.js';
 
-/** A version of the API's shape, not of the program. */
+/** The version of the API, not of the program. */
 const API_VERSION = '1.0.0';
 export interface ApiOptions {
-  /** Asked of every request before anything else is done with it. */
+  /** Runs first for every request, and may refuse it. */
   readonly admit?: onRequestHookHandler | undefined;
-  /** Told of every request that is worked on. */
+  /** Keeps track of the requests that have no answer yet. */
   readonly answersDue?: AnswersDue;
   readonly limits?: HttpLimits | undefined;
-  /** Nothing but health and metrics. */
+  /** Serves only the routes for health and metrics. */
   readonly metricsOnly?: boolean;
 }
 
@@ -43,7 +43,7 @@ const allRoutes = [
   metricsRoutes,
 ];
 
-/** The HTTP API over the exports of a server. */
+/** Builds the HTTP API of a server. */
 export async function buildControlApi(host: ControlHost, options: ApiOptions = {}): Promise<FastifyInstance> {
   const { admit, answersDue, limits = httpLimits, metricsOnly = false } = options;
   const api = newApi(host.log, limits);
@@ -73,5 +73,5 @@ function noRoute(reply: FastifyReply, method: string, url: string, methods: read
   if (methods.length === 0) return new CodedError('NOT_FOUND', `there is no ${method} ${url}`, 'see /openapi.json');
   const allowed = methods.join(', ');
   reply.header('allow', allowed);
-  return new CodedError('METHOD_NOT_ALLOWED', `${url} has no ${method}`, `it has ${allowed}`);
+  return new CodedError('METHOD_NOT_ALLOWED', `${url} does not support ${method}`, `use ${allowed}`);
 }

@@ -5,7 +5,7 @@ import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { Server } from './schemas/server.js';
 
-/** What the control API works on. */
+/** The parts of the server that the control API uses. */
 export interface ControlHost {
   readonly exports: ExportRegistry;
   readonly backups: Backups;
@@ -14,5 +14,5 @@ export interface ControlHost {
   readonly describeServer: () => ServerFacts;
 }
 
-/** The server, but for its exports. */
+/** The description of the server, without its exports. */
 export type ServerFacts = Omit<Static<typeof Server>, 'exports'>;

@@ -11,7 +11,7 @@ import { demandToken } from './token.js';
 
 const PATIENCE_MILLISECONDS = 5000;
 
-/** The control API on its addresses. */
+/** Serves the control API on a unix socket and, when asked to, over TCP. */
 export class ControlServer {
   private readonly apis: FastifyInstance[] = [];
   private readonly answersDue = new AnswersDue();
@@ -22,7 +22,7 @@ export class ControlServer {
     private readonly limits?: HttpLimits,
   ) {}
 
-  /** Makes a socket that only its owner can use. Rejects as net.Server does. */
+  /** Listens on a new unix socket that only its owner can use. Rejects as net.Server does. */
   async listenUnix(path: string): Promise<void> {
     const { server } = await this.api();
     const bound = this.bound(server);
@@ -31,11 +31,11 @@ export class ControlServer {
   }
 
   /**
-   * With a token every request must carry it, but for health and metrics; `undefined` opens those two routes alone.
-   * Rejects as net.Server does.
+   * With a token, every request except those for health and metrics must carry it. Without one, only these two routes are
+   * served. Rejects as net.Server does.
    */
   async listenTcp(host: string, port: number, token: string | undefined): Promise<AddressInfo> {
-    // Whoever opens these routes to other machines lets them call this one by any name.
+    // An address that other machines can reach may be called by any host name.
     const open = isLoopback(host) ? refuseForeign : undefined;
     const options = token === undefined ? { admit: open, metricsOnly: true } : { admit: demandToken(token, open) };
     const { server } = await this.api(options);
@@ -46,8 +46,8 @@ export class ControlServer {
   }
 
   /**
-   * Takes no more requests and answers those it works on, however long that takes; then hangs up on clients that send or
-   * read too slowly.
+   * Refuses new requests and waits, for as long as it takes, until the pending ones are answered. Then hangs up on
+   * clients that send or read too slowly.
    */
   async close(): Promise<void> {
     const hangUp = () => {
@@ -67,7 +67,7 @@ export class ControlServer {
 
   private async bound(server: Server): Promise<void> {
     await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject));
-    // Such as no descriptor for a client: nobody else would listen, and the process would end.
-    server.on('error', (err) => this.host.log.error({ err }, 'an address of the control API failed'));
+    // For example, no descriptor is left for a client. An error event without a listener would end the process.
+    server.on('error', (err) => this.host.log.error({ err }, 'a listening socket of the control API failed'));
   }
 }

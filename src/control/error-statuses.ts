@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../base/coded-error.js';
 
-/** The HTTP status of each refusal. */
+/** The HTTP status for each error code. */
 export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   CONFIG_INVALID: 400,
   USAGE_INVALID: 400,

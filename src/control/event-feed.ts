@@ -1,20 +1,20 @@
 import { EventEmitter } from 'node:events';
 import type { BackupEvent } from '../backup/backup-event.js';
 
-/** What happened to an export or its bitmaps. */
+/** A change of an export or its bitmaps. */
 interface ExportEvent {
   readonly type: `export-${'added' | 'removed' | 'resized'}` | 'bitmaps-changed';
   readonly export: string;
-  /** What was done to the bitmaps. */
+  /** The actions that changed the bitmaps. */
   readonly actions?: readonly { readonly type: string; readonly bitmap: string }[];
 }
 
 export type Happening = ExportEvent | BackupEvent;
 
-/** What happened, for whoever follows `GET /v1/events`; `at` in ISO 8601. */
+/** An event as `GET /v1/events` sends it; `at` is in ISO 8601. */
 export type ServerEvent = Happening & { readonly at: string };
 
-/** Tells its followers each event as it happens; keeps none. */
+/** Passes each event to its followers when it happens. Events are not stored. */
 export class EventFeed {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
 
@@ -22,7 +22,7 @@ export class EventFeed {
     this.emitter.emit('event', { ...event, at: new Date().toISOString() } satisfies ServerEvent);
   }
 
-  /** Returns what ends it. */
+  /** Returns the function that stops following. */
   follow(listener: (event: ServerEvent) => void): () => void {
     this.emitter.on('event', listener);
     return () => this.emitter.off('event', listener);

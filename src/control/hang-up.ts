@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify';
 
-/** Given when the client hangs up before it has its answer. */
+/** The returned signal is aborted when the client hangs up before it has received the whole answer. */
 export function hangUpOf({ raw }: FastifyReply): AbortSignal {
   const hangUp = new AbortController();
   raw.once('close', () => {

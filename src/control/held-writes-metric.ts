@@ -3,15 +3,15 @@ import { Histogram, type Registry } from 'prom-client';
 import { CUT_CHANNEL, type Cut } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 
-/** From what nobody notices to what a guest calls a hanging disk. */
+/** From delays that nobody notices to those that a guest reports as a hanging disk. */
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** Counts how long writes to some exports are held back, from now on. Returns what ends it. */
+/** Starts to measure how long writes to the exports are held back. Returns the function that stops it. */
 export function measureHeldWrites(exports: ExportRegistry, registry: Registry): () => void {
   const measured = new Set<string>();
   const histogram = new Histogram({
     name: 'tidemark_export_held_write_seconds',
-    help: 'How long a write was held back by a change of bitmaps',
+    help: 'Time that a write waited for a change of bitmaps',
     labelNames: ['export'],
     buckets: BUCKETS_SECONDS,
     registers: [registry],
@@ -25,7 +25,7 @@ export function measureHeldWrites(exports: ExportRegistry, registry: Registry): 
   });
   const note = (message: unknown) => {
     const { served, heldMilliseconds } = message as Cut;
-    // The channel is the process's; there may be other servers in it.
+    // All servers in this process share the channel.
     if (!exports.list().includes(served)) return;
     measured.add(served.name);
     for (const milliseconds of heldMilliseconds) histogram.observe({ export: served.name }, milliseconds / 1000);

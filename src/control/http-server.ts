@@ -3,22 +3,22 @@ import type { onSendHookHandler } from 'fastify';
 import type { Log } from '../base/log.js';
 import { LogLimit } from '../base/log-limit.js';
 
-/** What a client of the control API may take of the server. */
+/** Limits on the clients of the control API. */
 export interface HttpLimits {
-  /** On one address at a time, those included that follow events; more are hung up on. */
+  /** Connections to one address at a time, followers of events included. The server hangs up on any more. */
   readonly maxConnections: number;
-  /** Until a connection has sent the headers of a request, and the whole of one. */
+  /** How long a client may take to send the headers of a request, and the whole request. */
   readonly headersMilliseconds: number;
   readonly requestMilliseconds: number;
   /** How long a connection may stay without a request. */
   readonly idleMilliseconds: number;
-  /** How long a client may read nothing of an answer. */
+  /** How long a client may go without reading any of an answer. */
   readonly unreadMilliseconds: number;
 }
 
 /**
- * Each connection takes a descriptor, of which the NBD clients and the disks need the most: the service unit allows 65536,
- * a shell often 1024. A body of 1 MiB within 30 seconds is 35 kB/s.
+ * Each connection takes a file descriptor, and NBD clients and disks need most of those: the service unit allows 65536, a
+ * shell often only 1024. To send a body of 1 MiB within 30 seconds, a client needs 35 kB/s.
  */
 export const httpLimits: HttpLimits = {
   maxConnections: 64,
@@ -28,10 +28,10 @@ export const httpLimits: HttpLimits = {
   unreadMilliseconds: 30_000,
 };
 
-/** How late a timeout may come, as part of it. */
+/** How late a timeout may fire, as a fraction of the timeout. */
 const PART_LATE = 1 / 8;
 
-/** The limits that Node's HTTP server keeps, as options of fastify. */
+/** The limits that Node's HTTP server enforces, as options of fastify. */
 export function serverOptions({ headersMilliseconds, requestMilliseconds, idleMilliseconds }: HttpLimits) {
   return {
     requestTimeout: requestMilliseconds,
@@ -44,7 +44,7 @@ export function serverOptions({ headersMilliseconds, requestMilliseconds, idleMi
   };
 }
 
-/** Hangs up on more connections than there may be, and says so now and then. */
+/** Hangs up on connections beyond the limit, and logs that at a limited rate. */
 export function capConnections(server: Server, { maxConnections }: HttpLimits, log: Log): void {
   const logLimit = new LogLimit();
   server.maxConnections = maxConnections;
@@ -56,7 +56,7 @@ export function capConnections(server: Server, { maxConnections }: HttpLimits, l
   });
 }
 
-/** From when an answer is sent, a client that does not read it is hung up on. Node takes that back with its next request. */
+/** Hangs up on a client that does not read its answer. Node resets the timeout when the next request begins. */
 export function hurryReaders({ unreadMilliseconds }: HttpLimits): onSendHookHandler {
   return (_request, { raw: { socket } }, _payload, done) => {
     if (socket instanceof Socket) socket.setTimeout(unreadMilliseconds);

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 
-/** A transaction of 1000 merges with a source each has some 6000. Checking the shape of so many takes a few milliseconds. */
+/** A transaction of 1000 merges with one source each has about 6000 values. Validating that many takes a few milliseconds. */
 const MAX_VALUES = 10_000;
 const COMMA = 0x2c;
 
-/** Bodies are JSON and nothing else, and have so few values that nobody waits long until they are checked. */
+/** Accepts only JSON bodies, and only so many values that validating them does not block the event loop for long. */
 export function takeJsonBodies(api: FastifyInstance): void {
   const parse = api.getDefaultJsonParser('error', 'error');
   api.removeAllContentTypeParsers();

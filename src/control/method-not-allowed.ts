@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Gives what tells which methods the resource of a URL has. To be called before there are routes. */
+/** Returns a function that lists the methods of a URL. Call this before routes are added. */
 export function watchMethods(api: FastifyInstance): (url: string) => string[] {
   const routes = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
   api.addHook('onRoute', ({ url, method }) => {
@@ -15,7 +15,7 @@ export function watchMethods(api: FastifyInstance): (url: string) => string[] {
   };
 }
 
-/** A route such as `/v1/exports/:export`. */
+/** Turns a route such as `/v1/exports/:export` into a pattern for paths. */
 function patternOf(url: string): RegExp {
   const parts = url.split('/').map((part) => (part.startsWith(':') ? '[^/]+' : part.replaceAll('.', '\\.')));
   return new RegExp(`^${parts.join('/')}$`);

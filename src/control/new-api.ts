@@ -6,16 +6,16 @@ import { problemHandler } from './problem.js';
 
 export type ControlApi = ReturnType<typeof newApi>;
 
-/** Names of exports and bitmaps may be long: up to 4096 and 1023 bytes, each of which may be written as %XX. */
+/** Far more than a name needs: 1023 bytes at most, each of which may be written as %XX. */
 const MAX_PARAMETER_LENGTH = 3 * 4096;
 
-/** An API without routes. */
+/** Creates an API without routes. */
 export function newApi(log: Log, limits: HttpLimits) {
   return fastify({
     ...serverOptions(limits),
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
-    // Those of the router, which come before there is a route to handle its errors.
+    // Handles errors of the router, which occur before a route is found.
     frameworkErrors: problemHandler(log),
   })
     .withTypeProvider<TypeBoxTypeProvider>()

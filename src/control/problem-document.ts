@@ -1,7 +1,7 @@
 import { type CodedError, errorTitles } from '../base/coded-error.js';
 import { errorStatuses } from './error-statuses.js';
 
-/** A refusal as a problem document (RFC 9457): what the control API answers, and commands print with --json. */
+/** The problem document (RFC 9457) of an error, which the control API sends and commands print with --json. */
 export function problemOf({ code, message, hint }: CodedError, failedAction?: number) {
   return {
     type: `errors.md#${code.toLowerCase()}`,

@@ -4,7 +4,7 @@ import type { Log } from '../base/log.js';
 import { FailedStep } from '../bitmap/transaction.js';
 import { problemOf } from './problem-document.js';
 
-/** Answers every failure as a problem document (RFC 9457) with a code of the catalogue. */
+/** Answers every failure with a problem document (RFC 9457) that has a code of the catalogue. */
 export function problemHandler(log: Log) {
   return (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void => {
     sendProblem(reply, toCodedError(error, log), error instanceof FailedStep ? error.index : undefined);
@@ -22,7 +22,7 @@ function toCodedError(error: FastifyError, log: Log): CodedError {
   if (error.validation) return new CodedError('BAD_REQUEST', describeValidation(error), 'see /openapi.json');
   if (error.statusCode === 415) {
     const hint = 'send Content-Type: application/json';
-    return new CodedError('UNSUPPORTED_MEDIA_TYPE', 'the body is of another media type than JSON', hint);
+    return new CodedError('UNSUPPORTED_MEDIA_TYPE', 'the media type of the body is not JSON', hint);
   }
   if (error.statusCode !== undefined && error.statusCode < 500) {
     const code: ErrorCode = error.statusCode === 404 ? 'NOT_FOUND' : 'BAD_REQUEST';

@@ -3,18 +3,18 @@ import { CodedError } from '../base/coded-error.js';
 import { isLoopback } from '../base/loopback.js';
 
 /**
- * Keeps web pages off what a loopback address answers without a token. A browser lets every page send simple requests
- * to any address; it adds the page's Origin. A page whose own name was made to lead to this machine (DNS rebinding) has
- * no foreign Origin, but its name is in Host.
+ * Keeps web pages away from the routes that a loopback address serves without a token. A browser lets any page send simple
+ * requests to any address, and adds the page's Origin. With DNS rebinding, where the page's own name resolves to this
+ * machine, the Origin is not foreign, but Host has the page's name.
  */
 export const refuseForeign: onRequestHookHandler = ({ headers }, _reply, done) => {
   const { host = '', origin } = headers;
   if (!isLoopback(nameIn(host))) {
-    const hint = 'call it by 127.0.0.1 or localhost, or send the token';
-    done(new CodedError('FOREIGN_REQUEST', `the API is not called "${host}"`, hint));
+    const hint = 'use 127.0.0.1 or localhost, or send the token';
+    done(new CodedError('FOREIGN_REQUEST', `the host "${host}" is not a name of this API`, hint));
   } else if (origin !== undefined && origin !== `http://${host}`) {
-    const hint = 'send the token to use it from another site through a proxy';
-    done(new CodedError('FOREIGN_REQUEST', `the request comes from a web page of "${origin}"`, hint));
+    const hint = 'to use the API from another site through a proxy, send the token';
+    done(new CodedError('FOREIGN_REQUEST', `the request comes from a web page at "${origin}"`, hint));
   } else done();
 };
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 
-/** From when the API begins to close, refuses new requests, and hangs up behind the answer to each that is in flight. */
+/** Once the API begins to close, refuses new requests, and closes each connection after the answer in flight. */
 export function refuseWhenClosing(api: FastifyInstance): void {
   let closing = false;
   api.addHook('preClose', (done) => {
@@ -9,7 +9,7 @@ export function refuseWhenClosing(api: FastifyInstance): void {
     done();
   });
   api.addHook('onRequest', (_request, _reply, done) => {
-    if (closing) done(new CodedError('SHUTTING_DOWN', 'the server is stopping', 'ask again once it is back'));
+    if (closing) done(new CodedError('SHUTTING_DOWN', 'the server is stopping', 'try again when it is back'));
     else done();
   });
   api.addHook('onSend', (_request, reply, _payload, done) => {

@@ -4,22 +4,23 @@ import { formatCount } from '../base/units.js';
 import type { Export } from '../export/export.js';
 import type { ControlHost } from './control-host.js';
 
-/** A client that has just said goodbye is still there for a moment, and no reason to refuse anything. */
+/** A client that has just disconnected is still listed for a moment, and must not cause a refusal. */
 const GOODBYE_MILLISECONDS = 500;
 const MAX_NAMED_CLIENTS = 5;
 
 export interface Removal {
-  /** How long clients may take to go by themselves, while new ones are refused; undefined: they are not waited for. */
+  /** How long to wait for clients to leave, while new ones are refused. Undefined: do not wait. */
   readonly drainSeconds: number | undefined;
-  /** Abort the backups of the export, and disconnect the clients that are still there. */
+  /** Abort the backups of the export, and disconnect its remaining clients. */
   readonly force: boolean;
-  /** Given when nobody waits for the removal any more. */
+  /** Aborted when nobody waits for the removal any more. */
   readonly cancelled: AbortSignal;
 }
 
 /**
- * Serves an export no longer. It is not taken from clients or backups unless that is forced; when it is refused, everything
- * is as before. @throws CodedError EXPORT_NOT_FOUND, EXPORT_IN_USE, SHUTTING_DOWN; FLUSH_FAILED, STORE_UNUSABLE once it is gone
+ * Stops serving an export. Without `force`, an export that clients or backups use is not removed; a refusal changes
+ * nothing. @throws CodedError EXPORT_NOT_FOUND, EXPORT_IN_USE, SHUTTING_DOWN; FLUSH_FAILED, STORE_UNUSABLE after the export
+ * was removed
  */
 export async function removeExport(host: ControlHost, name: string, removal: Removal): Promise<void> {
   const { exports, backups, events } = host;
@@ -30,7 +31,8 @@ export async function removeExport(host: ControlHost, name: string, removal: Rem
     const letIn = removal.drainSeconds === undefined ? () => {} : served.keepOut();
     try {
       await untilFree(served, removal);
-      // Nothing comes between: it is taken from new clients within this call. It is gone, even if its disk cannot be flushed.
+      // No client can connect in between, because this call removes the export from the registry before it first waits.
+      // The export is removed even if its disk cannot be flushed.
       await exports.remove(name).finally(() => events.publish({ type: 'export-removed', export: name }));
     } finally {
       letIn();
@@ -44,7 +46,7 @@ async function untilFree(served: Export, { drainSeconds, force, cancelled }: Rem
   const patience = drainSeconds === undefined ? GOODBYE_MILLISECONDS : drainSeconds * 1000;
   if (!force || drainSeconds !== undefined) {
     await untilNobody(served, patience, cancelled);
-    // What has come in meanwhile is seen first, however late the timer was.
+    // Let a goodbye that has arrived meanwhile be handled first, even if the timer was late.
     if (served.connections.size > 0) await nextTurn();
   }
   served.assertServed();
@@ -56,9 +58,9 @@ async function untilFree(served: Export, { drainSeconds, force, cancelled }: Rem
   if (!force) throw inUse(served);
 }
 
-/** Resolves when nobody is connected, after so many milliseconds, or when the signal is given. */
+/** Resolves when no client is connected, when the time is up, or when the signal is aborted. */
 async function untilNobody(served: Export, milliseconds: number, cancelled: AbortSignal): Promise<void> {
-  // Node 20 collects an AbortSignal.timeout of which only AbortSignal.any knows, and it is never given then.
+  // Node 20 may garbage-collect an AbortSignal.timeout that only AbortSignal.any refers to. It would then never fire.
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), milliseconds);
   try {

@@ -8,9 +8,8 @@ import type { ControlHost } from './control-host.js';
 import { type Action, MAX_MERGE_SOURCES } from './schemas/transaction.js';
 
 /**
- * Takes all actions at one instant with respect to writes, or none. Returns how long writes were held back.
- * @throws FailedStep with the index of the action that was refused; CodedError FLUSH_FAILED, STORE_UNUSABLE,
- * STORE_IN_DOUBT
+ * Applies either all actions, at one instant with respect to writes, or none. Returns how long writes were held back.
+ * @throws FailedStep with the index of the refused action; CodedError FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
 export async function runActions(host: ControlHost, actions: readonly Action[]): Promise<HeldWrites> {
   const involved = new Set<Export>();
@@ -33,11 +32,11 @@ function checkSources(actions: readonly Action[]): void {
     if (action.type === 'bitmap-merge') count += action.sources.length;
     if (count <= MAX_MERGE_SOURCES) continue;
     const what = `the merges of the transaction have more than ${MAX_MERGE_SOURCES} sources`;
-    throw new FailedStep(index, new CodedError('BAD_REQUEST', what, 'split it into several transactions'));
+    throw new FailedStep(index, new CodedError('BAD_REQUEST', what, 'split the transaction into several'));
   }
 }
 
-/** Takes one action, whose refusal is thrown as it is. */
+/** Applies one action. Throws its refusal itself, rather than a FailedStep. */
 export async function runAction(host: ControlHost, action: Action): Promise<HeldWrites> {
   try {
     return await runActions(host, [action]);

@@ -2,12 +2,12 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 
-/** What monitoring asks for, which tells of no secret and changes nothing. */
+/** Routes for monitoring, which reveal no secrets and change nothing. */
 const openRoutes = new Set(['/healthz', '/metrics']);
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
-/** Lets requests through that carry the token, and those of the routes that are open to everybody as far as `open` lets them. */
+/** Admits requests that carry the token. Requests for the open routes need no token, but `open` may refuse them. */
 export function demandToken(token: string, open: onRequestHookHandler = (_request, _reply, done) => done()) {
   const expected = digest(`Bearer ${token}`);
   const admit: onRequestHookHandler = function (request, reply, done) {

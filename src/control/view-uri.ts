@@ -1,9 +1,9 @@
 import type { ServerFacts } from './control-host.js';
 
-/** Addresses that stand for all of a machine's. */
+/** Addresses that stand for every address of the machine. */
 const WILDCARDS = new Set(['0.0.0.0', '::']);
 
-/** Where a client on this machine finds an export, by the NBD URI specification; the unix socket first, for its speed. */
+/** The NBD URI of an export for clients on this machine. Prefers the unix socket, because it is faster. */
 export function viewUri({ tcp, unix }: ServerFacts['nbd'], exportName: string): string {
   const name = encodeURIComponent(exportName).replaceAll('%40', '@');
   if (unix !== undefined) return `nbd+unix:///${name}?socket=${encodePath(unix)}`;

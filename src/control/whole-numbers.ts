@@ -1,7 +1,7 @@
 import type { preValidationHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 
-/** Refuses those parameters of a query with a fraction, which the validation would cut off. */
+/** Refuses query parameters with a fraction, because validation would silently truncate them. */
 export function wholeNumbers(...names: readonly string[]): preValidationHookHandler {
   return ({ query }, _reply, done) => {
     const given = query as Record<string, unknown>;

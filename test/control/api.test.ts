@@ -94,7 +94,7 @@ describe('exports', () => {
     expect((await ask('GET', `/v1/exports/${encodeURIComponent(name)}`)).document).toMatchObject({ name });
   });
 
-  test('come and go', async () => {
+  test('are added and removed', async () => {
     const { ask, heard } = await serve();
     expect(await ask('DELETE', '/v1/exports/disk')).toMatchObject({ status: 204, text: '' });
     expect((await ask('GET', '/v1/exports')).document).toEqual({ exports: [] });
@@ -107,7 +107,7 @@ describe('exports', () => {
     ]);
   });
 
-  test('grow, and the new tail is dirty', async () => {
+  test('grow, and their new tail is dirty', async () => {
     const { ask, heard } = await serve();
     const { status, document } = await ask('POST', '/v1/exports/disk/resize', { sizeBytes: DISK_BYTES + MIB });
     expect(status).toBe(200);
@@ -125,13 +125,13 @@ describe('bitmaps', () => {
     expect(document).toEqual({ bitmaps: [nightly, { ...nightly, name: 'weekly' }] });
   });
 
-  test('tell how much is dirty', async () => {
+  test('report how much is dirty', async () => {
     const { ask, write } = await serve();
     await write(64 * KIB - 1, 2);
     expect((await ask('GET', bitmapUrl)).document).toEqual({ ...nightly, dirtyBytes: 128 * KIB });
   });
 
-  test('tell why they are inconsistent', async () => {
+  test('report why they are inconsistent', async () => {
     const { ask, exports } = await serve();
     exports.get('disk').bitmaps.markInconsistent('nightly', 'the image was written by somebody else');
     expect((await ask('GET', bitmapUrl)).document).toEqual({
@@ -142,7 +142,7 @@ describe('bitmaps', () => {
     });
   });
 
-  test('are added as asked for', async () => {
+  test('are added with the given options', async () => {
     const { ask, heard } = await serve();
     const wanted = { name: 'weekly', granularityBytes: 512, disabled: true, transient: true };
     const { status, document } = await ask('POST', '/v1/exports/disk/bitmaps', wanted);
@@ -153,7 +153,7 @@ describe('bitmaps', () => {
     ]);
   });
 
-  test('record from now on, at 64 KiB, when nothing else is said', async () => {
+  test('record at once, with granules of 64 KiB, by default', async () => {
     const { ask, write } = await serve();
     await write(0, MIB);
     expect((await ask('POST', '/v1/exports/disk/bitmaps', { name: 'weekly' })).document).toEqual({
@@ -174,7 +174,7 @@ describe('bitmaps', () => {
     expect(await ask('POST', `${bitmapUrl}/clear`)).toMatchObject({ status: 200, document: nightly });
   });
 
-  test('stop recording, and go on', async () => {
+  test('stop recording and start again', async () => {
     const { ask, write } = await serve();
     const disabled = { ...nightly, recording: false };
     expect(await ask('POST', `${bitmapUrl}/disable`)).toMatchObject({ status: 200, document: disabled });
@@ -184,7 +184,7 @@ describe('bitmaps', () => {
     expect((await ask('GET', bitmapUrl)).document).toEqual({ ...nightly, dirtyBytes: MIB });
   });
 
-  test('are merged, of this export and of others', async () => {
+  test('are merged within an export and across exports', async () => {
     const { ask, write } = await serve({ name: 'disk', bitmaps: ['nightly', 'weekly'] }, { name: 'b', bitmaps: ['x'] });
     await write(0, 1);
     await ask('POST', '/v1/exports/disk/bitmaps/weekly/clear');
@@ -200,7 +200,7 @@ describe('bitmaps', () => {
 describe('the extents of a bitmap', () => {
   const page = { export: 'disk', bitmap: 'nightly', sizeBytes: DISK_BYTES, granularityBytes: 64 * KIB };
 
-  test('come all at once when there are few', async () => {
+  test('fit on one page when there are few', async () => {
     const { ask, write } = await serve();
     await write(MIB, 64 * KIB);
     const { status, document } = await ask('GET', `${bitmapUrl}/extents`);
@@ -216,7 +216,7 @@ describe('the extents of a bitmap', () => {
     });
   });
 
-  test('come in pages that fit together', async () => {
+  test('are split into pages without gaps or overlaps', async () => {
     const { ask, write } = await serve();
     for (let offset = 0; offset < DISK_BYTES; offset += 128 * KIB) await write(offset, 1);
     const collected: { offset: number; length: number; dirty: boolean }[] = [];
@@ -235,7 +235,7 @@ describe('the extents of a bitmap', () => {
     expect(pages).toBe(13);
   });
 
-  test('begin in the middle of a granule when asked to', async () => {
+  test('begin in the middle of a granule on request', async () => {
     const { ask, write } = await serve();
     await write(0, 1);
     const { document } = await ask('GET', `${bitmapUrl}/extents?offset=1000&limit=1`);
@@ -243,7 +243,7 @@ describe('the extents of a bitmap', () => {
     expect(document).toEqual({ ...page, extents, nextOffset: 64 * KIB });
   });
 
-  test('are none at the end of the disk', async () => {
+  test('are empty at the end of the disk', async () => {
     const { ask } = await serve();
     const { document } = await ask('GET', `${bitmapUrl}/extents?offset=${DISK_BYTES}`);
     expect(document).toEqual({ ...page, extents: [], nextOffset: null });
@@ -251,7 +251,7 @@ describe('the extents of a bitmap', () => {
 });
 
 describe('a transaction', () => {
-  test('takes every kind of action, on several exports', async () => {
+  test('applies every kind of action, on several exports', async () => {
     const bitmaps = ['nightly', 'old', 'on', 'off'];
     const { ask, write, heard } = await serve({ name: 'disk', bitmaps }, { name: 'b', bitmaps: ['x'] });
     await write(0, 1);
@@ -289,7 +289,7 @@ describe('a transaction', () => {
 });
 
 describe('metrics', () => {
-  test('tell of every export and bitmap', async () => {
+  test('cover every export and bitmap', async () => {
     const { ask, exports, write } = await serve(
       { name: 'disk', bitmaps: ['nightly'] },
       { name: 'small', device: new MemoryDevice(MIB) },
@@ -327,7 +327,7 @@ describe('metrics', () => {
     expect(text).toContain('process_resident_memory_bytes');
   });
 
-  test('tell how long writes were held back, each once', async () => {
+  test('report how long each write was held back, once', async () => {
     const { ask, exports, write } = await serve({ name: 'disk', bitmaps: ['nightly'] }, { name: 'small' });
     const gate = exports.get('disk').device;
     const close = gate.quiesce.bind(gate);
@@ -349,7 +349,7 @@ describe('metrics', () => {
     expect(text).not.toContain('held_write_seconds_count{export="small"}');
   });
 
-  test('tell of backups: under way, what they keep, and when the last was committed', async () => {
+  test('report active backups, their scratch size, and the time of the last commit', async () => {
     const { ask, write } = await serve({ name: 'disk', bitmaps: ['nightly'] });
     const begin = async () => {
       const { document } = await ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
@@ -369,7 +369,7 @@ describe('metrics', () => {
     );
   });
 
-  test('forget an export that is gone', async () => {
+  test('no longer include an export that was removed', async () => {
     const { ask, exports } = await serve();
     expect((await ask('GET', '/metrics')).text).toContain('{export="disk"}');
     await exports.remove('disk');

@@ -33,7 +33,7 @@ async function connectTo(path: string): Promise<{ socket: Socket; everything: Pr
 const body = JSON.stringify({ name: 'disk', path: 'memory' });
 const post = `POST /v1/exports HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
 
-test('what is in flight is answered, and nothing else is taken', async () => {
+test('requests in flight are answered, and new ones are not accepted', async () => {
   const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
   let proceed = () => {};
   const held = new Promise<void>((resolve) => {
@@ -52,19 +52,19 @@ test('what is in flight is answered, and nothing else is taken', async () => {
   await closed;
   const answers = (await everything).split('HTTP/1.1 ').slice(1);
   expect(answers[0]).toMatch(/^201 Created\r\n.*"name":"disk"/s);
-  // The server may hang up before it reads the second request; it never serves it.
+  // The server may hang up before it reads the second request, but it never serves it.
   for (const answer of answers.slice(1)) expect(answer).toMatch(/^503 .*"code":"SHUTTING_DOWN"/s);
   expect(openExport).toHaveBeenCalledTimes(1);
 });
 
-test('a client that says nothing is hung up on', async () => {
+test('the server hangs up on a client that sends nothing', async () => {
   const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')));
   const { everything } = await connectTo(path);
   await control.close();
   expect(await everything).toBe('');
 });
 
-test('a removal is answered however long it takes', async () => {
+test('a removal is answered, no matter how long it takes', async () => {
   const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
   const { path, control, exports } = await startControl(() => Promise.resolve(served), 1);
   await exports.add({ name: 'disk', path: 'memory' });
@@ -80,14 +80,14 @@ test('a removal is answered however long it takes', async () => {
   await vi.waitUntil(() => drain.mock.calls.length === 1);
 
   const closed = control.close();
-  // Long enough for it to lose its patience many times.
+  // Long enough for the patience of the server to run out many times.
   await delay(50);
   proceed();
   await closed;
   expect(await everything).toMatch(/^HTTP\/1\.1 204 /);
 });
 
-test('a client that does not finish its request is hung up on', async () => {
+test('the server hangs up on a client that does not finish its request', async () => {
   const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')), 20);
   const { socket, everything } = await connectTo(path);
   await new Promise((resolve) => socket.write('DELETE /v1', resolve));

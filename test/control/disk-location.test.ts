@@ -14,7 +14,7 @@ import { native, writeImage } from '../support/scratch-device.js';
 
 type Described = Static<typeof Backup>;
 
-/** Asks the control API over some exports for what it must answer. */
+/** Sends a request to the control API and expects an answer without an error. */
 async function askOver(exports: ExportRegistry) {
   const { ask } = await controlApiOver(exports);
   return async <Document>(method: 'GET' | 'POST', url: string, body?: object) => {
@@ -24,7 +24,7 @@ async function askOver(exports: ExportRegistry) {
   };
 }
 
-/** The control API of a server that has `path` as the export "disk". In memory, where no image can be cloned. */
+/** The control API of a server that serves `path` as the export "disk", in memory, where images cannot be cloned. */
 async function askOverImage(path: string, readOnly = false) {
   const { persistence } = resolveConfig([]);
   const host = { store: undefined, persistence, posix: native, log: silentLog };
@@ -58,13 +58,13 @@ test.each([
   expect(disksOf(await ask('GET', url))).toEqual([undefined]);
 });
 
-test('the path is absolute, for an agent may work in another folder', async () => {
+test('the path is absolute, because an agent may work in another directory', async () => {
   const path = writeImage({ place: 'tmpfs', content: MIB });
   const ask = await askOverImage(relative(process.cwd(), path));
   expect(disksOf(await ask('POST', '/v1/backups', wanted))).toEqual([locationOf(path)]);
 });
 
-test('a disk that is no file has no place', async () => {
+test('a disk that is not a file has no location', async () => {
   const ask = await askOver(await memoryRegistry([{ name: 'disk' }]));
   const begun = await ask<Described>('POST', '/v1/backups', wanted);
   expect(begun.exports[0]).not.toHaveProperty('disk');

@@ -6,7 +6,7 @@ import { errorStatuses } from '../../src/control/error-statuses.js';
 
 const text = readFileSync(resolve(import.meta.dirname, '../../docs/errors.md'), 'utf8');
 
-/** What docs/errors.md says under each of its headings. */
+/** The text under each heading of docs/errors.md. */
 const sections = new Map(
   text
     .split(/^## /m)
@@ -18,19 +18,22 @@ const sections = new Map(
 );
 
 describe('docs/errors.md', () => {
-  test('has the codes of the catalogue and no others, in its order', () => {
+  test('lists exactly the codes of the catalogue, in the same order', () => {
     expect([...sections.keys()]).toEqual(Object.keys(errorTitles));
   });
 
-  test.each(Object.keys(errorTitles) as ErrorCode[])('begins %s with its status and title, and says more', (code) => {
-    const [status, title] = [errorStatuses[code], errorTitles[code]];
-    const beginning = `${status}: ${title}`;
-    const section = sections.get(code) ?? '';
-    expect(section.slice(0, beginning.length)).toBe(beginning);
-    expect(section.length).toBeGreaterThan(beginning.length + 20);
-  });
+  test.each(Object.keys(errorTitles) as ErrorCode[])(
+    'begins the section %s with its status and title, and explains it',
+    (code) => {
+      const [status, title] = [errorStatuses[code], errorTitles[code]];
+      const beginning = `${status}: ${title}`;
+      const section = sections.get(code) ?? '';
+      expect(section.slice(0, beginning.length)).toBe(beginning);
+      expect(section.length).toBeGreaterThan(beginning.length + 20);
+    },
+  );
 
-  test('has no two headings that share an anchor', () => {
+  test('has a different anchor for each heading', () => {
     const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading!.toLowerCase().replaceAll(' ', '-'));
     expect(new Set(anchors).size).toBe(anchors.length);
   });

@@ -15,11 +15,11 @@ import { MemoryStore } from '../support/memory-store.js';
 
 const GRANULE = 64 * KIB;
 const DISK_BYTES = 4 * TIB;
-/** Bits of a bitmap of that disk: 8 MiB. Every other granule of the first part is dirty in "dense". */
+/** The bits of a bitmap of that disk take 8 MiB. Every other granule of the first part is dirty in "dense". */
 const DIRTY_GRANULES = 2 ** 20;
 /**
- * Processor time, which others on the machine do not lengthen, though the process's helper threads do. What is tested
- * took seconds in one turn.
+ * Processor time, which does not depend on other processes, although helper threads of this process add to it. The tested
+ * operations once took seconds in one turn.
  */
 const MAX_TURN_MILLISECONDS = 200;
 
@@ -33,7 +33,7 @@ function openPersistence(bitmaps: BitmapSet, sizeBytes: number, regionBytes: num
   });
 }
 
-/** A large disk with persistent bitmaps, of which only the beginning can be written. */
+/** A large disk with persistent bitmaps. Only the beginning of the disk can be written. */
 async function openLarge(): Promise<Export> {
   const disk: BlockDevice = new MemoryDevice(64 * MIB);
   Object.defineProperty(disk, 'sizeBytes', { value: DISK_BYTES });
@@ -42,7 +42,7 @@ async function openLarge(): Promise<Export> {
   bitmaps.add({ name: 'dense' });
   for (let i = 0; i < DIRTY_GRANULES; i++) bitmaps.markDirty(2 * i * GRANULE, 1);
   bitmaps.add({ name: 'target', disabled: true });
-  // So short that a body may name it 260,000 times.
+  // The name is so short that a body can contain it 260,000 times.
   bitmaps.add({ name: 'd', disabled: true });
   bitmaps.add({ name: 'coarse', granularityBytes: 2 * GRANULE, disabled: true });
   return new Export({ name: 'disk', description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence });
@@ -52,7 +52,7 @@ async function serve() {
   const exports = new ExportRegistry(openLarge);
   const served = await exports.add({ name: 'disk', path: 'memory' });
   const { ask } = await controlApiOver(exports);
-  // So that nothing is loaded while turns are watched.
+  // Load everything before turns are measured.
   await ask('GET', '/healthz');
   return { served, ask };
 }
@@ -62,7 +62,7 @@ const processorMilliseconds = () => {
   return (user + system) / 1000;
 };
 
-/** Resolves to what the work gives, and the processor time of the longest turn of the event loop meanwhile. */
+/** Resolves to the result of the work, and the processor time of the longest turn of the event loop during it. */
 async function watchTurns<T>(work: () => Promise<T>): Promise<{ result: T; longest: number }> {
   let [longest, last, running] = [0, processorMilliseconds(), true];
   const turn = () => {
@@ -102,24 +102,24 @@ test.each([
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 
-test('a transaction that adds too many large bitmaps is refused, and leaves none', async () => {
+test('a transaction that adds too many large bitmaps is refused, and adds none', async () => {
   const { ask, served } = await serve();
   const before = served.bitmaps.list().map(({ name }) => name);
   const { result, longest } = await watchTurns(() => ask('POST', '/v1/transactions', { actions: adds(1000) }));
-  // 128 times 8 MiB is 1 GiB.
+  // 128 bitmaps of 8 MiB take 1 GiB.
   expect(result).toMatchObject({ status: 400, document: { code: 'BITMAP_INVALID', failedAction: 128 } });
   expect(served.bitmaps.list().map(({ name }) => name)).toEqual(before);
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 
-test('a transaction that adds many large bitmaps gives way to others', async () => {
+test('a transaction that adds many large bitmaps does not block the event loop', async () => {
   const { ask } = await serve();
   const { result, longest } = await watchTurns(() => ask('POST', '/v1/transactions', { actions: adds(100) }));
   expect(result.status).toBe(200);
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 
-test.each(['target', 'coarse'])('a merge of many sources into %s gives way to others', async (target) => {
+test.each(['target', 'coarse'])('a merge of many sources into %s does not block the event loop', async (target) => {
   const { ask } = await serve();
   const sources = Array(target === 'coarse' ? 20 : 100).fill('dense');
   const { result, longest } = await watchTurns(() => ask('POST', `${bitmapUrl(target)}/merge`, { sources }));
@@ -128,7 +128,7 @@ test.each(['target', 'coarse'])('a merge of many sources into %s gives way to ot
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 
-test('a page of extents is short enough for others, whatever is asked for', async () => {
+test('a page of extents is too short to block the event loop, whatever limit is given', async () => {
   const { ask } = await serve();
   const { result, longest } = await watchTurns(() => ask('GET', `${bitmapUrl('dense')}/extents?limit=100000`));
   const { extents, nextOffset } = result.document as { extents: unknown[]; nextOffset: number };
@@ -136,7 +136,7 @@ test('a page of extents is short enough for others, whatever is asked for', asyn
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 
-test('writes that come while a long transaction is made are wholly before it, or wholly after', async () => {
+test('writes that arrive during a long transaction come wholly before it, or wholly after it', async () => {
   const { ask, served } = await serve();
   await ask('POST', `${bitmapUrl('dense')}/clear`);
   const merge = { type: 'bitmap-merge', export: 'disk', bitmap: 'target', sources: Array(100).fill('dense') };
@@ -168,7 +168,7 @@ test('writes that come while a long transaction is made are wholly before it, or
 const TRIMMED_BYTES = 4 * GIB - 512;
 
 test.each([
-  // The last number is what one turn may take; it was 300, 85 and 75 ms, while a step takes a millisecond or so.
+  // The last number is the time that one turn may take. It was once 300, 85 and 75 ms; a step takes about a millisecond.
   ['in the store, by small regions', 64 * KIB, 150],
   ['in the store, by large regions', 16 * MIB, 60],
   ['in memory', undefined, 60],
@@ -189,7 +189,7 @@ test.each([
     const device = new TrackingDevice(disk, recorder);
     const { result, longest } = await watchTurns(() => device.trim(0, TRIMMED_BYTES));
     expect(result).toBe(OK);
-    // All of it, before the storage hears of it.
+    // All of it is recorded before the request reaches the storage.
     expect(dirtyWhenTrimmed).toEqual(Array(16).fill(TRIMMED_BYTES));
     expect(longest).toBeLessThan(maxMilliseconds);
   },

@@ -7,7 +7,7 @@ import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-/** A control server on a unix socket, and a feed of which the number of followers is known. */
+/** A control server on a unix socket, and a feed that counts its followers. */
 async function startControl() {
   const path = join(scratchFolder(), 'control.sock');
   const exports = await memoryRegistry([{ name: 'disk' }]);
@@ -37,7 +37,7 @@ function follow(socketPath: string): Promise<IncomingMessage> {
   });
 }
 
-/** Reads up to and with the end of the event that `last` is part of. */
+/** Reads up to the end of the event that contains `last`. */
 async function readUntil(stream: IncomingMessage, last: string): Promise<string> {
   let text = '';
   for await (const part of stream.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
@@ -47,7 +47,7 @@ async function readUntil(stream: IncomingMessage, last: string): Promise<string>
   return text;
 }
 
-test('are told as they happen, as server-sent events', async () => {
+test('are sent when they happen, as server-sent events', async () => {
   const { path, events } = await startControl();
   events.publish({ type: 'export-added', export: 'before anybody listened' });
   const stream = await follow(path);
@@ -66,7 +66,7 @@ test('are told as they happen, as server-sent events', async () => {
   expect(new Date(told.at).toISOString()).toBe(told.at);
 });
 
-test('reach every follower, and one that is gone is forgotten', async () => {
+test('reach every follower, and the server forgets a follower that is gone', async () => {
   const { path, events, followers } = await startControl();
   const [one, other] = await Promise.all([follow(path), follow(path)]);
   await vi.waitUntil(() => followers() === 2);
@@ -78,7 +78,7 @@ test('reach every follower, and one that is gone is forgotten', async () => {
   await vi.waitUntil(() => followers() === 0);
 });
 
-test('end when the server does', async () => {
+test('end when the server stops', async () => {
   const { path, control, followers } = await startControl();
   const stream = await follow(path);
   const ended = new Promise((resolve) => stream.once('error', resolve).once('close', resolve));

@@ -9,7 +9,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 type Headers = Record<string, string>;
 type Place = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
-/** A server of the disk "disk" on a loopback address and on a unix socket. */
+/** A server with the export "disk" on a loopback address and on a unix socket. */
 async function startControl(token: string | null = 's3cret') {
   const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
   const host = await controlHostOver(exports);
@@ -26,7 +26,7 @@ interface Answer {
   readonly document: unknown;
 }
 
-/** Resolves to the status and the document answered; undefined when it is not JSON. */
+/** Resolves to the status and the document of the answer, which is undefined when it is not JSON. */
 function ask(place: Place, method: 'GET' | 'POST', path: string, headers: Headers): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asking = request({ ...place, path, method, headers, agent: false }, (response) => {
@@ -43,15 +43,18 @@ function ask(place: Place, method: 'GET' | 'POST', path: string, headers: Header
   });
 }
 
-/** Sends what a web page can send without being asked. */
+/** Sends a request that a web page can send without permission (a simple request). */
 const disable = (place: Place, headers: Headers) =>
   ask(place, 'POST', '/v1/exports/disk/bitmaps/nightly/disable', headers);
 
 const foreigners: [string, (port: number) => Headers][] = [
-  ['a page of another site', () => ({ origin: 'https://example.com' })],
-  ['a page of another server on this machine', (port) => ({ origin: `http://127.0.0.1:${port + 1}` })],
+  ['a page from another site', () => ({ origin: 'https://example.com' })],
+  ['a page from another server on this machine', (port) => ({ origin: `http://127.0.0.1:${port + 1}` })],
   ['a page of an unknown site', () => ({ origin: 'null' })],
-  ['a page whose name leads here', (port) => ({ host: `example.com:${port}`, origin: `http://example.com:${port}` })],
+  [
+    'a page whose host name resolves to this machine',
+    (port) => ({ host: `example.com:${port}`, origin: `http://example.com:${port}` }),
+  ],
   ['a name that leads here', () => ({ host: 'example.com' })],
   ['a name that looks like an address', () => ({ host: '127.0.0.1.example.com' })],
   ['another address', () => ({ host: '192.0.2.1' })],
@@ -61,7 +64,7 @@ const callers: [string, (port: number) => Headers][] = [
   ['localhost', (port) => ({ host: `localhost:${port}` })],
   ['an IPv6 address', () => ({ host: '[::1]' })],
   ['the port of a tunnel', () => ({ host: 'localhost:9' })],
-  ['a page of its own', (port) => ({ host: `localhost:${port}`, origin: `http://localhost:${port}` })],
+  ['a page of the API itself', (port) => ({ host: `localhost:${port}`, origin: `http://localhost:${port}` })],
 ];
 
 test.each([...foreigners, ...callers])('over TCP without the token, %s changes nothing', async (_what, headers) => {
@@ -87,18 +90,18 @@ describe.each(['/metrics', '/healthz'])('on a loopback address without the token
 
 const foreign = { host: 'backup.example.com', origin: 'https://backup.example.com' };
 
-test('with the token it may be called by any name, for no page has the token', async () => {
+test('with the token the API may be called by any name, because no page has the token', async () => {
   const { tcp } = await startControl();
   const authorization = 'Bearer s3cret';
   expect(await disable(tcp, { ...foreign, authorization })).toMatchObject({ status: 200 });
 });
 
-test('on the unix socket, which no page can reach, it may be called by any name', async () => {
+test('on the unix socket, which no page can reach, the API may be called by any name', async () => {
   const { unix } = await startControl();
   expect(await disable(unix, foreign)).toMatchObject({ status: 200 });
 });
 
-test('where metrics alone are open, there is nothing else, with or without a token', async () => {
+test('with metrics only, no other route exists, with or without a token', async () => {
   const { exports, tcp } = await startControl(null);
   for (const path of ['/metrics', '/healthz']) expect(await ask(tcp, 'GET', path, {})).toMatchObject({ status: 200 });
   expect(await disable(tcp, {})).toMatchObject({ status: 404 });

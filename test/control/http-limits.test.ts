@@ -8,7 +8,7 @@ import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const LONG = 3_600_000;
-/** Nothing times out, unless a test says so. */
+/** Nothing times out, unless a test lowers a limit. */
 const patient = {
   ...httpLimits,
   headersMilliseconds: LONG,
@@ -41,14 +41,14 @@ function dial(address: { path: string } | { host: string; port: number }): Clien
   socket.on('data', (part: string) => {
     text += part;
   });
-  // How it ends does not matter here.
+  // It does not matter here how the connection ends.
   socket.on('error', () => {});
   return { socket, text: () => text, closed: new Promise((resolve) => socket.once('close', resolve)) };
 }
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer s3cret\r\n\r\n`;
 
-/** Whether a client of that address is answered, rather than hung up on. */
+/** Whether a client at the address gets an answer, instead of being disconnected. */
 async function isServed(address: Parameters<typeof dial>[0]): Promise<boolean> {
   const client = dial(address);
   client.socket.write(get('/healthz'));
@@ -56,27 +56,27 @@ async function isServed(address: Parameters<typeof dial>[0]): Promise<boolean> {
   return client.text().startsWith('HTTP/1.1 200 ');
 }
 
-test('more connections than there may be on an address are hung up on, followers of events among them', async () => {
+test('the server hangs up on connections above the limit of an address, followers of events included', async () => {
   const { tcp, unix } = await startControl({ maxConnections: 2 });
   const [follower, silent] = [dial(tcp), dial(tcp)];
   follower.socket.write(get('/v1/events'));
   silent.socket.write(get('/healthz'));
   await vi.waitUntil(() => follower.text().includes(': following') && silent.text() !== '', { timeout: 10_000 });
   expect(await isServed(tcp)).toBe(false);
-  // The other address is open as before.
+  // The other address still accepts connections.
   expect(await isServed(unix)).toBe(true);
   follower.socket.destroy();
   await vi.waitUntil(() => isServed(tcp), { timeout: 10_000 });
 });
 
-test('a client that says nothing, or does not finish its headers, is hung up on', async () => {
+test('the server hangs up on a client that sends nothing, or does not finish its headers', async () => {
   const { tcp } = await startControl({ headersMilliseconds: 100 });
   const [silent, slow] = [dial(tcp), dial(tcp)];
   slow.socket.write('GET /healthz HTTP/1.1\r\nhost: ');
   await Promise.all([silent.closed, slow.closed]);
 });
 
-test('a body that does not come is waited for no longer, though the token was right', async () => {
+test('the server gives up on a body that does not arrive, even if the token was right', async () => {
   const { tcp } = await startControl({ headersMilliseconds: 50, requestMilliseconds: 100 });
   const { socket, closed } = dial(tcp);
   const headers = 'authorization: Bearer s3cret\r\ncontent-type: application/json\r\ncontent-length: 100';
@@ -84,7 +84,7 @@ test('a body that does not come is waited for no longer, though the token was ri
   await closed;
 });
 
-test('a connection that is kept for nothing is closed', async () => {
+test('an idle connection is closed', async () => {
   const { tcp } = await startControl({ idleMilliseconds: 50 });
   const { socket, text, closed } = dial(tcp);
   socket.write(get('/healthz'));
@@ -92,12 +92,12 @@ test('a connection that is kept for nothing is closed', async () => {
   expect(text()).toMatch(/^HTTP\/1\.1 200 /);
 });
 
-test('a client that does not read its answers is hung up on', async () => {
+test('the server hangs up on a client that does not read its answers', async () => {
   const { tcp } = await startControl({ maxConnections: 1, unreadMilliseconds: 100 });
   const { socket } = dial(tcp);
   socket.pause();
   await new Promise((resolve) => socket.once('connect', resolve));
-  // More answers than the system keeps for it.
+  // More answers than the kernel buffers.
   socket.write(get('/openapi.json').repeat(1000));
   await vi.waitUntil(() => isServed(tcp), { timeout: 30_000 });
 });

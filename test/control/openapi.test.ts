@@ -15,12 +15,12 @@ async function describeApi(): Promise<Described> {
   return (await ask('GET', '/openapi.json')).document as Described;
 }
 
-test('docs/openapi.json is what the server says of its API', async () => {
+test('docs/openapi.json is the document that the server serves', async () => {
   const committed: unknown = JSON.parse(readFileSync(file, 'utf8'));
   expect(committed, 'renew it with `npm run openapi`, and read the difference').toEqual(await describeApi());
 });
 
-test('every operation has a name of its own, a summary and a refusal', async () => {
+test('every operation has a unique name, a summary and an error answer', async () => {
   const { paths } = await describeApi();
   const operations = Object.values(paths).flatMap((path) => Object.values(path));
   const names = operations.map(({ operationId }) => operationId);

@@ -25,7 +25,7 @@ async function serve() {
   return { exports, small, ...(await controlApiOver(exports)) };
 }
 
-/** Compares the whole problem document; `rest` is what it has besides the catalogue's words. */
+/** Compares the whole problem document; `rest` holds the members that do not come from the catalogue. */
 function expectProblem(answer: Answer, code: ErrorCode, rest: object): void {
   const [status, title] = [errorStatuses[code], errorTitles[code]];
   expect(answer.document).toEqual({ type: `errors.md#${code.toLowerCase()}`, title, status, code, ...rest });
@@ -49,7 +49,7 @@ describe('every refusal is a problem document with the status of its code', () =
 });
 
 describe('a bug', () => {
-  test('is logged, and told without its inner workings', async () => {
+  test('is logged, and the answer does not reveal internals', async () => {
     const bug = new TypeError('secret is not a function');
     const { log, lines } = keepLog();
     const { ask } = await controlApiOver(new ExportRegistry(() => Promise.reject(bug)), { log });
@@ -60,7 +60,7 @@ describe('a bug', () => {
   });
 });
 
-describe('what is not there', () => {
+describe('a resource that does not exist is refused', () => {
   const exportHint = 'tidemark export list shows what is served';
   test.each([
     ['GET', '/v1/exports/nope'],
@@ -109,7 +109,7 @@ describe('what is not there', () => {
   });
 });
 
-describe('what a resource is not asked', () => {
+describe('a request that a resource does not support is refused', () => {
   test.each([
     ['PUT', '/v1/exports/disk', 'DELETE, GET, HEAD'],
     ['PUT', '/v1/exports/no%2Fne?x=1', 'DELETE, GET, HEAD'],
@@ -119,7 +119,10 @@ describe('what a resource is not asked', () => {
   ] as const)('another method: %s %s', async (method, url, allowed) => {
     const { api, ask } = await serve();
     const answer = await ask(method, url);
-    expectProblem(answer, 'METHOD_NOT_ALLOWED', { detail: `${url} has no ${method}`, hint: `it has ${allowed}` });
+    expectProblem(answer, 'METHOD_NOT_ALLOWED', {
+      detail: `${url} does not support ${method}`,
+      hint: `use ${allowed}`,
+    });
     expect((await api.inject({ method, url })).headers.allow).toBe(allowed);
   });
 
@@ -138,7 +141,7 @@ describe('what a resource is not asked', () => {
   );
 });
 
-describe('requests that are not well formed', () => {
+describe('a malformed request is refused', () => {
   const clear = { type: 'bitmap-clear', export: 'disk', bitmap: 'nightly' };
   test.each([
     ['/v1/exports', { name: 'x' }, 'body must have required properties path'],
@@ -183,11 +186,11 @@ describe('requests that are not well formed', () => {
     expectProblem(answer, 'BAD_REQUEST', { detail, hint: 'see /openapi.json' });
   });
 
-  test('extents from behind the disk', async () => {
+  test('extents past the end of the disk', async () => {
     const { ask } = await serve();
     const answer = await ask('GET', `${bitmapUrl}/extents?offset=${DISK_BYTES + 1}`);
     expectProblem(answer, 'BAD_REQUEST', {
-      detail: `offset ${DISK_BYTES + 1} is behind the disk of ${DISK_BYTES} bytes`,
+      detail: `offset ${DISK_BYTES + 1} is past the end of the disk (${DISK_BYTES} bytes)`,
     });
   });
 
@@ -204,7 +207,7 @@ describe('requests that are not well formed', () => {
     expect(answer.json()).toMatchObject({ code: 'BAD_REQUEST', status: 400 });
   });
 
-  test.each(['/v1/exports/%zz', `/v1/exports/${'x'.repeat(20_000)}`])('an address that cannot be read', async (url) => {
+  test.each(['/v1/exports/%zz', `/v1/exports/${'x'.repeat(20_000)}`])('a URL that cannot be parsed', async (url) => {
     const { ask } = await serve();
     expect(await ask('GET', url)).toMatchObject({
       status: 400,
@@ -214,15 +217,15 @@ describe('requests that are not well formed', () => {
   });
 });
 
-describe('what cannot be done', () => {
-  test('an export of a name that is taken', async () => {
+describe('an operation that is not possible is refused', () => {
+  test('adding an export whose name is taken', async () => {
     const { ask } = await serve();
     const answer = await ask('POST', '/v1/exports', { name: 'disk', path: 'x' });
     const hint = 'choose another name, or remove it first';
     expectProblem(answer, 'EXPORT_EXISTS', { detail: 'there is already an export "disk"', hint });
   });
 
-  test('to shrink an export that has clients', async () => {
+  test('shrinking an export that has clients', async () => {
     const { ask, exports } = await serve();
     await exports.get('disk').bitmaps.reclaim('busy');
     const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
@@ -234,13 +237,13 @@ describe('what cannot be done', () => {
     expect(exports.get('disk').sizeBytes).toBe(DISK_BYTES);
   });
 
-  test('to shrink an export with a busy bitmap', async () => {
+  test('shrinking an export with a busy bitmap', async () => {
     const { ask } = await serve();
     const answer = await ask('POST', '/v1/exports/disk/resize', { sizeBytes: MIB });
     expect(answer).toMatchObject({ status: 409, document: { code: 'BITMAP_BUSY' } });
   });
 
-  test('to close a disk that cannot be flushed; it is gone all the same', async () => {
+  test('closing a disk that cannot be flushed, although the export is removed', async () => {
     const { ask, small } = await serve();
     small.fail('flush', EIO);
     const answer = await ask('DELETE', '/v1/exports/small');
@@ -267,7 +270,7 @@ describe('what cannot be done', () => {
     expectProblem(await ask('POST', '/v1/exports/disk/bitmaps', body), 'BITMAP_INVALID', { detail, hint });
   });
 
-  test('a bitmap of a name that is taken', async () => {
+  test('adding a bitmap whose name is taken', async () => {
     const { ask } = await serve();
     const answer = await ask('POST', '/v1/exports/disk/bitmaps', { name: 'nightly' });
     const hint = 'choose another name, or remove it first';
@@ -300,11 +303,11 @@ describe('what cannot be done', () => {
     const why = path === '/extents' ? ': the image was written by somebody else' : '';
     expectProblem(answer, 'BITMAP_INCONSISTENT', {
       detail: `Bitmap 'broken' is inconsistent and cannot be used${why}`,
-      hint: 'remove it and add it anew; the next backup is a full one',
+      hint: 'remove it and add it again; the next backup will be a full one',
     });
   });
 
-  test('to merge bitmaps of disks of different sizes', async () => {
+  test('merging bitmaps of disks of different sizes', async () => {
     const { ask } = await serve();
     const sources = [{ export: 'small', bitmap: 'nightly' }];
     expectProblem(await ask('POST', `${bitmapUrl}/merge`, { sources }), 'BITMAP_INCOMPATIBLE', {

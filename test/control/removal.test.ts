@@ -8,7 +8,7 @@ import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, startMemoryServer } from '../support/memory-server.js';
 import { encodeOption, infoData } from '../support/raw-client.js';
 
-/** The export "disk" over NBD and the control API, on a device that can be held. */
+/** Serves the export "disk" over NBD and the control API, on a device that can be held back. */
 async function serve() {
   const memory = new MemoryDevice(DISK_BYTES);
   const device = new FaultyDevice(memory);
@@ -22,13 +22,13 @@ async function serve() {
   const served = server.exports.get('disk');
   const heard: string[] = [];
   events.follow(({ type }) => void heard.push(type));
-  /** A client's id and address, once the server knows of it. */
+  /** The id and address of a client, as soon as the server knows it. */
   const clients = async () =>
     (await ask('GET', '/v1/clients')).document as { clients: { id: number; client: string }[] };
   return { server, memory, device, api, ask, connect, served, heard, clients };
 }
 
-test('an export is not taken from its clients, who are named, and goes on', async () => {
+test('an export with clients is not removed, and the error names the clients', async () => {
   const { ask, connect, clients, served, heard } = await serve();
   const [one, two] = [await connect(), await connect()];
   const ids = (await clients()).clients.map(({ id }) => id);
@@ -44,7 +44,7 @@ test('an export is not taken from its clients, who are named, and goes on', asyn
   await connect();
 });
 
-test('a removal that waits is answered, though garbage is collected meanwhile', async () => {
+test('a removal that waits is answered, even if garbage is collected meanwhile', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
   const { ask, connect } = await serve();
@@ -54,7 +54,7 @@ test('a removal that waits is answered, though garbage is collected meanwhile', 
   expect((await ask('DELETE', '/v1/exports/disk')).status).toBe(409);
 });
 
-test('a client that has said goodbye is no reason to refuse', async () => {
+test('a client that has said goodbye does not prevent a removal', async () => {
   const { ask, connect, heard } = await serve();
   const client = await connect();
   client.request({ command: Command.DISC });
@@ -62,7 +62,7 @@ test('a client that has said goodbye is no reason to refuse', async () => {
   expect(heard).toEqual(['export-removed']);
 });
 
-test('a drain waits for the clients, and lets no new one in', async () => {
+test('a drain waits for the clients, and refuses new ones', async () => {
   const { server, ask, connect, served } = await serve();
   const client = await connect();
   const removed = ask('DELETE', '/v1/exports/disk?drain=3600');
@@ -77,7 +77,7 @@ test('a drain waits for the clients, and lets no new one in', async () => {
   expect((await removed).status).toBe(204);
 });
 
-test('a drain that takes too long is refused, and new clients are let in again', async () => {
+test('a drain that takes too long is refused, and new clients are accepted again', async () => {
   const { ask, connect, served } = await serve();
   const client = await connect();
   expect(await ask('DELETE', '/v1/exports/disk?drain=0')).toMatchObject({
@@ -119,7 +119,7 @@ test.each(['/v1/exports/disk?force=true', '/v1/exports/disk?force=true&drain=0']
   },
 );
 
-test('clients are listed with what they use, and disconnected one at a time', async () => {
+test('clients are listed with the export or view they use, and can be disconnected one by one', async () => {
   const { ask, connect, clients, served } = await serve();
   const [one, two] = [await connect(), await connect()];
   one.request({ command: Command.WRITE, payload: Buffer.alloc(512, 1) });

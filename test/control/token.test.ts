@@ -39,7 +39,7 @@ test.each(['/healthz', '/metrics', '/metrics?x=1'])('%s is open to everybody', a
   expect((await api.inject({ url })).statusCode).toBe(200);
 });
 
-test.each(wrong)('the authorization %o is refused, and nothing happens', async (authorization) => {
+test.each(wrong)('the authorization %o is refused, and the request has no effect', async (authorization) => {
   const api = await withToken();
   const headers = authorization === undefined ? {} : { authorization };
   expect((await api.inject({ method: 'DELETE', url: '/v1/exports/disk', headers })).statusCode).toBe(401);
@@ -48,7 +48,7 @@ test.each(wrong)('the authorization %o is refused, and nothing happens', async (
   expect(list.json().exports).toHaveLength(1);
 });
 
-test('without a token set, none is asked for', async () => {
+test('without a configured token, none is required', async () => {
   const { ask } = await controlApiOver(await memoryRegistry([{ name: 'disk' }]));
   expect((await ask('GET', '/v1/exports')).status).toBe(200);
 });

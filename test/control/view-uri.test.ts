@@ -13,22 +13,22 @@ test.each([
   expect(viewUri(at(host), 'disk@1')).toBe(uri);
 });
 
-test('the unix socket comes first', () => {
+test('the unix socket is preferred', () => {
   expect(viewUri({ ...at('::1'), unix: '/run/nbd.sock' }, 'disk@1')).toBe('nbd+unix:///disk@1?socket=/run/nbd.sock');
 });
 
-test('without an address there is none', () => {
+test('without an address the URI is empty', () => {
   expect(viewUri({ tcp: [] }, 'disk@1')).toBe('');
 });
 
 describe.each(['disk@1', 'a/b ü%2f?#@1', '@@1', 'a&b+c=d@1'])('the name %s', (exportName) => {
-  test('is read back as it is', () => {
+  test('survives a round trip', () => {
     expect(parseNbdUri(viewUri(at('127.0.0.1'), exportName))).toMatchObject({ exportName });
     expect(parseNbdUri(viewUri({ tcp: [], unix: '/s' }, exportName))).toMatchObject({ exportName });
   });
 });
 
-test.each(['/run/a b/nbd.sock', '/run/a&b#c?d+e%20=f/ü.sock'])('the socket %s is read back as it is', (unix) => {
+test.each(['/run/a b/nbd.sock', '/run/a&b#c?d+e%20=f/ü.sock'])('the socket %s survives a round trip', (unix) => {
   expect(parseNbdUri(viewUri({ tcp: [], unix }, 'disk@1'))).toMatchObject({
     ...{ exportName: 'disk@1', address: { socketPath: unix } },
   });

@@ -20,7 +20,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'listBackups',
-        summary: 'Backups under way, and for a while those that have ended',
+        summary: 'List active backups, and those that ended recently',
         response: { 200: Type.Object({ backups: Type.Array(Backup) }), default: Refusal },
       },
     },
@@ -32,7 +32,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'beginBackup',
-        summary: 'Freeze a bitmap and make a view, of all exports at one instant',
+        summary: 'Begin a backup: freeze the bitmap and create a view of each export, all at one instant',
         body: NewBackup,
         response: { 201: BegunBackup, default: Refusal },
       },
@@ -52,7 +52,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'getBackup',
-        summary: 'One backup',
+        summary: 'Get a backup',
         params: Params,
         response: { 200: Backup, default: Refusal },
       },
@@ -65,7 +65,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'renewBackup',
-        summary: 'Extend the lease; reading a view does that too',
+        summary: 'Extend the lease, as reading a view does too',
         params: Params,
         body: Type.Optional(Type.Union([Renewal, Type.Null()])),
         response: { 200: Backup, default: Refusal },
@@ -79,7 +79,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'releaseRange',
-        summary: 'Give back the scratch of a range that is read and needed no more; reading it is an error then',
+        summary: 'Free the scratch space of a range that was read; reading the range again is an error',
         params: Params,
         body: Release,
         response: { 200: Backup, default: Refusal },
@@ -93,7 +93,8 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'commitBackup',
-        summary: 'All is read: the next backup counts from this one; asked again, the answer is the same',
+        summary:
+          'Commit a backup after all data was read: the next one builds on it. Repeating the request is harmless',
         params: Params,
         body: Type.Optional(Type.Union([Commit, Type.Null()])),
         response: { 200: Backup, default: Refusal },
@@ -108,7 +109,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       schema: {
         operationId: 'abortBackup',
         summary:
-          'Give up: the bitmaps again describe all changes since their bases; asked again, the answer is the same',
+          'Abort a backup: the bitmaps again describe all changes since their bases. Repeating the request is harmless',
         params: Params,
         body: Type.Optional(Type.Union([Abort, Type.Null()])),
         response: { 200: Backup, default: Refusal },

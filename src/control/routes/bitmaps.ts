@@ -12,7 +12,7 @@ import { wholeNumbers } from '../whole-numbers.js';
 const ExportParams = Type.Object({ export: Type.String() });
 const Params = Type.Object({ export: Type.String(), bitmap: Type.String() });
 const MAX_EXTENTS = 100_000;
-/** What is answered of them in one page: more would keep others waiting for the event loop. */
+/** The most in one page. Listing more at once would block the event loop for other clients. */
 const MAX_PAGE_EXTENTS = 4096;
 
 export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
@@ -27,7 +27,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'listBitmaps',
-        summary: 'All bitmaps of an export',
+        summary: 'List the bitmaps of an export',
         params: ExportParams,
         response: { 200: Type.Object({ bitmaps: Type.Array(Bitmap) }), default: Refusal },
       },
@@ -43,7 +43,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'addBitmap',
-        summary: 'Record what is written from now on',
+        summary: 'Add a bitmap, which records writes from now on',
         params: ExportParams,
         body: NewBitmap,
         response: { 201: Bitmap, default: Refusal },
@@ -60,7 +60,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'getBitmap',
-        summary: 'One bitmap',
+        summary: 'Get a bitmap',
         params: Params,
         response: { 200: Bitmap, default: Refusal },
       },
@@ -73,7 +73,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'removeBitmap',
-        summary: 'Forget a bitmap',
+        summary: 'Remove a bitmap',
         params: Params,
         response: { 204: Type.Null(), default: Refusal },
       },
@@ -85,9 +85,9 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   );
 
   const summaries = {
-    clear: 'Call everything clean',
-    enable: 'Record writes',
-    disable: 'Record no writes, and keep what is recorded',
+    clear: 'Mark everything as clean',
+    enable: 'Start recording writes',
+    disable: 'Stop recording writes, and keep the bits recorded so far',
   };
   for (const verb of ['clear', 'enable', 'disable'] as const) {
     api.post(
@@ -112,7 +112,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'mergeBitmaps',
-        summary: 'Call dirty in this one whatever the sources call dirty; the sources stay as they are',
+        summary: 'Mark as dirty whatever is dirty in the sources, which do not change',
         params: Params,
         body: MergeSources,
         response: { 200: Bitmap, default: Refusal },
@@ -130,13 +130,17 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
       preValidation: wholeNumbers('offset', 'limit'),
       schema: {
         operationId: 'listExtents',
-        summary: 'What is dirty, page by page: the same as block status over NBD',
+        summary: 'List dirty and clean extents in pages; NBD block status reports the same',
         params: Params,
         querystring: Type.Object(
           {
-            offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Where to begin, in bytes' })),
+            offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Where to begin' })),
             limit: Type.Optional(
-              Type.Integer({ minimum: 1, maximum: MAX_EXTENTS, description: 'Extents at most; a page may have fewer' }),
+              Type.Integer({
+                minimum: 1,
+                maximum: MAX_EXTENTS,
+                description: 'Maximum number of extents; a page may have fewer',
+              }),
             ),
           },
           { additionalProperties: false },

@@ -15,7 +15,7 @@ export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
     {
       schema: {
         operationId: 'listClients',
-        summary: 'The NBD clients of all exports and views',
+        summary: 'List the NBD clients of all exports and views',
         response: { 200: Type.Object({ clients: Type.Array(Client) }), default: Refusal },
       },
     },
@@ -27,7 +27,7 @@ export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
     {
       schema: {
         operationId: 'disconnectClient',
-        summary: 'Finish what the client has begun, and close its connection; it may connect again',
+        summary: 'Disconnect a client after its requests in flight are done; it may connect again',
         params: Params,
         response: { 204: Type.Null(), default: Refusal },
       },
@@ -47,7 +47,7 @@ interface ConnectedClient {
   readonly described: Static<typeof Client>;
 }
 
-/** In the order in which they came. */
+/** Lists clients in the order in which they connected. */
 function clientsOf(exports: ExportRegistry): ConnectedClient[] {
   const clients = exports.listServed().flatMap((served) =>
     [...served.connections].map((connection) => ({

@@ -7,7 +7,7 @@ import { answerOf, Refusal } from '../schemas/shapes.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;
 const MAX_UNREAD_BYTES = 1 * MIB;
-/** By then a few of those comments are unread as well. */
+/** Long enough for several keep-alive comments to go unread. */
 const PATIENCE_MILLISECONDS = 4 * KEEP_ALIVE_MILLISECONDS;
 
 export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
@@ -22,8 +22,11 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
     {
       schema: {
         operationId: 'followEvents',
-        summary: 'What happens to exports and bitmaps, as server-sent events',
-        response: { 200: answerOf('text/event-stream', 'Events without end', Type.String()), default: Refusal },
+        summary: 'Follow events of exports, bitmaps and backups as server-sent events',
+        response: {
+          200: answerOf('text/event-stream', 'An endless stream of events', Type.String()),
+          default: Refusal,
+        },
       },
     },
     (_request, reply) => {
@@ -39,10 +42,10 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
       stream.write(': following\n\n');
       const unfollow = events.follow((event) => {
         stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
-        // Who does not read is cut off, and looks at what there is once it is back.
+        // A client that does not read is cut off. When it is back, it has to query the current state.
         if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();
       });
-      // A comment now and then shows a client that is gone, and keeps proxies from hanging up.
+      // A periodic comment reveals clients that are gone, and keeps proxies from hanging up.
       const keepAlive = setInterval(() => stream.write(':\n\n'), KEEP_ALIVE_MILLISECONDS);
       stream.once('close', () => {
         streams.delete(stream);

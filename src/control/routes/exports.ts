@@ -18,11 +18,11 @@ const RemovalQuery = Type.Object(
       Type.Integer({
         minimum: 0,
         maximum: MAX_DRAIN_SECONDS,
-        description: 'Seconds to wait until the clients have gone; new ones are refused meanwhile',
+        description: 'Seconds to wait for clients to leave; new clients are refused meanwhile',
       }),
     ),
     force: Type.Optional(
-      Type.Boolean({ description: 'Aborts the backups that are under way on it, and disconnects its clients' }),
+      Type.Boolean({ description: 'Abort the active backups of the export, and disconnect its clients' }),
     ),
   },
   strict,
@@ -30,7 +30,7 @@ const RemovalQuery = Type.Object(
 
 export function exportRoutes(api: ControlApi, host: ControlHost): void {
   const { exports, events } = host;
-  // Nobody waits for clients once the server stops.
+  // When the server stops, removals no longer wait for clients.
   const stopping = new AbortController();
   api.addHook('preClose', (done) => {
     stopping.abort();
@@ -42,7 +42,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'listExports',
-        summary: 'All exports',
+        summary: 'List the exports',
         response: { 200: Type.Object({ exports: Type.Array(ExportDescription) }), default: Refusal },
       },
     },
@@ -54,7 +54,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'addExport',
-        summary: 'Serve another disk',
+        summary: 'Add an export',
         body: NewExport,
         response: { 201: ExportDescription, default: Refusal },
       },
@@ -71,7 +71,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'getExport',
-        summary: 'One export, with its bitmaps and clients',
+        summary: 'Get an export, with its bitmaps and clients',
         params: Params,
         response: { 200: ExportDescription, default: Refusal },
       },
@@ -85,7 +85,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       preValidation: wholeNumbers('drain'),
       schema: {
         operationId: 'removeExport',
-        summary: 'Serve it no longer; refused while clients or backups use it, unless the query says otherwise',
+        summary: 'Remove an export; refused while clients or backups use it, unless drain or force is given',
         params: Params,
         querystring: RemovalQuery,
         response: { 204: Type.Null(), default: Refusal },
@@ -104,7 +104,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'resizeExport',
-        summary: 'Serve another size: a file grows if need be, and the new tail is dirty in every bitmap',
+        summary: 'Change the size: a file grows if necessary, and the new tail is dirty in every bitmap',
         params: Params,
         body: Size,
         response: { 200: ExportDescription, default: Refusal },

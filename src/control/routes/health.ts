@@ -8,7 +8,7 @@ export function healthRoutes(api: ControlApi): void {
     {
       schema: {
         operationId: 'getHealth',
-        summary: 'Answers while the server serves',
+        summary: 'Check that the server is running',
         response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Refusal },
       },
     },

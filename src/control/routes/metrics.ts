@@ -18,7 +18,7 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'getMetrics',
-        summary: 'Metrics in the Prometheus text format',
+        summary: 'Get metrics in the Prometheus text format',
         response: { 200: answerOf('text/plain', 'Samples', Type.String()), default: Refusal },
       },
     },
@@ -28,7 +28,7 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
 
 type Reading = (served: Export) => number;
 
-/** Values are read off the exports when they are asked for, so nothing is counted twice. */
+/** Values are read from the exports on demand, so no counter is kept twice. */
 function collectMetrics({ exports, describeServer }: ControlHost): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -39,11 +39,15 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
         this.set(read(describeServer().memory));
       },
     });
-  ofMemory('tidemark_memory_used_bytes', 'Memory that NBD clients hold of the budget', ({ usedBytes }) => usedBytes);
-  ofMemory('tidemark_memory_limit_bytes', 'The memory budget of NBD clients', ({ limitBytes }) => limitBytes);
+  ofMemory(
+    'tidemark_memory_used_bytes',
+    'Part of the memory budget that NBD clients use',
+    ({ usedBytes }) => usedBytes,
+  );
+  ofMemory('tidemark_memory_limit_bytes', 'Memory budget of all NBD clients', ({ limitBytes }) => limitBytes);
   ofMemory(
     'tidemark_connections_waiting_for_memory',
-    'NBD clients that are not read from until there is memory for them',
+    'NBD clients whose requests are not read until memory is free',
     ({ waitingConnections }) => waitingConnections,
   );
   const perExport = { labelNames: ['export'], registers: [registry] };
@@ -64,7 +68,7 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
       },
     });
   gauge('tidemark_export_size_bytes', 'Size of the disk', ({ sizeBytes }) => sizeBytes);
-  gauge('tidemark_export_connections', 'Clients connected', ({ connections }) => connections.size);
+  gauge('tidemark_export_connections', 'Number of connected clients', ({ connections }) => connections.size);
   counter('tidemark_export_requests_total', 'Requests answered', (served) => served.counters().requests);
   counter(
     'tidemark_export_failed_requests_total',
@@ -74,7 +78,7 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
   counter('tidemark_export_read_bytes_total', 'Bytes sent to clients', (served) => served.counters().bytesRead);
   counter(
     'tidemark_export_written_bytes_total',
-    'Bytes taken from clients',
+    'Bytes received from clients',
     (served) => served.counters().bytesWritten,
   );
   gauge(
@@ -94,8 +98,8 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
         }
       },
     });
-  perBitmap('tidemark_bitmap_dirty_bytes', 'Bytes written since the base of a bitmap', ({ dirtyBytes }) => dirtyBytes);
-  perBitmap('tidemark_bitmap_inconsistent', '1 when a bitmap cannot be trusted', ({ inconsistent }) =>
+  perBitmap('tidemark_bitmap_dirty_bytes', 'Size of the dirty granules of a bitmap', ({ dirtyBytes }) => dirtyBytes);
+  perBitmap('tidemark_bitmap_inconsistent', '1 when a bitmap is inconsistent, otherwise 0', ({ inconsistent }) =>
     inconsistent === undefined ? 0 : 1,
   );
   return registry;

@@ -6,7 +6,9 @@ import { Refusal } from '../schemas/shapes.js';
 export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
   api.get(
     '/v1/server',
-    { schema: { operationId: 'getServer', summary: 'The server', response: { 200: Server, default: Refusal } } },
+    {
+      schema: { operationId: 'getServer', summary: 'Describe the server', response: { 200: Server, default: Refusal } },
+    },
     async () => ({ ...describeServer(), exports: exports.list().map(({ name }) => name) }),
   );
 }

@@ -11,7 +11,7 @@ export function transactionRoutes(api: ControlApi, host: ControlHost): void {
     {
       schema: {
         operationId: 'runTransaction',
-        summary: 'Take all actions at one instant with respect to writes, or none',
+        summary: 'Apply all actions at one instant with respect to writes, or none',
         body: Transaction,
         response: { 200: Type.Object({ heldWrites: HeldWrites }), default: Refusal },
       },

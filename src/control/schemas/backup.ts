@@ -5,13 +5,13 @@ import { HeldWrites } from './transaction.js';
 
 const onScratchFull = Type.Enum(['fail-view', 'fail-writer'], {
   description:
-    'When old data finds no room: the backup is aborted (fail-view, when not given), or the write is refused',
+    'When there is no space for old data: abort the backup (fail-view, the default), or refuse the write (fail-writer)',
 });
 
 const ttlSeconds = Type.Integer({
   minimum: 1,
   maximum: 30 * 24 * 3600,
-  description: 'How long it may go on without a read of a view, or a renewal; 7200 when not given',
+  description: 'The backup is aborted after this time without a renewal or a read of a view; the default is 7200',
 });
 
 export const NewBackup = Type.Object(
@@ -19,13 +19,17 @@ export const NewBackup = Type.Object(
     exports: Type.Array(Type.String(), {
       minItems: 1,
       maxItems: 256,
-      description: 'All of them are cut at one instant',
+      description: 'The backup shows all of them at the same instant',
     }),
-    bitmap: Type.String({ description: 'Of each export; made, at that instant, where it is missing' }),
-    since: Type.Optional(Type.String({ description: 'The backup to build on; refused when it is not the base' })),
-    full: Type.Optional(Type.Boolean({ description: 'Everything is to be read, whatever the bitmap says' })),
+    bitmap: Type.String({ description: 'The bitmap of each export; it is created if it does not exist' }),
+    since: Type.Optional(
+      Type.String({
+        description: 'The backup to build on; the request is refused if it is not the base of the bitmap',
+      }),
+    ),
+    full: Type.Optional(Type.Boolean({ description: 'Read everything, regardless of the bitmap' })),
     ttlSeconds: Type.Optional(ttlSeconds),
-    scratchLimitBytes: Type.Optional(Bytes('Old data that is kept for the views at most')),
+    scratchLimitBytes: Type.Optional(Bytes('The most old data to keep for the views')),
     onScratchFull: Type.Optional(onScratchFull),
   },
   strict,
@@ -34,7 +38,7 @@ export const NewBackup = Type.Object(
 export const Renewal = Type.Object({ ttlSeconds: Type.Optional(ttlSeconds) }, strict);
 
 export const Abort = Type.Object(
-  { reason: Type.Optional(Type.String({ description: 'Why, for people', maxLength: 1000 })) },
+  { reason: Type.Optional(Type.String({ description: 'Why the backup is aborted, in words', maxLength: 1000 })) },
   strict,
 );
 
@@ -46,11 +50,14 @@ export const Commit = Type.Object(
           {
             export: Type.String(),
             code: Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Why, for programs' }),
-            detail: Type.String({ maxLength: 1000, description: 'Why, for people' }),
+            detail: Type.String({ maxLength: 1000, description: 'Why, in words' }),
           },
           strict,
         ),
-        { maxItems: 256, description: 'Exports that were read as a whole, though what had changed would have done' },
+        {
+          maxItems: 256,
+          description: 'Exports that were read in full although reading the changes would have been enough',
+        },
       ),
     ),
   },
@@ -60,8 +67,8 @@ export const Commit = Type.Object(
 export const Release = Type.Object(
   {
     export: Type.String(),
-    offset: Bytes('Where the range begins'),
-    length: Bytes('Its length; whole granules in it are released'),
+    offset: Bytes('Start of the range'),
+    length: Bytes('Length of the range; only whole granules in it are released'),
   },
   strict,
 );
@@ -70,18 +77,20 @@ const BackupPart = Type.Object({
   export: Type.String(),
   view: Type.String({ description: 'The name of the view, as an NBD export' }),
   uri: Type.String({ description: 'The NBD URI of the view' }),
-  context: Type.String({ description: 'The metadata context of the view that says what is dirty' }),
+  context: Type.String({ description: 'The metadata context of the view that reports dirty extents' }),
   disk: Type.Optional(
     Type.Object(
       {
-        path: Type.String({ description: 'Of a file or a block device' }),
-        id: Type.String({ description: 'By stat(2): st_dev:st_ino of a file, st_rdev of a block device, in decimals' }),
-        bootId: Type.String({ description: '/proc/sys/kernel/random/boot_id of the machine that has it' }),
+        path: Type.String({ description: 'Path of a file or a block device' }),
+        id: Type.String({
+          description: 'From stat(2), in decimal: st_dev:st_ino of a file, st_rdev of a block device',
+        }),
+        bootId: Type.String({ description: '/proc/sys/kernel/random/boot_id of the machine with the disk' }),
       },
       {
         description:
-          'The live disk, for agents on the same machine while the backup is active: what they read there is the data of ' +
-          'the view where tidemark:overwritten, a context of the view, does not call it overwritten afterwards',
+          'The live disk, which agents on the same machine may read while the backup is active. Data read from it is that of ' +
+          'the view if the metadata context tidemark:overwritten of the view does not report the range as overwritten afterwards',
       },
     ),
   ),
@@ -91,18 +100,20 @@ const BackupPart = Type.Object({
       {
         code: Type.String({
           description:
-            'no-such-bitmap, inconsistent, no-base, base-mismatch, asked-for; or what the agent gave at commit',
+            'no-such-bitmap, inconsistent, no-base, base-mismatch, asked-for, or the code that the agent gave at commit',
         }),
         detail: Type.String(),
       },
-      { description: 'Why everything has to be read' },
+      { description: 'Why the backup is a full one' },
     ),
   ),
-  base: Type.Union([Type.String(), Type.Null()], { description: 'The backup that the changes count from' }),
+  base: Type.Union([Type.String(), Type.Null()], { description: 'The backup since which changes are reported' }),
   sizeBytes: Bytes('Size of the view'),
   granularityBytes: Bytes('Bytes that one bit of the bitmap stands for'),
-  dirtyBytes: Bytes('What the context calls dirty'),
-  estimatedReadBytes: Bytes('What is to be read: the dirty bytes, or when full about what is allocated'),
+  dirtyBytes: Bytes('Size of the dirty extents'),
+  estimatedReadBytes: Bytes(
+    'Estimate of the bytes to read: the dirty bytes or, for a full backup, the allocated bytes',
+  ),
 });
 
 export const Backup = Type.Object({
@@ -111,14 +122,14 @@ export const Backup = Type.Object({
   state: Type.Union([Type.Literal('active'), Type.Literal('committed'), Type.Literal('aborted')]),
   startedAt: Type.String(),
   ttlSeconds: Type.Integer(),
-  expiresAt: Type.Optional(Type.String({ description: 'When its lease ends, while it is active' })),
+  expiresAt: Type.Optional(Type.String({ description: 'When the lease of an active backup ends' })),
   endedAt: Type.Optional(Type.String()),
   endReason: Type.Optional(Type.Enum([...abortReasons], { description: 'Why it was aborted' })),
   endDetail: Type.Optional(Type.String()),
   onScratchFull,
   scratch: Type.Object({
-    usedBytes: Bytes('Old data kept for the views now'),
-    limitBytes: Type.Optional(Bytes('What it may be at most')),
+    usedBytes: Bytes('Size of the old data kept for the views now'),
+    limitBytes: Type.Optional(Bytes('The most that may be kept')),
   }),
   exports: Type.Array(BackupPart),
 });

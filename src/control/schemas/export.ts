@@ -14,12 +14,12 @@ const Connection = Type.Object({
 
 export const Client = Type.Object({
   ...Connection.properties,
-  export: Type.String({ description: 'The export, or the view, that it uses' }),
+  export: Type.String({ description: 'The export or view that the client uses' }),
   tls: Type.Literal('none'),
 });
 
 const minBlockBytes = Type.Union([Type.Literal(1), Type.Literal(512), Type.Literal(4096)], {
-  description: 'NBD clients that ask for block sizes are held to multiples of this; 512 when not given',
+  description: 'Clients that negotiate block sizes may only use multiples of this; the default is 512',
 });
 
 export const ExportDescription = Type.Object({
@@ -38,13 +38,13 @@ export const NewExport = Type.Object(
     name: Type.String({ minLength: 1 }),
     path: Type.String({
       minLength: 1,
-      description: 'A raw image or a block device, absolute or as the server sees it',
+      description: 'A raw image or a block device; a relative path starts at the working directory of the server',
     }),
     description: Type.Optional(Type.String()),
-    sizeBytes: Type.Optional(Bytes('Makes a missing file of that size; never changes one that is there')),
+    sizeBytes: Type.Optional(Bytes('Create a missing file with this size; an existing file is not changed')),
     readOnly: Type.Optional(Type.Boolean()),
     format: Type.Optional(
-      Type.Literal('raw', { description: 'Serves a new image as raw even if it looks like one of another format' }),
+      Type.Literal('raw', { description: 'Serve a new image as raw even if it looks like another format' }),
     ),
     minBlockBytes: Type.Optional(minBlockBytes),
     bitmaps: Type.Optional(Type.Array(Type.Object({ name: Type.String(), granularityBytes }, strict))),

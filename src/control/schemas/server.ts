@@ -6,15 +6,15 @@ export const Server = Type.Object({
   pid: Type.Integer(),
   startedAt: Type.String(),
   stateDirectory: Type.String(),
-  persistent: Type.Boolean({ description: 'Bitmaps outlive the server' }),
-  connections: Type.Integer({ description: 'NBD clients now' }),
+  persistent: Type.Boolean({ description: 'Whether bitmaps survive a restart of the server' }),
+  connections: Type.Integer({ description: 'Number of connected NBD clients' }),
   memory: Type.Object(
     {
-      usedBytes: Bytes('What clients hold of it'),
-      limitBytes: Bytes('What there is'),
-      waitingConnections: Type.Integer({ description: 'Clients that are not read from until there is more' }),
+      usedBytes: Bytes('Memory in use'),
+      limitBytes: Bytes('The memory budget'),
+      waitingConnections: Type.Integer({ description: 'Clients whose requests are not read until memory is free' }),
     },
-    { description: 'The memory that NBD clients share for large or waiting requests' },
+    { description: 'Memory that NBD clients share for large or waiting requests' },
   ),
   exports: Type.Array(Type.String()),
   nbd: Type.Object({
@@ -26,10 +26,10 @@ export const Server = Type.Object({
       {
         host: Type.String(),
         port: Type.Integer(),
-        tokenFile: Type.Optional(Type.String({ description: 'The file with the token that requests have to carry' })),
-        metricsOnly: Type.Boolean({ description: 'It answers health and metrics, and nothing else' }),
+        tokenFile: Type.Optional(Type.String({ description: 'The file with the token that requests must carry' })),
+        metricsOnly: Type.Boolean({ description: 'Only health and metrics are served' }),
       },
-      { description: 'Where this API is open on TCP' },
+      { description: 'The TCP address of this API' },
     ),
   ),
 });

@@ -9,21 +9,21 @@ export const Bytes = (description: string) =>
 
 export const Problem = Type.Object(
   {
-    type: Type.String({ description: 'Where the code is explained, relative to the documentation' }),
+    type: Type.String({ description: 'Link to the explanation of the code, relative to the documentation' }),
     title: Type.String(),
     status: Type.Integer(),
     detail: Type.String({ description: 'What happened' }),
-    code: Type.String({ enum: Object.keys(errorTitles), description: 'Stable: callers branch on it' }),
-    hint: Type.Optional(Type.String({ description: 'How to mend it' })),
-    failedAction: Type.Optional(Type.Integer({ description: 'Which action of a transaction was refused, from 0' })),
+    code: Type.String({ enum: Object.keys(errorTitles), description: 'Stable, so that callers can branch on it' }),
+    hint: Type.Optional(Type.String({ description: 'How to fix it' })),
+    failedAction: Type.Optional(Type.Integer({ description: 'Index of the refused action of a transaction, from 0' })),
   },
-  { description: 'A refusal (RFC 9457)' },
+  { description: 'An error (RFC 9457)' },
 );
 
-/** An answer that is no plain JSON. */
+/** Describes an answer whose media type is not plain JSON. */
 export const answerOf = <Schema extends TSchema>(mediaType: string, description: string, schema: Schema) => ({
   description,
   content: { [mediaType]: { schema } },
 });
 
-export const Refusal = answerOf('application/problem+json', 'A refusal', Problem);
+export const Refusal = answerOf('application/problem+json', 'An error', Problem);

@@ -7,7 +7,7 @@ const MergeSource = Type.Union([
   Type.Object({ export: Type.String(), bitmap: Type.String() }, strict),
 ]);
 
-/** Of one merge, and of all merges of a transaction: writes wait for them. */
+/** For one merge, and for all merges of a transaction together, because writes wait for them. */
 export const MAX_MERGE_SOURCES = 1000;
 
 export const MergeSources = Type.Object(
@@ -38,7 +38,7 @@ export const Action = Type.Union([
     {
       type: Type.Literal('bitmap-merge'),
       export: Type.String(),
-      bitmap: Type.String({ description: 'The target' }),
+      bitmap: Type.String({ description: 'The target of the merge' }),
       sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }),
     },
     strict,
@@ -55,5 +55,5 @@ export const HeldWrites = Type.Object(
     p99Milliseconds: Type.Number(),
     maxMilliseconds: Type.Number(),
   },
-  { description: 'How long clients waited: the writes that came while the change was made' },
+  { description: 'How long the writes that arrived during the change had to wait' },
 );
