@@ -18,8 +18,8 @@ type Table = Record<string, unknown>;
 const exportKeys = ['name', 'path', 'description', 'size', 'readonly', 'format', 'min-block', 'bitmap'];
 
 /**
- * Reads a TOML file with the settings of a server, by the names of its flags, and a table `[[export]]` for each disk.
- * @throws CodedError CONFIG_INVALID, with file, line and what was expected
+ * Reads a TOML file with the settings of a server, named like its flags, and a table `[[export]]` for each disk.
+ * @throws CodedError CONFIG_INVALID, which names the file, the line and the expected value
  */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   let text: string;
@@ -33,12 +33,12 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   return parseConfigFile(text, basename(path));
 }
 
-/** `name` stands for the file in messages. @throws CodedError CONFIG_INVALID */
+/** `name` is the name of the file in messages. @throws CodedError CONFIG_INVALID */
 export function parseConfigFile(text: string, name: string): ConfigFile {
   const reader = new ConfigReader(text, name);
   const table = reader.parse();
   const { export: exports = [], ...others } = table;
-  if (!Array.isArray(exports)) reader.refuse('export', undefined, 'is no list', 'expected tables [[export]]');
+  if (!Array.isArray(exports)) reader.refuse('export', undefined, 'is not a list of tables', 'expected [[export]]');
   return {
     entries: Object.entries(others).flatMap(([key, value]) => reader.entries(key, value)),
     exports: (exports as unknown[]).map((value, index) => reader.export(value, index)),
@@ -63,7 +63,7 @@ class ConfigReader {
 
   entries(key: string, value: unknown): Entry[] {
     if (!(settingKeys as string[]).includes(key)) {
-      this.refuse(key, undefined, 'is not known', `expected one of ${settingKeys.join(', ')}`);
+      this.refuse(key, undefined, 'is not a setting', `expected one of ${settingKeys.join(', ')}`);
     }
     const { repeated, expected, argument, textOnly = false }: Setting<unknown> = settings[key as SettingKey];
     const values = Array.isArray(value) && repeated ? value : [value];
@@ -72,24 +72,26 @@ class ConfigReader {
       return typeof item === 'string' || (typeof item === 'number' && !textOnly);
     };
     return values.map((item: unknown) => {
-      if (!isOfKind(item)) this.refuse(key, undefined, 'has no such values', `expected ${expected}`);
+      if (!isOfKind(item)) this.refuse(key, undefined, 'has a value of the wrong type', `expected ${expected}`);
       return { key: key as SettingKey, text: String(item), place: this.place(key) };
     });
   }
 
   export(value: unknown, index: number): ExportSpec {
-    if (typeof value !== 'object' || value === null) this.refuse('export', index, 'is no table', 'expected [[export]]');
+    if (typeof value !== 'object' || value === null)
+      this.refuse('export', index, 'is not a table', 'expected [[export]]');
     const table = value as Table;
     const unknown = Object.keys(table).find((key) => !exportKeys.includes(key));
-    if (unknown) this.refuse(unknown, index, 'is not known', `expected one of ${exportKeys.join(', ')}`);
+    if (unknown) this.refuse(unknown, index, 'is not a key of an export', `expected one of ${exportKeys.join(', ')}`);
     const text = (key: string): string | undefined => {
       const item = table[key];
       if (item !== undefined && (typeof item !== 'string' || item === '')) {
-        this.refuse(key, index, 'is no text', 'expected text in quotes');
+        this.refuse(key, index, 'is not a string', 'expected text in quotes');
       }
       return item as string | undefined;
     };
-    const need = (key: string) => text(key) ?? this.refuse(key, index, 'is missing', 'an export has a name and a path');
+    const need = (key: string) =>
+      text(key) ?? this.refuse(key, index, 'is missing', 'an export needs a name and a path');
     const description = text('description');
     const sizeBytes = this.size(table.size, index);
     const minBlockBytes = this.minBlock(table['min-block'], index);
@@ -134,20 +136,20 @@ class ConfigReader {
   private bitmaps(value: unknown, index: number): BitmapSpec[] {
     const hint = 'expected a list such as ["nightly", "weekly:1M"]';
     if (value === undefined) return [];
-    if (!Array.isArray(value)) return this.refuse('bitmap', index, 'is no list', hint);
+    if (!Array.isArray(value)) return this.refuse('bitmap', index, 'is not a list', hint);
     return value.map((item: unknown) => {
-      if (typeof item !== 'string') return this.refuse('bitmap', index, 'has a value that is no text', hint);
+      if (typeof item !== 'string') return this.refuse('bitmap', index, 'has a value that is not a string', hint);
       return parseBitmapSpec(item) ?? this.refuse('bitmap', index, `has "${item}"`, hint);
     });
   }
 
-  /** The file and, as far as it can be told, the line. */
+  /** The file and, if it can be found, the line. */
   private place(key: string, exportIndex?: number): string {
     const lines = this.text.split('\n');
     const headers = lines.flatMap((line, at) => (/^\s*\[\[\s*export\s*\]\]/.test(line) ? [at] : []));
     const from = exportIndex === undefined ? 0 : (headers[exportIndex] ?? 0);
     const end = exportIndex === undefined ? (headers[0] ?? lines.length) : (headers[exportIndex + 1] ?? lines.length);
-    // `key =`, or a table of that name.
+    // `key =`, or the header of a table with that name.
     const names = /^\s*(?:["']?([\w-]+)["']?\s*=|\[\[?\s*([\w-]+)\s*\])/;
     const found = lines.slice(from, end).findIndex((line) => {
       const match = names.exec(line);

@@ -8,21 +8,21 @@ import type { NbdLimits } from './nbd-listener.js';
 import { type SettingKey, type SettingValue, settings } from './settings.js';
 import type { SocketAccess } from './unix-socket.js';
 
-/** All that a server needs to know. */
+/** The complete configuration of a server. */
 export interface ServerConfig {
   readonly exports: readonly ExportSpec[];
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
   readonly unixAccess: SocketAccess;
-  /** One client is served, on stdin and stdout. */
+  /** Serve one client on stdin and stdout. */
   readonly stdio: boolean;
-  /** Listening sockets that this process was started with, as file descriptors. */
+  /** File descriptors of the listening sockets that this process inherited. */
   readonly inheritedSockets: readonly number[];
   readonly stateDirectory: string;
   readonly scratchDirectory: string;
-  /** Folders below which the control API takes images; none for anywhere. */
+  /** The control API may only add images below these folders. Empty: images may be anywhere. */
   readonly imageRoots: readonly string[];
-  /** Undefined: no commands are taken. */
+  /** Undefined: the server does not accept commands. */
   readonly controlPath: string | undefined;
   readonly http: HostPort | undefined;
   readonly httpTokenFile: string | undefined;
@@ -30,9 +30,9 @@ export interface ServerConfig {
   readonly logLevel: SettingValue<'log-level'>;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
-  /** How long a change at one instant waits for a disk. */
+  /** How long a backup or a transaction waits for a disk to finish its writes. */
   readonly cutTimeoutSeconds: number;
-  /** How long each step of stopping waits for one. */
+  /** How long each step of stopping waits for disks. */
   readonly stopTimeoutSeconds: number;
 }
 
@@ -44,17 +44,20 @@ export interface PersistenceConfig {
   readonly coolAfterSeconds: number;
 }
 
-/** A setting as somebody wrote it. */
+/** A setting as the user wrote it. */
 export interface Entry {
   readonly key: SettingKey;
   readonly text: string;
-  /** Where it was written, for people: `--listen`, `tidemark.toml:12`. */
+  /** Where it was written, for messages: `--listen`, `tidemark.toml:12`. */
   readonly place: string;
 }
 
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 10809 };
 
-/** Flags win over the file; exports of both are served. The default address gives way to any other. @throws CodedError CONFIG_INVALID */
+/**
+ * Flags override the file, and exports of both are served. The default address is used only when there is no other.
+ * @throws CodedError CONFIG_INVALID
+ */
 export function resolveConfig(
   flags: readonly Entry[],
   file: readonly Entry[] = [],
@@ -114,7 +117,7 @@ function readValue<Key extends SettingKey>({ key, text, place }: Entry): Setting
   const { parse, expected } = settings[key];
   const value = parse(text);
   if (value !== undefined) return value as SettingValue<Key>;
-  throw new CodedError('CONFIG_INVALID', `${place}: "${text}" is no value for ${key}`, `expected ${expected}`);
+  throw new CodedError('CONFIG_INVALID', `${place}: invalid ${key} "${text}"`, `expected ${expected}`);
 }
 
 /** @throws CodedError CONFIG_INVALID */
@@ -126,7 +129,7 @@ function checkStdio({ stdio, listen, unixPath, http }: ServerConfig): void {
 }
 
 export function stdioConflict(flag: string): CodedError {
-  const hint = 'leave one of them out: with --stdio one client is served, on stdin and stdout';
+  const hint = 'leave one of them out: with --stdio the server has only one client, on stdin and stdout';
   return new CodedError('CONFIG_INVALID', `--stdio cannot be combined with ${flag}`, hint);
 }
 
@@ -135,7 +138,7 @@ function checkHttp({ httpTokenFile, httpMetricsOnly }: ServerConfig): void {
   if (!httpMetricsOnly || httpTokenFile === undefined) return;
   throw new CodedError(
     'CONFIG_INVALID',
-    'with --http-metrics-only nothing asks for the token of --http-token-file',
+    '--http-token-file has no effect with --http-metrics-only, which requires no token',
     'leave one of them out',
   );
 }

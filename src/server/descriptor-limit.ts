@@ -1,21 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import type { Log } from '../base/log.js';
 
-/** Connections that the control API may take: as many on its unix socket, and as many on TCP (control/http-server.ts). */
+/** The connection limit of the control API (control/http-server.ts), for its unix socket and for TCP. */
 const CONTROL_CONNECTIONS = 2 * 64;
-/** The store, the log, listeners, what Node itself has open, and room for backups that begin. */
+/** For the store, the log, listeners, files that Node itself opens, and backups that begin. */
 const RESERVED_FILES = 128;
 /** The disk, and the scratch and clone of a backup. */
 const FILES_OF_AN_EXPORT = 3;
 
-/** How many files this process may have open, sockets included; undefined where that is not known. */
+/** How many files this process may have open, sockets included. Undefined if the limit is unknown. */
 export async function openFilesLimit(): Promise<number | undefined> {
   const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '');
   const found = /^Max open files +(\d+|unlimited)/m.exec(limits)?.[1];
   return found === 'unlimited' ? Number.POSITIVE_INFINITY : found === undefined ? undefined : Number(found);
 }
 
-/** Says so when clients could take the descriptors that disks and backups need. */
+/** Logs a warning if clients could use up the descriptors that disks and backups need. */
 export function checkOpenFiles(
   limit: number | undefined,
   { maxConnections, exports }: { maxConnections: number; exports: number },
@@ -25,6 +25,6 @@ export function checkOpenFiles(
   if (limit === undefined || limit >= needed) return;
   log.warn(
     { limit, needed },
-    'too few files may be open for all clients and disks: raise the limit (LimitNOFILE=, ulimit -n), or lower max-connections',
+    'the limit on open files is too low for all clients and disks: raise it (LimitNOFILE=, ulimit -n), or lower max-connections',
   );
 }

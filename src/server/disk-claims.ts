@@ -9,8 +9,8 @@ export interface DiskClaim {
 }
 
 /**
- * Which disks the exports of this server use. Locks tell that a file is in use, but not by which export, and not
- * that a loop device shows it: what is written to one of the two would be in no bitmap of the other.
+ * The disks that the exports of this server use. A lock shows that a file is in use, but not by which export, and not
+ * that a loop device maps it. If both were served, the bitmaps of one would miss the writes to the other.
  */
 export class DiskClaims {
   private readonly claims = new Set<DiskClaim>();
@@ -25,11 +25,11 @@ export class DiskClaims {
       other.path === wanted.path
         ? `this server serves ${wanted.path} already`
         : `${wanted.path} has bytes in common with ${other.path}, which this server serves`;
-    const hint = `use that export, remove it first, or serve both read-only`;
+    const hint = 'use that export, remove it first, or serve both read-only';
     throw new CodedError('IMAGE_LOCKED', `${what}, as "${other.exportName}"`, hint);
   }
 
-  /** Returns what gives it back. @throws as `check` does */
+  /** Returns the function that releases the claim. @throws as `check` does */
   take(claim: DiskClaim): () => void {
     this.check(claim);
     this.claims.add(claim);

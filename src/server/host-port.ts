@@ -3,7 +3,7 @@ export interface HostPort {
   readonly port: number;
 }
 
-/** `HOST:PORT`, an IPv6 address in brackets; undefined when it is not one. Port 0 asks for a free one. */
+/** Parses `HOST:PORT`, with an IPv6 address in brackets. Undefined if the text is invalid. Port 0 means any free port. */
 export function parseHostPort(text: string): HostPort | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);

@@ -5,30 +5,31 @@ import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { replaceFile } from '../posix/replacement.js';
 
-/** Where the server keeps the token that it made itself, inside its state directory. */
+/** The file in the state directory that holds the token made by the server. */
 const MADE_TOKEN_FILE = 'http-token';
-/** 256 bits: nobody guesses it, however fast the API answers. */
+/** 256 bits, which cannot be guessed, no matter how fast the API answers. */
 const TOKEN_BYTES = 32;
+/** Generous for one line; larger files are certainly not token files. */
 const MAX_FILE_BYTES = 4096;
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-/** Rights of everybody but the owner and the group, and of everybody but the owner, to read or change a file. */
+/** Mode bits: others may read or write; anybody but the owner has any permission. */
 const OTHERS = 0o006;
 const ALL_BUT_OWNER = 0o077;
 
-/** The token of an operator, from the file that `--http-token-file` names. @throws CodedError CONFIG_INVALID */
+/** Reads the operator's token from the file that `--http-token-file` names. @throws CodedError CONFIG_INVALID */
 export function readGivenToken(path: string): Promise<string> {
   return readToken(path, O_RDONLY | O_NONBLOCK, ({ mode }) => {
     if ((mode & OTHERS) === 0) return;
     throw new CodedError(
       'CONFIG_INVALID',
       `every user can read or change the token file ${path} (mode ${octal(mode)})`,
-      `chmod 600 ${path}, and write another token into it`,
+      `run chmod 600 ${path}, and replace the token, which others may have read`,
     );
   });
 }
 
 /**
- * The token that the server made for itself, now or earlier, and where it is. The state directory must be locked.
+ * The server's own token and its path. The token is created the first time. The state directory must be locked.
  * @throws CodedError CONFIG_INVALID
  */
 export async function ownToken(stateDirectory: string): Promise<{ token: string; path: string }> {
@@ -42,7 +43,7 @@ export async function ownToken(stateDirectory: string): Promise<{ token: string;
   await replaceFile(path, content).catch((cause: Error) => {
     throw new CodedError(
       'CONFIG_INVALID',
-      `the token file ${path} cannot be made: ${cause.message}`,
+      `cannot create the token file ${path}: ${cause.message}`,
       'make the state directory writable, or name a file with --http-token-file FILE',
       { cause },
     );
@@ -55,13 +56,13 @@ function readOwnToken(path: string): Promise<string> {
     if (uid === process.geteuid?.() && (mode & ALL_BUT_OWNER) === 0) return;
     throw new CodedError(
       'CONFIG_INVALID',
-      `the token file ${path} is not for the server's user alone (mode ${octal(mode)}, user id ${uid})`,
-      'remove it: the server makes another one at its next start',
+      `other users may have changed or read the token file ${path} (mode ${octal(mode)}, user id ${uid})`,
+      'remove it; the server makes a new one when it starts',
     );
   });
 }
 
-/** Looks at the file that it has open, so that no other can be put in its place between the look and the read. */
+/** Checks the open file rather than its path, so that the file cannot be replaced between the check and the read. */
 async function readToken(path: string, flags: number, check: (stats: Stats) => void): Promise<string> {
   let file: FileHandle | undefined;
   try {
@@ -69,12 +70,13 @@ async function readToken(path: string, flags: number, check: (stats: Stats) => v
     const stats = await file.stat();
     if (!stats.isFile()) throw new Error('it is not a regular file');
     check(stats);
-    if (stats.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+    if (stats.size > MAX_FILE_BYTES)
+      throw new Error(`it is too large for a token file (${stats.size} bytes; the limit is ${MAX_FILE_BYTES})`);
     return usable(path, await file.readFile('utf8'));
   } catch (error) {
     if (error instanceof CodedError) throw error;
     const { message } = error as Error;
-    throw new CodedError('CONFIG_INVALID', `the token file ${path} cannot be read: ${message}`, HINT, { cause: error });
+    throw new CodedError('CONFIG_INVALID', `cannot read the token file ${path}: ${message}`, HINT, { cause: error });
   } finally {
     await file?.close();
   }
@@ -85,11 +87,11 @@ const HINT = 'check --http-token-file';
 function usable(path: string, text: string): string {
   const token = text.trim();
   if (token === '') {
-    throw new CodedError('CONFIG_INVALID', `the token file ${path} is empty`, 'write a long random text into it');
+    throw new CodedError('CONFIG_INVALID', `the token file ${path} is empty`, 'write a long random token into it');
   }
   if (/[^\x20-\x7e]/.test(token)) {
-    const what = `the token file ${path} has more than one line, or characters that are not ASCII`;
-    throw new CodedError('CONFIG_INVALID', what, 'write one line of letters and digits into it');
+    const what = `the token file ${path} contains several lines or non-ASCII characters`;
+    throw new CodedError('CONFIG_INVALID', what, 'write one line of ASCII letters and digits into it');
   }
   return token;
 }

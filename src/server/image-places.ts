@@ -16,14 +16,15 @@ const { ENOENT } = constants.errno;
 type Places = Pick<ServerConfig, 'stateDirectory' | 'scratchDirectory' | 'imageRoots'>;
 
 /**
- * Where images may lie: never among the server's own data, and those that the control API asks for only below `--image-root`, if
- * there is one. What counts is where an open file is, as the kernel says, so symbolic links and renamed folders change nothing.
+ * Decides where images may be. No image may be part of the server's own data. If there is an `--image-root`, the control API
+ * can only add images below it. The decision uses the kernel's path of the open file, so that symbolic links and renamed
+ * folders cannot evade it.
  */
 export class ImagePlaces {
   private constructor(
     private readonly state: string,
     private readonly scratch: string,
-    /** Each as it was given and as it is, or none for anywhere. */
+    /** Each root as it was given, and its real path. Empty: images may be anywhere. */
     private readonly roots: readonly { readonly given: string; readonly real: string }[],
   ) {}
 
@@ -34,7 +35,7 @@ export class ImagePlaces {
     return new ImagePlaces(state, scratch, await Promise.all(roots));
   }
 
-  /** For the image at `path`, which is absolute. What the operator configures may lie below any root, or none. */
+  /** A guard for the image at the absolute `path`. The roots do not restrict images that the operator configures. */
   guard(path: string, source: ExportSource): ImageGuard {
     const roots = source === 'operator' ? [] : this.roots;
     const admit = (inRoots: boolean) => {
@@ -53,7 +54,7 @@ export class ImagePlaces {
     };
   }
 
-  /** Of all that the server keeps, which may have other names too: by hard links, or where it is mounted a second time. */
+  /** The ids of all the server's own files, which may have other names through hard links or a second mount. */
   private async ownIds(): Promise<Set<string>> {
     const below = await readdir(this.state, { recursive: true }).catch(() => []);
     const paths = [this.state, this.scratch, ...below.map((name) => join(this.state, name))];
@@ -65,7 +66,7 @@ export class ImagePlaces {
 const pathOf = (file: FileHandle) => readlink(`/proc/self/fd/${file.fd}`);
 const idOf = async (file: FileHandle) => diskId(await file.stat({ bigint: true }));
 
-/** The file itself, and what a loop device shows, or the device that it is a part of. */
+/** The ids of the file itself and, for a loop device or a partition, of the file or disk behind it. */
 async function reachedBy(file: FileHandle): Promise<readonly string[]> {
   const footprint = await footprintOf(`/proc/self/fd/${file.fd}`, loadPosix() ?? nodePosix);
   return footprint ? [...footprint.same, ...footprint.within] : [await idOf(file)];
@@ -82,11 +83,11 @@ async function realRoot(root: string): Promise<string> {
     return await realpath(root);
   } catch (cause) {
     const message = `the image root ${root} cannot be used: ${(cause as Error).message}`;
-    throw new CodedError('CONFIG_INVALID', message, 'make the folder first, or correct --image-root', { cause });
+    throw new CodedError('CONFIG_INVALID', message, 'create the folder first, or correct --image-root', { cause });
   }
 }
 
-/** Also of a folder that is still to be made. */
+/** Also works for a folder that does not exist yet. */
 async function realPathOf(path: string): Promise<string> {
   try {
     return await realpath(path);
@@ -100,15 +101,15 @@ function outside(path: string, roots: readonly { readonly given: string }[]): Co
   const allowed = roots.map(({ given }) => given).join(', ');
   return new CodedError(
     'IMAGE_NOT_ALLOWED',
-    `the image ${path} is not below a folder that this server takes images from`,
-    `name one below ${allowed}, or have the server started with another --image-root`,
+    `the image ${path} is outside the image roots of this server`,
+    `choose an image below ${allowed}, or restart the server with another --image-root`,
   );
 }
 
 function ownData(path: string): CodedError {
   return new CodedError(
     'IMAGE_NOT_ALLOWED',
-    `the image ${path} is in the state or scratch directory of the server, or is part of what it keeps there`,
+    `the image ${path} is in the state or scratch directory of the server, or shares data with a file there`,
     'keep disks in another folder',
   );
 }

@@ -1,11 +1,11 @@
 import { fstatSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
-/** What the kernel says of each unix socket, separated by spaces: seven columns, the last the inode, and its path if it has one. */
+/** Lists all unix sockets. Each line has seven columns, the last of which is the inode, and then the path, if there is one. */
 const TABLE = '/proc/net/unix';
 const LINE = /^(?:\S+ +){6}(\d+) (\/.*)$/;
 
-/** Where a listening unix socket lies; undefined when it has no path that a client could be told. */
+/** The path of a listening unix socket. Undefined if it has no path in the file system. */
 export async function pathOfUnixSocket(fd: number): Promise<string | undefined> {
   const inode = String(fstatSync(fd).ino);
   const table = await readFile(TABLE, 'utf8').catch(() => '');

@@ -5,9 +5,10 @@ import { type DiskIdentity, isSameDisk } from '../storage/image/disk-identity.js
 import type { KnownDisk } from '../storage/image/open-disk.js';
 
 /**
- * What the state says of a disk that is opened as this export. A disk that was served before is raw, whatever its guest
- * has written into its first sector since. It keeps the size it was served with, as long as the image has the size it had.
- * What was known and is damaged counts as raw: nothing that happens to the state may keep a disk from being served.
+ * Looks up in the store what is known about a disk that is opened as this export. A disk that was served before is raw,
+ * whatever its guest has written into the first sector since. It keeps the size with which it was served, as long as the
+ * image has the same size as then. If the entry is damaged, the disk counts as raw, because damage to the store must not
+ * keep a disk from being served.
  */
 export function knownDisk(store: KeyValueStore, exportName: string, disk: DiskIdentity): KnownDisk {
   const own = readExport(store, exportName)?.identity;

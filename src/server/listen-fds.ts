@@ -1,12 +1,12 @@
 import { CodedError } from '../base/coded-error.js';
 
-/** By the convention of systemd, which libnbd and nbdkit follow too, inherited sockets begin behind the standard streams. */
+/** Inherited sockets follow the standard streams, by the convention of systemd, libnbd and nbdkit. */
 const FIRST_FD = 3;
 
 /**
- * The listening sockets that whoever started this process has passed on (socket activation): file descriptors, none in
- * most cases. Their variables are taken out of `env`, for they are not meant for programs that this one starts.
- * @throws CodedError CONFIG_INVALID when the variables make no sense
+ * Returns the file descriptors of listening sockets that the parent process passed on (socket activation). Removes the
+ * variables from `env`, because they are not meant for programs that this one starts.
+ * @throws CodedError CONFIG_INVALID when the variables are invalid
  */
 export function takeListenFds(env: NodeJS.ProcessEnv, pid: number): number[] {
   const { LISTEN_PID: listenPid, LISTEN_FDS: listenFds } = env;
@@ -16,7 +16,7 @@ export function takeListenFds(env: NodeJS.ProcessEnv, pid: number): number[] {
   if (!/^\d+$/.test(listenFds) || count === 0) {
     throw new CodedError(
       'CONFIG_INVALID',
-      `LISTEN_FDS is "${listenFds}", no number of sockets`,
+      `LISTEN_FDS is "${listenFds}", which is not a number of sockets`,
       'start tidemark from a systemd socket unit, or without that variable',
     );
   }

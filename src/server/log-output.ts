@@ -3,7 +3,7 @@ import { EAGAIN, EINTR } from '../base/errno.js';
 import { formatCount, KIB, MIB } from '../base/units.js';
 import type { LogChannel } from './log-channel.js';
 
-/** What waits for a reader that is slow; and the latest lines besides, which say how it ended. */
+/** The most to keep for a slow reader, and the most of the latest lines, which are kept in addition. */
 const MAX_WAITING_BYTES = MIB;
 const MAX_LATEST_BYTES = 64 * KIB;
 const CHUNK_BYTES = 64 * KIB;
@@ -11,23 +11,23 @@ const RETRY_MILLISECONDS = 50;
 const NEWLINE = 0x0a;
 const PINO_WARN = 40;
 
-/** Some text of the log, and the number of lines that are missing when it is not written. */
+/** Part of the log, and the number of lines that are lost if it is not written. */
 interface Piece {
   readonly bytes: Buffer;
   readonly lines: number;
 }
 
 /**
- * Where a logger writes its lines. It never waits for their reader: what the reader does not take at once is kept, up to
- * MAX_WAITING_BYTES, and further lines are dropped, except for the latest. A line in their place says how many.
+ * Writes the lines of a logger without waiting for their reader. Lines that the reader does not accept at once are kept, up
+ * to MAX_WAITING_BYTES. Further lines are dropped, except for the latest. A line in their place says how many.
  */
 export class LogOutput {
   private waiting: Piece[] = [];
   private waitingBytes = 0;
-  /** What the channel is given next. */
+  /** The data that is written next. */
   private chunk: Piece = { bytes: Buffer.alloc(0), lines: 0 };
   private dropped = 0;
-  /** Those that have come since there was no room. The oldest are dropped first. */
+  /** The lines that arrived while there was no room. The oldest are dropped first. */
   private latest: Piece[] = [];
   private latestBytes = 0;
   private inMidLine = false;
@@ -44,7 +44,7 @@ export class LogOutput {
     this.advance();
   }
 
-  /** Resolves when all is written, or its reader has taken nothing for so long. */
+  /** Resolves when everything is written, or the reader has accepted nothing for the given time. */
   async end(patienceMilliseconds: number): Promise<void> {
     let leftBytes = Number.POSITIVE_INFINITY;
     for (let lastMs = performance.now(); performance.now() - lastMs < patienceMilliseconds; ) {
@@ -70,7 +70,7 @@ export class LogOutput {
     }
   }
 
-  /** Once half of the room is free again, so that there is not a gap after every few lines. */
+  /** Continues when half of the room is free again, so that gaps do not follow each other closely. */
   private closeGap(): void {
     if (this.waitingBytes > MAX_WAITING_BYTES / 2) return;
     if (this.dropped > 0) this.noteDropped();
@@ -82,7 +82,7 @@ export class LogOutput {
   private noteDropped(): void {
     const msg = `${formatCount(this.dropped, 'line')} of the log dropped, because they could not be written`;
     const note = JSON.stringify({ level: PINO_WARN, time: Date.now(), dropped: this.dropped, msg });
-    // The rest of a line may be among those that were dropped.
+    // The rest of a partly written line may have been dropped.
     const isCutOff = this.inMidLine && this.waitingBytes === 0;
     this.add({ bytes: Buffer.from(`${isCutOff ? '\n' : ''}${note}\n`), lines: this.dropped });
     this.dropped = 0;
@@ -136,7 +136,7 @@ export class LogOutput {
     setTimeout(again, RETRY_MILLISECONDS).unref();
   }
 
-  /** Where lines cannot be written, disks are served without a log. */
+  /** If lines cannot be written, the server continues without a log. */
   private dropAll(): void {
     this.dropped += this.waiting.reduce((sum, { lines }) => sum + lines, this.chunk.lines);
     this.chunk = { bytes: Buffer.alloc(0), lines: 0 };

@@ -1,23 +1,24 @@
-/** A client as far as it matters to those who come after it. */
+/** A connected client that may have to make room for a new one. */
 export interface Guest {
-  /** Where it comes from. All clients of unix sockets are one. */
+  /** The address of the client. All clients of unix sockets share one origin. */
   readonly origin: string;
-  /** By the clock of performance.now. */
+  /** In the time of performance.now(). */
   readonly connectedAtMilliseconds: number;
-  /** It has not chosen an export yet. */
+  /** Whether the client has not chosen an export yet. */
   readonly undecided: boolean;
-  /** Cuts it off at once. */
+  /** Disconnects the client at once. */
   giveWay(): void;
 }
 
-/** A handshake takes some round trips. One that takes longer than this waits for its client. */
+/** A handshake takes a few round trips. One that lasts longer than this is idle: it waits for its client. */
 const IDLE_MILLISECONDS = 1000;
-/** The part of all connections that idle handshakes of one address may hold. */
+/** The fraction of all connections that idle handshakes of one address may occupy. */
 const IDLE_PART = 1 / 8;
 
 /**
- * Makes room for a client from `origin`, and says whether there is. Of an address with too many idle handshakes the oldest
- * gives way; when the table is full, the oldest handshake of all does. A client that has chosen an export never has to.
+ * Makes room for a client from `origin`, and returns whether there is any. If the address has too many idle handshakes, its
+ * oldest one is disconnected. If the table is full, the oldest handshake from any address is. Clients that have chosen an
+ * export are never disconnected.
  */
 export function makeRoom(guests: Set<Guest>, origin: string, maxGuests: number, nowMilliseconds: number): boolean {
   const cut = (guest: Guest) => {
@@ -30,7 +31,7 @@ export function makeRoom(guests: Set<Guest>, origin: string, maxGuests: number, 
     const idle = [...guests].filter(
       (guest) => guest.undecided && guest.origin === origin && guest.connectedAtMilliseconds <= idleSince,
     );
-    // A set is in the order in which they came.
+    // A set keeps the order of arrival.
     for (const guest of idle.slice(0, Math.max(0, idle.length - mostIdle + 1))) cut(guest);
   }
   if (guests.size < maxGuests) return true;

@@ -12,12 +12,12 @@ import { PiecePool } from '../session/piece-pool.js';
 import { makeRoom } from './make-room.js';
 
 export interface NbdLimits {
-  /** Clients at a time, over all exports; one more is turned away. */
+  /** The most clients at a time, over all exports. Further clients are turned away. */
   readonly maxConnections: number;
   readonly handshakeTimeoutSeconds: number;
-  /** How long to wait awake for the next request while a client is busy; 0: not at all. */
+  /** How long to poll for the next request while a client is busy. 0: never. */
   readonly busyPollMicroseconds: number;
-  /** What clients share beyond what each has of its own. */
+  /** Memory that all clients share, in addition to the memory of each client. */
   readonly memoryBudgetBytes: number;
 }
 
@@ -25,13 +25,13 @@ export interface NbdListenerOptions {
   readonly exports: ExportRegistry;
   readonly log: Log;
   readonly limits: NbdLimits;
-  /** Native calls, where there are any. */
+  /** Native calls, if they are available. */
   readonly posix?: Posix | undefined;
 }
 
 /**
- * For unix sockets, whose usual 208 KiB hold not even one large reply: the kernel would wake the server up in the middle
- * of each, and only once three quarters are read. TCP finds its own size.
+ * For unix sockets. Their default of 208 KiB is too small for a large reply: the kernel would wake the server up in the
+ * middle of each reply, and only after three quarters were read. TCP adjusts its buffers itself.
  */
 const UNIX_SEND_BUFFER_BYTES = 2 * MIB;
 
@@ -68,7 +68,7 @@ export class NbdListener {
     return this.host.memory.use;
   }
 
-  /** Port 0 takes a free one. Rejects as net.Server does, when the address cannot be had. */
+  /** Port 0 means any free port. Rejects as net.Server does. */
   async listenTcp(host: string, port: number): Promise<AddressInfo> {
     const server = await this.listen({ host, port });
     const address = server.address();
@@ -76,19 +76,19 @@ export class NbdListener {
     return address;
   }
 
-  /** On a new unix socket, which only its owner can use. Rejects as net.Server does. */
+  /** Listens on a new unix socket, which only its owner can use. Rejects as net.Server does. */
   async listenUnix(path: string): Promise<void> {
     await this.listen({ path });
   }
 
-  /** On a socket that listens already. Resolves to its address, when it is one of TCP. Rejects as net.Server does. */
+  /** Uses a socket that is already listening. Resolves to its address if it is a TCP socket. Rejects as net.Server does. */
   async listenFd(fd: number): Promise<AddressInfo | undefined> {
     const server = await this.listen({ fd });
     const address = server.address();
     return address !== null && typeof address === 'object' ? address : undefined;
   }
 
-  /** Serves a client that is already connected, and whose socket is paused. Resolves when it has gone. */
+  /** Serves a client that is already connected. Its socket must be paused. Resolves when the client has gone. */
   async adopt(socket: Socket): Promise<void> {
     const origin = socket.remoteAddress ?? 'unix';
     const client = socket.remoteAddress ? `${origin}:${socket.remotePort}` : origin;
@@ -104,7 +104,7 @@ export class NbdListener {
     this.connections.delete(connection);
   }
 
-  /** Accepts nobody any more, lets every connection finish what it has begun, and closes it. */
+  /** Stops accepting clients, and closes each connection after its requests in flight are done. */
   async drain(): Promise<void> {
     const stopped = this.servers.map((server) => new Promise((resolve) => server.close(resolve)));
     await Promise.all([...this.connections].map((connection) => connection.drain()));
@@ -126,7 +126,7 @@ export class NbdListener {
       };
       forOwnerAlone(() => server.listen({ ...options, backlog: 511 }, listening));
     });
-    server.on('error', (error) => this.log.error({ err: error }, 'a listener failed'));
+    server.on('error', (error) => this.log.error({ err: error }, 'a listening socket failed'));
     this.servers.push(server);
     return server;
   }

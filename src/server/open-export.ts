@@ -21,36 +21,37 @@ import type { DiskClaim, DiskClaims } from './disk-claims.js';
 import type { ImagePlaces } from './image-places.js';
 import { knownDisk } from './known-disk.js';
 
-/** With the longest name of a bitmap it still fits into a key of LMDB, which has at most 1978 bytes. */
+/** Together with the longest name of a bitmap, it still fits into an LMDB key of at most 1978 bytes. */
 const MAX_STORED_NAME_BYTES = 512;
 
 export interface ExportHost {
-  /** Undefined: bitmaps live in memory alone. */
+  /** Undefined: bitmaps are kept only in memory. */
   readonly store: KeyValueStore | undefined;
-  /** Why the store may have lost bitmaps; undefined when it has not. */
+  /** Why the store may have lost bitmaps. Undefined if it has not. */
   readonly lost?: string | undefined;
   readonly persistence: PersistenceConfig;
   readonly cutTimeoutSeconds?: number;
   readonly posix: Posix | undefined;
-  /** Which disks the exports of the server use; undefined when there is only one export. */
+  /** The disks that the exports of the server use. Undefined if there is only one export. */
   readonly claims?: DiskClaims;
   readonly log: Log;
-  /** Undefined: images may lie anywhere. */
+  /** Undefined: images may be anywhere. */
   readonly places?: ImagePlaces | undefined;
 }
 
 /**
- * Opens the image of an export, and its bitmaps as they were left. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
+ * Opens the image of an export and loads its bitmaps. @throws CodedError IMAGE_UNUSABLE, IMAGE_LOCKED,
  * IMAGE_NOT_RAW, EXPORT_INVALID, BITMAP_INVALID, STORE_UNUSABLE
  */
 export async function openExport(wanted: ExportSpec, host: ExportHost, source: ExportSource = 'api'): Promise<Export> {
-  // Absolute, for whoever is told where the disk is may work in another directory.
+  // Make the path absolute, because programs that are given it may run in another directory.
   const spec = { ...wanted, path: resolve(wanted.path) };
   const { name, path, readOnly = false, description = '', minBlockBytes = DEFAULT_MIN_BLOCK_BYTES } = spec;
   const guard = host.places?.guard(path, source);
   guard?.admitPath();
   const claim = () => claimDisk({ exportName: name, path, readOnly }, host);
-  // Before it is opened, because an error of the kernel's would not name the other export; a file to be made has no number before.
+  // Claim the disk before opening it, because an error of the kernel would not name the other export. A file that does not
+  // exist yet can only be claimed afterwards.
   let release = await claim();
   let disk: FileDevice | undefined;
   let persistence: PersistentBitmaps | undefined;
@@ -77,7 +78,7 @@ export async function openExport(wanted: ExportSpec, host: ExportHost, source: E
     const parts = { name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence, release };
     return new Export({ ...parts, ...(cutTimeoutSeconds !== undefined && { cutTimeoutSeconds }) });
   } catch (error) {
-    // Else the store would say that the disk was left by a crash, after which nobody compares its times.
+    // Otherwise, the store would show a crash, after which the times of the disk are not compared.
     await persistence?.close().catch(() => {});
     await disk?.close();
     release?.();
@@ -85,7 +86,7 @@ export async function openExport(wanted: ExportSpec, host: ExportHost, source: E
   }
 }
 
-/** Undefined when there is nothing yet to claim. @throws CodedError IMAGE_LOCKED */
+/** Undefined if the disk does not exist yet. @throws CodedError IMAGE_LOCKED */
 async function claimDisk(
   claim: Omit<DiskClaim, 'footprint'>,
   { claims, posix = nodePosix }: ExportHost,
@@ -104,8 +105,8 @@ function openPersistence(
   if (Buffer.byteLength(name) > MAX_STORED_NAME_BYTES) {
     throw new CodedError(
       'EXPORT_INVALID',
-      `the name of the export is too long to keep bitmaps: ${name.slice(0, 40)}…`,
-      `choose one of at most ${MAX_STORED_NAME_BYTES} bytes, or start the server with --transient`,
+      `the name of the export is too long to store bitmaps: ${name.slice(0, 40)}…`,
+      `choose a name of at most ${MAX_STORED_NAME_BYTES} bytes, or start the server with --transient`,
     );
   }
   const { onBitmapError, regionBytes, maxActiveRegions, coolAfterSeconds } = persistence;
@@ -116,7 +117,7 @@ function openPersistence(
     identify: () => disk.identifySettled(),
     witness: disk.isBlockDevice ? () => witnessOf(disk) : undefined,
     readOnly,
-    // The clock turns once a second.
+    // The clock ticks once a second.
     limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },
     onBitmapError,
     lost,
@@ -124,7 +125,7 @@ function openPersistence(
   });
 }
 
-/** Adds the bitmaps that are asked for and not there yet. Those that are there keep their granularity. */
+/** Adds the wanted bitmaps that do not exist yet. Existing ones keep their granularity. */
 async function addMissing(
   wanted: readonly BitmapSpec[],
   bitmaps: BitmapSet,
@@ -144,7 +145,7 @@ async function addMissing(
     undoable((undos) => {
       for (const bitmap of missing) {
         undos.push(bitmaps.add({ ...bitmap, persistent }));
-        // There may have been one, of which nobody knows what it called dirty.
+        // The store may have lost a bitmap of this name, and with it the record of what was dirty.
         if (persistence?.lost !== undefined) bitmaps.markInconsistent(bitmap.name, persistence.lost);
       }
     });

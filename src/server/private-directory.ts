@@ -11,8 +11,9 @@ const OTHERS = 0o077;
 const WRITABLE_BY_ALL = 0o002;
 
 /**
- * Makes the state directory if need be, for its owner alone. One that others can use, and that is ours, is taken from
- * them: bitmaps tell what was written, and whoever can write there can replace the server's socket. @throws CodedError STORE_UNUSABLE
+ * Creates the state directory if necessary, and makes sure that only its owner can use it. Others could learn from bitmaps
+ * what was written, and a writer could replace the server's socket. If others can use the directory, but it is ours, their
+ * access is removed. @throws CodedError STORE_UNUSABLE
  */
 export async function makePrivateDirectory(path: string, log: Log): Promise<void> {
   try {
@@ -35,34 +36,34 @@ async function takeFromOthers(path: string, folder: FileHandle, log: Log): Promi
   const isOurs = isOwn(uid);
   if (isOurs && (mode & OTHERS) === 0) return;
   const was = `0${(mode & 0o777).toString(8)}`;
-  // Never a folder such as /srv, which others need.
+  // Never change a folder such as /srv, which others need.
   if (!isOurs || !(await isForState(path))) {
     throw new CodedError(
       'STORE_UNUSABLE',
-      `the state directory ${path} can be used by others (mode ${was}, user id ${uid})`,
-      "choose a directory of its own with --state DIR, or give it to the server's user and chmod 0700",
+      `other users can access the state directory ${path} (mode ${was}, user id ${uid})`,
+      "choose a separate directory with --state DIR, or run chown to the server's user and chmod 0700",
     );
   }
   await folder.chmod(OWNER_ONLY);
   await refusePlanted(path);
-  log.warn({ state: path, was }, 'others could use the state directory; now it is for its owner alone');
+  log.warn({ state: path, was }, 'other users had access to the state directory; it was removed');
 }
 
 /**
- * What others have put there while they could: a link leads the server to other files, and who has a file open that is theirs
- * writes to it still. @throws CodedError STORE_UNUSABLE
+ * Refuses a directory with files that others may have put there while they had access: a link leads the server to other
+ * files, and the owner of a file can keep it open and write to it. @throws CodedError STORE_UNUSABLE
  */
 async function refusePlanted(path: string): Promise<void> {
   for (const name of await readdir(path, { recursive: true })) {
     const found = join(path, name);
     const stats = await lstat(found);
     const isAlone = stats.isDirectory() || stats.nlink === 1;
-    // Of a socket the mode says who may connect; a link has all rights, so it is none of these.
+    // The mode of a socket says who may connect. The mode of a link allows everything, so a link is always refused.
     const isClosed = stats.isSocket() || (stats.mode & WRITABLE_BY_ALL) === 0;
     if (isOwn(stats.uid) && isAlone && isClosed) continue;
     throw new CodedError(
       'STORE_UNUSABLE',
-      `others could use the state directory ${path}, and may have put ${found} there`,
+      `other users had access to the state directory ${path}, and may have put ${found} there`,
       'remove it, or choose another directory with --state DIR',
     );
   }
@@ -72,7 +73,7 @@ function isOwn(uid: number): boolean {
   return uid === process.geteuid?.();
 }
 
-/** It is empty, or a server has kept its store there. */
+/** Whether the directory is empty, or already holds the store of a server. */
 async function isForState(path: string): Promise<boolean> {
   const names = await readdir(path);
   return names.length === 0 || existsSync(join(path, 'store', 'data.mdb'));

@@ -5,9 +5,10 @@ import { loadPosix } from '../posix/posix.js';
 const STANDARD_STREAMS = 3;
 
 /**
- * Starts the program again in this process (execve), with the threads that a server needs, unless somebody has chosen their
- * number. Node starts the pool while it loads the program's first file, so it is too late to set the variable from within. Returns
- * where the process cannot be replaced: then there are four. `program` is the file that Node was started with.
+ * Restarts the program in this process (execve) with as many threads as a server needs, unless UV_THREADPOOL_SIZE is set.
+ * Setting the variable from within would be too late, because Node starts the pool while it loads the program's first file.
+ * Returns if the process cannot be replaced; the pool then has four threads. `program` is the file that Node was started
+ * with.
  */
 export function restartWithThreads(program: string): void {
   const { env, argv, execArgv, execPath, channel } = process;
@@ -20,7 +21,7 @@ export function restartWithThreads(program: string): void {
   });
 }
 
-/** False where another program, such as a test, has loaded this one. */
+/** False if another program, such as a test, has loaded this one. */
 function isProgram(path: string | undefined, program: string): boolean {
   try {
     return path !== undefined && realpathSync(path) === program;

@@ -26,20 +26,20 @@ import { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
 import { checkSocketPath, clearSocketPath, listenError, openToOthers } from './unix-socket.js';
 
-/** Regions cool, and leases end, by this clock. */
+/** How often regions are cooled and leases are checked. */
 const CLOCK_MILLISECONDS = 1000;
 
-/** A running tidemark: its exports, the addresses it listens on, and its control API. */
+/** A running server: its exports, the addresses it listens on, and its control API. */
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
   private readonly exports: ExportRegistry;
-  /** Each holds a thread of the pool while its file system hangs. */
+  /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
   private readonly openings = new Turnstile(4);
   private readonly listener: NbdListener;
   private readonly events = new EventFeed();
   private readonly startedAt = new Date();
   private readonly tcpAddresses: AddressInfo[] = [];
-  /** The unix socket that clients are told of, absolute: whoever asks may work in another directory. */
+  /** The unix socket to announce to clients. Absolute, because a client may run in another directory. */
   private unixPath: string | undefined;
   private stdioClient: Promise<void> | undefined;
   private http: ServerFacts['http'];
@@ -64,8 +64,8 @@ export class TidemarkServer {
   }
 
   /**
-   * Opens the exports, listens, and takes commands last: once the control socket answers, everything does. When
-   * something fails, what was begun is taken back. @throws CodedError
+   * Opens the exports, then listens, and accepts commands last: when the control socket answers, the server is ready. After
+   * a failure, undoes what was done. @throws CodedError
    */
   static async start(config: ServerConfig, log: Log, version: string): Promise<TidemarkServer> {
     const server = new TidemarkServer(config, log, version);
@@ -78,14 +78,14 @@ export class TidemarkServer {
     return server;
   }
 
-  /** Resolves when the client on stdin and stdout has gone; never when there is none. */
+  /** Resolves when the client on stdin and stdout has gone. Never resolves if there is no such client. */
   get clientGone(): Promise<void> {
     return this.stdioClient ?? new Promise(() => {});
   }
 
   /**
-   * Takes no commands and no clients any more, finishes what is in flight, makes everything durable and lets go of the
-   * disks. Rejects with the first failure, after all steps were taken.
+   * Stops accepting commands and clients, finishes requests in flight, makes everything durable and closes the disks.
+   * Always takes all steps, then rejects with the first failure.
    */
   stop(): Promise<void> {
     return this.cleanup.run();
@@ -109,42 +109,42 @@ export class TidemarkServer {
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
   }
 
-  /** Before anything is made, so that a path that cannot be listened on leaves no state directory. */
+  /** Runs before anything is created, so that an unusable path does not leave a state directory behind. */
   private async checkSocketPaths(): Promise<void> {
     const { unixPath, controlPath, stateDirectory } = this.config;
     const state = `${resolve(stateDirectory)}/`;
     for (const path of [unixPath, controlPath]) {
       const folder = path && `${dirname(resolve(path))}/`;
-      // Made with the state directory, if it is missing.
+      // The folder will be created together with the state directory.
       const isMade = folder && (folder.startsWith(state) || state.startsWith(folder));
       if (path && !isMade) await checkSocketPath(path);
     }
   }
 
-  /** Waits for a step of stopping, unless that waits for a disk that hangs. */
+  /** Waits for a step of stopping, but continues if it takes too long, such as when a disk hangs. */
   private async inTime(otherwise: string, step: Promise<unknown>): Promise<void> {
     const seconds = this.config.stopTimeoutSeconds;
-    if (!(await endsWithin(seconds, step))) this.log.warn({ seconds }, `stopping goes on: ${otherwise}`);
+    if (!(await endsWithin(seconds, step))) this.log.warn({ seconds }, `the server continues to stop: ${otherwise}`);
   }
 
-  /** What was not closed in time stays in the store as after a crash. @throws CodedError STOP_TIMED_OUT */
+  /** An export that is not closed in time remains in the store as after a crash. @throws CodedError STOP_TIMED_OUT */
   private async closeExports(): Promise<void> {
     const { stopTimeoutSeconds } = this.config;
     if (await endsWithin(stopTimeoutSeconds, this.exports.close())) return;
     const exports = this.exports.unfinished();
     this.log.error(
       { exports, seconds: stopTimeoutSeconds },
-      'stopping: disks did not answer, and are left as after a crash',
+      'disks did not answer while the server stopped, and are left as after a crash',
     );
     const names = exports.map((name) => `"${name}"`);
     throw new CodedError(
       'STOP_TIMED_OUT',
-      `the disk of ${names.join(', ')} did not answer within ${stopTimeoutSeconds} s, so its bitmaps are as after a crash`,
-      'no change is missed, some granules may be called dirty besides; see why its storage hangs',
+      `the disk of ${names.join(', ')} did not answer within ${stopTimeoutSeconds} s, so its bitmaps are left as after a crash`,
+      'no change is lost, but more granules may be marked dirty; find out why its storage hangs',
     );
   }
 
-  /** The directory is locked even for bitmaps in memory: the control socket lies there, if there is one. */
+  /** Locks the directory even if bitmaps are only in memory, because the control socket is there. */
   private async openState(): Promise<void> {
     const { stateDirectory, persistence, controlPath } = this.config;
     if (persistence.transient && controlPath === undefined) return;
@@ -174,7 +174,8 @@ export class TidemarkServer {
   private async listen(): Promise<void> {
     const { stdio, listen, unixPath, unixAccess, inheritedSockets } = this.config;
     this.cleanup.defer(() => this.inTime('clients still wait for answers', this.listener.drain()));
-    // libnbd's programs pass a listening socket in its stead. systemd passes stdin once more.
+    // With --stdio, programs that use libnbd may pass a listening socket instead. systemd passes stdin as an inherited
+    // socket too.
     if (stdio && (inheritedSockets.length === 0 || stdioIsSocket())) {
       this.stdioClient = this.listener.adopt(stdioSocket());
       return;
@@ -207,7 +208,7 @@ export class TidemarkServer {
       log: this.log,
       describeServer: () => this.facts(),
     };
-    // Loaded once disks are served, for to load it takes as long as all the rest.
+    // Loaded after the disks are being served, because it takes as long to load as everything else together.
     const { ControlServer } = await import('../control/control-server.js');
     const control = new ControlServer(host);
     this.cleanup.defer(() => this.inTime('commands still wait for answers', control.close()));
@@ -216,7 +217,7 @@ export class TidemarkServer {
     await this.listenHttp(control, token);
   }
 
-  /** Undefined where nothing asks for one. @throws CodedError CONFIG_INVALID */
+  /** Undefined if no route requires a token. @throws CodedError CONFIG_INVALID */
   private async httpToken(): Promise<{ token: string; path: string } | undefined> {
     const { http, httpTokenFile: path, httpMetricsOnly, stateDirectory } = this.config;
     if (!http || httpMetricsOnly) return undefined;

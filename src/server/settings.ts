@@ -8,16 +8,16 @@ import { type HostPort, parseHostPort } from './host-port.js';
  * docs/configuration.md describes each; a test holds it against this table.
  */
 export interface Setting<Value> {
-  /** What stands for the value in a help text; undefined for a switch. */
+  /** The placeholder of the value in help texts. Undefined for a switch. */
   readonly argument: string | undefined;
   readonly description: string;
-  /** May be given several times. */
+  /** Whether it may be given several times. */
   readonly repeated: boolean;
-  /** What a value must be, to stand behind "expected". */
+  /** Describes a valid value; messages put it after "expected". */
   readonly expected: string;
-  /** In the configuration file it stands in quotes: as a number it would mean something else there. */
+  /** Must be in quotes in the configuration file, where a number would mean something else. */
   readonly textOnly?: boolean;
-  /** Undefined when the text is not a value. `true` and `false` are those of a switch. */
+  /** Undefined if the text is invalid. The values of a switch are `true` and `false`. */
   readonly parse: (text: string) => Value | undefined;
 }
 
@@ -79,7 +79,7 @@ export const settings = {
   'unix-mode': {
     ...one(
       'MODE',
-      'mode of that socket: who may connect',
+      'mode of that socket, which says who may connect',
       'three or four octal digits in quotes, such as 0660',
       octalMode,
     ),
@@ -89,40 +89,41 @@ export const settings = {
     ...one('GROUP', 'group of that socket', 'the name or number of a group', (text) => text || undefined),
     textOnly: true,
   },
-  stdio: flag('serve one client on stdin and stdout, and end with it'),
+  stdio: flag('serve one client on stdin and stdout, and exit when it disconnects'),
   state: path('DIR', 'keep bitmaps in this directory'),
-  scratch: path('DIR', 'keep old data that views of backups still need in this directory'),
+  scratch: path('DIR', 'directory for old data that views of backups still need'),
   'image-root': {
-    ...path('DIR', 'take images from below this directory alone, when commands add exports'),
+    ...path('DIR', 'let commands add only images below this directory'),
     repeated: true,
   },
-  control: path('PATH', 'take commands on this unix socket'),
-  http: one<HostPort>('HOST:PORT', 'take commands on this TCP address too', 'HOST:PORT', parseHostPort),
+  control: path('PATH', 'accept commands on this unix socket'),
+  http: one<HostPort>('HOST:PORT', 'also accept commands on this TCP address', 'HOST:PORT', parseHostPort),
   'http-token-file': path(
     'FILE',
-    'take the token for commands over TCP from this file (default: one that the server makes)',
+    'file with the token that commands over TCP must carry (default: the server makes one)',
   ),
-  'http-metrics-only': flag('answer only /metrics and /healthz over TCP, to everybody who asks'),
+  'http-metrics-only': flag('serve only /metrics and /healthz over TCP, without a token'),
   'log-level': choice('LEVEL', 'lowest level to log', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
-  'max-connections': whole('N', 'turn away more NBD clients than this', 1, 100_000),
-  'handshake-timeout': whole('SECONDS', 'cut off a client that has not chosen an export by then', 1, 3600),
+  'max-connections': whole('N', 'maximum number of NBD clients', 1, 100_000),
+  'handshake-timeout': whole('SECONDS', 'disconnect clients that have not chosen an export after this time', 1, 3600),
   'memory-budget': one(
     'SIZE',
     'memory that clients share for large or waiting requests',
     `a size from ${MIN_BUDGET_BYTES / MIB}M`,
     memoryBudget,
   ),
-  'busy-poll': whole('MICROSECONDS', 'wait awake for so long for the next request; 0: never', 0, 1_000_000),
-  transient: flag('keep bitmaps in memory alone: they are gone when the server stops'),
-  'on-bitmap-error': choice('WHAT', 'when a write cannot be recorded: refuse it, or continue without bitmaps', [
-    'refuse',
-    'continue',
-  ]),
+  'busy-poll': whole('MICROSECONDS', 'how long to poll for the next request (0: never)', 0, 1_000_000),
+  transient: flag('keep bitmaps only in memory, so that they are lost when the server stops'),
+  'on-bitmap-error': choice(
+    'WHAT',
+    'what to do when a write cannot be recorded: refuse it, or continue without bitmaps',
+    ['refuse', 'continue'],
+  ),
   'region-size': one('SIZE', 'size of a region in the write-intent log', 'a multiple of 64K', regionBytes),
-  'max-active-regions': whole('N', 'regions that may count as dirty after a crash', 1, 1_000_000),
-  'cool-after': whole('SECONDS', 'store the bits of a region that is not written for so long', 0, 86_400),
-  'cut-timeout': whole('SECONDS', 'refuse a backup or a transaction when a disk has not answered by then', 1, 3600),
-  'stop-timeout': whole('SECONDS', 'when stopping, give up on a disk that has not answered by then', 1, 3600),
+  'max-active-regions': whole('N', 'maximum number of regions that count as dirty after a crash', 1, 1_000_000),
+  'cool-after': whole('SECONDS', 'time without writes after which a region is no longer active', 0, 86_400),
+  'cut-timeout': whole('SECONDS', 'how long a backup or a transaction waits for a disk before it is refused', 1, 3600),
+  'stop-timeout': whole('SECONDS', 'how long each step of stopping waits for a disk', 1, 3600),
 } satisfies Record<string, Setting<unknown>>;
 
 export type SettingKey = keyof typeof settings;

@@ -13,14 +13,14 @@ import type { Posix } from '../posix/posix-calls.js';
 
 const LOCK_BYTE = 0;
 
-/** The directory in which one server at a time keeps its bitmaps. */
+/** The directory in which a server keeps its bitmaps. Only one server at a time can use it. */
 export class StateDirectory {
   private constructor(
     readonly store: ServerStore,
     private readonly cleanup: Cleanup,
   ) {}
 
-  /** The directory has to be there. @throws CodedError STORE_UNUSABLE */
+  /** Opens an existing directory. @throws CodedError STORE_UNUSABLE */
   static async open(path: string, posix: Posix | undefined, log: Log): Promise<StateDirectory> {
     const cleanup = await StateDirectory.lock(path, posix, log);
     try {
@@ -34,7 +34,7 @@ export class StateDirectory {
     }
   }
 
-  /** Keeps servers out of a directory that is there, until the cleanup is run. @throws CodedError STORE_UNUSABLE */
+  /** Keeps servers out of an existing directory until the cleanup is run. @throws CodedError STORE_UNUSABLE */
   static async lock(path: string, posix: Posix | undefined, log: Log): Promise<Cleanup> {
     const cleanup = new Cleanup();
     try {
@@ -51,7 +51,7 @@ export class StateDirectory {
   }
 }
 
-/** Where the store lies in a state directory. */
+/** The path of the store in a state directory. */
 export function storeIn(path: string): string {
   return join(path, 'store');
 }
@@ -67,29 +67,29 @@ function unusable(path: string): (error: NodeJS.ErrnoException) => never {
   };
 }
 
-/** The store maps its files into memory, where a disk that is full ends the program without a word. */
+/** Checks for free space, because the store maps its files into memory: on a full disk, a write there would kill the process. */
 function needRoom(path: string): void {
   const free = freeBytes(statfsSync(path));
   if (free >= LEAST_FREE_BYTES) return;
   throw new CodedError(
     'STORE_UNUSABLE',
-    `the disk of the state directory ${path} is full: ${formatSize(free)} are free`,
-    `make room for ${formatSize(LEAST_FREE_BYTES)} at least, or choose another directory with --state DIR`,
+    `not enough space for the state directory ${path}: ${formatSize(LEAST_FREE_BYTES)} needed, ${formatSize(free)} free`,
+    'free some space, or choose another directory with --state DIR',
   );
 }
 
-/** Everybody locks first and looks for others afterwards: of two that come together none goes on unlocked. */
+/** Takes the lock first and looks for other holders afterwards, so that two servers that start together cannot both continue. */
 async function lock(path: string, posix: Posix | undefined, log: Log, cleanup: Cleanup): Promise<void> {
   const file = await open(join(path, 'lock'), 'a+', 0o600).catch(unusable(path));
   cleanup.defer(() => file.close());
   const locked = posix ? posix.lockByteNow(file.fd, LOCK_BYTE) : -1;
   if (!posix || locked < 0) {
-    log.warn({ state: path }, 'the state directory cannot be locked here: see that no second server uses it');
+    log.warn({ state: path }, 'the state directory cannot be locked: make sure that no second server uses it');
   } else if (posix.byteLockedNow(file.fd, LOCK_BYTE) > 0) {
     throw new CodedError(
       'STORE_UNUSABLE',
       `another tidemark uses the state directory ${path}`,
-      'stop it, or give this one another directory with --state DIR',
+      'stop it, or choose another directory with --state DIR',
     );
   }
 }

@@ -6,16 +6,19 @@ const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
 
-/** The client that started this program, or for which inetd did: a socket that is both stdin and stdout. @throws CodedError ADDRESS_UNUSABLE */
+/**
+ * The socket of the client that started this program, directly or through inetd. It is both stdin and stdout.
+ * @throws CodedError ADDRESS_UNUSABLE
+ */
 export function stdioSocket(): Socket {
   if (!stdioIsSocket()) {
     throw new CodedError(
       'ADDRESS_UNUSABLE',
-      'stdin and stdout are not one socket',
+      'stdin and stdout are not the same socket',
       'start tidemark from a client that connects to a command (nbd_connect_command), or from inetd',
     );
   }
-  // It is read by the connection that adopts it.
+  // Reading is left to the connection that adopts the socket.
   const options = { fd: STDIN, readable: true, writable: true, allowHalfOpen: true, manualStart: true };
   return new Socket(options);
 }
@@ -24,7 +27,7 @@ export function stdioIsSocket(): boolean {
   return fstatSync(STDIN).isSocket() && areOne(STDIN, STDOUT);
 }
 
-/** Whether the log would go to the client, as it does when inetd has started this program. */
+/** Whether stderr is the socket of the client, as it is under inetd. */
 export function stderrIsClient(): boolean {
   return areOne(STDIN, STDERR);
 }

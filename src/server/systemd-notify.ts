@@ -4,12 +4,12 @@ import type { Posix } from '../posix/posix-calls.js';
 
 type Datagrams = Pick<Posix, 'sendDatagramNow'>;
 
-/** systemd wants a sign of life at least this many times in the interval that it sets. */
+/** How many signs of life to send in each watchdog interval. systemd recommends at least two. */
 const SIGNS_PER_INTERVAL = 3;
 
 /**
- * Tells the service manager that started this process how it is doing (sd_notify), and shows it by a watchdog that the
- * event loop turns. Without a manager, which is to say without NOTIFY_SOCKET, nothing happens.
+ * Reports the state of this process to its service manager (sd_notify). The watchdog messages show that the event loop
+ * runs. Does nothing without a service manager, that is without NOTIFY_SOCKET.
  */
 export class SystemdNotify {
   private watchdog: NodeJS.Timeout | undefined;
@@ -20,7 +20,7 @@ export class SystemdNotify {
     private readonly posix: Datagrams | undefined = loadPosix(),
   ) {}
 
-  /** From now on clients are served. */
+  /** The server is ready for clients. */
   ready(): void {
     this.send('READY=1');
     const intervalMicroseconds = Number(this.env.WATCHDOG_USEC);
@@ -30,7 +30,7 @@ export class SystemdNotify {
     this.watchdog = setInterval(sign, intervalMicroseconds / 1000 / SIGNS_PER_INTERVAL);
   }
 
-  /** What is in flight is being finished. The watchdog goes on. */
+  /** The server is finishing requests in flight. Watchdog messages continue. */
   stopping(): void {
     this.send('STOPPING=1');
   }
@@ -43,6 +43,6 @@ export class SystemdNotify {
     const { NOTIFY_SOCKET: address } = this.env;
     if (!address) return;
     const result = this.posix?.sendDatagramNow(address, Buffer.from(message)) ?? -1;
-    if (result < 0) this.log.warn({ address, message, result }, 'the service manager could not be told');
+    if (result < 0) this.log.warn({ address, message, result }, 'the service manager could not be notified');
   }
 }

@@ -4,31 +4,31 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 
-/** Of an address of a unix socket (sun_path in unix(7), with its last NUL); what is longer would be cut off. */
+/** The longest path of a unix socket (sun_path in unix(7) without the final NUL). A longer one would be truncated. */
 const MAX_PATH_BYTES = 107;
 
 /**
- * Makes way for a unix socket: one that a server left behind when it was killed is removed. @throws CodedError
- * ADDRESS_UNUSABLE when something else is there, or somebody listens
+ * Prepares a path for a new unix socket. Removes a socket that a killed server left behind. @throws CodedError
+ * ADDRESS_UNUSABLE when the path is not a socket, or another server listens on it
  */
 export async function clearSocketPath(path: string): Promise<void> {
   await checkSocketPath(path);
   const stats = await lstat(path).catch(() => undefined);
   if (!stats) return;
   if (!stats.isSocket()) {
-    throw new CodedError('ADDRESS_UNUSABLE', `${path} is there already and is no socket`, 'choose another path');
+    throw new CodedError('ADDRESS_UNUSABLE', `${path} exists and is not a socket`, 'choose another path');
   }
   if (await mayBeAnswered(path)) {
     throw new CodedError('ADDRESS_UNUSABLE', `another server listens on ${path}`, 'stop it, or choose another path');
   }
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    const what = `the socket ${path} of a server that is gone cannot be removed: ${error.code}`;
+    const what = `cannot remove the socket ${path}, which another server left behind: ${error.code}`;
     throw new CodedError('ADDRESS_UNUSABLE', what, 'remove it, or choose another path', { cause: error });
   });
 }
 
 /**
- * Refuses what no socket can be made at. libuv would call a folder that is missing a matter of rights. @throws
+ * Refuses a path at which no socket can be created. For a missing folder libuv would report a lack of permission. @throws
  * CodedError ADDRESS_UNUSABLE
  */
 export async function checkSocketPath(path: string): Promise<void> {
@@ -47,7 +47,7 @@ export async function checkSocketPath(path: string): Promise<void> {
   throw new CodedError('ADDRESS_UNUSABLE', `cannot listen on ${path}: ${what}`, hint);
 }
 
-/** Only a connection that is refused says that nobody listens: others fail for want of rights, or of room. */
+/** Only a refused connection shows that nobody listens. Other errors may mean missing permission or a full queue. */
 function mayBeAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -62,16 +62,16 @@ function mayBeAnswered(path: string): Promise<boolean> {
 /** Who may connect to a unix socket, besides the user that the server runs as. */
 export interface SocketAccess {
   readonly mode: number;
-  /** Name or number; undefined leaves the group as it is. */
+  /** Name or number. Undefined: keep the group. */
   readonly group: string | undefined;
 }
 
-/** Node has no name for it: a descriptor that only stands for what is at a path. */
+/** Opens a descriptor that only refers to a path. Node has no constant for this flag. */
 const O_PATH = 0o10000000;
 
 /**
- * Opens a unix socket, which so far only its owner can use, to others. By a descriptor, so that nothing else that was put at
- * its path gets the group and the mode. @throws CodedError ADDRESS_UNUSABLE
+ * Lets others use a unix socket that only its owner can use so far. Works on a descriptor, so that the group and mode
+ * cannot be given to another file at the same path. @throws CodedError ADDRESS_UNUSABLE
  */
 export async function openToOthers(path: string, { mode, group }: SocketAccess): Promise<void> {
   const gid = group === undefined ? undefined : await groupId(group);
@@ -86,7 +86,7 @@ export async function openToOthers(path: string, { mode, group }: SocketAccess):
     throw new CodedError(
       'ADDRESS_UNUSABLE',
       `cannot let others use the socket ${path}: ${(error as Error).message}`,
-      'choose a group that the user of the server is a member of, or another path',
+      'choose a group to which the user of the server belongs, or another path',
       { cause: error },
     );
   }
@@ -99,21 +99,17 @@ async function groupId(group: string): Promise<number> {
   const fields = groups.split('\n').map((line) => line.split(':'));
   const gid = fields.find(([name]) => name === group)?.[2];
   if (gid !== undefined) return Number(gid);
-  throw new CodedError(
-    'ADDRESS_UNUSABLE',
-    `there is no group "${group}" in /etc/group`,
-    'give the number of the group',
-  );
+  throw new CodedError('ADDRESS_UNUSABLE', `there is no group "${group}" in /etc/group`, 'use the number of the group');
 }
 
-/** What went wrong when an address could not be listened on, for an operator. */
+/** The error for an address that cannot be listened on. */
 export function listenError(address: string, error: NodeJS.ErrnoException): CodedError {
   const hints: Record<string, string> = {
     EADDRINUSE: 'another server listens there: stop it, or choose another address',
-    EACCES: 'that needs other rights: choose another address, or run as a user who may',
+    EACCES: 'permission denied: choose another address, or run as another user',
     EADDRNOTAVAIL: 'this machine has no such address',
-    ENOTFOUND: 'this name has no address',
-    ENOENT: 'make the folder first',
+    ENOTFOUND: 'the host name cannot be resolved',
+    ENOENT: 'create the folder first',
     ENOTDIR: 'choose another path',
   };
   const hint = hints[error.code ?? ''] ?? 'choose another address';

@@ -403,7 +403,7 @@ describe('a command that is used wrongly ends with 2', () => {
     [['export', 'resize', 'vm1', 'large'], 'Expected a size such as 512M or 10G'],
     [['export', 'add', 'vm2'], '"vm2" names no path'],
     [['map', 'nbd://[::1'], 'nbd://[::1'],
-    [['serve', '--busy-poll', 'often'], '--busy-poll: "often" is no value'],
+    [['serve', '--busy-poll', 'often'], '--busy-poll: invalid busy-poll "often"'],
     [['serve', '--export', 'vm1'], '"vm1" names no path'],
     [['serve', '--config', '/nonexistent.toml'], 'there is no file /nonexistent.toml'],
   ])('%j', async (args, what) => {
@@ -413,7 +413,7 @@ describe('a command that is used wrongly ends with 2', () => {
   test('by its file', async () => {
     const file = join(scratchFolder(), 'tidemark.toml');
     writeFileSync(file, 'listen = "127.0.0.1:0"\ncolour = "red"\n');
-    expectRefusal(await tidemark('serve', '--config', file), 2, 'tidemark.toml:2: colour is not known');
+    expectRefusal(await tidemark('serve', '--config', file), 2, 'tidemark.toml:2: colour is not a setting');
   });
 
   test.each([[[]], [['export']], [['bitmap']], [['state']]])('tidemark %j shows its help on stderr', async (args) => {

@@ -142,7 +142,9 @@ test('a state directory without room is refused at the start, with how to mend i
   disk.fill();
   const places = ['--unix', join(scratchFolder(), 'nbd.sock'), '--control', join(scratchFolder(), 'control.sock')];
   const refused = await tidemark('serve', '--state', state, ...places);
-  expect(refused.stderr).toMatch(/^tidemark: the disk of the state directory .* is full: .* \(make room for 256 KiB/);
+  expect(refused.stderr).toMatch(
+    /^tidemark: not enough space for the state directory .*: 256 KiB needed, .* free \(free some space/,
+  );
   expect(refused.code).toBe(1);
 });
 

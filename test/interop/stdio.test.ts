@@ -110,6 +110,6 @@ test('stdin and stdout that are no socket are refused', async () => {
   const { code, stderr } = await outcomeOf(
     ...(serveStdio(makeImage(MIB), join(scratchFolder(), 'state')) as [string, ...string[]]),
   );
-  expect(stderr).toContain('tidemark: stdin and stdout are not one socket (start tidemark from');
+  expect(stderr).toContain('tidemark: stdin and stdout are not the same socket (start tidemark from');
   expect(code).toBe(1);
 });

@@ -3,14 +3,14 @@ import { httpLimits } from '../../src/control/http-server.js';
 import { checkOpenFiles, openFilesLimit } from '../../src/server/descriptor-limit.js';
 import { keepLog } from '../support/log-lines.js';
 
-/** What is logged when so many files may be open. */
+/** The messages logged for a limit on open files. */
 function logged(limit: number | undefined, maxConnections: number, exports: number): unknown[] {
   const { log, lines } = keepLog();
   checkOpenFiles(limit, { maxConnections, exports }, log);
   return lines.map(({ level, fields }) => ({ level, ...(fields as object) }));
 }
 
-test('a limit that leaves nothing to disks is told', () => {
+test('a limit that leaves nothing for disks is reported', () => {
   const reserved = 2 * httpLimits.maxConnections + 128;
   expect(logged(reserved + 256 + 3, 256, 1)).toEqual([]);
   expect(logged(reserved + 256 + 2, 256, 1)).toEqual([{ level: 'warn', limit: 514, needed: 515 }]);
@@ -18,6 +18,6 @@ test('a limit that leaves nothing to disks is told', () => {
   expect(logged(undefined, 100_000, 9)).toEqual([]);
 });
 
-test('the limit of this process is known', async () => {
+test('the limit of this process can be read', async () => {
   expect(await openFilesLimit()).toBeGreaterThan(0);
 });

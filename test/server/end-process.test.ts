@@ -6,7 +6,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const built = resolve(import.meta.dirname, '../../dist/server/end-process.js');
 
-test('a process ends at once whose thread waits for ever, where process.exit would wait for it', async () => {
+test('a process ends at once even if one of its threads never returns, for which process.exit would wait', async () => {
   const fifo = join(scratchFolder(), 'fifo');
   execFileSync('mkfifo', [fifo]);
   const script = `

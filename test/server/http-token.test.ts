@@ -12,7 +12,7 @@ import { run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** A server with an HTTP address, and what it says of that. */
+/** A server with an HTTP address, and how it describes that address. */
 async function startWithHttp(...options: string[]) {
   const folder = scratchFolder();
   const [port, control] = [await freePort(), join(folder, 'control.sock')];
@@ -45,7 +45,7 @@ function statusOf(port: number, path: string, authorization?: string): Promise<n
   });
 }
 
-test('on loopback too a token is asked for, which the server makes and says where it is', async () => {
+test('a token is required on loopback too; the server makes it and says where it is', async () => {
   const { http, state, port } = await startWithHttp();
   const tokenFile = join(state, 'http-token');
   expect(http).toEqual({ host: '127.0.0.1', port, tokenFile, metricsOnly: false });
@@ -57,7 +57,7 @@ test('on loopback too a token is asked for, which the server makes and says wher
   expect(await statusOf(port, '/healthz')).toBe(200);
 });
 
-test('with --http-metrics-only there is nothing else, and no token is made', async () => {
+test('with --http-metrics-only no other route exists, and no token is made', async () => {
   const { http, state, port } = await startWithHttp('--http-metrics-only');
   expect(http).toEqual({ host: '127.0.0.1', port, metricsOnly: true });
   expect(await statusOf(port, '/metrics')).toBe(200);
@@ -65,7 +65,7 @@ test('with --http-metrics-only there is nothing else, and no token is made', asy
   expect(readdirSync(state)).not.toContain('http-token');
 });
 
-test('a token that the server made stays the same, is long, and no other file is left', async () => {
+test('a token that the server made is long and stays the same, and no other file is left', async () => {
   const folder = scratchFolder();
   const first = await ownToken(folder);
   expect(await ownToken(folder)).toEqual(first);
@@ -74,7 +74,7 @@ test('a token that the server made stays the same, is long, and no other file is
   expect((await ownToken(scratchFolder())).token).not.toBe(first.token);
 });
 
-test('a token that somebody planted in the state directory is refused', async () => {
+test('a token that another user planted in the state directory is refused', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'http-token');
   writeFileSync(join(folder, 'mine'), 'known to me', { mode: 0o600 });
@@ -86,7 +86,7 @@ test('a token that somebody planted in the state directory is refused', async ()
   await expect(ownToken(other)).rejects.toMatchObject({ message: expect.stringContaining('mode 0640') });
 });
 
-test('a token file that every user can read or change is refused, with how to mend it', async () => {
+test('a token file that every user can read or change is refused, and the error says how to fix it', async () => {
   const path = join(scratchFolder(), 'token');
   writeFileSync(path, 's3cret');
   for (const mode of [0o644, 0o602]) {
@@ -100,7 +100,7 @@ test('a token file that every user can read or change is refused, with how to me
   expect(await readGivenToken(path)).toBe('s3cret');
 });
 
-test('a token file that cannot be one is refused, and none is waited for', async () => {
+test('an unsuitable token file is refused without waiting for it', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'token');
   for (const content of ['', ' \n', 'one\ntwo', 'schlüssel', 'x'.repeat(5000)]) {
@@ -111,7 +111,7 @@ test('a token file that cannot be one is refused, and none is waited for', async
   mkdirSync(join(folder, 'directory'), { mode: 0o700 });
   for (const name of ['fifo', 'directory', 'nowhere']) {
     await expect(readGivenToken(join(folder, name))).rejects.toMatchObject({
-      message: expect.stringMatching(/^the token file .* cannot be read: /),
+      message: expect.stringMatching(/^cannot read the token file .*: /),
     });
   }
 });

@@ -9,10 +9,10 @@ import { dirtyRanges } from '../support/status-map.js';
 import { startTidemarkIn } from '../support/tidemark.js';
 
 const GRANULE = 64 * KIB;
-/** Not aligned to pages, so that it goes to a thread. */
+/** Not aligned to pages, so that a thread writes it. */
 const data = Buffer.alloc(512, 7);
 
-test('a disk that hangs stops neither the others nor the server, and has lost no change after the next start', async () => {
+test('a hanging disk blocks neither other disks nor the server, and loses no change across a restart', async () => {
   const slow = await fuseDisk('16M');
   const folder = scratchFolder();
   const specs = [`good=${makeImage(16 * MIB)},bitmap=nightly`, `slow=${slow.path},bitmap=nightly`];
@@ -37,7 +37,7 @@ test('a disk that hangs stops neither the others nor the server, and has lost no
   await vi.waitUntil(() => server.output().includes('tidemark: the disk of "slow" did not answer within 1 s'), {
     timeout: 30_000,
   });
-  // The kernel lets no process end before the file system has heard of it.
+  // The kernel does not let the process end before the file system has answered.
   slow.goOn();
   expect(await stopped).toBe(1);
   await hanging;
@@ -47,7 +47,7 @@ test('a disk that hangs stops neither the others nor the server, and has lost no
   for (const at of [0, 8 * MIB]) {
     expect(dirty.some(({ offset, length }) => offset <= at && at + GRANULE <= offset + length)).toBe(true);
   }
-  // The other one was closed as usual.
+  // The other disk was closed normally.
   expect(await dirtyRanges(next.uri('good'), 'nightly')).toEqual(
     [0, 1 * MIB, 2 * MIB].map((offset) => ({ offset, length: GRANULE })),
   );

@@ -10,12 +10,12 @@ import { run } from '../support/run.js';
 import { type places, scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** A part of a page is never written on the event loop, unless the image is in memory. */
+/** Part of a page is never written on the event loop, unless the image is in memory. */
 const SECTOR = Buffer.alloc(512, 1);
 const WRITES = 12;
 const preload = resolve(import.meta.dirname, '../support/hang-writes.mjs');
 
-/** Starts a server as `node dist/main.js`, with disks that hang when they are written, and one that does not. */
+/** Starts a server as `node dist/main.js`, with disks that hang on writes, and one that does not. */
 async function serveHungDisks(hungDisks: number, place: keyof typeof places) {
   const folder = scratchFolder();
   const pipe = join(folder, 'pipe');
@@ -36,7 +36,7 @@ async function serveHungDisks(hungDisks: number, place: keyof typeof places) {
     ],
     { path: control },
   );
-  // It could not wait for its threads.
+  // The process could not wait for its threads.
   onTestFinished(async () => void (await peer.stop('SIGKILL')));
   return { socket, hung, control: new Control(control) };
 }
@@ -74,7 +74,7 @@ test.each([
   },
 );
 
-test('a server has its threads, however it is started', async () => {
+test('a server has enough threads, however it is started', async () => {
   const { control } = await serveHungDisks(0, 'disk');
   const { pid } = await control.call<{ pid: number }>('GET', '/v1/server');
   expect(readdirSync(`/proc/${pid}/task`).length).toBeGreaterThan(SERVER_THREADS);

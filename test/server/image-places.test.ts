@@ -15,7 +15,7 @@ import { startTidemarkIn } from '../support/tidemark.js';
 
 const NOT_ALLOWED = { code: 'IMAGE_NOT_ALLOWED' };
 
-/** A folder with images, a folder of others, and a server's state directory with its store. */
+/** A folder with images, another folder, and the state directory of a server with its store. */
 async function scene(choice: { readonly source?: ExportSource; readonly limited?: boolean } = {}) {
   const { source = 'api', limited = true } = choice;
   const folder = scratchFolder();
@@ -51,7 +51,7 @@ async function scene(choice: { readonly source?: ExportSource; readonly limited?
 }
 
 describe('the state directory', () => {
-  test('has no images, by whatever path', async () => {
+  test('cannot hold images, whatever the path', async () => {
     const { images, state, store, open } = await scene({ limited: false });
     symlinkSync(store, join(images, 'link.img'));
     symlinkSync(state, join(images, 'folder'));
@@ -60,20 +60,20 @@ describe('the state directory', () => {
     }
   });
 
-  test('has no images by another name of a file in it', async () => {
+  test('cannot hold an image under another name of one of its files', async () => {
     const { images, store, open } = await scene({ limited: false, source: 'operator' });
     linkSync(store, join(images, 'hard.img'));
     await expect(open(join(images, 'hard.img'))).rejects.toMatchObject(NOT_ALLOWED);
   });
 
-  test('has no images by a loop device that shows a file in it', async () => {
+  test('cannot hold an image behind a loop device', async () => {
     const { store, open } = await scene({ limited: false });
     const device = execFileSync('losetup', ['--find', '--show', store], { encoding: 'ascii' }).trim();
     onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
     await expect(open(device)).rejects.toMatchObject(NOT_ALLOWED);
   });
 
-  test('gets no images', async () => {
+  test('gets no new images', async () => {
     const { images, state, open } = await scene({ limited: false });
     symlinkSync(state, join(images, 'folder'));
     for (const path of [join(state, 'new.img'), join(images, 'folder/new.img')]) {
@@ -82,7 +82,7 @@ describe('the state directory', () => {
     expect(existsSync(join(state, 'new.img'))).toBe(false);
   });
 
-  test('is not the only one: scratch has none either, before it is made', async () => {
+  test('is not the only one: the scratch directory cannot hold images either, even before it exists', async () => {
     const { folder, images, open } = await scene({ limited: false });
     mkdirSync(join(folder, 'scratch'));
     symlinkSync(join(folder, 'scratch'), join(images, 'folder'));
@@ -91,13 +91,13 @@ describe('the state directory', () => {
 });
 
 describe('below an image root', () => {
-  test('images are opened and made', async () => {
+  test('images are opened and created', async () => {
     const { images, open } = await scene();
     await open(join(images, 'disk.img'));
     await open(join(images, 'new.img'), MIB);
   });
 
-  test('symbolic links lead nowhere else', async () => {
+  test('symbolic links cannot lead elsewhere', async () => {
     const { images, elsewhere, open } = await scene();
     symlinkSync(join(elsewhere, 'disk.img'), join(images, 'link.img'));
     symlinkSync(join(elsewhere, 'missing.img'), join(images, 'dangling.img'));
@@ -110,7 +110,7 @@ describe('below an image root', () => {
   });
 });
 
-test('outside the image roots the answer is the same whether there is an image or not', async () => {
+test('outside the image roots the answer does not reveal whether an image exists', async () => {
   const { elsewhere, images, open } = await scene();
   const outcomes = ['disk.img', 'none.img'].map((name) =>
     open(join(elsewhere, name)).catch(({ message }) => message.replace(name, '')),
@@ -121,7 +121,7 @@ test('outside the image roots the answer is the same whether there is an image o
   await expect(open(`${images}-other/disk.img`)).rejects.toMatchObject(NOT_ALLOWED);
 });
 
-test('the operator names any image, whatever the image roots', async () => {
+test('the operator can name any image, whatever the image roots', async () => {
   const { elsewhere, open } = await scene({ source: 'operator' });
   await open(join(elsewhere, 'disk.img'));
 });
@@ -132,7 +132,7 @@ test('an image root that does not exist is refused', async () => {
   await expect(ImagePlaces.open(places)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
 });
 
-test('a server takes what its configuration names from anywhere, and what the API names from the image roots', async () => {
+test('the configuration can name images anywhere, and the API only images below the image roots', async () => {
   const [folder, root] = [scratchFolder(), scratchFolder()];
   const server = await startTidemarkIn(folder, [`disk=${makeImage(MIB)}`], ['--image-root', root]);
   const control = new Control(server.control);

@@ -12,13 +12,13 @@ import { dirtyRanges } from '../support/status-map.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
 describe('the variables of socket activation', () => {
-  test('name the descriptors from 3 on, and are taken away', () => {
+  test('name the descriptors from 3 on, and are removed', () => {
     const env = { LISTEN_PID: '77', LISTEN_FDS: '2', LISTEN_FDNAMES: 'a:b', HOME: '/root' };
     expect(takeListenFds(env, 77)).toEqual([3, 4]);
     expect(env).toEqual({ HOME: '/root' });
   });
 
-  test('that are meant for another process count for nothing', () => {
+  test('are ignored when they are meant for another process', () => {
     expect(takeListenFds({ LISTEN_PID: '76', LISTEN_FDS: '2' }, 77)).toEqual([]);
     expect(takeListenFds({}, 77)).toEqual([]);
   });
@@ -28,13 +28,13 @@ describe('the variables of socket activation', () => {
   });
 });
 
-/** The command line of a server of `image` that is given no address. */
+/** The command line of a server of `image` without an address. */
 function serverOf(image: string, control = join(scratchFolder(), 'control.sock')): string[] {
   const places = ['--state', join(scratchFolder(), 'state'), '--control', control];
   return [process.execPath, tidemarkProgram, 'serve', '--export', `disk=${image},bitmap=nightly`, ...places];
 }
 
-describe('a server that is started for its first client', () => {
+describe('a server that is started when its first client connects', () => {
   test('by systemd-socket-activate, serves on TCP and on a unix socket', async () => {
     const [path, port] = [join(scratchFolder(), 'nbd.sock'), await freePort()];
     const listen = ['--listen', path, '--listen', `127.0.0.1:${port}`];
@@ -50,12 +50,12 @@ describe('a server that is started for its first client', () => {
     }
   });
 
-  test('tells where its views are: on the unix socket, which is quicker', async () => {
+  test('announces its views on the unix socket, which is faster', async () => {
     const [path, control] = [join(scratchFolder(), 'a socket.sock'), join(scratchFolder(), 'control.sock')];
     const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--listen', path];
     await startPeer('systemd-socket-activate', [...listen, ...serverOf(makeImage(MIB), control)], { path });
     await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 64k 64k', encodeURI(`nbd+unix:///disk?socket=${path}`));
-    // Clients come first; commands are taken a moment later.
+    // Clients are served first; commands are accepted a moment later.
     const client = new ControlClient(control);
     const facts = await vi.waitFor(() => client.get('server'), { timeout: 60_000 });
     expect(facts).toMatchObject({ nbd: { unix: path } });

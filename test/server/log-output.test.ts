@@ -4,7 +4,7 @@ import { EAGAIN, ENOSPC } from '../../src/base/errno.js';
 import { MIB } from '../../src/base/units.js';
 import { LogOutput } from '../../src/server/log-output.js';
 
-/** An output whose reader takes what a test lets it take. */
+/** An output whose reader accepts as much as the test allows. */
 function outputTo(reader: { takes: (bytes: Buffer) => number }) {
   let text = '';
   const output = new LogOutput((bytes) => {
@@ -19,13 +19,13 @@ const all = (bytes: Buffer) => bytes.length;
 const none = () => -EAGAIN;
 const line = (i: number) => `{"i":${i},"filler":"${'x'.repeat(1000)}"}\n`;
 
-test('lines are written at once where there is room, and in pieces of any size', async () => {
+test('lines are written at once if there is room, in pieces of any size', async () => {
   const { output, lines } = outputTo({ takes: (bytes) => Math.min(bytes.length, 7) });
   for (let i = 0; i < 3; i++) output.write(`{"i":${i}}\n`);
   expect(lines().map((written) => JSON.parse(written).i)).toEqual([0, 1, 2]);
 });
 
-test('lines that nobody reads are kept up to a limit, and those beyond it are counted where they are missing, before the latest', async () => {
+test('unread lines are kept up to a limit; a note before the latest lines counts those that were dropped', async () => {
   const reader = { takes: none as (bytes: Buffer) => number };
   const { output, lines } = outputTo(reader);
   for (let i = 0; i < 3000; i++) output.write(line(i));
@@ -43,12 +43,12 @@ test('lines that nobody reads are kept up to a limit, and those beyond it are co
   expect(written.slice(kept + 1).map(({ i }) => i)).toEqual([...latest, 'last']);
 });
 
-test('a file that is full costs lines, which are counted once there is room again', async () => {
+test('lines that do not fit on a full disk are dropped, and counted when there is room again', async () => {
   const reader = { takes: all };
   const { output, lines, text } = outputTo(reader);
   output.write(line(0));
   let calls = 0;
-  // The first half of a line, then nothing.
+  // Accept the first half of a line, then nothing.
   reader.takes = (bytes) => (calls++ === 0 ? bytes.length - 500 : -ENOSPC);
   for (let i = 1; i <= 5; i++) output.write(line(i));
   reader.takes = all;
@@ -57,7 +57,7 @@ test('a file that is full costs lines, which are counted once there is room agai
   expect(text()).toContain('"dropped":5,"msg":"5 lines of the log dropped');
 });
 
-test('the end does not wait for ever for a reader', async () => {
+test('ending the log does not wait for a reader forever', async () => {
   const { output } = outputTo({ takes: none });
   output.write(line(0));
   await Promise.race([output.end(20), delay(20_000).then(() => Promise.reject(new Error('it waits')))]);

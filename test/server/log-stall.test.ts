@@ -12,9 +12,9 @@ import { run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** They stand in each line of the log about a client. */
+/** Each line of the log about a client contains them. */
 const BITMAPS = Array.from({ length: 8 }, (_, i) => `${i}${'n'.repeat(900)}`);
-/** Their lines are more than is kept for a reader, and more than a pipe or a socket holds. */
+/** Their lines exceed what is kept for a reader, and what a pipe or a socket holds. */
 const CLIENTS = 150;
 
 /** Starts a server that logs a lot to `stderr`. */
@@ -51,7 +51,7 @@ function expectGap(log: string): void {
   expect(lines.at(-1)).toMatchObject({ msg: 'stopped' });
 }
 
-test('a pipe that nobody reads stops no client, and its reader hears how many lines are missing', async () => {
+test('a pipe that nobody reads blocks no client, and its reader later learns how many lines are missing', async () => {
   const path = join(scratchFolder(), 'log');
   await run('mkfifo', path);
   const pipe = openSync(path, constants.O_RDWR);
@@ -64,7 +64,7 @@ test('a pipe that nobody reads stops no client, and its reader hears how many li
   expectGap(await log);
 });
 
-test('nor does a socket, such as that of the journal', async () => {
+test('a socket that nobody reads, such as that of the journal, blocks no client either', async () => {
   const path = join(scratchFolder(), 'journal');
   const journal = createServer({ pauseOnConnect: true }).listen(path);
   await once(journal, 'listening');

@@ -18,7 +18,7 @@ function guests(count: number, origin: string, facts: Partial<Guest> = {}) {
   return { all, cut };
 }
 
-test('idle handshakes of one address hold a part of the table, and the oldest gives way', () => {
+test('idle handshakes of one address may fill only part of the table; then the oldest is disconnected', () => {
   const { all, cut } = guests(MOST_IDLE, 'here');
   expect(makeRoom(all, 'here', MAX, NOW)).toBe(true);
   expect([cut, all.size]).toEqual([[0], MOST_IDLE - 1]);
@@ -28,25 +28,25 @@ test.each([
   ['of another address', {}, 'elsewhere'],
   ['that have just begun', { connectedAtMilliseconds: NOW - 500 }, 'here'],
   ['that are over, because an export is chosen', { undecided: false }, 'here'],
-])('handshakes %s do not give way while there is room', (_which, facts, origin) => {
+])('handshakes %s are kept while there is room', (_which, facts, origin) => {
   const { all, cut } = guests(MAX - 1, 'here', facts);
   expect(makeRoom(all, origin, MAX, NOW)).toBe(true);
   expect(cut).toEqual([]);
 });
 
-test('when the table is full the oldest handshake gives way, wherever it comes from and however young', () => {
+test('when the table is full, the oldest handshake is disconnected, whatever its address and age', () => {
   const { all, cut } = guests(MAX, 'here', { connectedAtMilliseconds: NOW });
   expect(makeRoom(all, 'elsewhere', MAX, NOW)).toBe(true);
   expect([cut, all.size]).toEqual([[0], MAX - 1]);
 });
 
-test('clients that have chosen an export never give way', () => {
+test('clients that have chosen an export are never disconnected', () => {
   const { all, cut } = guests(MAX, 'here', { undecided: false });
   expect(makeRoom(all, 'here', MAX, NOW)).toBe(false);
   expect(cut).toEqual([]);
 });
 
-test('there is room for one client even where one is all', () => {
+test('a table for one client has room for one client', () => {
   const { all, cut } = guests(1, 'here', { connectedAtMilliseconds: NOW });
   expect(makeRoom(all, 'here', 1, NOW)).toBe(true);
   expect(cut).toEqual([0]);

@@ -45,7 +45,7 @@ async function writeTo(served: Export): Promise<void> {
   expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, 2 * MIB)).toBe(0);
 }
 
-test('an export that cannot be opened leaves its disk as known as it was', async () => {
+test('an export that cannot be opened does not change what the store knows about its disk', async () => {
   const { path, open, inconsistency } = await knownImage(closed);
   await expect(open({ bitmaps: [{ name: 'odd', granularityBytes: 100 }] })).rejects.toThrow(
     'power of 2 and at least 512',
@@ -54,7 +54,7 @@ test('an export that cannot be opened leaves its disk as known as it was', async
   expect(await inconsistency()).toMatch(/^modified at /);
 });
 
-test('a disk that is not whole blocks is refused, and let go of', async () => {
+test('a disk with a partial block is refused, and closed', async () => {
   const path = join(scratchFolder(), 'disk.img');
   await createImage(path, MIB + 512);
   const persistence = { transient: true, onBitmapError: 'refuse', regionBytes: MIB, maxActiveRegions: 9 } as const;
@@ -67,14 +67,14 @@ test('a disk that is not whole blocks is refused, and let go of', async () => {
   await (await open(512)).close();
 });
 
-test('an image that was deleted after a crash and made anew is another one, of whatever inode', async () => {
+test('an image that was deleted after a crash and created again is a different one, whatever its inode', async () => {
   const { path, inconsistency } = await knownImage(killed);
   rmSync(path);
   await createImage(path, 4 * MIB);
   expect(await inconsistency()).toMatch(/is in its place$/);
 });
 
-test('an image that was written after a crash under another name of its own is not trusted', async () => {
+test('an image that was written after a crash under another of its names is not trusted', async () => {
   const { open, inconsistency } = await knownImage(killed);
   const other = await open({ name: 'other' });
   await writeTo(other);
@@ -82,7 +82,7 @@ test('an image that was written after a crash under another name of its own is n
   expect(await inconsistency()).toBe('it was served as "other" meanwhile');
 });
 
-test('one that was closed cleanly is known by its times then', async () => {
+test('an image that was closed cleanly is recognised by its times', async () => {
   const { open, inconsistency } = await knownImage(closed);
   const other = await open({ name: 'other' });
   await other.close();
@@ -92,7 +92,7 @@ test('one that was closed cleanly is known by its times then', async () => {
 test.each([
   ['stopped', closed],
   ['killed', killed],
-])('what others write while the image is served read-only is not missed (%s)', async (_, leave) => {
+])('writes by others while the image is served read-only are noticed (%s)', async (_, leave) => {
   const { path, open, inconsistency } = await knownImage(closed);
   const served = await open({ readOnly: true });
   overwrite(path);
@@ -100,7 +100,7 @@ test.each([
   expect(await inconsistency()).toMatch(/^modified at /);
 });
 
-test('nor is it when a backup begins', async () => {
+test('writes by others while the image is served read-only are noticed when a backup begins', async () => {
   const { path, open } = await knownImage(closed);
   const served = await open({ readOnly: true });
   await served.persistence!.noticeOutsideChanges();

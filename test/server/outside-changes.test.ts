@@ -29,7 +29,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const REASON = 'another program changed the disk while it was served';
 
-/** How a disk is reached of which `file` has the bytes. */
+/** How a disk is accessed whose data is in `file`. */
 const paths = {
   file: (file: string) => file,
   'block device': (file: string) => attach(file),
@@ -69,7 +69,7 @@ function partition(device: string, number: 1 | 2): string {
   return `${device}p${number}`;
 }
 
-/** As a program that knows no locks does it. */
+/** Writes as a program that ignores locks. */
 function overwrite(path: string): void {
   const fd = openSync(path, 'r+');
   writeSync(fd, Buffer.alloc(512, 7), 0, 512, 2 * MIB);
@@ -81,7 +81,7 @@ async function write(served: Export): Promise<void> {
   expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, MIB)).toBe(0);
 }
 
-/** Turns the clock until the store has what the disk looks like. */
+/** Advances the clock until the store describes the current state of the disk. */
 async function comeToRest(served: Export): Promise<void> {
   await vi.waitFor(async () => {
     await served.persistence!.cool();
@@ -92,7 +92,7 @@ async function comeToRest(served: Export): Promise<void> {
 const killed = (served: Export) => served.disk.close();
 
 describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => {
-  test('that is written after a crash is noticed, when nothing was written in the last moments', async () => {
+  test('that is written after a crash is noticed, if the server wrote nothing just before the crash', async () => {
     const { path, open, inconsistency } = await scene(kind);
     const served = await open();
     await write(served);
@@ -102,7 +102,7 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     expect(await inconsistency()).toMatch(/^(modified at|written while not served)/);
   });
 
-  test('that nobody writes keeps its bitmaps over a crash, at rest or not', async () => {
+  test('that nobody else writes keeps its bitmaps across a crash, whether at rest or not', async () => {
     const { open, inconsistency } = await scene(kind);
     const served = await open();
     await write(served);
@@ -170,7 +170,7 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     expect(served.bitmaps.get('nightly').inconsistent).toBe(`${REASON} read-only`);
   });
 
-  test('that is written while it is away is noticed', async () => {
+  test('that is written while it is not served is noticed', async () => {
     const { path, open, inconsistency } = await scene(kind);
     const served = await open();
     await write(served);
@@ -206,7 +206,7 @@ describe('a loop device whose file is written', () => {
   });
 });
 
-test('a loop device that shows a part of a file is not called changed when the rest is written', async () => {
+test('a loop device over part of a file is not reported as changed when the rest is written', async () => {
   const { file, open } = await scene();
   const part = { path: attach(file, '--sizelimit', `${MIB}`) };
   await (await open(part)).close();
@@ -214,7 +214,7 @@ test('a loop device that shows a part of a file is not called changed when the r
   expect((await open(part)).bitmaps.get('nightly').inconsistent).toBeUndefined();
 });
 
-test('a partition is not called changed when another is written, and is not served together with its disk', async () => {
+test('a partition is not reported as changed when another is written, and cannot be served together with its disk', async () => {
   const { path, open, inconsistency } = await scene('partition', new DiskClaims());
   const disk = path.slice(0, -2);
   await (await open()).close();
@@ -226,8 +226,8 @@ test('a partition is not called changed when another is written, and is not serv
   await served.close();
 });
 
-describe('a block device that was attached again, or whose machine was started again,', () => {
-  /** The kernel begins to count anew then, which the store shows. */
+describe('a block device that was attached again, or whose machine was rebooted,', () => {
+  /** The kernel then restarts its counters, which the store shows. */
   function forgetCounts(store: MemoryStore): Promise<void> {
     const key = exportKey('disk');
     const stored = JSON.parse(store.get(key)!.toString()) as StoredExport;
@@ -245,7 +245,7 @@ describe('a block device that was attached again, or whose machine was started a
     return made;
   }
 
-  test('is trusted when the places that are compared are as they were', async () => {
+  test('is trusted if the compared blocks are unchanged', async () => {
     const { open } = await closedOnce();
     const served = await open();
     const nightly = served.bitmaps.get('nightly');
@@ -253,7 +253,7 @@ describe('a block device that was attached again, or whose machine was started a
     expect(served.persistence!.trustIn(nightly)).toMatchObject({ ground: 'witnesses' });
   });
 
-  test('is trusted after it was served read-only in between, too', async () => {
+  test('is trusted even if it was served read-only in between', async () => {
     const { open, store } = await closedOnce();
     await (await open({ readOnly: true })).close();
     await forgetCounts(store);
@@ -261,7 +261,7 @@ describe('a block device that was attached again, or whose machine was started a
     expect(served.persistence!.trustIn(served.bitmaps.get('nightly'))).toMatchObject({ ground: 'witnesses' });
   });
 
-  test('is not trusted when a block at an end of it was written', async () => {
+  test('is not trusted if its first or last block was written', async () => {
     const { path, inconsistency } = await closedOnce();
     const fd = openSync(path, 'r+');
     writeSync(fd, Buffer.alloc(512, 7), 0, 512, 4 * MIB - 512);
@@ -275,7 +275,7 @@ describe('a disk that is served', () => {
   const second = (path: string, change: Partial<ExportSpec> = {}) => ({ name: 'second', path, bitmaps: [], ...change });
   const refusal = (what: string) => ({ code: 'IMAGE_LOCKED', message: expect.stringContaining(what) });
 
-  test('is not served a second time by another path to it, and the error names the export', async () => {
+  test('cannot be served again through another path, and the error names the export', async () => {
     const { file, open } = await scene('file', new DiskClaims());
     await open();
     linkSync(file, `${file}.link`);
@@ -283,7 +283,7 @@ describe('a disk that is served', () => {
     await expect(open(second(`${file}.link`))).rejects.toMatchObject(refusal(`in common with ${file}`));
   });
 
-  test('is not served a second time through a loop device, whichever comes first', async () => {
+  test('cannot be served again through a loop device, in either order', async () => {
     const { file, open } = await scene('file', new DiskClaims());
     const loop = attach(file);
     const served = await open();
@@ -297,7 +297,7 @@ describe('a disk that is served', () => {
     await open();
   });
 
-  test('is found behind a loop device whose path is another file by now', async () => {
+  test('is found behind a loop device even if the path of its file now names another file', async () => {
     const { file, open } = await scene('file', new DiskClaims());
     const loop = attach(file);
     renameSync(file, `${file}.old`);
@@ -315,7 +315,7 @@ describe('a disk that is served', () => {
 });
 
 describe('a file', () => {
-  test('that comes with a time from the future is not called changed when it is written', async () => {
+  test('with a time in the future is not reported as changed when the server writes it', async () => {
     const { file, open, inconsistency } = await scene();
     const later = new Date(Date.now() + 3_600_000);
     utimesSync(file, later, later);
@@ -352,14 +352,14 @@ describe('a file', () => {
     const served = await open();
     await write(served);
     const loop = attach(file);
-    // Longer than the steps in which the kernel tells file systems the time.
+    // Longer than the granularity of file times in the kernel.
     await delay(30);
     overwrite(loop);
     await served.close();
     expect(await inconsistency()).toBe(REASON);
   });
 
-  test('that gets another mode and another name while it is served is not called changed, after a crash neither', async () => {
+  test('that gets another mode and name while it is served is not reported as changed, even after a crash', async () => {
     const { file, open, inconsistency } = await scene();
     const served = await open();
     await write(served);
@@ -373,12 +373,12 @@ describe('a file', () => {
     expect(await inconsistency()).toBeUndefined();
   });
 
-  test('at rest costs no commits, and one while it is written at the most for each turn of the clock', async () => {
+  test('costs no commits at rest, and at most one for each tick of the clock while it is written', async () => {
     const { store, open } = await scene();
     const served = await open();
     await write(served);
     await comeToRest(served);
-    // Regions cool.
+    // Let regions cool.
     for (let turn = 0; turn < 7; turn++) await served.persistence!.cool();
     const before = store.commits;
     for (let turn = 0; turn < 5; turn++) await served.persistence!.cool();
@@ -388,7 +388,7 @@ describe('a file', () => {
     expect(store.commits - before).toBeLessThanOrEqual(2);
   });
 
-  test('is at rest right after a change of its bitmaps, when nobody writes it', async () => {
+  test('is at rest right after a change of its bitmaps, if nobody writes to it', async () => {
     const { open } = await scene();
     const served = await open();
     await write(served);

@@ -15,7 +15,7 @@ import { makePrivateDirectory } from '../../src/server/private-directory.js';
 import { keepLog } from '../support/log-lines.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-/** A state directory that others can read, with these files. */
+/** A state directory with the given files that others can read. */
 function openDirectory(...names: string[]): string {
   const path = join(scratchFolder(), 'state');
   mkdirSync(path);
@@ -29,7 +29,7 @@ function openDirectory(...names: string[]): string {
 
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 
-test('a state directory is made for its owner alone', async () => {
+test('a new state directory is accessible only to its owner', async () => {
   const path = join(scratchFolder(), 'var/state');
   await makePrivateDirectory(path, keepLog().log);
   expect(modeOf(path)).toBe(0o700);
@@ -38,7 +38,7 @@ test('a state directory is made for its owner alone', async () => {
 test.each([
   ['empty', []],
   ['a state directory already', ['lock', 'store/data.mdb', 'http-token']],
-])('one that others can read is taken from them when it is %s, and the log says so', async (_what, names) => {
+])('the access of others is removed and logged when the directory is %s', async (_what, names) => {
   const path = openDirectory(...names);
   const { log, lines } = keepLog();
   await makePrivateDirectory(path, log);
@@ -46,7 +46,7 @@ test.each([
   expect(lines).toMatchObject([{ level: 'warn', fields: { was: '0755' } }]);
 });
 
-test('a folder that others need is not taken from them, but refused', async () => {
+test('a folder that others need is refused, and their access is kept', async () => {
   const path = openDirectory('disk.img', 'lock');
   await expect(makePrivateDirectory(path, keepLog().log)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' });
   expect(modeOf(path)).toBe(0o755);
@@ -54,7 +54,7 @@ test('a folder that others need is not taken from them, but refused', async () =
 
 const NOBODY = 65534;
 
-test('one of another user is refused, although nobody else can read it', async () => {
+test('a directory of another user is refused, even if nobody else can read it', async () => {
   const path = openDirectory('lock', 'store/data.mdb');
   chmodSync(path, 0o700);
   chownSync(path, NOBODY, NOBODY);
@@ -80,11 +80,11 @@ test.each([
     'http-token',
     (path: string) => linkSync(path, join(scratchFolder(), 'other')),
   ],
-])('one that others could write is refused when they may have put %s there', async (_what, name, plant) => {
+])('a directory is refused when others may have put %s there', async (_what, name, plant) => {
   const path = openDirectory('lock', 'store/data.mdb', 'store/lock.mdb', 'http-token');
   plant(join(path, name));
   await expect(makePrivateDirectory(path, keepLog().log)).rejects.toMatchObject({
     code: 'STORE_UNUSABLE',
-    message: `others could use the state directory ${path}, and may have put ${join(path, name)} there`,
+    message: `other users had access to the state directory ${path}, and may have put ${join(path, name)} there`,
   });
 });

@@ -44,13 +44,13 @@ describe('an image in a format of its own', () => {
     },
   );
 
-  test('of VHD with a fixed size has its sign at its end', async () => {
+  test('is recognised at its end if it is a VHD with a fixed size', async () => {
     const { path, open } = scene();
     await run('qemu-img', 'create', '-q', '-f', 'vpc', '-o', 'subformat=fixed', path, '4M');
     await expect(open()).rejects.toMatchObject({ code: 'IMAGE_NOT_RAW' });
   });
 
-  test('whose text names its extents is refused', async () => {
+  test('is refused if it is a text file that names its extents', async () => {
     const { path, open } = scene();
     writeFileSync(path, '# Disk DescriptorFile\nversion=1\n'.padEnd(512));
     await expect(open()).rejects.toMatchObject({ code: 'IMAGE_NOT_RAW' });
@@ -66,7 +66,7 @@ describe('a raw image', () => {
     await (await other.open({ sizeBytes: MIB })).close();
   });
 
-  test('that was served stays raw whatever its guest writes, after a crash and under another name too', async () => {
+  test('that was served stays raw, whatever its guest writes, even after a crash and under another name', async () => {
     const { open } = scene();
     const served = await open({ sizeBytes: MIB });
     await write(served, Buffer.from('QFI\xfb'.padEnd(512, '\0'), 'latin1'));
@@ -77,7 +77,7 @@ describe('a raw image', () => {
     await renamed.close();
   });
 
-  test('stays raw when the state has lost what it knew', async () => {
+  test('stays raw when the state was lost', async () => {
     const { path, open } = scene();
     const served = await open({ sizeBytes: MIB });
     await write(served, Buffer.from('QFI\xfb'.padEnd(512, '\0'), 'latin1'));
@@ -86,7 +86,7 @@ describe('a raw image', () => {
     await again.close();
   });
 
-  test('another image put in its place is looked at', async () => {
+  test('is probed again if it was replaced by another image', async () => {
     const { path, open } = scene();
     await (await open({ sizeBytes: MIB })).close();
     await run('qemu-img', 'create', '-q', '-f', 'qcow2', `${path}.new`, '4M');
@@ -94,7 +94,7 @@ describe('a raw image', () => {
     await expect(open()).rejects.toMatchObject({ code: 'IMAGE_NOT_RAW' });
   });
 
-  test('without a state is not known: format=raw is needed again', async () => {
+  test('is not recognised without a state, so that format=raw is needed again', async () => {
     const { open } = scene();
     const served = await open({ sizeBytes: MIB }, true);
     await write(served, Buffer.from('QFI\xfb'.padEnd(512, '\0'), 'latin1'));
@@ -104,7 +104,7 @@ describe('a raw image', () => {
   });
 });
 
-test('format=raw is the only format that a SPEC takes', () => {
+test('a SPEC accepts only format=raw', () => {
   expect(parseExportSpec('a=b,format=raw')).toMatchObject({ format: 'raw' });
   expect(() => parseExportSpec('a=b,format=qcow2')).toThrow('format=qcow2 is not served: raw is the only format');
 });
@@ -161,7 +161,7 @@ describe('an image that ends within a sector', () => {
     return { path, open };
   }
 
-  test.each(['data', 'hole'])('is served read-only, filled up with zeroes, where it ends in a %s', async (place) => {
+  test.each(['data', 'hole'])('is served read-only, padded with zeroes, if it ends in a %s', async (place) => {
     const { open } = await odd(place, MIB + 1000);
     const served = await open({ readOnly: true });
     expect(served.sizeBytes).toBe(MIB + 1024);
@@ -175,7 +175,7 @@ describe('an image that ends within a sector', () => {
     expect(list.lengths.reduce((sum, length) => sum + length, 0)).toBe(served.sizeBytes);
   });
 
-  test('is refused to writers, although it was served read-only before', async () => {
+  test('cannot be served writable, even if it was served read-only before', async () => {
     const { open } = await odd('data', MIB + 1000);
     await (await open({ readOnly: true })).close();
     const again = await open({ readOnly: true });
@@ -184,7 +184,7 @@ describe('an image that ends within a sector', () => {
     await expect(open()).rejects.toMatchObject({ code: 'IMAGE_UNUSABLE' });
   });
 
-  test('fails to be read behind its end once it was cut', async () => {
+  test('cannot be read past its end after it was truncated', async () => {
     const { path, open } = await odd('data', MIB + 1000);
     const served = await open({ readOnly: true });
     truncateSync(path, MIB);

@@ -1,5 +1,5 @@
-// What a service manager does: it holds the listening socket while servers come and go. Here a shell does it, started by
-// systemd-socket-activate; clients write all the time, and connect again when their connection breaks.
+// A service manager holds the listening socket across restarts of the server. Here a shell does so, started by
+// systemd-socket-activate. Clients write all the time, and reconnect when their connection breaks.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,13 +22,13 @@ const WRITES_BETWEEN_RESTARTS = 400;
 
 const seed = testSeed();
 
-/** Starts one server after the other on the sockets that it was given, until the file named first is there. */
+/** Starts one server after another on the inherited sockets, until the file named first exists. */
 const supervisor = 'stop=$1; shift; until [ -e "$stop" ]; do sh -c \'LISTEN_PID=$$ exec "$@"\' sh "$@"; done';
 
-/** A client that writes blocks of its own, each full of a number that no other write has. */
+/** A client that writes its own blocks, each filled with a unique number. */
 class Writer {
   written = 0;
-  /** By block: which numbers it may hold. The last write that was answered decides; one that broke off may count or not. */
+  /** The numbers that each block may hold: that of the last acknowledged write, or of a later write without an answer. */
   readonly expected = new Map<number, number[]>();
   private stopped = false;
 
@@ -42,7 +42,7 @@ class Writer {
     this.stopped = true;
   }
 
-  /** Rejects when the server could not be reached at all. */
+  /** Rejects if the server could not be reached at all. */
   async run(): Promise<void> {
     while (!this.stopped) {
       try {
@@ -71,7 +71,7 @@ function blockOf(number: number): Buffer {
   return block;
 }
 
-test('restarts under load lose no acknowledged write, and turn no client away', { timeout: 120_000 }, async () => {
+test('restarts under load lose no acknowledged write, and refuse no client', { timeout: 120_000 }, async () => {
   const random = new Random(seed);
   const [folder, port] = [scratchFolder(), await freePort()];
   const [stop, control] = [join(folder, 'stop'), { control: join(folder, 'control.sock') }];
@@ -86,7 +86,7 @@ test('restarts under load lose no acknowledged write, and turn no client away', 
   );
   const serverPid = async () => (await controlOf(control).call<{ pid: number }>('GET', '/v1/server')).pid;
   const anyServer = () => vi.waitFor(serverPid, { timeout: 60_000 });
-  /** Waits for the server that comes after `before`, which may still be on its way out. */
+  /** Waits for the server after `before`, which may still be stopping. */
   const serverAfter = (before: number) =>
     vi.waitFor(
       async () => {

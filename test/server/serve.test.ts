@@ -15,7 +15,7 @@ import { outcomeOf, run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark, startTidemarkIn, tidemarkProgram } from '../support/tidemark.js';
 
-/** Runs `tidemark serve` to its end, in a folder of its own unless one is given. */
+/** Runs `tidemark serve` until it ends, in the given folder or a new one. */
 function serve(options: readonly string[], folder = scratchFolder()) {
   const places = ['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state')];
   return outcomeOf(process.execPath, tidemarkProgram, 'serve', ...places, ...options);
@@ -32,7 +32,7 @@ test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
   },
 );
 
-test('a connection is one line of the log: client, export, what was negotiated, bytes', async () => {
+test('each connection gets one line in the log: client, export, negotiated options, bytes', async () => {
   const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
   await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', '-c', 'read 0 4k', server.uri('disk'));
   await server.stop();
@@ -53,7 +53,7 @@ test('a connection is one line of the log: client, export, what was negotiated, 
   });
 });
 
-test('a failure that nobody waits for is in the log, and the server goes on', async () => {
+test('a failure in the background is logged, and the server continues', async () => {
   const folder = scratchFolder();
   const control = join(folder, 'control.sock');
   const stray = "process.on('SIGUSR2', () => Promise.reject(new Error('a stray failure')))";
@@ -73,7 +73,7 @@ test('a failure that nobody waits for is in the log, and the server goes on', as
   expect(await server.stop()).toBe(0);
 });
 
-test('a second signal ends it at once', async () => {
+test('a second signal ends the server at once', async () => {
   const folder = scratchFolder();
   const socket = join(folder, 'nbd.sock');
   const places = ['--unix', socket, '--state', join(folder, 'state')];
@@ -81,7 +81,7 @@ test('a second signal ends it at once', async () => {
   const exited = once(server, 'exit');
   onTestFinished(() => void server.kill('SIGKILL'));
   await untilListening({ path: socket });
-  // In the handshake, so that draining takes a while.
+  // The client stays in the handshake, so that draining takes a while.
   const client = await RawClient.connect(socket);
   onTestFinished(() => client.close());
   let log = '';
@@ -115,13 +115,13 @@ test('a socket that a killed server left behind is taken over', async () => {
   expect(await gone).toEqual([0, null]);
 });
 
-test('the control socket and the state directory are for their owner alone', async () => {
+test('only their owner can use the control socket and the state directory', async () => {
   const server = await startTidemark(`disk=${makeImage(MIB)}`);
   await untilListening({ path: server.control });
   expect(statSync(server.control).mode & 0o777).toBe(0o600);
 });
 
-test('commands over TCP need the token, where there is one', async () => {
+test('commands over TCP need the token', async () => {
   const folder = scratchFolder();
   const [port, token] = [await freePort(), join(folder, 'token')];
   writeFileSync(token, 'open sesame\n', { mode: 0o600 });
@@ -142,12 +142,7 @@ test('commands over TCP need the token, where there is one', async () => {
 test.each([
   ['an unknown flag', ['--frobnicate'], 2, "tidemark: unknown option '--frobnicate' (see tidemark --help)\n"],
   ['a flag without its value', ['--listen'], 2, "tidemark: option '--listen <HOST:PORT>' argument missing"],
-  [
-    'a bad address',
-    ['--listen', 'nowhere'],
-    2,
-    'tidemark: --listen: "nowhere" is no value for listen (expected HOST:PORT)\n',
-  ],
+  ['a bad address', ['--listen', 'nowhere'], 2, 'tidemark: --listen: invalid listen "nowhere" (expected HOST:PORT)\n'],
   ['a bad export', ['--export', 'disk'], 2, 'tidemark: "disk" names no path (an export is written NAME=PATH'],
   [
     'a missing image',
@@ -165,7 +160,7 @@ test.each([
   expect(outcome.code).toBe(code);
 });
 
-test('an address that somebody listens on is refused, and what was begun is taken back', async () => {
+test('an address in use is refused, and the server undoes what it has set up', async () => {
   const port = await freePort();
   const other = createServer().listen(port, '127.0.0.1');
   await once(other, 'listening');
@@ -176,7 +171,7 @@ test('an address that somebody listens on is refused, and what was begun is take
   expect(refused.code).toBe(1);
 });
 
-test('a second server is refused the state directory of the first', async () => {
+test('a second server cannot use the state directory of the first', async () => {
   const server = await startTidemark(`disk=${makeImage(MIB)}`);
   const state = join(server.control, '../state');
   const refused = await serve(['--state', state]);
@@ -184,17 +179,20 @@ test('a second server is refused the state directory of the first', async () => 
   expect(refused.code).toBe(1);
 });
 
-test.each(['--unix', '--control'])('a missing folder of %s is called that, and nothing is made', async (option) => {
-  const folder = scratchFolder();
-  const state = join(folder, 'state');
-  const path = join(folder, 'nowhere', 's');
-  const refused = await outcomeOf(process.execPath, tidemarkProgram, 'serve', option, path, '--state', state);
-  const what = `cannot listen on ${path}: there is no folder ${join(folder, 'nowhere')} (make it first`;
-  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`tidemark: ${what}`) });
-  expect(readdirSync(folder)).toEqual([]);
-});
+test.each(['--unix', '--control'])(
+  'the error names the missing folder of %s, and nothing is created',
+  async (option) => {
+    const folder = scratchFolder();
+    const state = join(folder, 'state');
+    const path = join(folder, 'nowhere', 's');
+    const refused = await outcomeOf(process.execPath, tidemarkProgram, 'serve', option, path, '--state', state);
+    const what = `cannot listen on ${path}: there is no folder ${join(folder, 'nowhere')} (make it first`;
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`tidemark: ${what}`) });
+    expect(readdirSync(folder)).toEqual([]);
+  },
+);
 
-test('a missing folder of --scratch is made by the first backup, with those above it, for the server alone', async () => {
+test('the first backup creates the folder of --scratch and its parents, and only the server can use it', async () => {
   const folder = scratchFolder();
   const scratch = join(folder, 'not/yet/there');
   const server = await startTidemarkIn(folder, [`disk=${makeImage(MIB)}`], ['--scratch', scratch]);
@@ -203,7 +201,7 @@ test('a missing folder of --scratch is made by the first backup, with those abov
   expect(statSync(scratch).mode & 0o777).toBe(0o700);
 });
 
-test('a folder of --scratch that cannot be made fails the backup, and is named', async () => {
+test('a backup fails if the folder of --scratch cannot be created, and the error names the folder', async () => {
   const disk = `disk=${makeImage(MIB)}`;
   const server = await startTidemarkIn(scratchFolder(), [disk], ['--scratch', '/proc/nowhere/scratch']);
   const what = 'tidemark: the scratch directory /proc/nowhere/scratch cannot be used: ENOENT';
@@ -215,7 +213,7 @@ function beginBackup(control: string) {
   return outcomeOf(process.execPath, tidemarkProgram, ...begin);
 }
 
-test('a state directory that cannot be made says why', async () => {
+test('if the state directory cannot be created, the error says why', async () => {
   const folder = scratchFolder();
   writeFileSync(join(folder, 'file'), '');
   const started = (state: string) => outcomeOf(process.execPath, tidemarkProgram, 'serve', '--state', state);
@@ -227,7 +225,7 @@ test('a file in the way of a socket is left alone', async () => {
   const folder = scratchFolder();
   writeFileSync(join(folder, 'nbd.sock'), 'precious');
   const refused = await serve([], folder);
-  expect(refused.stderr).toContain('is there already and is no socket (choose another path)');
+  expect(refused.stderr).toContain('exists and is not a socket (choose another path)');
   expect(refused.code).toBe(1);
   expect(statSync(join(folder, 'nbd.sock')).size).toBe(8);
 });
@@ -241,7 +239,7 @@ test('a socket of another kind in the way is left alone', async () => {
   expect(statSync(address).isSocket()).toBe(true);
 });
 
-test('a path that is too long for a socket is refused, for it would be cut off', async () => {
+test('a path that is too long for a socket is refused, because it would be truncated', async () => {
   const refused = await serve([], join(scratchFolder(), 'x'.repeat(100)));
   expect(refused.stderr).toMatch(/is too long for a unix socket \(choose a path of at most 107 bytes\)/);
   expect(refused.code).toBe(1);

@@ -11,7 +11,7 @@ const text = readFileSync(resolve(import.meta.dirname, '../../docs/configuration
 
 interface Row {
   readonly key: string;
-  /** Empty when there is none. */
+  /** Empty if there is no default. */
   readonly defaultText: string;
   readonly meaning: string;
 }
@@ -24,7 +24,7 @@ function tableUnder(heading: string): Row[] {
   );
 }
 
-/** What a server has when nothing is said of the setting, as the setting's own parser reads it. */
+/** The default of the setting in a server, as the parser of the setting returns it. */
 const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   export: ({ exports }) => exports[0],
   listen: ({ listen }) => listen[0],
@@ -62,17 +62,17 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
 describe('docs/configuration.md', () => {
   const rows = tableUnder('Settings');
 
-  test('has the settings and no others, in their order', () => {
+  test('lists exactly the settings, in the same order', () => {
     expect(rows.map(({ key }) => key)).toEqual(settingKeys);
   });
 
-  test.each(settingKeys)('tells the default of %s', (key) => {
+  test.each(settingKeys)('states the default of %s', (key) => {
     const { defaultText } = rows.find((row) => row.key === key)!;
     const documented = defaultText === '' ? undefined : settings[key].parse(defaultText);
     expect(documented).toEqual(defaults[key](resolveConfig([])));
   });
 
-  test.each(settingKeys)('tells the limits of %s', (key) => {
+  test.each(settingKeys)('states the limits of %s', (key) => {
     const { meaning } = rows.find((row) => row.key === key)!;
     const { expected, repeated } = settings[key];
     for (const limit of expected.match(/\d+/g) ?? []) expect(meaning).toContain(limit);
@@ -82,7 +82,7 @@ describe('docs/configuration.md', () => {
     expect(meaning.includes('may be repeated')).toBe(repeated);
   });
 
-  test('has the keys of a disk and no others', () => {
+  test('lists exactly the keys of a disk', () => {
     const keys = tableUnder('Disks').map(({ key }) => key);
     const known = `expected one of ${keys.join(', ')}`;
     const unknownKey = () => parseConfigFile('[[export]]\nunheard-of = 1', 'x.toml');
@@ -100,7 +100,7 @@ describe('the example in docs/configuration.md', () => {
     expect(new Set(disks.flatMap(keysIn))).toEqual(new Set(tableUnder('Disks').map(({ key }) => key)));
   });
 
-  test('means what it says', () => {
+  test('parses to the expected configuration', () => {
     const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
     expect(resolveConfig([], entries, exports)).toEqual({
       exports: [
@@ -148,11 +148,11 @@ describe('the example in docs/configuration.md', () => {
 describe('the default address', () => {
   const listensOn = (entries: Entry[], sockets: number[] = []) => resolveConfig(entries, [], [], sockets).listen;
 
-  test('is served on when there is no other', () => {
+  test('is used when there is no other', () => {
     expect(listensOn([])).toEqual([{ host: '127.0.0.1', port: 10809 }]);
   });
 
-  test('gives way to a unix socket, and to sockets that were passed on', () => {
+  test('is not used with a unix socket or inherited sockets', () => {
     expect(listensOn([{ key: 'unix', text: '/run/nbd.sock', place: '--unix' }])).toEqual([]);
     expect(listensOn([], [3])).toEqual([]);
   });

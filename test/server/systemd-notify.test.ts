@@ -20,7 +20,7 @@ function startNotify(env: NodeJS.ProcessEnv) {
 test.each([
   ['a path', () => join(scratchFolder(), 'notify')],
   ['an abstract name', () => `@tidemark-test-${process.pid}`],
-])('systemd hears on %s of a server that starts, lives and stops', async (_what, address) => {
+])('a server notifies systemd on %s when it starts, while it runs, and when it stops', async (_what, address) => {
   const manager = new DatagramReceiver(address());
   const folder = scratchFolder();
   const places = ['--unix', join(folder, 'nbd.sock'), '--state', join(folder, 'state')];
@@ -38,7 +38,7 @@ test.each([
   expect(manager.messages().filter((message) => message !== 'WATCHDOG=1')).toEqual(['READY=1', 'STOPPING=1']);
 });
 
-test('a watchdog that is meant for another process is not served', async () => {
+test('a watchdog for another process is ignored', async () => {
   const manager = new DatagramReceiver(join(scratchFolder(), 'notify'));
   const { notify } = startNotify({ NOTIFY_SOCKET: manager.address, WATCHDOG_USEC: '1000', WATCHDOG_PID: '1' });
   notify.ready();
@@ -46,13 +46,13 @@ test('a watchdog that is meant for another process is not served', async () => {
   expect(manager.messages()).toEqual(['READY=1']);
 });
 
-test('a manager that is not there is a warning, and no failure', () => {
+test('a missing service manager causes a warning, not a failure', () => {
   const { notify, lines } = startNotify({ NOTIFY_SOCKET: join(scratchFolder(), 'nobody') });
   notify.ready();
-  expect(lines).toMatchObject([{ level: 'warn', message: 'the service manager could not be told' }]);
+  expect(lines).toMatchObject([{ level: 'warn', message: 'the service manager could not be notified' }]);
 });
 
-test('without a manager nothing is sent', () => {
+test('without a service manager nothing is sent', () => {
   const { notify, lines } = startNotify({});
   notify.ready();
   notify.stopping();

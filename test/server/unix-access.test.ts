@@ -6,13 +6,13 @@ import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** Who may use the NBD socket of a server that was started with a umask that allows everything. */
+/** The mode and group of the NBD socket of a server with a umask that allows everything. */
 async function accessOf(...options: string[]) {
   const folder = scratchFolder();
   const socket = join(folder, 'nbd.sock');
   const places = ['--unix', socket, '--state', join(folder, 'state')];
   const command = [process.execPath, tidemarkProgram, 'serve', ...places, ...options];
-  // The control socket comes last, when the mode is what it will be.
+  // The control socket is created last, so the mode is final by then.
   await startPeer('sh', ['-c', 'umask 0; exec "$@"', 'sh', ...command], { path: join(folder, 'state/control.sock') });
   const { mode, gid } = statSync(socket);
   return { mode: (mode & 0o777).toString(8), gid };
@@ -20,7 +20,7 @@ async function accessOf(...options: string[]) {
 
 const gid = process.getegid!();
 
-test('the NBD socket is for its owner alone, whatever the umask', async () => {
+test('only its owner can use the NBD socket, whatever the umask', async () => {
   expect((await accessOf()).mode).toBe('600');
 });
 
@@ -43,6 +43,6 @@ test('a group that does not exist is refused', async () => {
     '--unix-group',
     'no-such-group',
   );
-  expect(outcome.stderr).toContain('there is no group "no-such-group" in /etc/group (give the number of the group)\n');
+  expect(outcome.stderr).toContain('there is no group "no-such-group" in /etc/group (use the number of the group)\n');
   expect(outcome.code).toBe(1);
 });
