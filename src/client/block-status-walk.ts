@@ -2,20 +2,20 @@ import type { BlockStatus } from './status-request.js';
 
 const MAX_REQUEST_BYTES = 2 ** 32 - 1;
 
-/** What tells the status of a disk: a client of NBD. */
+/** The part of an NBD client that reports the status of a disk. */
 interface StatusSource {
   readonly blockSizes: { readonly preferred: number };
   blockStatus(offset: number, length: number): Promise<BlockStatus>;
 }
 
-/** A part of a disk of which every context has told the status: each list in `extents` covers exactly `length` bytes. */
+/** A part of a disk whose status is known in every context: each list in `extents` covers exactly `length` bytes. */
 export interface StatusWindow {
   readonly offset: number;
   readonly length: number;
   readonly extents: BlockStatus;
 }
 
-/** An (offset, length, status) run of one context. */
+/** A run of one context: offset and length in bytes. */
 export interface Extent {
   readonly offset: number;
   readonly length: number;
@@ -23,8 +23,8 @@ export interface Extent {
 }
 
 /**
- * The status of a range of any size, window by window. A server may tell less than was asked, and of one context less
- * than of another; each step goes as far as all contexts have come, so they never drift apart.
+ * Reads the status of a range of any size, window by window. A server may report less than was asked for, and less for
+ * one context than for another. Each window ends where the shortest context ends, so they never drift apart.
  */
 export async function* walkBlockStatus(
   client: StatusSource,
@@ -43,7 +43,7 @@ export async function* walkBlockStatus(
   }
 }
 
-/** The extents of one context of a window, where they lie on the disk. */
+/** The extents of one context in a window, with their offsets on the disk. */
 export function* extentsOf({ offset, extents }: StatusWindow, context: string): Generator<Extent> {
   const list = extents.get(context);
   if (!list) return;

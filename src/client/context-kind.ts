@@ -3,10 +3,10 @@ import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
 
 /** What the statuses of a metadata context mean. */
 export interface ContextKind {
-  /** What is said of the bytes that the context is about: `dirty`. */
+  /** The word for marked bytes, such as `dirty`. */
   readonly mark: string;
   isMarked(status: number): boolean;
-  /** In the words of nbdinfo: `hole,zero`, `dirty`. */
+  /** The status in the words of nbdinfo, such as `hole,zero` or `dirty`. */
   describe(status: number): string;
 }
 
@@ -28,7 +28,7 @@ const overwritten: ContextKind = {
   describe: (status) => ['unchanged', 'overwritten'][status] ?? String(status),
 };
 
-/** A context that nothing is known of: bytes with any status bit are set. */
+/** An unknown context: bytes with any status bit count as set. */
 const unknown: ContextKind = {
   mark: 'set',
   isMarked: (status) => status !== 0,

@@ -1,14 +1,14 @@
-/** Out of order, a reply may come in so many separate pieces at a time; real servers send in order, and need one. */
+/** The most separate runs that a reply out of order may have at a time. Real servers send in order and need one. */
 const MAX_RUNS = 1024;
 
 export type CoverageProblem = 'overlaps' | 'too scattered';
 
-/** Which bytes of a reply have come, in runs that neither touch nor overlap, in ascending order. */
+/** The bytes of a reply that have arrived, as runs in ascending order that neither touch nor overlap. */
 export class Coverage {
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
 
-  /** Adds the bytes from `start` to `end`, or says why not. */
+  /** Adds the bytes from `start` to `end`, or returns why they cannot be added. */
   add(start: number, end: number): CoverageProblem | undefined {
     const { starts, ends } = this;
     const next = this.firstAfter(start);
@@ -32,12 +32,12 @@ export class Coverage {
     return undefined;
   }
 
-  /** Whether every byte from 0 to `end` has come. */
+  /** Whether every byte from 0 to `end` has arrived. */
   isComplete(end: number): boolean {
     return this.starts.length === 1 && this.starts[0] === 0 && this.ends[0] === end;
   }
 
-  /** Index of the first run that begins after `position`. In-order replies find it in one step, at the end. */
+  /** Index of the first run that begins after `position`. For a reply in order, one look at the end finds it. */
   private firstAfter(position: number): number {
     let index = this.starts.length;
     while (index > 0 && this.starts[index - 1]! > position) index--;

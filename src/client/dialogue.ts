@@ -1,37 +1,38 @@
 import { assert } from '../base/assert.js';
 import { KIB } from '../base/units.js';
 
-/** So many bytes, at most MAX_WANTED_BYTES; or as many as fill that buffer. */
+/** The number of bytes wanted, at most MAX_WANTED_BYTES, or a buffer to fill. */
 export type Wanted = number | Buffer;
 
 /**
- * A conversation with a peer, written down in the order in which it is held: it yields what it wants next and is resumed
- * with those bytes. A number brings a view that is valid until the next yield; a buffer is filled, from the socket
- * without a copy when it is large. It sends by itself, throws when the peer misbehaves, and returns its outcome.
+ * A conversation with a peer, written in the order in which it takes place. It yields what it wants next and is resumed
+ * with those bytes: for a number, a view that is valid until the next yield; for a buffer, the buffer itself, which the
+ * socket fills without a copy if it is large. It sends on its own, throws when the peer misbehaves, and returns its
+ * outcome.
  */
 export type Dialogue<Result> = Generator<Wanted, Result, Buffer>;
 
 const RECEIVE_BYTES = 64 * KIB;
 export const MAX_WANTED_BYTES = 32 * KIB;
-/** Less than that costs more as a system call of its own than as a copy. */
+/** For fewer bytes, a copy is cheaper than a system call of their own. */
 const MIN_DIRECT_BYTES = 32 * KIB;
 const NOTHING = Buffer.alloc(0);
 
-/** Feeds what a stream brings to one dialogue at a time. It holds no more than 64 KiB. */
+/** Feeds the bytes of a stream to one dialogue at a time. It buffers at most 64 KiB. */
 export class DialogueRunner {
   private readonly buffer = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
   private start = 0;
   private end = 0;
   private dialogue: Dialogue<unknown> | undefined;
   private wanted: Wanted = 0;
-  /** Bytes of a wanted buffer that are there. */
+  /** Bytes of the wanted buffer that have arrived. */
   private filled = 0;
-  /** Whether the room given last lies in the wanted buffer. */
+  /** Whether the last `room` was part of the wanted buffer. */
   private direct = false;
   private resolve: (result: unknown) => void = () => {};
   private reject: (error: unknown) => void = () => {};
 
-  /** Resolves to what the dialogue returns; rejects with what it throws, or with what `abandon` is given. */
+  /** Resolves to what the dialogue returns. Rejects with what it throws, or with the error given to `abandon`. */
   run<Result>(dialogue: Dialogue<Result>): Promise<Result> {
     assert(this.dialogue === undefined, 'one dialogue at a time');
     return new Promise<Result>((resolve, reject) => {
@@ -47,7 +48,7 @@ export class DialogueRunner {
     return this.dialogue !== undefined;
   }
 
-  /** Ends the dialogue where it is. */
+  /** Ends the dialogue, wherever it is, with an error. */
   abandon(error: Error): void {
     this.dialogue = undefined;
     this.wanted = 0;
@@ -59,14 +60,14 @@ export class DialogueRunner {
     const { wanted } = this;
     this.direct = typeof wanted !== 'number' && wanted.length - this.filled >= MIN_DIRECT_BYTES;
     if (this.direct) return (wanted as Buffer).subarray(this.filled);
-    // What is left over here is less than was wanted last, so there is always room behind it.
+    // Fewer bytes are left than were wanted, so there is always room after them.
     this.buffer.copyWithin(0, this.start, this.end);
     this.end -= this.start;
     this.start = 0;
     return this.buffer.subarray(this.end);
   }
 
-  /** `count` bytes lie at the start of the room. */
+  /** The first `count` bytes of the room have been filled. */
   received(count: number): void {
     if (this.direct) this.filled += count;
     else this.end += count;
@@ -81,7 +82,7 @@ export class DialogueRunner {
     }
   }
 
-  /** The wanted bytes; undefined when they are not all there. */
+  /** The wanted bytes; undefined while some are missing. */
   private take(): Buffer | undefined {
     const { buffer, start, wanted } = this;
     const available = this.end - start;

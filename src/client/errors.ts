@@ -1,7 +1,7 @@
 import { printable } from '../base/printable.js';
 import { NbdError, OptionError } from '../protocol/constants.js';
 
-/** What goes wrong between this client and a server. `message` says what, `hint` how to mend it ('' when nothing is known). */
+/** An error of the client. `message` says what went wrong, `hint` how to fix it ('' when there is no advice). */
 export abstract class NbdClientError extends Error {
   constructor(
     message: string,
@@ -12,17 +12,17 @@ export abstract class NbdClientError extends Error {
   }
 }
 
-/** Not an NBD URI, or one that asks for what this client does not speak. */
+/** The text is not an NBD URI, or the URI asks for something that this client does not support. */
 export class NbdUriError extends NbdClientError {
   override readonly name = 'NbdUriError';
 }
 
-/** There is no connection, or there is none any more. */
+/** The connection failed or was lost. */
 export class NbdConnectionError extends NbdClientError {
   override readonly name = 'NbdConnectionError';
 }
 
-/** The server broke the protocol. Nothing it says is trusted from then on: the connection is ended. */
+/** The server broke the protocol. The client stops trusting it and closes the connection. */
 export class NbdProtocolError extends NbdClientError {
   override readonly name = 'NbdProtocolError';
 
@@ -31,7 +31,7 @@ export class NbdProtocolError extends NbdClientError {
   }
 }
 
-/** The server does not offer that command for the export. */
+/** The server does not support the command for this export. */
 export class NbdUnsupportedError extends NbdClientError {
   override readonly name = 'NbdUnsupportedError';
 }
@@ -42,7 +42,7 @@ function nameOf(table: Readonly<Record<string, number>>, value: number): string 
 
 const hintByOptionError = new Map<number, string>([
   [OptionError.UNKNOWN, 'nbdinfo --list shows what the server exports'],
-  [OptionError.TLS_REQD, 'the server wants TLS, which this client does not speak'],
+  [OptionError.TLS_REQD, 'the server requires TLS, which this client does not support'],
 ]);
 
 /** The server refused an option of the handshake. */
@@ -50,9 +50,9 @@ export class NbdOptionError extends NbdClientError {
   override readonly name = 'NbdOptionError';
 
   constructor(
-    /** What was asked for, to stand behind "the server refused". */
+    /** What was asked for, as it reads after "the server refused". */
     what: string,
-    /** OptionError, or a number that is not known here. */
+    /** An OptionError, or an unknown number. */
     readonly error: number,
     /** In the server's own words; may be empty. */
     readonly serverMessage: string,
@@ -62,20 +62,20 @@ export class NbdOptionError extends NbdClientError {
   }
 }
 
-/** The server answered a request with an error; the connection goes on. */
+/** The server answered a request with an error. The connection stays open. */
 export class NbdRemoteError extends NbdClientError {
   override readonly name = 'NbdRemoteError';
-  /** `ENOSPC` and the like. */
+  /** For example `ENOSPC`. */
   readonly code: string;
 
   constructor(
-    /** What failed, to stand behind "the server failed". */
+    /** What failed, as it reads after "the server failed". */
     what: string,
     readonly errno: number,
     /** In the server's own words; may be empty. */
     readonly serverMessage: string,
   ) {
-    // What is not in the list counts as EINVAL ("Error values").
+    // An unknown number counts as EINVAL ("Error values").
     const code = nameOf(NbdError, errno) ?? 'EINVAL';
     super(`the server failed ${what}: ${withMessage(code, serverMessage)}`);
     this.code = code;

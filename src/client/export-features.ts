@@ -1,17 +1,17 @@
 import { TransmissionFlag } from '../protocol/constants.js';
 
-/** What a server says that it can do with an export. */
+/** What the server supports for an export. */
 export interface ExportFeatures {
   readonly readOnly: boolean;
   readonly rotational: boolean;
   readonly flush: boolean;
-  /** Changes can be asked to be durable before they are answered. */
+  /** The client can ask that a change is durable before it is answered. */
   readonly fua: boolean;
   readonly trim: boolean;
   readonly zero: boolean;
   readonly fastZero: boolean;
   readonly cache: boolean;
-  /** Several connections see the same disk: a flush on one holds for all. */
+  /** Several connections see the same disk, and a flush on one applies to all of them. */
   readonly multiConn: boolean;
 }
 

@@ -13,14 +13,14 @@ import { leaveHandshake, type NbdWaitOptions, negotiate } from './negotiate.js';
 import { askOption, greet, type Send } from './option-exchange.js';
 import { agreeOnStructuredReplies } from './select-export.js';
 
-/** What the server exports, as far as it tells. @throws NbdClientError */
+/** The exports that the server lists. @throws NbdClientError */
 export function listExports(target: NbdTarget | string, waiting: NbdWaitOptions = {}): Promise<ServerEntry[]> {
   return askAndLeave(resolveTarget(target).address, waiting, askForExports);
 }
 
 /**
- * The names of the metadata contexts that an export has, of those that the queries match; no query matches all. None
- * from a server that knows no metadata contexts. @throws NbdClientError
+ * The names of the metadata contexts of an export that match a query, or of all when there are no queries. A server
+ * that does not support metadata contexts has none. @throws NbdClientError
  */
 export function listContexts(
   target: NbdTarget | string,
@@ -43,19 +43,19 @@ async function askAndLeave<Result>(
 
 function* askForExports(send: Send): Dialogue<ServerEntry[]> {
   const { fixedNewstyle } = yield* greet(send);
-  if (!fixedNewstyle) throw new NbdUnsupportedError('the server is too old to be asked for its exports');
+  if (!fixedNewstyle) throw new NbdUnsupportedError('the server is too old to list its exports');
   const { replies, refusal } = yield* askOption(send, Option.LIST, 'a list of exports');
   if (refusal) throw refusal;
   return replies.map(({ type, data }) => {
     const entry = type === OptionReply.SERVER ? decodeServerEntry(data) : undefined;
-    if (!entry) throw new NbdProtocolError('sent something that is no export in its list of exports');
+    if (!entry) throw new NbdProtocolError('sent something that is not an export in its list of exports');
     return entry;
   });
 }
 
 function* askForContexts(send: Send, exportName: string, queries: readonly string[]): Dialogue<string[]> {
   const { fixedNewstyle } = yield* greet(send);
-  // Some servers want structured replies agreed on before they tell.
+  // Some servers list contexts only after structured replies have been agreed.
   if (!fixedNewstyle || !(yield* agreeOnStructuredReplies(send))) return [];
   const what = `the metadata contexts of "${printable(exportName)}"`;
   const request = encodeMetaContextRequest(exportName, queries);
@@ -64,7 +64,7 @@ function* askForContexts(send: Send, exportName: string, queries: readonly strin
   if (refusal) throw refusal;
   return replies.map(({ type, data }) => {
     const context = type === OptionReply.META_CONTEXT ? decodeMetaContext(data) : undefined;
-    if (!context) throw new NbdProtocolError('sent something that is no metadata context');
+    if (!context) throw new NbdProtocolError('sent something that is not a metadata context');
     return context.name;
   });
 }

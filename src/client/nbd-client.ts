@@ -16,34 +16,34 @@ import { type OpenedExport, openExport } from './select-export.js';
 import { type BlockStatus, StatusRequest } from './status-request.js';
 
 export interface NbdConnectOptions extends NbdWaitOptions {
-  /** Metadata contexts to select, by exact name; `contexts` of the client tells which of them the server has. */
+  /** Metadata contexts to select, by exact name. `contexts` of the client has those that the server knows. */
   readonly contexts?: readonly string[];
 }
 
 export interface ChangeOptions {
-  /** Answer only when the change is durable. */
+  /** Wait until the change is durable. */
   readonly fua?: boolean;
 }
 
 export interface ZeroOptions extends ChangeOptions {
   /** Keep the range allocated. */
   readonly noHole?: boolean;
-  /** Fail, with ENOTSUP, when it would be no faster than a write. */
+  /** Fail with ENOTSUP if zeroing is not faster than writing. */
   readonly fast?: boolean;
 }
 
 export interface BlockStatusOptions {
-  /** One extent a context is enough. */
+  /** Ask for only one extent for each context. */
   readonly reqOne?: boolean;
 }
 
 /**
- * One connection to one export. Any number of requests may be under way at a time. What is given or taken is not copied:
- * a buffer belongs to the client until the request it was given to has settled.
+ * One connection to one export. Any number of requests can be in flight at the same time. Buffers are not copied: a
+ * buffer belongs to the client until its request has settled.
  *
- * A request rejects with NbdRemoteError when the server answers with an error, and the connection goes on; with
- * NbdConnectionError or NbdProtocolError when the connection is lost, and then every request does. A range outside the
- * export, or a payload above `blockSizes.maximum`, is the caller's mistake (BugError).
+ * A request rejects with NbdRemoteError when the server answers with an error; the connection stays open. When the
+ * connection is lost, every request rejects with NbdConnectionError or NbdProtocolError. A range outside the export, or
+ * a payload above `blockSizes.maximum`, is a bug of the caller (BugError).
  */
 export class NbdClient {
   readonly sizeBytes: number;
@@ -78,7 +78,7 @@ export class NbdClient {
     return new NbdClient(stream, outcome);
   }
 
-  /** Reads into the beginning of `into`, or else into a buffer of its own. Resolves to exactly the bytes read. */
+  /** Reads into the beginning of `into`, or into a new buffer. Resolves to exactly the bytes that were read. */
   async read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
     this.checkPayload(offset, length);
     const target = into ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
@@ -108,7 +108,7 @@ export class NbdClient {
     await this.request(Command.WRITE_ZEROES, flags, offset, length, request);
   }
 
-  /** Says that the range is not needed any more. */
+  /** Tells the server that the contents of the range are no longer needed. */
   async trim(offset: number, length: number, { fua = false }: ChangeOptions = {}): Promise<void> {
     this.checkRange(offset, length);
     this.need('change the export', !this.features.readOnly);
@@ -117,13 +117,13 @@ export class NbdClient {
     await this.request(Command.TRIM, this.fuaFlag(fua), offset, length, request);
   }
 
-  /** Makes durable every change that was answered before. */
+  /** Makes every change durable that has been answered so far. */
   async flush(): Promise<void> {
     this.need('flush', this.features.flush);
     await this.request(Command.FLUSH, 0, 0, 0, new PlainRequest('to flush'));
   }
 
-  /** Says that the range will be read soon. */
+  /** Tells the server that the range will be read soon. */
   async cache(offset: number, length: number): Promise<void> {
     this.checkRange(offset, length);
     this.need('cache', this.features.cache);
@@ -137,8 +137,8 @@ export class NbdClient {
   }
 
   /**
-   * The extents of every selected context from `offset` on. The server may tell less than was asked for, or more, and a
-   * different length for each context. `length` is below 2^32.
+   * The extents of every selected context from `offset` on. The server may report less than was asked for, or more, and
+   * a different length for each context. `length` is below 2^32.
    */
   async blockStatus(offset: number, length: number, { reqOne = false }: BlockStatusOptions = {}): Promise<BlockStatus> {
     this.checkRange(offset, length);
@@ -148,12 +148,12 @@ export class NbdClient {
     return this.request(Command.BLOCK_STATUS, reqOne ? CommandFlag.REQ_ONE : 0, offset, length, request);
   }
 
-  /** The status of a range of any size, by windows in which all contexts have told the same length. */
+  /** The status of a range of any size, in windows that have the same length in all contexts. */
   extents(offset = 0, length = this.sizeBytes - offset): AsyncGenerator<StatusWindow> {
     return walkBlockStatus(this, offset, length);
   }
 
-  /** Lets what is under way finish, takes leave of the server, and closes. */
+  /** Waits for requests in flight, tells the server that the client disconnects, and closes the connection. */
   async disconnect(): Promise<void> {
     this.disconnecting = true;
     await this.requests.settled();
@@ -163,7 +163,7 @@ export class NbdClient {
     await this.stream.end();
   }
 
-  /** Closes at once; what is under way rejects. */
+  /** Closes the connection at once. Requests in flight reject. */
   abort(): void {
     this.stream.giveUp();
   }
@@ -190,7 +190,7 @@ export class NbdClient {
 
   private checkPayload(offset: number, length: number): void {
     this.checkRange(offset, length);
-    assert(length <= this.blockSizes.maximum, `${length} bytes are no more than the server takes at a time`);
+    assert(length <= this.blockSizes.maximum, `${length} bytes fit the largest payload of the server`);
   }
 
   private fuaFlag(fua: boolean): number {

@@ -9,18 +9,18 @@ const CLOSE_PATIENCE_MILLISECONDS = 5_000;
 const GIVEN_UP = 'the connection to the NBD server was given up';
 
 interface StreamPatience {
-  /** How long the server may send nothing while it owes an answer. */
+  /** How long the server may be silent while an answer is due. */
   readonly timeoutSeconds: number;
-  /** Ends the connection, whatever it waits for. */
+  /** Closes the connection, whatever it waits for. */
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * A connection to a server as bytes: out by `send`, in by dialogues. The first failure ends it and everything that
- * still waits on it.
+ * The bytes of a connection to a server: `send` sends them, and dialogues receive them. The first failure closes the
+ * connection and fails everything that waits for it.
  */
 export class NbdStream {
-  /** Why nothing more can be asked; undefined while all is well. */
+  /** Why the connection is unusable; undefined while it works. */
   failure: Error | undefined;
   private readonly runner = new DialogueRunner();
   private readonly socket: Socket;
@@ -44,9 +44,7 @@ export class NbdStream {
     void this.closed.then(() => signal?.removeEventListener('abort', giveUp));
   }
 
-  /**
-   * Connects. @throws NbdConnectionError
-   */
+  /** Connects. @throws NbdConnectionError */
   static async open(address: NbdAddress, patience: StreamPatience): Promise<NbdStream> {
     if (patience.signal?.aborted) throw new NbdConnectionError(GIVEN_UP);
     const stream = new NbdStream(address, patience);
@@ -54,7 +52,7 @@ export class NbdStream {
     return stream;
   }
 
-  /** Sends what is given in this turn of the event loop with one system call. The buffers are not copied. */
+  /** Sends all parts of this turn of the event loop with one system call. The buffers are not copied. */
   send(...parts: readonly Buffer[]): void {
     if (!this.corked) {
       this.corked = true;
@@ -67,7 +65,7 @@ export class NbdStream {
     for (const part of parts) this.socket.write(part);
   }
 
-  /** Holds a conversation, one at a time. What goes wrong in it ends the connection, unless the server just says no. */
+  /** Runs a dialogue, one at a time. An error in it closes the connection, unless the server only refused an option. */
   async converse<Result>(dialogue: Dialogue<Result>): Promise<Result> {
     if (this.failure) throw this.failure;
     try {
@@ -78,12 +76,12 @@ export class NbdStream {
     }
   }
 
-  /** Says whether the server owes an answer, so that its silence counts. */
+  /** Sets whether an answer is due: only then does a silent server time out. */
   expectAnswer(owed: boolean): void {
     this.socket.setTimeout(owed ? this.patience.timeoutSeconds * 1000 : 0);
   }
 
-  /** Ends the connection at once. */
+  /** Closes the connection at once. */
   fail(error: Error): void {
     if (this.failure) return;
     this.failure = error;
@@ -91,13 +89,13 @@ export class NbdStream {
     this.runner.abandon(error);
   }
 
-  /** Ends the connection at once because nobody wants it any more, even while it waits for the server to close it. */
+  /** Closes the connection at once because it is no longer needed, even while it waits for the server to close. */
   giveUp(): void {
     this.fail(new NbdConnectionError(GIVEN_UP));
     this.socket.destroy();
   }
 
-  /** Sends what is on its way, then closes. Resolves when the connection is gone. */
+  /** Sends everything that is buffered, then closes. Resolves when the connection is closed. */
   async end(): Promise<void> {
     this.failure ??= new NbdConnectionError('the connection to the NBD server is closed');
     this.socket.end();
@@ -128,7 +126,7 @@ export class NbdStream {
 
   private received(count: number): boolean {
     if (this.runner.running) this.runner.received(count);
-    else if (!this.failure) this.fail(new NbdProtocolError('sent something that nobody asked for'));
+    else if (!this.failure) this.fail(new NbdProtocolError('sent something that was not asked for'));
     return true;
   }
 }

@@ -14,10 +14,10 @@ const SCHEMES = ['nbd', 'nbd+unix', 'nbds', 'nbds+unix'];
 
 /** RFC 3986, appendix B: scheme, authority, path, query, fragment. */
 const uriParts = /^([^:/?#]+):(?:\/\/([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?$/;
-/** User (which only TLS has a use for), host in brackets or not, port. */
+/** User (only used with TLS), host with or without brackets, port. */
 const authorityParts = /^(?:[^@]*@)?(?:\[([^\]]+)\]|([^:[\]]*))(?::(\d*))?$/;
 
-/** Whether the text means to be an NBD URI, and not the name of an export. */
+/** Whether the text is meant as an NBD URI rather than the name of an export. */
 export function looksLikeNbdUri(text: string): boolean {
   const scheme = /^([^:/?#]+):/.exec(text)?.[1];
   return scheme !== undefined && SCHEMES.includes(scheme.toLowerCase());
@@ -32,29 +32,30 @@ export function parseNbdUri(uri: string): NbdTarget {
     throw new NbdUriError(`"${uri}" ${why}`, hint);
   };
   const [, rawScheme = '', authority = '', path = '', query = '', fragment = ''] =
-    uriParts.exec(uri) ?? refuse('is no URI');
+    uriParts.exec(uri) ?? refuse('is not a URI');
   const scheme = rawScheme.toLowerCase();
-  if (!SCHEMES.includes(scheme)) refuse('is no NBD URI');
-  if (scheme.startsWith('nbds')) refuse('asks for TLS, which this client does not speak', 'use nbd:// or nbd+unix://');
-  if (fragment !== '') refuse('has a fragment', 'a # in the name of an export is written %23');
+  if (!SCHEMES.includes(scheme)) refuse('is not an NBD URI');
+  if (scheme.startsWith('nbds'))
+    refuse('asks for TLS, which this client does not support', 'use nbd:// or nbd+unix://');
+  if (fragment !== '') refuse('has a fragment', 'write a # in the name of an export as %23');
 
   const decode = (text: string): string => {
     try {
       return decodeURIComponent(text);
     } catch {
-      return refuse('has a % that no two hexadecimal digits of UTF-8 text follow');
+      return refuse('has a % that is not followed by two hexadecimal digits of UTF-8 text');
     }
   };
   const exportName = decode(path.replace(/^\//, ''));
   const parameters = readQuery(query, decode);
   const unknown = [...parameters.keys()].find((name) => name !== 'socket' || scheme === 'nbd');
-  if (unknown !== undefined) refuse(`has the parameter "${unknown}", which means nothing here`);
+  if (unknown !== undefined) refuse(`has the unknown parameter "${unknown}"`);
 
   if (scheme === 'nbd+unix') {
     const socketPath = parameters.get('socket') ?? '';
     if (socketPath === '') refuse('names no socket');
     if (authority !== '')
-      refuse('names a host besides a socket', 'write three slashes: nbd+unix:///EXPORT?socket=PATH');
+      refuse('names both a host and a socket', 'write three slashes: nbd+unix:///EXPORT?socket=PATH');
     return { address: { socketPath }, exportName };
   }
   const [, bracketed, name, port = ''] = authorityParts.exec(authority) ?? refuse('has no valid host and port');
@@ -63,7 +64,7 @@ export function parseNbdUri(uri: string): NbdTarget {
   return { address: { host: decode(bracketed ?? name ?? '') || 'localhost', port: portNumber }, exportName };
 }
 
-/** A plus sign is a plus sign here: that it means a space is a rule of web forms only. */
+/** A plus sign stands for itself. It means a space only in web forms. */
 function readQuery(query: string, decode: (text: string) => string): Map<string, string> {
   const parameters = new Map<string, string>();
   for (const part of query.split('&').filter((part) => part !== '')) {
@@ -73,7 +74,7 @@ function readQuery(query: string, decode: (text: string) => string): Map<string,
   return parameters;
 }
 
-/** The address for people. */
+/** Formats the address for people. */
 export function formatAddress(address: NbdAddress): string {
   if ('socketPath' in address) return address.socketPath;
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;

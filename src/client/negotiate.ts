@@ -5,13 +5,13 @@ import { NbdStream } from './nbd-stream.js';
 import type { NbdAddress } from './nbd-uri.js';
 import type { Send } from './option-exchange.js';
 
-/** Long enough for a disk that is waking up. */
+/** Long enough for a disk to spin up. */
 const DEFAULT_TIMEOUT_SECONDS = 60;
 
 export interface NbdWaitOptions {
-  /** How long the server may send nothing while it owes an answer. */
+  /** How long the server may be silent while an answer is due. */
   readonly timeoutSeconds?: number;
-  /** Ends the connection at once, whatever it waits for, from the first moment until it is closed. */
+  /** Closes the connection at once, whatever it waits for, at any time until it is closed. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface Negotiated<Result> {
   readonly outcome: Result;
 }
 
-/** Connects and holds a conversation in the handshake phase; takes leave properly when the server says no. */
+/** Connects and runs a dialogue of the handshake phase. Ends the handshake properly when the server refuses. */
 export async function negotiate<Result>(
   address: NbdAddress,
   { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, signal }: NbdWaitOptions,
@@ -36,7 +36,7 @@ export async function negotiate<Result>(
   }
 }
 
-/** Ends a connection that is still in the handshake. */
+/** Closes a connection that is still in the handshake. */
 export async function leaveHandshake(stream: NbdStream): Promise<void> {
   if (!stream.failure) stream.send(encodeOption(Option.ABORT));
   await stream.end();

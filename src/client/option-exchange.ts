@@ -5,27 +5,27 @@ import { greetingLayout, optionReplyLayout } from '../protocol/layouts.js';
 import { type Dialogue, MAX_WANTED_BYTES } from './dialogue.js';
 import { NbdConnectionError, NbdOptionError, NbdProtocolError } from './errors.js';
 
-/** Two of the longest strings there are, and then some. */
+/** More than two of the longest strings. */
 const MAX_OPTION_REPLY_BYTES = MAX_WANTED_BYTES;
-/** All replies to one option: tens of thousands of exports or contexts. */
+/** The limit for all replies to one option: tens of thousands of exports or contexts. */
 const MAX_OPTION_ANSWER_BYTES = 16 * MIB;
-/** What a reply costs here even when it carries nothing. */
+/** What an empty reply counts towards that limit. */
 const REPLY_COST_BYTES = 1 * KIB;
 const FIRST_OPTION_ERROR = 2 ** 31;
 
 export type Send = (...parts: readonly Buffer[]) => void;
 
 export interface Greeting {
-  /** Options can be asked for; without it only EXPORT_NAME can. */
+  /** The server supports options other than EXPORT_NAME. */
   readonly fixedNewstyle: boolean;
-  /** The answer to EXPORT_NAME has no padding. */
+  /** The reply to EXPORT_NAME has no padding. */
   readonly noZeroes: boolean;
 }
 
-/** Takes the server's first bytes and answers them. */
+/** Receives the greeting of the server and answers it. */
 export function* greet(send: Send): Dialogue<Greeting> {
   const { magic, optionMagic, flags } = greetingLayout.decode(yield greetingLayout.span);
-  if (magic.toString('latin1') !== NBD_MAGIC) throw new NbdProtocolError('greeted as no NBD server does');
+  if (magic.toString('latin1') !== NBD_MAGIC) throw new NbdProtocolError('did not greet like an NBD server');
   if (optionMagic.toString('latin1') !== OPTION_MAGIC) {
     throw new NbdConnectionError(
       'the server speaks only the oldstyle NBD handshake',
@@ -46,13 +46,13 @@ interface OptionReplyMessage {
 }
 
 export interface OptionAnswer {
-  /** What came before the last reply. */
+  /** The replies before the last one. */
   readonly replies: readonly OptionReplyMessage[];
-  /** Undefined when the server acknowledged the option. */
+  /** The error of the server; undefined when it acknowledged the option. */
   readonly refusal: NbdOptionError | undefined;
 }
 
-/** Sends an option and takes all replies to it. `what` names it for people. */
+/** Sends an option and receives all replies to it. `what` names it for people. */
 export function* askOption(send: Send, option: number, what: string, data?: Buffer): Dialogue<OptionAnswer> {
   send(encodeOption(option, data));
   const replies: OptionReplyMessage[] = [];
@@ -65,15 +65,16 @@ export function* askOption(send: Send, option: number, what: string, data?: Buff
     }
     replies.push(reply);
     answerBytes += reply.data.length + REPLY_COST_BYTES;
-    if (answerBytes > MAX_OPTION_ANSWER_BYTES) throw new NbdProtocolError(`did not come to an end with ${what}`);
+    if (answerBytes > MAX_OPTION_ANSWER_BYTES)
+      throw new NbdProtocolError(`sent too much in answer to a request for ${what}`);
   }
 }
 
 function* takeOptionReply(asked: number): Dialogue<OptionReplyMessage> {
   const { magic, option, type, length } = optionReplyLayout.decode(yield optionReplyLayout.span);
-  if (magic !== OPTION_REPLY_MAGIC) throw new NbdProtocolError('sent something that is no option reply');
+  if (magic !== OPTION_REPLY_MAGIC) throw new NbdProtocolError('sent something that is not an option reply');
   if (option !== asked) throw new NbdProtocolError(`answered option ${option} when asked for ${asked}`);
   if (length > MAX_OPTION_REPLY_BYTES) throw new NbdProtocolError(`sent an option reply of ${length} bytes`);
-  // A copy, for the view is gone with the next message.
+  // A copy, because the view is only valid until the next message.
   return { type, data: Buffer.from(yield length) };
 }

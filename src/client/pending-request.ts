@@ -1,13 +1,13 @@
 import { NbdProtocolError, NbdRemoteError } from './errors.js';
 
-/** More in one reply are no reply, but an attempt to keep us. */
+/** A server that reports more errors than this in one reply only keeps the client busy. */
 const MAX_ERRORS = 1024;
 
-/** A request on its way, and what has come back of it so far. */
+/** A request in flight, and what has arrived of its reply. */
 export abstract class PendingRequest<Result> {
-  /** Settles when the server has answered in full, or the connection is lost. */
+  /** Settles when the reply is complete or the connection is lost. */
   readonly settled: Promise<Result>;
-  /** What the server said went wrong; the first of it counts. */
+  /** The first error that the server reported. */
   private error: NbdRemoteError | undefined;
   private errors = 0;
   private resolve!: (result: Result) => void;
@@ -23,7 +23,7 @@ export abstract class PendingRequest<Result> {
     });
   }
 
-  /** The server reports an error; more of the reply may follow. */
+  /** Records an error that the server reported. More of the reply may follow. */
   fail(errno: number, message: string): void {
     if (errno === 0)
       throw new NbdProtocolError(`reported failure without an error in answer to a request ${this.what}`);
@@ -31,13 +31,13 @@ export abstract class PendingRequest<Result> {
     this.error ??= new NbdRemoteError(this.what, errno, message);
   }
 
-  /** The reply is over. @throws NbdProtocolError when it says all is well but is not complete */
+  /** Settles the request at the end of its reply. @throws NbdProtocolError if a reply without errors is incomplete */
   finish(): void {
     if (this.error) this.reject(this.error);
     else this.resolve(this.result());
   }
 
-  /** No answer will come. */
+  /** Fails the request, because no answer will arrive. */
   abandon(error: Error): void {
     this.reject(error);
   }
@@ -46,11 +46,11 @@ export abstract class PendingRequest<Result> {
     return new NbdProtocolError(`${what} in answer to a request ${this.what}`);
   }
 
-  /** What the reply amounts to. @throws NbdProtocolError when something is missing */
+  /** The result of the reply. @throws NbdProtocolError when something is missing */
   protected abstract result(): Result;
 }
 
-/** A request that brings nothing back but success or failure. */
+/** A request whose reply has no content. */
 export class PlainRequest extends PendingRequest<void> {
   protected result(): void {}
 }

@@ -2,7 +2,7 @@ import { formatCount } from '../base/units.js';
 import { Coverage } from './coverage.js';
 import { PendingRequest } from './pending-request.js';
 
-/** A read, whose data goes straight into `target`: exactly as long as what was asked for. */
+/** A read. Its data goes straight into `target`, which is exactly as long as the requested range. */
 export class ReadRequest extends PendingRequest<Buffer> {
   private readonly coverage = new Coverage();
 
@@ -13,7 +13,7 @@ export class ReadRequest extends PendingRequest<Buffer> {
     super(`to read ${formatCount(target.length, 'byte')} at ${offset}`);
   }
 
-  /** Where the data of that part of the export goes. @throws NbdProtocolError if it was not asked for, or came before */
+  /** The place for data of the export. @throws NbdProtocolError if it was not asked for or has already arrived */
   place(offset: number, length: number): Buffer {
     const start = offset - this.offset;
     if (start < 0 || length === 0 || length > this.target.length - start) {
@@ -24,7 +24,7 @@ export class ReadRequest extends PendingRequest<Buffer> {
     return this.target.subarray(start, start + length);
   }
 
-  /** Where all of the data goes. */
+  /** The place for all of the data. */
   placeAll(): Buffer {
     return this.place(this.offset, this.target.length);
   }

@@ -17,7 +17,7 @@ import { ReadRequest } from './read-request.js';
 import type { RequestTable } from './request-table.js';
 import { MAX_DESCRIPTORS, StatusRequest } from './status-request.js';
 
-/** A whole simple reply, or a chunk's header up to its length: the same number of bytes. */
+/** A whole simple reply, or the header of a chunk up to its length field: both have the same size. */
 const HEAD_BYTES = simpleReplyLayout.span;
 const SIMPLE_ERROR_AT = fieldOffset(simpleReplyLayout, 'error');
 const SIMPLE_COOKIE_AT = fieldOffset(simpleReplyLayout, 'cookie');
@@ -26,14 +26,14 @@ const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
 const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
 const CHUNK_LENGTH_BYTES = chunkLayout.span - HEAD_BYTES;
 
-/** All chunk types that report an error, known or not, have this bit. */
+/** Every chunk type that reports an error has this bit, even if the type is unknown. */
 const ERROR_CHUNK_BIT = 2 ** 15;
-/** The longest message, its header, and whatever an unknown type of error may add. */
+/** Enough for the longest message, its header, and what an unknown error type may add. */
 const MAX_ERROR_CHUNK_BYTES = 8 * KIB;
-/** How many descriptors are taken at a time. */
+/** How many descriptors to receive at a time. */
 const DESCRIPTOR_BATCH = 2 * KIB;
 
-/** Takes replies for as long as the connection lasts, in whatever order they come, and settles the requests. */
+/** Receives replies in any order and settles their requests, for as long as the connection lasts. */
 export function* takeReplies(requests: RequestTable, structured: boolean): Dialogue<never> {
   for (;;) {
     const head = yield HEAD_BYTES;
@@ -49,7 +49,7 @@ function* takeSimpleReply(requests: RequestTable, structured: boolean, head: Buf
   const cookie = readUInt64(head, SIMPLE_COOKIE_AT);
   const request = requests.find(cookie);
   if (structured && request instanceof ReadRequest) {
-    throw new NbdProtocolError('answered a read by a simple reply, structured replies being agreed');
+    throw new NbdProtocolError('answered a read with a simple reply although structured replies were agreed');
   }
   if (error !== 0) request.fail(error, '');
   else if (request instanceof ReadRequest) yield request.placeAll();
@@ -108,7 +108,7 @@ function* takeBlockStatus(request: StatusRequest, length: number): Dialogue<void
   }
 }
 
-/** What an error chunk says, of whatever type: all begin alike. The offset that some go on with is not needed here. */
+/** Receives an error chunk. All types begin alike; the offset that follows in some types is not needed. */
 function* takeError(type: number, length: number): Dialogue<{ error: number; message: string }> {
   if (length < errorChunkLayout.span || length > MAX_ERROR_CHUNK_BYTES) throw invalidChunk(type, length);
   const chunk = yield length;
@@ -120,6 +120,6 @@ function* takeError(type: number, length: number): Dialogue<{ error: number; mes
 
 function invalidChunk(type: number, length: number): NbdProtocolError {
   return new NbdProtocolError(
-    `sent a chunk of type ${type} and ${formatCount(length, 'byte')} where none such belongs`,
+    `sent a chunk of type ${type} and ${formatCount(length, 'byte')} where that is not valid`,
   );
 }

@@ -1,18 +1,18 @@
 import { NbdProtocolError } from './errors.js';
 import type { PendingRequest } from './pending-request.js';
 
-/** A request of any kind, as the one sees it who brings its reply. */
+/** A request of any kind, as the code that receives its reply sees it. */
 export type AnyRequest = Pick<PendingRequest<unknown>, 'settled' | 'fail' | 'finish' | 'abandon'>;
 
-/** The requests that wait for an answer, by cookie. */
+/** The requests in flight, by cookie. */
 export class RequestTable {
   private readonly requests = new Map<number, AnyRequest>();
   private lastCookie = 0;
 
-  /** `onOwed` is told when the first request begins to wait, and when none waits any more. */
+  /** `onOwed` is called with true when an answer becomes due, and with false when none is due any more. */
   constructor(private readonly onOwed: (owed: boolean) => void) {}
 
-  /** Returns the cookie to send. Cookies are not used again while the connection lasts. */
+  /** Returns the cookie to send. A connection never uses a cookie twice. */
   add(request: AnyRequest): number {
     this.requests.set(++this.lastCookie, request);
     if (this.requests.size === 1) this.onOwed(true);
@@ -22,13 +22,13 @@ export class RequestTable {
   /** @throws NbdProtocolError when no request has that cookie */
   find(cookie: number): AnyRequest {
     const request = this.requests.get(cookie);
-    if (!request) throw new NbdProtocolError('answered a request that nobody made');
+    if (!request) throw new NbdProtocolError('answered a request that was not made');
     return request;
   }
 
-  /** The reply to that request is over. */
+  /** Settles the request at the end of its reply. */
   finish(cookie: number): void {
-    // A reply that proves incomplete throws here, and leaves its request to `abandonAll`.
+    // An incomplete reply throws here and leaves its request for `abandonAll`.
     this.find(cookie).finish();
     this.requests.delete(cookie);
     if (this.requests.size === 0) this.onOwed(false);
@@ -39,7 +39,7 @@ export class RequestTable {
     this.requests.clear();
   }
 
-  /** Resolves when every request that waits now has been answered or abandoned. */
+  /** Resolves when every request that is now in flight has settled. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.requests.values()].map((request) => request.settled));
   }

@@ -31,20 +31,20 @@ interface ExportInformation {
   readonly blockSizes: BlockSizes;
 }
 
-/** What a client and a server have agreed on when the transmission phase begins. */
+/** What client and server have agreed when the transmission phase begins. */
 export interface OpenedExport extends ExportInformation {
   readonly structuredReplies: boolean;
-  /** Selected metadata contexts: name by id. */
+  /** Selected metadata contexts: id to name. */
   readonly contexts: ReadonlyMap<number, string>;
 }
 
-/** What holds where a server says nothing ("Block size constraints"). */
+/** The block sizes of a server that does not send any ("Block size constraints"). */
 const defaultBlockSizes: BlockSizes = { minimum: 1, preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES };
 const MAX_MINIMUM_BLOCK_BYTES = 64 * KIB;
 
 /**
- * The handshake up to transmission: structured replies where there are some, of the wanted contexts those that the
- * server has, then GO, or EXPORT_NAME with servers that do not know GO.
+ * The handshake up to transmission: agrees on structured replies if the server supports them, selects those of the
+ * wanted contexts that it has, then sends GO, or EXPORT_NAME if the server does not know GO.
  */
 export function* openExport(send: Send, exportName: string, contexts: readonly string[]): Dialogue<OpenedExport> {
   const greeting = yield* greet(send);
@@ -64,15 +64,15 @@ export function* openExport(send: Send, exportName: string, contexts: readonly s
 
 const connectionRefusals = new Set<number>([OptionError.TLS_REQD, OptionError.SHUTDOWN]);
 
-/** @throws NbdOptionError when the server would refuse everything else as well */
+/** @throws NbdOptionError when the server would also refuse everything else */
 export function* agreeOnStructuredReplies(send: Send): Dialogue<boolean> {
   const { refusal } = yield* askOption(send, Option.STRUCTURED_REPLY, 'structured replies');
-  // These are said of the whole connection.
+  // These errors apply to the whole connection.
   if (refusal && connectionRefusals.has(refusal.error)) throw refusal;
   return refusal === undefined;
 }
 
-/** Where the server refuses to select anything, nothing is selected; when the export is at fault GO will say so. */
+/** Selects nothing when the server refuses. If the cause is the export, GO reports it. */
 function* selectContexts(send: Send, exportName: string, wanted: readonly string[]): Dialogue<Map<number, string>> {
   const selected = new Map<number, string>();
   if (wanted.length === 0) return selected;
@@ -81,9 +81,10 @@ function* selectContexts(send: Send, exportName: string, wanted: readonly string
   if (refusal) return selected;
   for (const { type, data } of replies) {
     const context = type === OptionReply.META_CONTEXT ? decodeMetaContext(data) : undefined;
-    if (!context) throw new NbdProtocolError('sent something that is no metadata context');
+    if (!context) throw new NbdProtocolError('sent something that is not a metadata context');
     const { contextId, name } = context;
-    if (!wanted.includes(name)) throw new NbdProtocolError(`selected the context "${printable(name)}" unasked`);
+    if (!wanted.includes(name))
+      throw new NbdProtocolError(`selected the context "${printable(name)}", which was not asked for`);
     if (selected.has(contextId)) throw new NbdProtocolError(`gave two contexts the id ${contextId}`);
     selected.set(contextId, name);
   }
@@ -108,7 +109,7 @@ function checkSize(sizeBytes: number): number {
   throw new NbdProtocolError(`has an export of ${sizeBytes} bytes, which is more than this client can count`);
 }
 
-/** The longest payload is never more than 32 MiB here, whatever the server would take. */
+/** Checks the sizes, and limits the longest payload to 32 MiB even if the server accepts more. */
 function checkBlockSizes(sizes: BlockSizes | undefined): BlockSizes {
   const sound =
     sizes !== undefined &&
@@ -122,7 +123,7 @@ function checkBlockSizes(sizes: BlockSizes | undefined): BlockSizes {
   return { minimum, preferred, maximum: Math.min(maximum, MAX_PAYLOAD_BYTES) };
 }
 
-/** The old way. A server that has no such export can only close the connection. */
+/** Opens the export without GO. A server that does not have the export can only close the connection. */
 function* openByName(send: Send, { noZeroes }: Greeting, exportName: string): Dialogue<ExportInformation> {
   send(encodeOption(Option.EXPORT_NAME, Buffer.from(exportName)));
   const { size, flags } = exportNameReplyLayout.decode(yield exportNameReplyLayout.span);

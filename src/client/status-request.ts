@@ -2,18 +2,18 @@ import { ExtentList } from '../base/extents.js';
 import { formatCount } from '../base/units.js';
 import { PendingRequest } from './pending-request.js';
 
-/** Most descriptors that the document allows in a chunk. */
+/** The most descriptors that the document allows in a chunk. */
 export const MAX_DESCRIPTORS = 2 ** 20;
 
-/** The extents of each selected context from the requested offset on, by the context's name. */
+/** The extents of each selected context from the requested offset on, by the name of the context. */
 export type BlockStatus = ReadonlyMap<string, ExtentList>;
 
 export interface StatusRange {
   readonly offset: number;
   readonly length: number;
-  /** Only one extent a context was asked for. */
+  /** Only one extent was asked for in each context. */
   readonly requestOne: boolean;
-  /** Where the export ends. */
+  /** The size of the export. */
   readonly sizeBytes: number;
 }
 
@@ -22,13 +22,13 @@ export class StatusRequest extends PendingRequest<BlockStatus> {
 
   constructor(
     private readonly range: StatusRange,
-    /** Selected contexts: name by id. */
+    /** Selected contexts: id to name. */
     private readonly contexts: ReadonlyMap<number, string>,
   ) {
     super(`for the block status of ${formatCount(range.length, 'byte')} at ${range.offset}`);
   }
 
-  /** Begins the chunk of one context. */
+  /** Starts the list of one context, at the beginning of its chunk. */
   begin(contextId: number, descriptorCount: number): ExtentList {
     const name = this.contexts.get(contextId);
     if (name === undefined) throw this.violation(`reported on the unknown context ${contextId}`);
@@ -39,9 +39,9 @@ export class StatusRequest extends PendingRequest<BlockStatus> {
     return list;
   }
 
-  /** Takes the next extent of the chunk begun. Only the last may reach beyond what was asked for. */
+  /** Adds the next extent of a chunk. Only the last one may extend beyond the requested range. */
   add(list: ExtentList, lengthBytes: number, status: number): void {
-    if (lengthBytes === 0) throw this.violation('sent an extent without length');
+    if (lengthBytes === 0) throw this.violation('sent an extent of length 0');
     if (list.totalBytes >= this.range.length) throw this.violation('sent extents beyond the range');
     if (this.range.requestOne && lengthBytes > this.range.length)
       throw this.violation('sent an extent beyond the range');

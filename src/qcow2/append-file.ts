@@ -4,9 +4,9 @@ import { createNewFile } from '../posix/replacement.js';
 import { ImageChecksum } from './checksum.js';
 import { FileEnd } from './file-end.js';
 
-/** A file being written. */
+/** The file that an image is written to. */
 export interface AppendTarget {
-  /** For threads that write to it themselves. */
+  /** For threads that write to the file directly. */
   readonly fd: number;
   /** Writes all of the bytes. */
   write(buffers: readonly Buffer[], position: number): Promise<void>;
@@ -16,10 +16,10 @@ export interface AppendTarget {
 
 const BATCH_BYTES = MIB;
 
-/** Clusters on their way into a file. */
+/** Clusters that are being written to a file. */
 interface Appended {
   readonly position: number;
-  /** Settles once they are written; until then the buffer must not change. */
+  /** Settles when they are written. The buffer must not change before. */
   readonly written: Promise<void>;
 }
 
@@ -31,19 +31,19 @@ interface Waiting {
 }
 
 /**
- * The file of an image, to which clusters are appended behind the first, which is left free for the end. There is one
- * write at a time, for Linux lets one writer in a file, and others spin; what is appended meanwhile goes out together, in
- * batches of about 1 MiB.
+ * The file of an image. Clusters are appended after the first, which is written last. There is one write at a time,
+ * because Linux allows one writer in a file while the others spin. Clusters that are appended during a write go out
+ * together afterwards, in batches of about 1 MiB.
  */
 export class AppendFile {
   /** Where the next cluster goes. */
   readonly end = FileEnd.afterHeader();
-  /** Of all that is in the file; whoever writes to it without `append` adds what it wrote. */
+  /** The checksum of everything in the file. Code that writes without `append` has to add what it wrote. */
   readonly checksum = new ImageChecksum();
-  /** The first write that failed; nothing is written after it. */
+  /** The error of the first write that failed. Nothing is written after it. */
   failure: Error | undefined;
   private readonly waiting: Waiting[] = [];
-  /** Settles when nothing waits any more; undefined when nothing does. */
+  /** Settles when nothing is waiting; undefined when nothing is. */
   private writing: Promise<void> | undefined;
 
   constructor(private readonly target: AppendTarget) {}
@@ -59,7 +59,7 @@ export class AppendFile {
     return { position, written: this.write(data, position) };
   }
 
-  /** Writes whole clusters where there is place for them. Resolves once that is done; until then the buffer must not change. */
+  /** Writes whole clusters at a position taken from `end`. The buffer must not change until this resolves. */
   write(data: Buffer, position: number): Promise<void> {
     if (this.failure) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
@@ -68,7 +68,7 @@ export class AppendFile {
     });
   }
 
-  /** Fills the first cluster, and makes everything durable. Resolves to the checksum of the file. */
+  /** Writes the first cluster and makes everything durable. Resolves to the checksum of the file. */
   async finish(head: Buffer): Promise<string> {
     await this.writing;
     if (this.failure) throw this.failure;
@@ -100,7 +100,7 @@ export class AppendFile {
     this.writing = undefined;
   }
 
-  /** Neighbours in the file, as many as make a batch. */
+  /** Takes waiting clusters that are adjacent in the file, up to the size of a batch. */
   private takeBatch(): Waiting[] {
     const [first] = this.waiting;
     let bytes = 0;
@@ -115,7 +115,7 @@ export class AppendFile {
   }
 }
 
-/** A new file, for its owner alone, as disks are. @throws EEXIST when there is one already */
+/** Creates a file that only its owner may read, like disks. @throws EEXIST when the file exists */
 export async function createTarget(path: string): Promise<AppendTarget> {
   const file = await createNewFile(path);
   return {
@@ -130,7 +130,7 @@ async function writeFully(file: FileHandle, buffers: readonly Buffer[], position
   const total = buffers.reduce((sum, { length }) => sum + length, 0);
   const { bytesWritten } = await file.writev(buffers, position);
   if (bytesWritten === total) return;
-  // A disk that is nearly full takes a part; the rest tells the error.
+  // A disk that is nearly full accepts only a part. Writing the rest reports the error.
   const rest = Buffer.concat(buffers).subarray(bytesWritten);
   for (let done = 0; done < rest.length; ) {
     const more = await file.write(rest, done, rest.length - done, position + bytesWritten + done);

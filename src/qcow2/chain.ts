@@ -5,10 +5,10 @@ import { ClusterState, L2_ENTRIES, L2_SPAN_BYTES } from './format.js';
 import { Qcow2Image } from './image.js';
 import { Qcow2Error } from './qcow2-error.js';
 
-/** Longer ones are taken for a circle. */
+/** A longer chain is assumed to be a cycle. */
 const MAX_IMAGES = 100_000;
 
-/** A run of clusters of the disk that has its data in one piece: bytes. */
+/** A run of the disk whose data is in one piece in one image. All fields are in bytes. */
 export interface ChainRun {
   readonly offset: number;
   length: number;
@@ -17,17 +17,18 @@ export interface ChainRun {
   readonly fileOffset: number;
 }
 
-/** An image and its backing files, from the top down. */
+/** An image and its backing files, with the top image first. */
 export class Qcow2Chain implements AsyncDisposable {
   private constructor(readonly images: readonly Qcow2Image[]) {}
 
-  /** Opens the image at `path` and all below it. @throws Qcow2Error and errors of the system */
+  /** Opens the image at `path` and all its backing files. @throws Qcow2Error and system errors */
   static async open(path: string): Promise<Qcow2Chain> {
     const chain = new Qcow2Chain([]);
     const images = chain.images as Qcow2Image[];
     try {
       for (let next: string | undefined = path; next !== undefined; ) {
-        if (images.length === MAX_IMAGES) throw new Qcow2Error(path, 'its chain of backing files has no end');
+        if (images.length === MAX_IMAGES)
+          throw new Qcow2Error(path, `its chain of backing files has more than ${MAX_IMAGES} images, or is a cycle`);
         const image: Qcow2Image = await Qcow2Image.open(next);
         images.push(image);
         next = image.backingName === undefined ? undefined : join(dirname(next), image.backingName);
@@ -43,10 +44,7 @@ export class Qcow2Chain implements AsyncDisposable {
     return this.images[0]!.sizeBytes;
   }
 
-  /**
-   * The whole disk by ascending offset. A run of data is never longer than an L2 table tells, nor are there two of one
-   * image that could be one.
-   */
+  /** The whole disk by ascending offset. Adjacent runs that are also adjacent in one image are merged. */
   async *runs(): AsyncGenerator<ChainRun> {
     assert(this.images.length > 0, 'a chain has an image');
     const top = this.images[0]!;
@@ -88,7 +86,7 @@ export class Qcow2Chain implements AsyncDisposable {
     const layers: Layer[] = [];
     let limitBytes = this.sizeBytes;
     for (const image of this.images) {
-      // Beyond the end of a smaller image nothing of the images below it shows.
+      // Beyond the end of a smaller image, the images below it are not visible.
       limitBytes = Math.min(limitBytes, image.sizeBytes);
       const table = await image.readL2(index);
       if (table) layers.push({ image, table, limitBytes });
@@ -107,7 +105,7 @@ interface Layer {
   readonly limitBytes: number;
 }
 
-/** The topmost image that says something of the cluster. */
+/** Finds the topmost image that has data for the cluster. */
 function lookUp(layers: readonly Layer[], cluster: number, offset: number) {
   for (const { image, table, limitBytes } of layers) {
     if (offset >= limitBytes) return undefined;

@@ -4,8 +4,9 @@ import { Qcow2Image } from './image.js';
 import { Qcow2Error } from './qcow2-error.js';
 
 /**
- * Reads all of an image's tables, not its data: every cluster of the file is used exactly once, and counted so. Resolves
- * to how much data the tables have, and how much they call zero, in bytes. @throws Qcow2Error, and errors of the system
+ * Checks all tables of an image, without reading its data: every cluster of the file must be used exactly once and have
+ * a reference count of 1. Resolves to the bytes of data and the bytes marked as zero.
+ * @throws Qcow2Error, and system errors
  */
 export async function checkImage(
   path: string,
@@ -44,7 +45,7 @@ async function checkRefcounts(image: Qcow2Image, use: ClusterUse): Promise<void>
   const table = await image.read(refcountTableOffset, refcountTableClusters * CLUSTER_BYTES);
   for (let block = 0; block * REFCOUNTS_PER_BLOCK < use.clusters; block++) {
     const at = block * ENTRY_BYTES;
-    if (at >= table.length) throw new Qcow2Error(image.path, 'its table of reference counts is too short');
+    if (at >= table.length) throw new Qcow2Error(image.path, 'its reference count table is too short');
     const offset = table.readUInt32BE(at) * 2 ** 32 + table.readUInt32BE(at + 4);
     use.take(offset, 1);
     const counts = await image.read(offset, CLUSTER_BYTES);
@@ -56,7 +57,7 @@ async function checkRefcounts(image: Qcow2Image, use: ClusterUse): Promise<void>
   }
 }
 
-/** Which clusters of a file are in use: a byte for each, 1 MiB for 64 GiB. */
+/** The clusters of a file that are in use: one byte for each, so 1 MiB for 64 GiB. */
 class ClusterUse {
   readonly clusters: number;
   private readonly taken: Uint8Array;
@@ -70,9 +71,10 @@ class ClusterUse {
   take(offset: number, count: number): void {
     const first = offset / CLUSTER_BYTES;
     const { path } = this.image;
-    if (!Number.isInteger(first)) throw new Qcow2Error(path, 'a table of it does not begin at a cluster');
+    if (!Number.isInteger(first))
+      throw new Qcow2Error(path, 'one of its tables has an offset that is not a multiple of the cluster size');
     for (let cluster = first; cluster < first + count; cluster++) {
-      if (cluster >= this.clusters) throw new Qcow2Error(path, 'a table of it points outside the file');
+      if (cluster >= this.clusters) throw new Qcow2Error(path, 'one of its tables points outside the file');
       if (this.taken[cluster]) throw new Qcow2Error(path, `cluster ${cluster} is used twice`);
       this.taken[cluster] = 1;
     }
@@ -80,6 +82,6 @@ class ClusterUse {
 
   expectAllTaken(): void {
     const unused = this.taken.indexOf(0);
-    if (unused !== -1) throw new Qcow2Error(this.image.path, `cluster ${unused} is used by nothing`);
+    if (unused !== -1) throw new Qcow2Error(this.image.path, `cluster ${unused} is not used`);
   }
 }

@@ -5,20 +5,20 @@ import { CLUSTER_BYTES } from './cluster.js';
 let h64Raw: ((data: Uint8Array) => bigint) | undefined;
 
 /**
- * Loads what hashes; nothing can be hashed before. Threads wait for it after they have started. A module that a thread
- * loads must not wait at its top: Node 24 aborts the whole process when the thread is ended meanwhile.
+ * Loads the hash function. Nothing can be hashed before. Threads call this after they have started: a module of a
+ * thread must not use a top-level await, because Node 24 aborts the whole process if the thread ends during it.
  */
 export async function loadHash(): Promise<void> {
   h64Raw ??= (await xxhash()).h64Raw;
 }
 
-/** XXH64. */
+/** The XXH64 of the data. */
 export function hash64(data: Buffer): bigint {
-  assert(h64Raw !== undefined, 'what hashes is loaded');
+  assert(h64Raw !== undefined, 'the hash function is loaded');
   return h64Raw(data);
 }
 
-/** What a cluster adds to the checksum of a file in which it lies at `position`: elsewhere it adds another number. */
+/** What a cluster at `position` contributes to the checksum of its file. It depends on the position. */
 export function hashCluster(data: Buffer, position: number): bigint {
   const odd = 2 * (position / CLUSTER_BYTES) + 1;
   return BigInt.asUintN(64, hash64(data) * BigInt(odd));

@@ -1,3 +1,3 @@
-/** Those of every image: 64 KiB. */
+/** Every image has clusters of 64 KiB. */
 export const CLUSTER_BITS = 16;
 export const CLUSTER_BYTES = 2 ** CLUSTER_BITS;

@@ -2,14 +2,14 @@ import { CLUSTER_BYTES } from './cluster.js';
 
 const zeroCluster = Buffer.alloc(CLUSTER_BYTES);
 
-/** Whole clusters of a buffer that are all zero, or of which none is: bytes from its beginning. */
+/** Consecutive clusters of a buffer that are all zero, or all not zero. `start` and `end` are in bytes. */
 export interface ContentRun {
   readonly start: number;
   readonly end: number;
   readonly isZero: boolean;
 }
 
-/** Cuts whole clusters into runs. */
+/** Divides whole clusters into runs. */
 export function* contentRuns(data: Buffer): Generator<ContentRun> {
   for (let start = 0; start < data.length; ) {
     const isZero = isZeroAt(data, start);
@@ -20,12 +20,12 @@ export function* contentRuns(data: Buffer): Generator<ContentRun> {
   }
 }
 
-/** Data is told apart at its first bytes. */
+/** The comparison is fast for data, because it stops at the first byte that is not zero. */
 function isZeroAt(data: Buffer, start: number): boolean {
   return data.compare(zeroCluster, 0, CLUSTER_BYTES, start, start + CLUSTER_BYTES) === 0;
 }
 
-/** Zeroes up to a whole cluster. */
+/** Appends zeroes up to a whole cluster. */
 export function padToCluster(data: Buffer): Buffer {
   const over = data.length % CLUSTER_BYTES;
   return over === 0 ? data : Buffer.concat([data, zeroCluster.subarray(over)]);

@@ -5,10 +5,10 @@ import { CLUSTER_BYTES } from './cluster.js';
 
 export const QCOW2_MAGIC = 0x514649fb;
 export const QCOW2_VERSION = 3;
-/** 2^4 = 16 bits a reference count, as QEMU makes them. */
+/** 2^4 = 16 bits for each reference count, the default of QEMU. */
 export const REFCOUNT_ORDER = 4;
 export const REFCOUNT_BYTES = 2;
-/** Of an L1, an L2 and a reference count table. */
+/** The size of an entry in an L1, L2 or reference count table. */
 export const ENTRY_BYTES = 8;
 export const L2_ENTRIES = CLUSTER_BYTES / ENTRY_BYTES;
 /** Bytes of the disk that one L2 table describes. */
@@ -24,7 +24,7 @@ export interface Qcow2Header {
   readonly backingNameOffset: number;
   readonly backingNameBytes: number;
   readonly clusterBits: number;
-  /** Of the disk. */
+  /** The size of the disk. */
   readonly sizeBytes: number;
   readonly encryption: number;
   readonly l1Entries: number;
@@ -61,40 +61,40 @@ export const headerLayout = struct<Qcow2Header>([
   u32be('headerBytes'),
 ]);
 
-/** Header extensions: a type and a length, then that many bytes, padded to 8. */
+/** A header extension: type and length, then that many bytes, padded to a multiple of 8. */
 export const extensionLayout = struct<{ type: number; length: number }>([u32be('type'), u32be('length')]);
 export const ExtensionType = {
   END: 0,
   BACKING_FORMAT: 0xe2792aca,
-  /** Of our own, `Tdmk`: QEMU skips types that it does not know. */
+  /** Our own extension, `Tdmk`. QEMU ignores unknown types. */
   TIDEMARK: 0x54646d6b,
 } as const;
 
-/** In the upper half of an L1 or L2 entry: the cluster has exactly one reference, so it may be written in place. */
+/** In the upper half of an L1 or L2 entry: the cluster has exactly one reference, so it can be written in place. */
 const COPIED = 0x8000_0000;
 const COMPRESSED = 0x4000_0000;
 /** In the lower half of an L2 entry: the cluster reads as zeroes. */
 const READS_AS_ZERO = 1;
-/** Bits 9 to 55 of an entry are the offset; the bits 56 to 61 are reserved. */
+/** Bits 9 to 55 of an entry are the offset; bits 56 to 61 are reserved. */
 const OFFSET_HIGH_MASK = 0x00ff_ffff;
 const RESERVED_HIGH_MASK = 0x3f00_0000;
 
-/** What an entry says of its cluster, where it is not an offset in the file. */
+/** The states of a cluster that has no offset in the file. */
 export const ClusterState = { UNALLOCATED: 0, ZERO: -1, UNSUPPORTED: -2 } as const;
 
-/** Makes an L1 or L2 entry point to a cluster of the file. */
+/** Makes an L1 or L2 entry point to a cluster in the file. */
 export function putOffset(table: Buffer, index: number, fileOffset: number): void {
   const at = index * ENTRY_BYTES;
   table.writeUInt32BE((COPIED | Math.floor(fileOffset / 2 ** 32)) >>> 0, at);
   table.writeUInt32BE(fileOffset % 2 ** 32, at + 4);
 }
 
-/** Makes the L2 entry say that the cluster reads as zeroes, whatever the backing file has. */
+/** Marks the cluster of an L2 entry as zero. This hides the backing file. */
 export function putZero(table: Buffer, index: number): void {
   table.writeUInt32BE(READS_AS_ZERO, index * ENTRY_BYTES + 4);
 }
 
-/** The offset in the file of an L1 or L2 entry's cluster, or a ClusterState. */
+/** Where the cluster of an L1 or L2 entry is in the file, or a ClusterState. */
 export function entryAt(table: Buffer, index: number): number {
   const at = index * ENTRY_BYTES;
   const high = table.readUInt32BE(at);
@@ -104,7 +104,7 @@ export function entryAt(table: Buffer, index: number): number {
   return (high & OFFSET_HIGH_MASK) * 2 ** 32 + low;
 }
 
-/** L1 entries that a disk of that size needs. */
+/** The number of L1 entries for a disk of this size. */
 export function l1EntriesFor(sizeBytes: number): number {
   return Math.ceil(sizeBytes / L2_SPAN_BYTES);
 }

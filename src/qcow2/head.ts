@@ -14,24 +14,25 @@ import {
 } from './format.js';
 
 /**
- * The first cluster of an image: the header, its extensions, the name of the backing file. One extension is of our own
- * type, which QEMU skips (and keeps, should it ever write the header): a note, behind the XXH64 of this cluster in which
- * these 8 bytes are zero. So the cluster, and with it what the note says of the rest of the file, can be trusted alone.
+ * The first cluster of an image: the header, its extensions, and the name of the backing file. One extension has our
+ * own type, which QEMU ignores (and keeps if it rewrites the header). It contains a seal and a note. The seal is the
+ * XXH64 of this cluster with the 8 bytes of the seal set to zero, so the cluster, and with it what the
+ * note says about the rest of the file, can be verified on its own.
  */
 
-/** What an image says of its parts: bytes. */
+/** The content of the first cluster. All numbers but `refcountTableClusters` are in bytes. */
 interface HeadFields {
   readonly sizeBytes: number;
   readonly l1Offset: number;
   readonly refcountTableOffset: number;
   readonly refcountTableClusters: number;
-  /** Relative name of a qcow2 image; undefined when there is none below. */
+  /** The relative name of the backing file, a qcow2 image; undefined when there is none. */
   readonly backingName: string | undefined;
   readonly note: Buffer | undefined;
 }
 
 const SEAL_BYTES = 8;
-/** So much, and the name of a backing file, fit in any case. */
+/** A note of this size always fits, together with the name of a backing file. */
 export const MAX_NOTE_BYTES = CLUSTER_BYTES - 2048;
 
 export function encodeHead({ sizeBytes, backingName = '', note, ...tables }: HeadFields): Buffer {
@@ -62,7 +63,7 @@ export function backingNameIn(head: Buffer): string | undefined {
   return at === 0 ? undefined : head.toString('utf8', at, at + backingNameBytes);
 }
 
-/** Undefined when there is no note; 'damaged' when the cluster is not as it was written. */
+/** The note; undefined when there is none, 'damaged' when the cluster does not match its seal. */
 export function noteIn(head: Buffer): Buffer | 'damaged' | undefined {
   const found = findExtension(head, ExtensionType.TIDEMARK);
   if (!found) return undefined;
@@ -73,7 +74,7 @@ export function noteIn(head: Buffer): Buffer | 'damaged' | undefined {
   return head.subarray(found.start + SEAL_BYTES, found.start + found.length);
 }
 
-/** The same first cluster with another note. */
+/** Returns the same first cluster with another note. */
 export function withNote(head: Buffer, note: Buffer): Buffer {
   const { sizeBytes, l1Offset, refcountTableOffset, refcountTableClusters } = headerLayout.decode(head);
   const tables = { sizeBytes, l1Offset, refcountTableOffset, refcountTableClusters };

@@ -17,7 +17,7 @@ import { openImageFile } from './open-image-file.js';
 import { Qcow2Error } from './qcow2-error.js';
 import { readFully } from './read-fully.js';
 
-/** An image as `Qcow2Writer` makes them, open for reading. */
+/** An image made by `Qcow2Writer`, open for reading. */
 export class Qcow2Image implements AsyncDisposable {
   private constructor(
     readonly path: string,
@@ -29,7 +29,7 @@ export class Qcow2Image implements AsyncDisposable {
     private readonly l1: Buffer,
   ) {}
 
-  /** @throws Qcow2Error when it is no such image; the error of the system when it cannot be opened */
+  /** @throws Qcow2Error when the file is not such an image; the system error when it cannot be opened */
   static async open(path: string): Promise<Qcow2Image> {
     const file = await openImageFile(path);
     try {
@@ -46,12 +46,12 @@ export class Qcow2Image implements AsyncDisposable {
     }
   }
 
-  /** As it is in the image; undefined when it has none. */
+  /** The name as it is stored in the image; undefined when it has no backing file. */
   get backingName(): string | undefined {
     return backingNameIn(this.head);
   }
 
-  /** Of the disk. */
+  /** The size of the disk. */
   get sizeBytes(): number {
     return this.header.sizeBytes;
   }
@@ -60,13 +60,13 @@ export class Qcow2Image implements AsyncDisposable {
     return this.header.l1Entries;
   }
 
-  /** Where that L2 table lies in the file; UNALLOCATED when there is none. @throws Qcow2Error */
+  /** The offset of an L2 table in the file; UNALLOCATED when there is no such table. @throws Qcow2Error */
   l2OffsetAt(index: number): number {
     if (index >= this.l1Entries) return ClusterState.UNALLOCATED;
     return this.checkOffset(entryAt(this.l1, index), `L1 entry ${index}`);
   }
 
-  /** That L2 table, undefined when there is none. @throws Qcow2Error */
+  /** Reads an L2 table; undefined when there is no such table. @throws Qcow2Error */
   async readL2(index: number): Promise<Buffer | undefined> {
     const offset = this.l2OffsetAt(index);
     return offset === ClusterState.UNALLOCATED ? undefined : await this.read(offset, CLUSTER_BYTES);
@@ -78,7 +78,7 @@ export class Qcow2Image implements AsyncDisposable {
     return entry === ClusterState.ZERO ? entry : this.checkOffset(entry, `L2 entry ${index}`);
   }
 
-  /** Reads from the file, exactly so many bytes. */
+  /** Reads exactly `length` bytes from the file. */
   read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
     return readFully(this.file, offset, length, this.path, into);
   }
@@ -98,23 +98,23 @@ function checkHeader(header: Qcow2Header, fileBytes: number, path: string): void
   const refuse = (why: string): never => {
     throw new Qcow2Error(path, why);
   };
-  if (header.magic !== QCOW2_MAGIC) refuse('it is no qcow2 image, or an unfinished one');
+  if (header.magic !== QCOW2_MAGIC) refuse('it is not a qcow2 image, or it is unfinished');
   const known =
     header.version === QCOW2_VERSION &&
     header.clusterBits === CLUSTER_BITS &&
     header.refcountOrder === REFCOUNT_ORDER &&
     header.encryption === 0 &&
     header.incompatibleFeatures === 0;
-  if (!known) refuse('it is a qcow2 image of another kind than tidemark makes');
-  if (header.l1Entries !== l1EntriesFor(header.sizeBytes)) refuse('its L1 table does not fit its size');
-  if (header.l1Offset + header.l1Entries * ENTRY_BYTES > fileBytes) refuse('its L1 table lies outside the file');
+  if (!known) refuse('it is a qcow2 image that tidemark did not make');
+  if (header.l1Entries !== l1EntriesFor(header.sizeBytes)) refuse('its L1 table does not match its size');
+  if (header.l1Offset + header.l1Entries * ENTRY_BYTES > fileBytes) refuse('its L1 table is outside the file');
   const nameEnd = header.backingNameOffset + header.backingNameBytes;
   if (header.backingNameBytes > MAX_BACKING_NAME_BYTES || nameEnd > CLUSTER_BYTES)
-    refuse('its backing file has no name');
+    refuse('the name of its backing file is invalid');
 }
 
-/** Images of a chain lie side by side, so a name that leads elsewhere is not one that tidemark wrote. */
+/** The images of a chain are in one folder, so tidemark never writes a name that leads elsewhere. */
 function checkBackingName(name: string | undefined, path: string): void {
   if (name === undefined || (/^[^/\0]+$/.test(name) && name !== '.' && name !== '..')) return;
-  throw new Qcow2Error(path, 'its backing file is not a file of the same folder');
+  throw new Qcow2Error(path, 'its backing file is not in the same folder');
 }

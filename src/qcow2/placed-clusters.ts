@@ -1,10 +1,10 @@
-/** Clusters of a disk, by ascending offset, and where they were put in the file of an image. */
+/** Consecutive clusters of a disk, and where they are in the file of an image. */
 export interface PlacedClusters {
-  /** Bytes; ZERO_CLUSTER when it is all zero, and has no place. */
+  /** In bytes; ZERO_CLUSTER for a cluster of zeroes, which is not in the file. */
   readonly positions: Float64Array;
-  /** `hashCluster` of each that has a place. */
+  /** The `hashCluster` of each cluster that is in the file. */
   readonly hashes: BigUint64Array;
 }
 
-/** The header lies there, and nothing else can. */
+/** A position that no cluster of the disk can have, because the header is there. */
 export const ZERO_CLUSTER = 0;

@@ -1,10 +1,10 @@
-/** An image that is damaged, unfinished, or of a kind that is not made here. */
+/** An image is damaged, unfinished, or was not made by tidemark. */
 export class Qcow2Error extends Error {
   override readonly name = 'Qcow2Error';
 
   constructor(
     readonly path: string,
-    /** To stand behind the name of the file. */
+    /** What is wrong, as it reads after the name of the file. */
     readonly problem: string,
   ) {
     super(`${path}: ${problem}`);

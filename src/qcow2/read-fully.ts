@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { Qcow2Error } from './qcow2-error.js';
 
-/** Reads exactly `length` bytes of the image at `path`. @throws Qcow2Error when it has fewer, and errors of the system */
+/** Reads exactly `length` bytes of the image at `path`. @throws Qcow2Error when it is too short; system errors */
 export async function readFully(
   file: FileHandle,
   offset: number,

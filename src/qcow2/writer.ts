@@ -15,26 +15,27 @@ import {
 import { encodeHead } from './head.js';
 import { type PlacedClusters, ZERO_CLUSTER } from './placed-clusters.js';
 
-/** What an image has, before its first cluster is written. */
+/** The finished parts of an image, before its first cluster is written. */
 export interface WrittenBody {
   readonly fileBytes: number;
-  /** Of everything but the first cluster, as `ImageChecksum` makes it. */
+  /** The `ImageChecksum` of everything but the first cluster. */
   readonly bodyChecksum: string;
-  /** Clusters with data of their own, in bytes. */
+  /** The bytes of clusters that have data in this image. */
   readonly dataBytes: number;
-  /** Clusters that are marked as zero, in bytes. */
+  /** The bytes of clusters that are marked as zero. */
   readonly zeroBytes: number;
 }
 
 export interface WrittenImage extends WrittenBody {
-  /** Of the file, as `ImageChecksum` makes it. */
+  /** The `ImageChecksum` of the file. */
   readonly checksum: string;
 }
 
 /**
- * Writes a qcow2 image in one pass over the disk, by ascending offset: each L2 table follows the clusters that it
- * describes, the reference counts come last, and the header, which makes it an image, after everything else. So the
- * file has no gaps, each of its clusters exactly one reference, and memory is needed for one L2 table.
+ * Writes a qcow2 image in one pass over the disk, by ascending offset. Each L2 table follows the clusters that it
+ * describes, and the reference counts come last. The header is written after everything else: without it, the file is
+ * not an image. So the file has no gaps, each of its clusters has exactly one reference, and only one L2 table is in
+ * memory.
  */
 export class Qcow2Writer {
   private readonly l1: Buffer;
@@ -47,15 +48,15 @@ export class Qcow2Writer {
   constructor(
     private readonly file: AppendFile,
     private readonly sizeBytes: number,
-    /** Relative to the image's own folder; a qcow2 image. Undefined: what is not written reads as zeroes. */
+    /** A qcow2 image in the folder of this image. Without one, everything that is not written reads as zeroes. */
     private readonly backingName?: string,
   ) {
     this.l1 = Buffer.alloc(l1EntriesFor(sizeBytes) * ENTRY_BYTES);
   }
 
   /**
-   * Gives the disk its data from `offset` on, in whole clusters but for the end of the disk. Clusters of zeroes take no
-   * place. Resolves once the buffer may change.
+   * Writes the data of the disk from `offset` on, in whole clusters except at the end of the disk. Clusters of zeroes
+   * take no space. Resolves when the buffer can be reused.
    */
   async write(offset: number, data: Buffer): Promise<void> {
     this.advanceTo(offset, data.length);
@@ -68,7 +69,7 @@ export class Qcow2Writer {
     await Promise.all(written);
   }
 
-  /** Gives the disk, from `offset` on, clusters that are in the file already. */
+  /** Adds clusters to the disk, from `offset` on, that are already in the file. */
   place(offset: number, { positions, hashes }: PlacedClusters): void {
     this.advanceTo(offset, positions.length * CLUSTER_BYTES);
     for (const [cluster, position] of positions.entries()) {
@@ -83,13 +84,13 @@ export class Qcow2Writer {
     }
   }
 
-  /** Makes whole clusters, but for the end of the disk, read as zeroes. */
+  /** Marks whole clusters as zero. Only the last one of the disk may be shorter. */
   zero(offset: number, length: number): void {
     this.advanceTo(offset, length);
     this.markZero(offset, roundUpToCluster(length));
   }
 
-  /** Writes what is left, the note that the image carries included, and makes it durable. */
+  /** Writes the rest of the image with its note, and makes it durable. */
   async finish(noteOf?: (body: WrittenBody) => Buffer | undefined): Promise<WrittenImage> {
     const { file, sizeBytes, backingName, dataBytes, zeroBytes } = this;
     this.sealL2();
@@ -111,7 +112,7 @@ export class Qcow2Writer {
     this.reached = end;
   }
 
-  /** One promise for each piece: a run of clusters is cut where another L2 table begins. */
+  /** Returns one promise for each piece: a run of clusters is split where the next L2 table begins. */
   private writeData(offset: number, data: Buffer): Promise<void>[] {
     const written: Promise<void>[] = [];
     for (let at = 0; at < data.length; ) {
@@ -135,7 +136,7 @@ export class Qcow2Writer {
     this.zeroBytes += length;
   }
 
-  /** The table for that offset of the disk; the one before, if it is another, is done. */
+  /** The L2 table for an offset of the disk. If that is a new one, the table before it is complete and gets written. */
   private enterL2(offset: number): Buffer {
     const index = Math.floor(offset / L2_SPAN_BYTES);
     if (index !== this.l2Index) this.sealL2();
@@ -152,19 +153,19 @@ export class Qcow2Writer {
     if (!this.l2) return;
     const { position, written } = this.file.append(this.l2);
     putOffset(this.l1, this.l2Index, position);
-    // A failure stays with the file, and shows when it is finished.
+    // The file remembers a failure, and `finish` throws it.
     written.catch(() => {});
     this.l2 = undefined;
   }
 
-  /** Resolves to where it is. */
+  /** Resolves to the position of the data. */
   private async appendPadded(data: Buffer): Promise<number> {
     const { position, written } = this.file.append(padToCluster(data));
     await written;
     return position;
   }
 
-  /** Every cluster of the file has one reference, those of the counts themselves included. */
+  /** Writes a count of 1 for every cluster of the file, including the clusters of the counts. */
   private async appendRefcounts(): Promise<{ offset: number; clusters: number }> {
     const before = this.file.end.position / CLUSTER_BYTES;
     const { blocks, tableClusters } = refcountClusters(before);
@@ -183,7 +184,7 @@ export class Qcow2Writer {
   }
 }
 
-/** How many clusters the counts of a file take that has `before` others. */
+/** The number of clusters for the reference counts of a file that has `before` other clusters. */
 function refcountClusters(before: number): { blocks: number; tableClusters: number } {
   let blocks = 1;
   let tableClusters = 1;

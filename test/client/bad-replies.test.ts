@@ -24,7 +24,7 @@ const EIO = 5;
 
 type Answer = (server: ScriptedPeer, request: ReceivedRequest) => void | Promise<void>;
 
-/** A client of a server that is sound up to the first request, and answers that as told. */
+/** A client of a server that behaves well up to the first request, and then sends a given answer. */
 async function connectTo(answer: Answer, served: ScriptedExport = {}, timeoutSeconds = 60): Promise<NbdClient> {
   const target = await startScriptedServer(async (server) => {
     await server.open(served);
@@ -39,7 +39,7 @@ const answerWith =
   (server, { cookie }) =>
     server.send(...parts.map((part) => part(cookie)));
 
-/** Expects that this request fails for that violation, and that the client asks nothing more of such a server. */
+/** Expects that the request fails because of the violation, and that the client then refuses to send more. */
 async function expectViolation(client: NbdClient, request: Promise<unknown>, reason: RegExp): Promise<void> {
   await expect(request).rejects.toThrow(reason);
   await expect(request).rejects.toThrow(NbdProtocolError);
@@ -55,10 +55,10 @@ describe('a read ends the connection when the server', () => {
   };
 
   test('answers a cookie that was never sent', () =>
-    refused(/nobody made/, (cookie) => chunk(cookie + 1n, DONE, NONE)));
+    refused(/was not made/, (cookie) => chunk(cookie + 1n, DONE, NONE)));
 
-  test('answers a cookie that only its low bits make known', () =>
-    refused(/nobody made/, (cookie) => chunk(cookie + 2n ** 63n, DONE, NONE)));
+  test('answers a cookie of which only the low bits are known', () =>
+    refused(/was not made/, (cookie) => chunk(cookie + 2n ** 63n, DONE, NONE)));
 
   test('answers twice', async () => {
     const client = await connectTo(
@@ -68,16 +68,16 @@ describe('a read ends the connection when the server', () => {
       ),
     );
     await client.read(4096, 4096);
-    await expect(client.read(0, 512)).rejects.toThrow(/nobody made/);
+    await expect(client.read(0, 512)).rejects.toThrow(/was not made/);
   });
 
-  test('sends something that is no reply', () =>
+  test('sends something that is not a reply', () =>
     refused(/0x1020304 where a reply begins/, () => Buffer.from([1, 2, 3, 4, ...bytes(16)])));
 
   test('uses a simple reply though structured ones were agreed', () =>
     refused(/simple reply/, (cookie) => simpleReply(cookie, 0, bytes(4096))));
 
-  test('says that it is done before all data has come', () =>
+  test('ends the reply before all data has arrived', () =>
     refused(
       /too little data/,
       (cookie) => dataChunk(cookie, 0, 4096, bytes(512)),
@@ -108,7 +108,7 @@ describe('a read ends the connection when the server', () => {
   test('sends data from before the range', () =>
     refused(/4096 bytes at 3584/, (cookie) => dataChunk(cookie, DONE, 3584, bytes(4096))));
 
-  test('sends data from behind the range', () =>
+  test('sends data from after the range', () =>
     refused(/512 bytes at 8192/, (cookie) => dataChunk(cookie, DONE, 8192, bytes(512))));
 
   test('sends more data than was asked for', () =>
@@ -120,12 +120,12 @@ describe('a read ends the connection when the server', () => {
   test('sends a hole beyond the range', () =>
     refused(/4294967295 bytes at 4096/, (cookie) => holeChunk(cookie, DONE, 4096, 2 ** 32 - 1)));
 
-  test('sends a hole at an offset beyond counting', () =>
+  test('sends a hole at an offset above 2^53', () =>
     refused(/sent 512 bytes at/, (cookie) =>
       chunk(cookie, DONE, OFFSET_HOLE, Buffer.concat([u64(2n ** 64n - 512n), u32(512)])),
     ));
 
-  test('sends a hole without length', () => refused(/sent 0 bytes/, (cookie) => holeChunk(cookie, 0, 4096, 0)));
+  test('sends a hole of length 0', () => refused(/sent 0 bytes/, (cookie) => holeChunk(cookie, 0, 4096, 0)));
 
   test('sends a data chunk without data', () =>
     refused(/type 1 and 8 bytes/, (cookie) => chunk(cookie, 0, OFFSET_DATA, u64(4096))));
@@ -144,7 +144,7 @@ describe('a read ends the connection when the server', () => {
   test('sends a chunk without content that has some', () =>
     refused(/type 0 and 4 bytes/, (cookie) => chunk(cookie, DONE, NONE, u32(0))));
 
-  test('sends a chunk of a type nobody knows', () =>
+  test('sends a chunk of an unknown type', () =>
     refused(/type 77 and 4 bytes/, (cookie) => chunk(cookie, DONE, 77, u32(0))));
 
   test('sends block status instead of data', () =>
@@ -157,7 +157,7 @@ describe('a read ends the connection when the server', () => {
     await expectViolation(client, client.read(0, 4096), /too scattered/);
   });
 
-  test('reports an error that is none', () =>
+  test('reports error number 0', () =>
     refused(/without an error/, (cookie) => chunk(cookie, DONE, ERROR, Buffer.concat([u32(0), u16(0)]))));
 
   test('sends an error chunk that is too short', () =>
@@ -229,8 +229,8 @@ describe('a block status request ends the connection when the server', () => {
 
   test('leaves a context out', () => refused(/every context/, (cookie) => statusChunk(cookie, DONE, 7, [[8192, 0]])));
 
-  test('sends an extent without length', () =>
-    refused(/without length/, (cookie) => statusChunk(cookie, 0, 7, [[0, 0]])));
+  test('sends an extent of length 0', () =>
+    refused(/extent of length 0/, (cookie) => statusChunk(cookie, 0, 7, [[0, 0]])));
 
   test('goes on beyond the range', () =>
     refused(/beyond the range/, (cookie) =>
@@ -245,7 +245,7 @@ describe('a block status request ends the connection when the server', () => {
   test('sends half an extent', () =>
     refused(/type 5 and 8 bytes/, (cookie) => chunk(cookie, 0, BLOCK_STATUS, Buffer.concat([u32(7), u32(512)]))));
 
-  test('announces extents without number', () =>
+  test('announces too many extents', () =>
     refused(/type 5 and 4294967292 bytes/, (cookie) => chunk(cookie, 0, BLOCK_STATUS, u32(7), 2 ** 32 - 4)));
 
   test('uses a simple reply for success', () => refused(/every context/, (cookie) => simpleReply(cookie)));
@@ -284,12 +284,12 @@ describe('the connection ends for every request under way when the server', () =
     expect(second).toMatchObject({ reason: expect.any(NbdConnectionError) });
   });
 
-  test('owes an answer and is silent', async () => {
+  test('is silent while an answer is due', async () => {
     const client = await connectTo(() => {}, {}, 0.1);
     await expect(client.read(0, 512)).rejects.toThrow(/silent for 0.1 s/);
   });
 
-  test('sends something while nothing is asked', async () => {
+  test('sends something without being asked', async () => {
     const target = await startScriptedServer(async (server) => {
       await server.open();
       server.send(chunk(1n, DONE, NONE));

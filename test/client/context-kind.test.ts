@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { contextKind } from '../../src/client/context-kind.js';
 
-/** For each context its mark, what the statuses from 0 on mean, and which of them are marked. */
+/** For each context: its mark, the words for the statuses from 0 on, and which of them are marked. */
 test.each([
   ['base:allocation', 'allocated', ['data', 'hole', 'zero', 'hole,zero'], [0, 2]],
   ['qemu:dirty-bitmap:nightly', 'dirty', ['clean', 'dirty', '2'], [1]],

@@ -17,7 +17,7 @@ import {
   statusChunk,
 } from '../support/scripted-server.js';
 
-/** Puts bytes where the runner wants them, as a socket does. */
+/** Puts bytes where the runner wants them, like a socket. */
 function feed(runner: DialogueRunner, data: Buffer): void {
   for (let at = 0; at < data.length; ) {
     const room = runner.room();
@@ -35,7 +35,7 @@ function feedSplit(runner: DialogueRunner, data: Buffer, splitAt: number): void 
 
 const splitPoints = (data: Buffer) => Array.from({ length: data.length + 1 }, (_, index) => index);
 
-test('a handshake comes out alike wherever its bytes are split', async () => {
+test('a handshake has the same outcome wherever its bytes are split', async () => {
   const context = Buffer.concat([u32(3), Buffer.from('base:allocation')]);
   const conversation = Buffer.concat([
     Buffer.from('NBDMAGICIHAVEOPT'),
@@ -61,8 +61,8 @@ test('a handshake comes out alike wherever its bytes are split', async () => {
   }
 });
 
-describe('replies come out alike wherever their bytes are split:', () => {
-  test('structured ones, out of order', async () => {
+describe('replies have the same outcome wherever their bytes are split:', () => {
+  test('structured replies out of order', async () => {
     const replies = Buffer.concat([
       statusChunk(2n, 0, 1, [
         [4096, 0],
@@ -87,7 +87,7 @@ describe('replies come out alike wherever their bytes are split:', () => {
     }
   });
 
-  test('simple ones', async () => {
+  test('simple replies', async () => {
     const replies = Buffer.concat([simpleReply(2n, 5), simpleReply(1n, 0, Buffer.alloc(40, 9))]);
     for (const splitAt of splitPoints(replies)) {
       const runner = new DialogueRunner();
@@ -105,7 +105,7 @@ describe('replies come out alike wherever their bytes are split:', () => {
 });
 
 describe('a dialogue runner', () => {
-  test('names a large wanted buffer itself as the place for the bytes', () => {
+  test('returns a large wanted buffer itself as the room for its bytes', () => {
     const target = Buffer.alloc(100_000);
     const runner = new DialogueRunner();
     void runner.run(
@@ -121,7 +121,7 @@ describe('a dialogue runner', () => {
     expect(room.length).toBe(target.length - 1);
   });
 
-  test('reads a little for a small wanted buffer together with what follows', async () => {
+  test('reads into its own buffer for a small wanted buffer', async () => {
     const target = Buffer.alloc(3);
     const runner = new DialogueRunner();
     const result = runner.run(
@@ -134,7 +134,7 @@ describe('a dialogue runner', () => {
     expect(await result).toBe('abcdef');
   });
 
-  test('keeps what one dialogue leaves over for the next', async () => {
+  test('keeps the bytes that one dialogue leaves for the next', async () => {
     const runner = new DialogueRunner();
     const take = function* (): Dialogue<string> {
       return (yield 3).toString();

@@ -21,7 +21,7 @@ const ERROR = 2 ** 15 + 1;
 const ERROR_OFFSET = 2 ** 15 + 2;
 const WRITE = 1;
 
-/** A client of a server that goes on as the script says after a sound handshake. */
+/** A client of a server that follows the script after a valid handshake. */
 async function connectTo(script: (server: ScriptedPeer) => Promise<void>, served: ScriptedExport = {}) {
   const target = await startScriptedServer(async (server) => {
     await server.open(served);
@@ -37,7 +37,7 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 }
 
 describe('a read', () => {
-  test('puts data and holes in their places, in whatever order they come', async () => {
+  test('puts data and holes in their places, in whatever order they arrive', async () => {
     const client = await connectTo(async (server) => {
       const { cookie } = await server.request();
       server.send(dataChunk(cookie, 0, 3072, Buffer.alloc(1024, 3)), holeChunk(cookie, 0, 1024, 1024));
@@ -62,7 +62,7 @@ describe('a read', () => {
     expect(into).toEqual(Buffer.concat([Buffer.alloc(512, 1), Buffer.alloc(88, 9)]));
   });
 
-  test('fails with the error of the server and its words, once all of the reply has come', async () => {
+  test('fails with the error and the message of the server, after the whole reply has arrived', async () => {
     const client = await connectTo(async (server) => {
       const first = await server.request();
       const error = Buffer.concat([u32(5), u16(8), Buffer.from('bad disk'), u64(512)]);
@@ -91,7 +91,7 @@ describe('a read', () => {
     await expect(client.read(0, 512)).rejects.toMatchObject({ code: 'ENOSPC' });
   });
 
-  test('of each request gets its own data when many are under way and answered backwards', async () => {
+  test('gets its own data when many requests are in flight and are answered in reverse order', async () => {
     const count = 200;
     const client = await connectTo(async (server) => {
       const requests: ReceivedRequest[] = [];
@@ -172,7 +172,7 @@ describe('a request', () => {
 describe('block status', () => {
   const contexts = { 'base:allocation': 1, 'qemu:dirty-bitmap:nightly': 2 };
 
-  test('tells the extents of each context', async () => {
+  test('reports the extents of each context', async () => {
     const client = await connectTo(
       async (server) => {
         const { cookie } = await server.request();
@@ -192,7 +192,7 @@ describe('block status', () => {
     expect(status.get('base:allocation')).toMatchObject({ lengths: [65536], statuses: [3] });
   });
 
-  test('does not reach beyond the end of the export', async () => {
+  test('does not extend beyond the end of the export', async () => {
     const client = await connectTo(
       async (server) => {
         const { cookie } = await server.request();
@@ -204,7 +204,7 @@ describe('block status', () => {
     expect((await client.blockStatus(4096, 512)).get('base:allocation')).toMatchObject({ lengths: [65536 - 4096] });
   });
 
-  test('walks by the shortest of the contexts, so that they never drift apart', async () => {
+  test('ends each window at the shortest context, so that contexts never drift apart', async () => {
     const asked: [bigint, number][] = [];
     const client = await connectTo(
       async (server) => {
@@ -240,7 +240,7 @@ describe('block status', () => {
     expect([...extentsOf(windows[0]!, 'base:allocation')]).toEqual([{ offset: 0, length: 1536, status: 0 }]);
   });
 
-  test('of a disk larger than one request can name is asked for piece by piece', async () => {
+  test('of a disk larger than one request can cover is read piece by piece', async () => {
     const asked: [bigint, number][] = [];
     const client = await connectTo(
       async (server) => {
@@ -263,7 +263,7 @@ describe('block status', () => {
 });
 
 describe('a client that disconnects', () => {
-  test('lets what is under way finish, then says so', async () => {
+  test('waits for requests in flight, then sends DISC', async () => {
     const seen: number[] = [];
     const client = await connectTo(
       async (server) => {
@@ -281,7 +281,7 @@ describe('a client that disconnects', () => {
     await expect(client.read(0, 512)).rejects.toThrow(NbdConnectionError);
   });
 
-  test('at once gives up what is under way', async () => {
+  test('at once fails requests in flight', async () => {
     const client = await connectTo(async (server) => void (await server.request()));
     const reading = expect(client.read(0, 512)).rejects.toThrow(/given up/);
     client.abort();

@@ -30,11 +30,11 @@ describe('an NBD URI', () => {
   test.each([
     ['nbds://example.com/disk', /TLS/],
     ['nbds+unix:///disk?socket=/s', /TLS/],
-    ['http://example.com/disk', /no NBD URI/],
-    ['demo', /no URI/],
+    ['http://example.com/disk', /is not an NBD URI/],
+    ['demo', /is not a URI/],
     ['nbd+unix:///disk', /names no socket/],
     ['nbd+unix:///disk?socket=', /names no socket/],
-    ['nbd+unix://host/disk?socket=/s', /host besides a socket/],
+    ['nbd+unix://host/disk?socket=/s', /both a host and a socket/],
     ['nbd://host/disk?socket=/s', /parameter "socket"/],
     ['nbd://host/disk?tls-type=x509', /parameter "tls-type"/],
     ['nbd://host/a#b', /fragment/],
@@ -47,7 +47,7 @@ describe('an NBD URI', () => {
     expect(() => parseNbdUri(uri)).toThrow(reason);
   });
 
-  test('is told from the name of an export', () => {
+  test('is distinguished from the name of an export', () => {
     expect(['nbd://h', 'nbd+unix:///?socket=s', 'nbds://h'].map(looksLikeNbdUri)).toEqual([true, true, true]);
     expect(['demo', 'nbd', 'vm-1.disk', 'nbd/x'].map(looksLikeNbdUri)).toEqual([false, false, false, false]);
   });

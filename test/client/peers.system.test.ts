@@ -63,7 +63,7 @@ describe('nbdkit', () => {
     await expect(NbdClient.connect(await startNbdkit('--oldstyle', 'memory', '8M'))).rejects.toThrow(/oldstyle/);
   });
 
-  test('tells where a sparse disk of 8 GiB has data', async () => {
+  test('reports where a sparse disk of 8 GiB has data', async () => {
     const uri = await startNbdkit('data', `@${64 * KIB} 1*${64 * KIB} @${5 * GIB} 2*4096`, `size=${8 * GIB}`);
     const client = await NbdClient.connect(uri, { contexts: [BASE] });
     const data = (await extents(client, BASE)).filter(([, , status]) => status === 0);
@@ -80,7 +80,7 @@ describe('nbdkit', () => {
     await client.disconnect();
   });
 
-  test('fails a request with its reason, and goes on', async () => {
+  test('fails a request with its reason, and serves the next one', async () => {
     const client = await NbdClient.connect(
       await startNbdkit('--filter=error', 'memory', '8M', 'error-pread=ENOSPC', 'error-pread-rate=100%'),
     );
@@ -89,7 +89,7 @@ describe('nbdkit', () => {
     await client.disconnect();
   });
 
-  test('holds a client to its block sizes', async () => {
+  test('enforces its block sizes', async () => {
     const client = await NbdClient.connect(
       await startNbdkit(
         '--filter=blocksize-policy',
@@ -130,7 +130,7 @@ describe('qemu-nbd', () => {
     await client.disconnect();
   });
 
-  test('tells from a persistent bitmap just the granules that were written', async () => {
+  test('reports only the written granules of a persistent bitmap', async () => {
     const image = makeDirtyImage([
       { offset: 0, length: 4096, pattern: 1 },
       { offset: MIB - 512, length: 1024, pattern: 2 },

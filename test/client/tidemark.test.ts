@@ -15,7 +15,7 @@ async function connectTo(exportName = 'disk') {
   return { target, client: await NbdClient.connect(target, { contexts: [BASE, DIRTY] }) };
 }
 
-/** The marked granules, by their index. */
+/** The indices of the marked granules. */
 async function dirtyGranules(client: NbdClient): Promise<number[]> {
   const granules: number[] = [];
   for await (const window of client.extents()) {
@@ -28,7 +28,7 @@ async function dirtyGranules(client: NbdClient): Promise<number[]> {
 }
 
 describe('tidemark', () => {
-  test('agrees with its own client on what is served', async () => {
+  test('describes an export to its own client correctly', async () => {
     const { client, target } = await connectTo();
     expect(client.sizeBytes).toBe(DISK_BYTES);
     expect(client.contexts).toEqual([BASE, DIRTY]);
@@ -47,7 +47,7 @@ describe('tidemark', () => {
     await client.disconnect();
   });
 
-  test('keeps what many requests at a time wrote, and shows live what became dirty', async () => {
+  test('keeps the writes of many concurrent requests, and shows at once what became dirty', async () => {
     const { client } = await connectTo();
     expect(await dirtyGranules(client)).toEqual([]);
     const indexes = [0, 7, 8, 40, 63];
@@ -75,7 +75,7 @@ describe('tidemark', () => {
     await expect(connectTo('other')).rejects.toThrow(/the server refused the export "other": UNKNOWN/);
   });
 
-  test('refuses what is not aligned, and goes on', async () => {
+  test('refuses an unaligned request, and serves the next one', async () => {
     const { client } = await connectTo();
     await expect(client.read(100, 512)).rejects.toMatchObject({ code: 'EINVAL' });
     expect(await client.read(512, 512)).toEqual(Buffer.alloc(512));

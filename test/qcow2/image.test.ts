@@ -21,6 +21,6 @@ test.each(['\0', 'a\0b', '/etc/passwd', '../other/full.qcow2', '.', '..', ''])(
     await file.close();
     const opening = Qcow2Image.open(path);
     await expect(opening).rejects.toThrow(Qcow2Error);
-    await expect(opening).rejects.toThrow('its backing file is not a file of the same folder');
+    await expect(opening).rejects.toThrow('its backing file is not in the same folder');
   },
 );

@@ -10,7 +10,7 @@ import { Random, testSeed } from '../support/random.js';
 import { run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-/** The disk as the chain's own reader tells it. */
+/** The disk as Qcow2Chain reads it. */
 async function readChain(path: string): Promise<Buffer> {
   await using chain = await Qcow2Chain.open(path);
   const disk = Buffer.alloc(chain.sizeBytes, 0xee);
@@ -36,21 +36,21 @@ async function expectSound(path: string): Promise<void> {
   expect(check.corruptions ?? 0).toBe(0);
 }
 
-test('an image has the checksum and the size that the writer tells', async () => {
+test('an image has the checksum and the size that the writer reports', async () => {
   const path = join(scratchFolder(), 'a.qcow2');
   const written = await writeImage(path, 3 * CLUSTER_BYTES, [7, 'skip', 9]);
   expect(written).toMatchObject({ checksum: await checksumByHand(path), fileBytes: statSync(path).size });
   expect(written).toMatchObject({ dataBytes: 2 * CLUSTER_BYTES, zeroBytes: 0 });
 });
 
-test('an empty disk is a sound image', async () => {
+test('an empty disk is a valid image', async () => {
   const path = join(scratchFolder(), 'a.qcow2');
   await writeImage(path, 10 * MIB, []);
   await expectSound(path);
   expect((await convert(path)).equals(Buffer.alloc(10 * MIB))).toBe(true);
 });
 
-test('without a backing file zeroes take no place; with one they hide what it has', async () => {
+test('zeroes take no space without a backing file, and hide the data of one', async () => {
   const folder = scratchFolder();
   const [base, top] = [join(folder, 'a.qcow2'), join(folder, 'b.qcow2')];
   const full = await writeImage(base, 4 * CLUSTER_BYTES, [1, 'zero', 0, 2]);
@@ -63,7 +63,7 @@ test('without a backing file zeroes take no place; with one they hide what it ha
   expect((await readChain(top)).equals(expected)).toBe(true);
 });
 
-test('a chain lies in another folder just as well', async () => {
+test('an image names its backing file without the folder', async () => {
   const folder = scratchFolder();
   await writeImage(join(folder, 'a.qcow2'), MIB, [1]);
   await writeImage(join(folder, 'b.qcow2'), MIB, ['skip', 2], 'a.qcow2');
@@ -89,7 +89,7 @@ describe('chains at random', () => {
     }
   });
 
-  test('a disk may grow and shrink from image to image', async () => {
+  test('a disk can grow and shrink from image to image', async () => {
     const folder = scratchFolder();
     const sizes = [4, 2, 6, 5].map((mebibytes) => mebibytes * MIB);
     const disk = Buffer.alloc(6 * MIB);
@@ -106,7 +106,7 @@ describe('chains at random', () => {
   });
 });
 
-test('a disk of several TiB with little on it is a small image, and sound', async () => {
+test('a disk of several TiB with little data is a small, valid image', async () => {
   const path = join(scratchFolder(), 'a.qcow2');
   const contents: ClusterContent[] = ['skip', 5];
   contents[(3 * GIB) / CLUSTER_BYTES] = 6;

@@ -25,7 +25,7 @@ async function extents(client: RawClient, offset: number, length: number, flags 
   ]);
 }
 
-test.each([1, 512, 4096] as const)('1.4 BLOCK_SIZE tells the min-block of the export: %d', async (minBlockBytes) => {
+test.each([1, 512, 4096] as const)('1.4 BLOCK_SIZE reports the min-block of the export: %d', async (minBlockBytes) => {
   const client = await (await startMemoryServer([{ name: 'disk', minBlockBytes }])).connect();
   await client.greet();
   client.option(Option.INFO, infoData('disk', [InfoType.BLOCK_SIZE]));
@@ -33,7 +33,7 @@ test.each([1, 512, 4096] as const)('1.4 BLOCK_SIZE tells the min-block of the ex
   expect([2, 6, 10].map((at) => info.data.readUInt32BE(at))).toEqual([minBlockBytes, 4096, 2 ** 25]);
 });
 
-test('1.4 with a min-block of 1 whoever asked for block sizes writes and reads any bytes', async () => {
+test('1.4 with a min-block of 1 a client that asked for block sizes reads and writes any bytes', async () => {
   const { client } = await connected({ minBlockBytes: 1 });
   client.request({ command: Command.WRITE, offset: 511, payload: Buffer.from('abc') });
   expect(await client.structuredError()).toBe(0);
@@ -41,7 +41,7 @@ test('1.4 with a min-block of 1 whoever asked for block sizes writes and reads a
   expect((await client.chunks())[0]!.payload.subarray(8).toString('latin1')).toBe('\0abc\0');
 });
 
-test('1.4 with a min-block of 4096 whoever asked for block sizes is held to it', async () => {
+test('1.4 with a min-block of 4096 a client that asked for block sizes must align to it', async () => {
   const { client } = await connected({ minBlockBytes: 4096 });
   for (const request of [
     { offset: 512, length: 4096 },
@@ -54,7 +54,7 @@ test('1.4 with a min-block of 4096 whoever asked for block sizes is held to it',
   expect(await client.structuredError()).toBe(0);
 });
 
-test('1.5 with a min-block of 4096 a block that is dirty in part is dirty, and extents are whole blocks', async () => {
+test('1.5 with a min-block of 4096 a partly dirty block is dirty, and extents are whole blocks', async () => {
   const { server, client } = await connected({ minBlockBytes: 4096, bitmaps: [] }, { contexts: [] });
   const served = server.exports.get('disk');
   served.bitmaps.add({ name: 'fine', granularityBytes: 512 });
@@ -72,7 +72,7 @@ test('1.5 with a min-block of 4096 a block that is dirty in part is dirty, and e
   expect(await extents(other, 4096, 8192, CommandFlag.REQ_ONE)).toEqual([[4096, 0]]);
 });
 
-test('1.5 with a min-block of 4096 a block with any data is data', async () => {
+test('1.5 with a min-block of 4096 a block with any data counts as data', async () => {
   const device = new SectorHoles(MIB);
   const { client } = await connected({ minBlockBytes: 4096, device }, { contexts: ['base:allocation'] });
   expect(await extents(client, 0, 16 * KIB)).toEqual([
@@ -86,7 +86,7 @@ test('an export does not take a size that is not whole blocks', async () => {
   await expect(server.exports.get('disk').resize(MIB + 512)).rejects.toMatchObject({ code: 'EXPORT_INVALID' });
 });
 
-/** Its first sector is data, all others are holes. */
+/** A device whose first sector is data, and the others are holes. */
 class SectorHoles extends MemoryDevice {
   override async extents(offset: number, length: number, list: import('../../src/base/extents.js').ExtentList) {
     const data = Math.max(0, Math.min(512 - offset, length));

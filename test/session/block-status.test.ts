@@ -8,11 +8,11 @@ import { encodeRequest } from '../support/raw-client.js';
 const { Command } = nbd;
 const CONTEXTS = 50;
 const DISK_BYTES = 64 * MIB;
-/** Extents of one context. */
+/** The number of extents of one context. */
 const EXTENTS = DISK_BYTES / SECTOR_BYTES;
 const MAX_EXTENTS = 16_384;
 
-/** A disk of which every other sector is dirty in 50 bitmaps, and a client of all of them. */
+/** A disk whose every other sector is dirty in 50 bitmaps, and a client that has selected all of them. */
 async function fragmented() {
   const server = await startMemoryServer([{ name: 'disk', device: new MemoryDevice(DISK_BYTES) }, { name: 'other' }]);
   const { bitmaps } = server.exports.get('disk');
@@ -26,7 +26,7 @@ async function fragmented() {
 
 const descriptors = (payload: Buffer) => (payload.length - 4) / 8;
 
-test('all contexts of a reply share its extents, and each has some', async () => {
+test('the contexts of a reply share the limit on extents, and each gets some', async () => {
   const { client } = await fragmented();
   client.request({ command: Command.BLOCK_STATUS, length: DISK_BYTES });
   const chunks = await client.chunks();
@@ -34,9 +34,9 @@ test('all contexts of a reply share its extents, and each has some', async () =>
   for (const { payload } of chunks) expect(descriptors(payload)).toBe(Math.floor(MAX_EXTENTS / CONTEXTS));
 });
 
-test('an extent of many runs is cut short, so that nobody waits for the end of it', async () => {
+test('an extent of many runs is cut short, so that other clients need not wait', async () => {
   const { server, bitmaps } = await fragmented();
-  // What was dirty before it was frozen and what was written since lie side by side, and make one extent of all.
+  // Sectors that were dirty before the freeze alternate with sectors written since, and all together are one extent.
   bitmaps.createSuccessor('bitmap0');
   for (let sector = 1; sector < EXTENTS; sector += 2) bitmaps.markDirty(sector * SECTOR_BYTES, SECTOR_BYTES);
   const client = await server.connect();
@@ -52,7 +52,7 @@ test('an extent of many runs is cut short, so that nobody waits for the end of i
   }
 });
 
-test('a neighbour waits little while a client asks for the status of a fragmented disk in many contexts', async () => {
+test('another client waits little while one asks for the status of a fragmented disk in many contexts', async () => {
   const { server, client } = await fragmented();
   const neighbour = await server.connect();
   await neighbour.go('other');
@@ -66,7 +66,7 @@ test('a neighbour waits little while a client asks for the status of a fragmente
   const reading = (async () => {
     for (; answered < questions; answered++) await client.chunks();
   })();
-  // In processor time, so that a busy machine does not count.
+  // Measured in processor time, so that the load of the machine does not matter.
   const waitsMicroseconds: number[] = [];
   while (answered < questions) {
     const began = process.cpuUsage();
@@ -76,6 +76,6 @@ test('a neighbour waits little while a client asks for the status of a fragmente
     waitsMicroseconds.push(user + system);
   }
   await reading;
-  // Some 10 ms, client and compiler included; it was a second.
+  // About 10 ms, including the client and the compiler. Without the limits it takes a second.
   expect(Math.max(...waitsMicroseconds)).toBeLessThan(250_000);
 });

@@ -3,7 +3,7 @@ import { BusyPoller } from '../../src/session/busy-poller.js';
 
 const MICROSECOND = 1000;
 
-/** A poller with a window of 50 µs, whose clock and event loop the test turns. */
+/** A poller with a window of 50 µs. The test drives its clock and event loop. */
 class Turntable {
   private now = 0;
   private turns: (() => void)[] = [];
@@ -13,7 +13,7 @@ class Turntable {
     (turn) => this.turns.push(turn),
   );
 
-  /** One message each `gapMicroseconds`. */
+  /** Sends one message every `gapMicroseconds`. */
   serve(messages: number, gapMicroseconds: number, inMessage = false): void {
     for (let i = 0; i < messages; i++) {
       this.now += gapMicroseconds * MICROSECOND;
@@ -22,7 +22,7 @@ class Turntable {
     }
   }
 
-  /** How long the loop keeps turning, in microseconds, when nothing more arrives. */
+  /** How long the loop keeps turning when nothing more arrives, in microseconds. */
   spun(): number {
     const from = this.now;
     for (; this.turns.length > 0; this.now += MICROSECOND) for (const turn of this.turns.splice(0)) turn();
@@ -53,7 +53,7 @@ describe('the busy poller', () => {
     expect(table.spun()).toBeCloseTo(51);
   });
 
-  it('waits longer for the rest of a message, however rare messages are', () => {
+  it('waits longer for the rest of a message, even when messages are rare', () => {
     const table = new Turntable();
     table.serve(1, 1_000_000, true);
     expect(table.spun()).toBeCloseTo(201);

@@ -53,7 +53,7 @@ test('1.2 the withdrawn PEEK_EXPORT is an unknown option', async () => {
   expect((await client.reply()).type).toBe(OptionError.UNSUP);
 });
 
-test('1.2 an option header that is none drops the connection', async () => {
+test('1.2 an option header with the wrong magic drops the connection', async () => {
   const client = await haggling();
   client.send(Buffer.alloc(16, 7));
   expect(await client.rest()).toHaveLength(0);
@@ -147,7 +147,7 @@ test.each([
   ['a name longer than the option', Buffer.concat([u32(100), Buffer.from('disk')])],
   ['a name length that leaves no count', counted('disk')],
   ['a count beyond the data', Buffer.concat([infoData('disk', []).subarray(0, 8), Buffer.from([0, 3, 0, 0])])],
-  ['data behind the last type', Buffer.concat([infoData('disk', [0]), Buffer.from([0])])],
+  ['data after the last type', Buffer.concat([infoData('disk', [0]), Buffer.from([0])])],
   ['a name with a NUL', infoData('di\0sk')],
   ['a name over 4096 bytes', infoData('x'.repeat(4097))],
 ])('1.2 GO with %s is invalid, and haggling goes on', async (_what, data) => {
@@ -167,7 +167,7 @@ test.each([
   expect((await client.replies()).map(({ type }) => type)).toEqual([OptionError.UNKNOWN]);
 });
 
-test('1.2 GO sends INFO_EXPORT of 12 bytes before the ACK, also when nothing is asked (nbd-client)', async () => {
+test('1.2 GO sends INFO_EXPORT of 12 bytes before the ACK, even if the client asks for nothing (nbd-client)', async () => {
   const client = await haggling();
   client.option(Option.GO, infoData('disk'));
   const [info, ack] = await client.replies();
@@ -176,14 +176,14 @@ test('1.2 GO sends INFO_EXPORT of 12 bytes before the ACK, also when nothing is 
   expect(ack!.type).toBe(OptionReply.ACK);
 });
 
-test('1.4 BLOCK_SIZE tells 512, 4096 and 32 MiB in 14 bytes', async () => {
+test('1.4 BLOCK_SIZE reports 512, 4096 and 32 MiB in 14 bytes', async () => {
   const client = await haggling();
   client.option(Option.INFO, infoData('disk', [InfoType.BLOCK_SIZE]));
   const info = (await client.replies()).find(({ data }) => data.length === 14)!;
   expect([2, 6, 10].map((at) => info.data.readUInt32BE(at))).toEqual([512, 4096, 2 ** 25]);
 });
 
-test('1.2 unknown information types are passed over; NAME and DESCRIPTION are answered', async () => {
+test('1.2 unknown information types are ignored, and NAME and DESCRIPTION are answered', async () => {
   const client = await haggling([{ name: 'disk', description: 'of mine' }]);
   client.option(Option.INFO, infoData('', [99, InfoType.NAME, InfoType.DESCRIPTION]));
   const replies = await client.replies();
@@ -202,7 +202,7 @@ test('1.2 INFO and the GO after it give the same information', async () => {
   expect((await client.replies()).map(({ data }) => data)).toEqual(info.map(({ data }) => data));
 });
 
-test('the empty name is the only export there is, and none when there are two', async () => {
+test('the empty name stands for the only export, and for none when there are two', async () => {
   const one = await haggling();
   one.option(Option.GO, infoData(''));
   expect((await one.replies()).at(-1)!.type).toBe(OptionReply.ACK);
@@ -211,7 +211,7 @@ test('the empty name is the only export there is, and none when there are two', 
   expect((await two.replies()).at(-1)!.type).toBe(OptionError.UNKNOWN);
 });
 
-test('1.2 an option with more data than is held is passed over with TOO_BIG', async () => {
+test('1.2 an option with more data than the server keeps is skipped and answered with TOO_BIG', async () => {
   const client = await haggling();
   client.send(encodeOption(Option.SET_META_CONTEXT, Buffer.alloc(2 * 2 ** 20)));
   expect((await client.reply()).type).toBe(OptionError.TOO_BIG);
@@ -225,7 +225,7 @@ test('1.2 an option that claims more than 32 MiB drops the connection', async ()
   expect(await client.rest()).toHaveLength(0);
 });
 
-test('1.2 the 33rd option is refused with a reason, and ends the connection; each LIST allows 32 more an export', async () => {
+test('1.2 the 33rd option is refused with a reason, and ends the connection; each LIST allows 32 more for each export', async () => {
   const endless = await haggling();
   for (let i = 0; i < 40; i++) endless.option(Option.STARTTLS);
   for (let i = 0; i < 32; i++) expect((await endless.reply()).type).toBe(OptionError.UNSUP);
@@ -259,7 +259,7 @@ test('1.2 a client without options left may still abort', async () => {
   expect((await client.replies()).map(({ type }) => type)).toEqual([OptionReply.ACK]);
 });
 
-test('1.2 a client that lists and does not read is answered no further, and gets everything once it reads', async () => {
+test('1.2 a client that lists and does not read has to wait, and gets the whole list when it reads', async () => {
   const lists = Buffer.concat(Array.from({ length: 5000 }, () => encodeOption(Option.LIST)));
   const served = { name: 'disk', description: 'x'.repeat(1000) };
   const sent: Buffer[] = [];
@@ -283,7 +283,7 @@ test('1.2 a client that lists and does not read is answered no further, and gets
   expect(answers.readUInt32BE(answers.length - 8)).toBe(OptionReply.ACK);
 });
 
-test('a list of many exports is sent in slices, and what comes behind it waits', async () => {
+test('a list of many exports is sent in slices, and the next option waits for its end', async () => {
   const names = Array.from({ length: 300 }, (_, i) => ({ name: `disk${i}`, device: new MemoryDevice(512) }));
   const sent: Buffer[] = [];
   const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
@@ -298,7 +298,7 @@ test('a list of many exports is sent in slices, and what comes behind it waits',
   expect([at, sent.length, handshake.answering]).toEqual([32, 302, false]);
 });
 
-test('a client gets all of a list of many exports', async () => {
+test('a client gets the whole list of many exports', async () => {
   const names = Array.from({ length: 300 }, (_, i) => ({ name: `disk${i}`, device: new MemoryDevice(512) }));
   const client = await haggling(names);
   client.option(Option.LIST);
@@ -319,7 +319,7 @@ test('1.6 connections above the limit are turned away', async () => {
   first.option(Option.GO, infoData('disk'));
   const replies = await first.replies();
   expect(replies.at(-1)!.type).toBe(OptionReply.ACK);
-  // 1.5: who may connect once is not told that more connections are welcome.
+  // 1.5: a client that may connect only once is not offered CAN_MULTI_CONN.
   expect(replies[0]!.data.readUInt16BE(10) & nbd.TransmissionFlag.CAN_MULTI_CONN).toBe(0);
   const second = await server.connect();
   expect(await second.rest()).toHaveLength(0);
@@ -327,7 +327,7 @@ test('1.6 connections above the limit are turned away', async () => {
   expect((await first.simpleReply(1)).error).toBe(0);
 });
 
-test('1.6 idle handshakes lock nobody out: the oldest gives way', async () => {
+test('1.6 idle handshakes do not lock out new clients: the oldest one is closed', async () => {
   const server = await startMemoryServer([{ name: 'disk' }], { maxConnections: 4 });
   const idle = [];
   for (let i = 0; i < 4; i++) {
@@ -364,13 +364,13 @@ test('1.1 no error message is longer than a string may be', async () => {
   expect(reply.data.length).toBeLessThanOrEqual(4096);
 });
 
-test('1.2 ABORT is acknowledged without waiting for data that it may have', async () => {
+test('1.2 ABORT is acknowledged without waiting for its data', async () => {
   const client = await haggling();
   client.send(encodeOption(Option.ABORT, Buffer.alloc(0), 30 * MIB));
   expect((await client.reply()).type).toBe(OptionReply.ACK);
 });
 
-test('1.2 a name is taken as it is, a byte order mark included', async () => {
+test('1.2 a byte order mark is part of a name', async () => {
   const client = await haggling();
   client.option(Option.INFO, infoData('\uFEFFdisk'));
   expect((await client.reply()).type).toBe(OptionError.UNKNOWN);

@@ -17,7 +17,7 @@ describe('a memory budget', () => {
     let now = 0;
     const budget = new MemoryBudget(limitBytes, () => now);
     const open = (onRoom = () => {}) => budget.open(onRoom);
-    /** One that takes as much as it gets, a MiB at a time; how much that is, beyond its own. */
+    /** An account that claims as much as it can get, a MiB at a time. */
     const greedy = () => {
       const account = open();
       account.add(OWN_BYTES);
@@ -27,20 +27,20 @@ describe('a memory budget', () => {
     return { budget, open, greedy, pass: (milliseconds: number) => (now += milliseconds) };
   }
 
-  test('leaves to each what is its own, whatever the others hold', () => {
+  test('leaves every account its own memory, whatever the others hold', () => {
     const { budget, open } = budgetOf(MIB);
     for (let i = 0; i < 10; i++) expect(open().claim(OWN_BYTES)).toBe(true);
     expect(budget.use).toEqual({ usedBytes: 0, limitBytes: MIB, waitingConnections: 0 });
   });
 
-  test('gives one half to one that takes all it can, and then a part of the rest to each newcomer', () => {
+  test('gives half to an account that takes all it can, and half of the rest to each newcomer', () => {
     const { budget, greedy } = budgetOf();
     const parts = [greedy(), greedy(), greedy()].map(({ sharedBytes }) => sharedBytes / MIB);
     expect(parts).toEqual([60, 30, 15]);
     expect(budget.use.usedBytes).toBe(105 * MIB);
   });
 
-  test('lets one that holds nothing take all that is free', () => {
+  test('lets an account that holds nothing take everything that is free', () => {
     const { open, greedy } = budgetOf();
     greedy();
     const account = open();
@@ -48,7 +48,7 @@ describe('a memory budget', () => {
     expect(open().claim(OWN_BYTES + 1)).toBe(false);
   });
 
-  test('wakes who waits when there is room, and not before', async () => {
+  test('wakes a waiting account when there is room, and not before', async () => {
     const { budget, open } = budgetOf();
     const first = open();
     first.claim(OWN_BYTES + 100 * MIB);
@@ -70,7 +70,7 @@ describe('a memory budget', () => {
     ]);
   });
 
-  test('serves two that wait one after the other', async () => {
+  test('serves two waiting accounts one after the other', async () => {
     const { budget, open } = budgetOf();
     const first = open();
     first.claim(OWN_BYTES + LIMIT);
@@ -87,7 +87,7 @@ describe('a memory budget', () => {
     expect(order).toEqual([1, 2]);
   });
 
-  test('lets nobody overtake one that holds nothing, for a while', () => {
+  test('lets no account overtake one that holds nothing, for a while', () => {
     const { open, pass } = budgetOf();
     open().claim(OWN_BYTES + 100 * MIB);
     expect(open().claim(OWN_BYTES + 64 * MIB)).toBe(false);
@@ -96,7 +96,7 @@ describe('a memory budget', () => {
     expect(open().claim(OWN_BYTES + MIB)).toBe(true);
   });
 
-  test('has all back from one that is closed, whatever it gives back afterwards', () => {
+  test('gets everything back from a closed account, and counts nothing that it gives back later', () => {
     const { budget, open } = budgetOf();
     const account = open();
     account.claim(OWN_BYTES + MIB);
@@ -123,7 +123,7 @@ describe('clients that share a memory budget', () => {
     return { server, device, connect };
   }
 
-  test('that write to a disk which hangs hold no more than that, and get their answers when it goes on', async () => {
+  test('and write to a disk that hangs stay within the budget, and get their answers when the disk recovers', async () => {
     const { server, device, connect } = await serve();
     const clients = [];
     for (let i = 0; i < 6; i++) clients.push(await connect());
@@ -144,7 +144,7 @@ describe('clients that share a memory budget', () => {
     await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
   });
 
-  test('do not keep one another from requests of 1 MiB, and one that goes leaves room', async () => {
+  test('do not block each other from requests of 1 MiB, and one that leaves makes room', async () => {
     const { server, device, connect } = await serve();
     const greedy = [];
     for (let i = 0; i < 8; i++) greedy.push(await connect());
@@ -196,7 +196,7 @@ describe('clients that share a memory budget', () => {
     },
   );
 
-  test('write large pieces to a slow disk side by side, and none waits for another for ever', async () => {
+  test('write large pieces to a slow disk at the same time, and none waits forever', async () => {
     const { server, device, connect } = await serve();
     device.deferAll(true);
     const clients = await Promise.all(Array.from({ length: 5 }, () => connect()));
@@ -211,7 +211,7 @@ describe('clients that share a memory budget', () => {
     await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
   });
 
-  test('that read no replies hold little, also when these are small', async () => {
+  test('and read no replies hold little memory, even when the replies are small', async () => {
     const { server, connect } = await serve();
     const clients = [];
     for (let i = 0; i < 4; i++) clients.push(await connect());

@@ -109,12 +109,12 @@ test.each([
   expect((await set(client, ['base:allocation'])).last).toBe(OptionReply.ACK);
 });
 
-test('1.2 a query that is too long is passed over, not an error', async () => {
+test('1.2 a query that is too long is ignored, and is not an error', async () => {
   const client = await haggling();
   expect((await set(client, ['x'.repeat(5000), 'base:allocation'])).names).toEqual(['base:allocation']);
 });
 
-/** Goes to transmission after those SET_META_CONTEXTs and asks for block status: its error, 0 if there is none. */
+/** Sends these SET_META_CONTEXTs, starts transmission and asks for block status. Returns the error, or 0. */
 async function statusAfter(client: RawClient, goName: string): Promise<number> {
   client.option(Option.GO, Buffer.concat([counted(goName), Buffer.alloc(2)]));
   await client.replies();
@@ -122,7 +122,7 @@ async function statusAfter(client: RawClient, goName: string): Promise<number> {
   return client.structuredError();
 }
 
-test('1.2 a selection holds for the export that it named', async () => {
+test('1.2 a selection applies to the export that it names', async () => {
   const client = await haggling();
   await set(client, ['base:allocation']);
   expect(await statusAfter(client, 'disk')).toBe(0);
@@ -134,36 +134,39 @@ test('1.2 a selection is dropped when GO names another export', async () => {
   expect(await statusAfter(client, 'other')).toBe(nbd.NbdError.EINVAL);
 });
 
-test('1.2 a later SET_META_CONTEXT replaces the selection, with none too', async () => {
+test('1.2 a later SET_META_CONTEXT replaces the selection, even with nothing', async () => {
   const client = await haggling();
   await set(client, ['base:allocation']);
   await set(client, []);
   expect(await statusAfter(client, 'disk')).toBe(nbd.NbdError.EINVAL);
 });
 
-test('1.2 a SET_META_CONTEXT that fails replaces the selection all the same', async () => {
+test('1.2 a SET_META_CONTEXT that fails still removes the selection', async () => {
   const client = await haggling();
   await set(client, ['base:allocation']);
   await set(client, ['base:allocation'], 'nowhere');
   expect(await statusAfter(client, 'disk')).toBe(nbd.NbdError.EINVAL);
 });
 
-test.each(['disk', ''])('1.2 contexts of an export that was replaced since are dropped (name "%s")', async (name) => {
-  const server = await startMemoryServer([{ name: 'disk', bitmaps: ['nightly'] }]);
-  const client = await server.connect();
-  await client.greet();
-  client.option(Option.STRUCTURED_REPLY);
-  await client.replies();
-  expect((await set(client, ['base:allocation', 'qemu:dirty-bitmap:nightly'], name)).ids).toEqual([1, 2]);
-  await server.exports.remove('disk');
-  await server.exports.add({ name: 'disk', path: 'memory' });
-  client.option(Option.GO, infoData(name));
-  await client.replies();
-  client.request({ command: nbd.Command.BLOCK_STATUS, length: 512 });
-  expect(await client.structuredError()).toBe(nbd.NbdError.EINVAL);
-});
+test.each(['disk', ''])(
+  '1.2 contexts of an export that has since been replaced are dropped (name "%s")',
+  async (name) => {
+    const server = await startMemoryServer([{ name: 'disk', bitmaps: ['nightly'] }]);
+    const client = await server.connect();
+    await client.greet();
+    client.option(Option.STRUCTURED_REPLY);
+    await client.replies();
+    expect((await set(client, ['base:allocation', 'qemu:dirty-bitmap:nightly'], name)).ids).toEqual([1, 2]);
+    await server.exports.remove('disk');
+    await server.exports.add({ name: 'disk', path: 'memory' });
+    client.option(Option.GO, infoData(name));
+    await client.replies();
+    client.request({ command: nbd.Command.BLOCK_STATUS, length: 512 });
+    expect(await client.structuredError()).toBe(nbd.NbdError.EINVAL);
+  },
+);
 
-test('1.2 SET_META_CONTEXT replaces the selection also when it is too big', async () => {
+test('1.2 a SET_META_CONTEXT that is too big still removes the selection', async () => {
   const client = await haggling();
   await set(client, ['base:allocation']);
   expect((await ask(client, Option.SET_META_CONTEXT, Buffer.alloc(2 * MIB))).last).toBe(OptionError.TOO_BIG);

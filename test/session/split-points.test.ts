@@ -11,7 +11,7 @@ import { PiecePool } from '../../src/session/piece-pool.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { encodeOption, encodeRequest, infoData, metaData, u32 } from '../support/raw-client.js';
 
-/** A socket without a handle: what is fed to it arrives as one 'data' event, what is written to it is kept. */
+/** A socket without a handle. Each chunk pushed arrives as one 'data' event, and everything written is kept. */
 class FakeSocket extends Duplex {
   readonly output: Buffer[] = [];
 
@@ -31,7 +31,7 @@ class FakeSocket extends Duplex {
   }
 }
 
-/** What the server sends when these pieces arrive one after the other, each in a turn of its own. */
+/** Returns what the server sends when these pieces arrive one by one, each in its own turn of the event loop. */
 async function converse(pieces: Buffer[]): Promise<Buffer> {
   const socket = new FakeSocket();
   const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
@@ -57,7 +57,7 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
   return Buffer.concat(socket.output);
 }
 
-/** The replies by cookie, each with its chunks in order: replies may overtake one another, chunks may not. */
+/** The replies by cookie, with their chunks in order: replies can be out of order, but the chunks of a reply cannot. */
 function repliesByCookie(stream: Buffer, structured: boolean, readLengths: Map<bigint, number>): object {
   const replies = new Map<bigint, string[]>();
   for (let at = 0; at < stream.length; ) {

@@ -18,7 +18,7 @@ async function connected(options: Parameters<RawClient['go']>[1] = {}, served: M
 
 const pattern = (length: number) => Buffer.alloc(length, Buffer.from(Array.from({ length: 251 }, (_, i) => i)));
 
-test('flags: a writable export offers all that it can; DF only with structured replies', async () => {
+test('flags: a writable export offers every command, and DF only with structured replies', async () => {
   const flag = TransmissionFlag;
   const common = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE | flag.CAN_MULTI_CONN;
   const writable = common | flag.SEND_TRIM | flag.SEND_WRITE_ZEROES | flag.SEND_FAST_ZERO;
@@ -60,7 +60,7 @@ test('reads and writes up to 32 MiB are served whole', async () => {
   expect((await client.simpleReply(32 * MIB)).data.equals(data)).toBe(true);
 });
 
-test('whoever asked for no block sizes reads and writes up to 64 MiB', async () => {
+test('a client that did not ask for block sizes reads and writes up to 64 MiB', async () => {
   const device = new MemoryDevice(80 * MIB);
   const { client } = await connected({ structured: false }, { name: 'disk', device });
   const data = pattern(64 * MIB);
@@ -105,7 +105,7 @@ test.each([
   expect(await client.structuredError()).toBe(0);
 });
 
-test('1.4 whoever asked for block sizes is held to 512; whoever did not may send any alignment', async () => {
+test('1.4 a client that asked for block sizes must align to 512, and one that did not need not align', async () => {
   const strict = (await connected({ infoTypes: [InfoType.BLOCK_SIZE] })).client;
   for (const request of [
     { offset: 1, length: 512 },
@@ -241,7 +241,7 @@ test('1.5 FAST_ZERO that would not be fast is ENOTSUP, with nothing changed', as
   expect((await client.chunks())[0]!.payload.subarray(8)).toEqual(Buffer.alloc(512, 1));
 });
 
-test('1.5 a structured error says in words what is wrong', async () => {
+test('1.5 a structured error has a message', async () => {
   const { client } = await connected({}, { name: 'disk', readOnly: true });
   client.request({ command: Command.TRIM, length: 512 });
   const [chunk] = await client.chunks();
@@ -281,7 +281,7 @@ test('a client that sends its requests and closes its side still gets the answer
   expect(await client.rest()).toHaveLength(16);
 });
 
-test('a client that asks and does not read is not served without bound, and gets everything once it reads', async () => {
+test('a client that does not read its replies has to wait, and gets all of them when it reads', async () => {
   const { client, server } = await connected({ structured: false });
   const count = 200;
   for (let i = 0; i < count; i++) client.request({ command: Command.READ, length: 1 * MIB, cookie: BigInt(i) });
@@ -289,7 +289,7 @@ test('a client that asks and does not read is not served without bound, and gets
   expect(server.listener.connectionCount).toBe(1);
 });
 
-test('a bug in a request that waits ends its connection, and no other', async () => {
+test('a bug in a waiting request ends only its own connection', async () => {
   class Broken extends FilterDevice {
     override cache(): Promise<never> {
       return Promise.reject(new Error('a bug'));
@@ -304,20 +304,20 @@ test('a bug in a request that waits ends its connection, and no other', async ()
   expect(await other.structuredError()).toBe(0);
 });
 
-test('what a client sends behind its end is not kept, however long an answer takes', async () => {
+test('bytes after DISC are not kept, even while an answer is still due', async () => {
   const device = new FaultyDevice(new MemoryDevice(DISK_BYTES));
   const { client } = await connected({ structured: false }, { name: 'disk', device });
   device.hold();
   client.request({ command: Command.FLUSH });
   await expect.poll(() => device.heldCalls).toBe(1);
   client.request({ command: Command.DISC });
-  // Kept, every byte of it beyond the first MiB would be moved with all before it.
+  // If they were kept, every byte after the first MiB would cause all bytes before it to be copied.
   await client.sent(Buffer.alloc(16 * MIB));
   device.release();
   expect(await client.rest()).toHaveLength(16);
 });
 
-test('few answers with extents are put together at a time', async () => {
+test('only two block status requests of a client are worked on at the same time', async () => {
   const device = new FaultyDevice(new MemoryDevice(64 * MIB));
   const served = { name: 'disk', device };
   const { client } = await connected({ contexts: ['base:allocation'] }, served);
