@@ -68,7 +68,7 @@ interface Program {
 }
 
 interface LoopTarget {
-  /** Device number of the backing file's file system; if a device backs the loop device, of its device node's. */
+  /** Device number of the backing file's file system; if a device backs the loop device, that of its device node. */
   readonly device: bigint;
   readonly inode: bigint;
   /** The number of the backing device; 0 if a file backs it. */

@@ -362,7 +362,7 @@ describe('a command that fails ends with 1', () => {
     expectRefusal({ code, stdout: '', stderr }, 1, 'there is no export "vm9"');
     expect(JSON.parse(stdout)).toEqual({
       type: 'errors.md#export_not_found',
-      title: 'There is no export of that name',
+      title: 'There is no export with that name',
       status: 404,
       detail: 'there is no export "vm9"',
       code: 'EXPORT_NOT_FOUND',

@@ -8,7 +8,7 @@ import { formatCount } from '../../base/units.js';
 import type { ImageGuard } from './image-guard.js';
 import { checkImageSize } from './image-size.js';
 
-/** Disks hold private data, so only the server's user can read a new image until somebody grants more. */
+/** Disks hold private data, so only the server's user can read a new image until its mode is changed. */
 const IMAGE_MODE = 0o600;
 
 /** Longer than the time resolution of file systems. */
