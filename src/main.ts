@@ -2,14 +2,14 @@
 import { fileURLToPath } from 'node:url';
 import { restartWithThreads } from './server/server-threads.js';
 
-// Before anything else is loaded, and before the standard streams are touched.
+// The restart comes before anything else is loaded and before the standard streams are touched.
 if (process.argv[2] === 'serve') restartWithThreads(fileURLToPath(import.meta.url));
 const { runCli } = await import('./cli/program.js');
 
 process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-  // Whoever reads no further has seen enough, and what was asked for is done all the same.
+  // The reader has seen enough; the command itself is done.
   if (code === 'EPIPE') return;
-  process.stderr.write(`tidemark: the answer could not be written: ${message} (make room there)\n`);
+  process.stderr.write(`tidemark: cannot write to stdout: ${message} (free some space there)\n`);
   process.exitCode = 1;
 });
 

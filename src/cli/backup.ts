@@ -24,13 +24,13 @@ interface BeginOptions extends CommonOptions {
 }
 
 const help = `
-A backup freezes a bitmap and makes a view of each export, as it is at this instant: an NBD export of its own, which
-does not change while clients go on writing. Read from the view what is dirty (or everything, when the backup is full),
-then commit: the next backup counts from this one. Abort, or let the lease run out, and nothing is lost: the bitmap
-again describes all changes since the last commit.
+A backup freezes a bitmap and makes a view of each export as it is at this instant. A view is an NBD export of its own;
+it does not change while clients go on writing. Read the dirty ranges from the view (or everything, if the backup is
+full), then commit: the next backup counts from this one. If you abort, or the lease runs out, nothing is lost: the
+bitmap again holds all changes since the last commit.
 
 $ tidemark backup begin disk --bitmap nightly
-$ nbdinfo --map=qemu:dirty-bitmap:nightly URI        (what has changed; URI as it was printed)
+$ nbdinfo --map=qemu:dirty-bitmap:nightly URI        (shows what changed; begin prints the URI)
 $ qemu-img convert -O qcow2 URI full.qcow2
 $ tidemark backup commit ID`;
 
@@ -44,18 +44,21 @@ export function addBackupCommands(program: Command): void {
 }
 
 function addBegin(group: Command): void {
-  withCommonOptions(group.command('begin <EXPORT...>').description('make views of exports, all at one instant'))
-    .requiredOption('--bitmap <NAME>', 'the bitmap of each export; made where it is missing')
-    .option('--since <BACKUP-ID>', 'the backup to build on; refused when it is not the base')
-    .option('--full', 'everything is to be read, whatever the bitmap says')
+  withCommonOptions(group.command('begin <EXPORT...>').description('make views of exports, all at the same instant'))
+    .requiredOption('--bitmap <NAME>', 'the bitmap to use on each export; created where it does not exist')
+    .option('--since <BACKUP-ID>', 'the backup to build on; refused if the bitmap does not count from it')
+    .option('--full', 'make a full backup, whatever the bitmap says')
     .option(
       '--ttl <TIME>',
-      'abort when the views are not read for so long: 90s, 30m, 2h (default: 2h)',
+      'abort after this long without a read from the views, such as 90s, 30m or 2h (default: 2h)',
       secondsArgument,
     )
-    .option('--scratch-limit <SIZE>', 'keep at most so much old data for the views', sizeArgument)
+    .option('--scratch-limit <SIZE>', 'the most old data to keep for the views', sizeArgument)
     .addOption(
-      new Option('--on-scratch-full <WHAT>', 'when old data finds no room: abort the backup, or refuse the write')
+      new Option(
+        '--on-scratch-full <WHAT>',
+        'what to do when there is no space for old data: abort the backup, or fail the write',
+      )
         .choices(['fail-view', 'fail-writer'])
         .default(undefined, 'fail-view'),
     )
@@ -67,7 +70,7 @@ function addBegin(group: Command): void {
 }
 
 function addQueries(group: Command): void {
-  withCommonOptions(group.command('list').description('backups under way, and those that ended lately')).action(
+  withCommonOptions(group.command('list').description('list active backups and those that ended recently')).action(
     async (options: CommonOptions) => {
       const answer = await controlClient(options).get<{ backups: Described[] }>('backups');
       print(options, answer, ({ backups }) => backupTable(backups));
@@ -82,8 +85,8 @@ function addQueries(group: Command): void {
 }
 
 function addLease(group: Command): void {
-  withCommonOptions(group.command('renew <ID>').description('extend the lease; reading a view does that too'))
-    .option('--ttl <TIME>', 'how long from now, and from each read on', secondsArgument)
+  withCommonOptions(group.command('renew <ID>').description('extend the lease; reading a view also extends it'))
+    .option('--ttl <TIME>', 'length of the lease, from now and from each later read', secondsArgument)
     .action(async (id: string, options: CommonOptions & { ttl?: number }) => {
       const answer = await controlClient(options).post<Described>(['backups', id, 'renew'], {
         ttlSeconds: options.ttl,
@@ -94,7 +97,7 @@ function addLease(group: Command): void {
   withCommonOptions(
     group
       .command('release <ID> <EXPORT> <OFFSET> <LENGTH>')
-      .description('give back the scratch of a range that is read; reading it again is an error'),
+      .description('free the scratch space of a range that you have read; reading it again is an error'),
   ).action(async (id: string, exportName: string, offset: string, length: string, options: CommonOptions) => {
     const range = { export: exportName, offset: sizeArgument(offset), length: sizeArgument(length) };
     const answer = await controlClient(options).post<Described>(['backups', id, 'release'], range);
@@ -104,8 +107,8 @@ function addLease(group: Command): void {
 
 function addEndings(group: Command): void {
   const endings = {
-    commit: 'all is read: the next backup counts from this one',
-    abort: 'give up: the bitmaps again describe all changes since their bases',
+    commit: 'finish a backup that has been read; the next backup counts from it',
+    abort: 'give up a backup; the bitmaps again hold all changes since the last commit',
   };
   for (const [verb, description] of Object.entries(endings)) {
     withCommonOptions(group.command(`${verb} <ID>`).description(description)).action(
@@ -117,7 +120,7 @@ function addEndings(group: Command): void {
   }
 }
 
-/** For commander: a time such as 90s, 30m, 2h or 1d, in seconds. */
+/** Argument parser for commander: a time such as 90s, 30m, 2h or 1d, in seconds. */
 function secondsArgument(text: string): number {
   const match = /^(\d+)([smhd]?)$/.exec(text);
   if (!match) throw new InvalidArgumentError('Expected a time such as 90s, 30m or 2h.');
@@ -128,7 +131,7 @@ function sayBegun(backup: Begun): string {
   return [
     `began ${backup.id}, held until ${backup.expiresAt}`,
     ...backup.exports.flatMap(sayView),
-    `tidemark backup commit ${backup.id}   when all is read`,
+    `tidemark backup commit ${backup.id}   after reading the views`,
   ].join('\n');
 }
 

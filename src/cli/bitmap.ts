@@ -21,8 +21,8 @@ interface AddOptions extends CommonOptions {
 }
 
 const help = `
-A dirty bitmap has one bit for each granule of a disk (64 KiB unless you say otherwise), set when the granule was
-written since the bitmap was added or cleared. Backup tools read it over NBD as qemu:dirty-bitmap:NAME.
+A dirty bitmap has one bit for each granule of a disk (64 KiB by default). The bit is set if the granule was written
+since the bitmap was added or cleared. Backup tools read the bitmap over NBD as qemu:dirty-bitmap:NAME.
 
 Example:
   tidemark bitmap add vm1 weekly --granularity 1M
@@ -30,7 +30,7 @@ Example:
   tidemark bitmap clear vm1 weekly`;
 
 export function addBitmapCommands(program: Command): void {
-  const group = program.command('bitmap').description('the dirty bitmaps of an export');
+  const group = program.command('bitmap').description('manage the dirty bitmaps of an export');
   group.addHelpText('after', help);
   addQueries(group);
   addChanges(group);
@@ -53,10 +53,10 @@ function addQueries(group: Command): void {
 }
 
 function addChanges(group: Command): void {
-  withCommonOptions(group.command('add <EXPORT> <NAME>').description('record what is written from now on'))
+  withCommonOptions(group.command('add <EXPORT> <NAME>').description('add a bitmap that records writes from now on'))
     .option('--granularity <SIZE>', 'bytes per bit, a power of two from 512 to 2G (default: 64K)', sizeArgument)
-    .option('--disabled', 'do not record yet')
-    .option('--transient', 'keep it in memory alone')
+    .option('--disabled', 'do not record writes until the bitmap is enabled')
+    .option('--transient', 'keep it in memory only; it is gone when the server stops')
     .action(async (exportName: string, name: string, options: AddOptions) => {
       const { granularity, disabled, transient } = options;
       const body = { name, granularityBytes: granularity, disabled, transient };
@@ -64,7 +64,7 @@ function addChanges(group: Command): void {
       print(options, added, (bitmap) => `added ${bitmap.name}, ${stateOf(bitmap)}`);
     });
 
-  withCommonOptions(group.command('remove <EXPORT> <NAME>').description('forget a bitmap')).action(
+  withCommonOptions(group.command('remove <EXPORT> <NAME>').description('remove a bitmap')).action(
     async (exportName: string, name: string, options: CommonOptions) => {
       await controlClient(options).delete(['exports', exportName, 'bitmaps', name]);
       print(options, { removed: name }, () => `removed ${name}`);
@@ -72,9 +72,9 @@ function addChanges(group: Command): void {
   );
 
   const verbs = {
-    clear: 'call everything clean, and go on recording',
+    clear: 'mark everything clean, and go on recording',
     enable: 'record writes',
-    disable: 'record no writes, and keep what is recorded',
+    disable: 'stop recording writes, and keep what is recorded',
   };
   for (const [verb, description] of Object.entries(verbs)) {
     withCommonOptions(group.command(`${verb} <EXPORT> <NAME>`).description(description)).action(
@@ -88,14 +88,14 @@ function addChanges(group: Command): void {
   withCommonOptions(
     group
       .command('merge <EXPORT> <TARGET> <SOURCE...>')
-      .description('call dirty in TARGET whatever the sources call dirty; they stay as they are'),
+      .description('mark dirty in TARGET everything that is dirty in the sources, which do not change'),
   ).action(async (exportName: string, target: string, sources: string[], options: CommonOptions) => {
     const path = ['exports', exportName, 'bitmaps', target, 'merge'];
     print(options, await controlClient(options).post<Described>(path, { sources }), summary);
   });
 }
 
-/** Bitmaps as a person reads them. */
+/** A table with a row for each bitmap. */
 export function bitmapTable(bitmaps: readonly Described[]): string {
   const rows = bitmaps.map((bitmap) => [
     bitmap.name,

@@ -13,7 +13,7 @@ import {
 type Described = Static<typeof Client>;
 
 export function addClientCommands(program: Command): void {
-  const group = program.command('client').description('the NBD clients that are connected');
+  const group = program.command('client').description('manage the connected NBD clients');
 
   withCommonOptions(group.command('list').description('list the clients of all exports and views')).action(
     async (options: CommonOptions) => {
@@ -25,10 +25,10 @@ export function addClientCommands(program: Command): void {
   withCommonOptions(
     group
       .command('disconnect')
-      .argument('<ID>', 'as tidemark client list shows it', idArgument)
-      .description('finish what a client has begun, and close its connection'),
+      .argument('<ID>', 'the ID that tidemark client list shows', idArgument)
+      .description('finish the requests of a client, and close its connection'),
   )
-    .addHelpText('after', '\nThe client may connect again.')
+    .addHelpText('after', '\nThe client is free to connect again.')
     .action(async (id: number, options: CommonOptions) => {
       await controlClient(options).delete(['clients', String(id)]);
       print(options, { disconnected: id }, () => `disconnected ${id}`);

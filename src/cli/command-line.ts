@@ -8,14 +8,17 @@ export interface CommonOptions {
   readonly control?: string;
 }
 
-/** Gives a command that asks a server the options that every command has. */
+/** Adds the options that every command has, to one that talks to a server. */
 export function withCommonOptions(command: Command): Command {
-  return withOptions(command, "the server's control socket (default: $TIDEMARK_CONTROL, else that of a server)");
+  return withOptions(
+    command,
+    "the server's control socket (default: $TIDEMARK_CONTROL, or control.sock in the default state directory)",
+  );
 }
 
-/** Gives a command that asks no server the same options, so that scripts may pass them to any. */
+/** Adds the same options to a command that talks to no server, so that scripts can pass them to every command. */
 export function withOfflineOptions(command: Command): Command {
-  return withOptions(command, 'not used: no server is asked');
+  return withOptions(command, 'accepted and ignored: this command does not talk to a server');
 }
 
 function withOptions(command: Command, control: string): Command {
@@ -26,7 +29,7 @@ export function controlClient({ control }: CommonOptions): ControlClient {
   return new ControlClient(control ?? defaultControlPath());
 }
 
-/** Rows under their headings, the columns aligned; numbers are for the right-hand side. */
+/** Lays out rows under their headings. Columns whose index is in `right` are aligned to the right. */
 export function formatTable(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
@@ -41,7 +44,7 @@ export function formatTable(
   return [headings, ...rows].map(line).join('\n');
 }
 
-/** For commander: a size argument in bytes. */
+/** Argument parser for commander: a size in bytes. */
 export function sizeArgument(text: string): number {
   const bytes = parseSize(text);
   if (bytes === undefined) throw new InvalidArgumentError('Expected a size such as 512M or 10G.');

@@ -12,9 +12,9 @@ const scripts = { bash: bashScript, zsh: zshScript, fish: fishScript };
 
 export function addCompletionCommand(program: Command): void {
   withOfflineOptions(
-    program.command('completion').description('print a script that lets a shell complete commands and options'),
+    program.command('completion').description('print a script that makes a shell complete commands and options'),
   )
-    .addArgument(new Argument('<SHELL>', 'the shell').choices(Object.keys(scripts)))
+    .addArgument(new Argument('<SHELL>', 'the shell to write the script for').choices(Object.keys(scripts)))
     .addHelpText('after', help)
     .action((shell: keyof typeof scripts, options: { json?: boolean }) => {
       const script = scripts[shell](walkCommands(program));
@@ -22,7 +22,7 @@ export function addCompletionCommand(program: Command): void {
     });
 }
 
-/** A `case` pattern for every command below the first. */
+/** A `case` pattern that matches every command except the program itself. */
 function patterns(nodes: readonly CommandNode[]): string {
   return nodes
     .slice(1)

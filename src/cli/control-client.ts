@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
 
-/** What a failed answer of the control API says. */
+/** The body of an error response from the control API. */
 interface Problem {
   readonly code: ErrorCode;
   readonly detail: string;
@@ -12,15 +12,15 @@ interface Problem {
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
-/** Codes of the errors of a connection that was there, and broke. */
+/** System error codes of a connection that was established, then broke. */
 const hungUp = new Set(['ECONNRESET', 'EPIPE']);
 
-/** Where the control API is unless `--control` says so. */
+/** The control socket to use without `--control`. */
 export function defaultControlPath(): string {
   return process.env.TIDEMARK_CONTROL || controlSocketIn(defaultStateDirectory());
 }
 
-/** Talks to the control API of the server that listens on a unix socket. */
+/** Talks to a server's control API over its unix socket. */
 export class ControlClient {
   constructor(
     private readonly socketPath: string,
@@ -44,7 +44,7 @@ export class ControlClient {
     return this.call('DELETE', path, undefined, query);
   }
 
-  /** @throws CodedError, the server's or NO_SERVER */
+  /** @throws CodedError: the error that the server returned, or NO_SERVER */
   private async call<Answer>(
     method: Method,
     path: readonly string[],
@@ -78,15 +78,15 @@ export class ControlClient {
   }
 
   private otherServer(): CodedError {
-    const hint = 'say with --control where a tidemark takes commands';
-    return new CodedError('NO_SERVER', `what answers on ${this.socketPath} is no tidemark`, hint);
+    const hint = 'give the control socket of a tidemark server with --control';
+    return new CodedError('NO_SERVER', `what answers on ${this.socketPath} is not a tidemark server`, hint);
   }
 
   private lostServer(): CodedError {
     return new CodedError(
       'NO_SERVER',
-      `the server on ${this.socketPath} hung up before it answered`,
-      'what you asked for may have been done or not: look once it is back, before you ask again',
+      `the server on ${this.socketPath} closed the connection before it answered`,
+      'the command may or may not have taken effect: check when the server is back, then repeat it',
     );
   }
 
@@ -94,13 +94,13 @@ export class ControlClient {
     const why = code === 'ENOENT' || code === 'ECONNREFUSED' ? '' : `: ${code ?? message}`;
     const hint =
       code === 'EACCES'
-        ? 'run this as the user whom the server runs as'
-        : 'start one with tidemark serve, or say with --control where it takes commands';
+        ? 'run this as the user that the server runs as'
+        : 'start one with tidemark serve, or give its control socket with --control';
     return new CodedError('NO_SERVER', `no server answers on ${this.socketPath}${why}`, hint);
   }
 }
 
-/** One request on a connection of its own. Rejects with the error of the connection. */
+/** Sends one request on its own connection. Rejects with the error of the connection. */
 function ask(options: RequestOptions, body: object | undefined): Promise<{ status: number; content: string }> {
   return new Promise((resolve, reject) => {
     const asked = request(options, (answer) => {

@@ -12,18 +12,18 @@ interface Report {
 
 export function addDoctorCommand(program: Command): void {
   withOfflineOptions(
-    program.command('doctor [DIR]').description('print what this machine offers to a server, and what is missing'),
+    program.command('doctor [DIR]').description('check what this machine offers a server, and what is missing'),
   )
-    .addHelpText('after', '\nDIR is where disks lie, or will lie (default: here). Nothing is left in it.')
+    .addHelpText('after', '\nDIR is the folder for the disks (default: the current one). Nothing is left behind in it.')
     .action(async (folder: string | undefined, options: { json?: boolean }) => {
-      // Loaded by this command alone, as what only a server needs.
+      // Loaded only here, because the other commands do not need it.
       const { probeMachine } = await import('../doctor/probe-machine.js');
       const report = { version: readVersion(), findings: await probeMachine(resolve(folder ?? '.')) };
       print(options, report, describe);
       const fatal = report.findings.filter(({ state }) => state === 'fatal');
       if (fatal.length === 0) return;
       const subjects = fatal.map(({ subject }) => subject).join(', ');
-      throw new CodedError('NO_SERVER', `a server does not run here: ${subjects}`, 'mend what is fatal above');
+      throw new CodedError('NO_SERVER', `a server cannot run here: ${subjects}`, 'fix what the table shows as fatal');
     });
 }
 

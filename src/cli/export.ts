@@ -22,7 +22,7 @@ interface RemoveOptions extends CommonOptions {
 }
 
 export function addExportCommands(program: Command): void {
-  const group = program.command('export').description('the disks that a server serves');
+  const group = program.command('export').description('manage the disks that a server serves');
 
   withCommonOptions(group.command('list').description('list the exports')).action(async (options: CommonOptions) => {
     const answer = await controlClient(options).get<{ exports: Described[] }>('exports');
@@ -35,18 +35,22 @@ export function addExportCommands(program: Command): void {
     },
   );
 
-  withCommonOptions(group.command('add <SPEC>').description('serve another disk'))
-    .addHelpText('after', `\nSPEC is ${EXPORT_GRAMMAR}; a relative PATH is taken from here.`)
+  withCommonOptions(group.command('add <SPEC>').description('start serving a disk'))
+    .addHelpText('after', `\nSPEC is ${EXPORT_GRAMMAR}; a relative PATH starts at the current folder.`)
     .action(async (text: string, options: CommonOptions) => {
       const spec = parseExportSpec(text);
       const added = await controlClient(options).post<Described>(['exports'], { ...spec, path: resolve(spec.path) });
       print(options, added, ({ name }) => `serving ${name}`);
     });
 
-  withCommonOptions(group.command('remove <NAME>').description('serve a disk no longer; its bitmaps stay stored'))
-    .option('--drain <SECONDS>', 'wait so long for its clients to go, and let no new ones in', drainArgument)
-    .option('--force', 'abort the backups that are under way on it, and disconnect its clients')
-    .addHelpText('after', '\nIt is refused while clients or backups use the export.')
+  withCommonOptions(group.command('remove <NAME>').description('stop serving a disk; its bitmaps stay stored'))
+    .option(
+      '--drain <SECONDS>',
+      'let in no new clients, and wait this long for the others to disconnect',
+      drainArgument,
+    )
+    .option('--force', 'abort its active backups, and disconnect its clients')
+    .addHelpText('after', '\nWithout --force, the command fails while clients or backups use the export.')
     .action(async (name: string, options: RemoveOptions) => {
       const { drain, force } = options;
       const query = { ...(drain !== undefined && { drain }), ...(force && { force: 'true' }) };
@@ -54,17 +58,17 @@ export function addExportCommands(program: Command): void {
       print(options, { removed: name }, () => `no longer serving ${name}`);
     });
 
-  withCommonOptions(group.command('resize').description('serve another size of a disk'))
+  withCommonOptions(group.command('resize').description('change the size of a disk'))
     .argument('<NAME>')
-    .argument('<SIZE>', 'such as 20G', sizeArgument)
-    .addHelpText('after', '\nA file grows if need be. The new part is dirty in every bitmap.')
+    .argument('<SIZE>', 'the new size, such as 20G', sizeArgument)
+    .addHelpText('after', '\nA file that is too small grows. The new part is dirty in every bitmap.')
     .action(async (name: string, sizeBytes: number, options: CommonOptions) => {
       const resized = await controlClient(options).post<Described>(['exports', name, 'resize'], { sizeBytes });
       print(options, resized, (served) => `${served.name} has ${formatSize(served.sizeBytes)} now`);
     });
 }
 
-/** For commander: whole seconds. */
+/** Argument parser for commander: whole seconds. */
 function drainArgument(text: string): string {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number of seconds.');
   return text;

@@ -9,12 +9,12 @@ const DONE = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Errors that only another command line, or configuration, can mend. */
+/** Errors in the command line or the configuration. */
 const usageErrors = new Set<string>(['CONFIG_INVALID', 'EXPORT_INVALID', 'USAGE_INVALID']);
 
 /**
- * Says on stderr why a command failed, and with `json` on stdout as well, as a problem document, unless the command has
- * printed its document already. Returns the exit code.
+ * Prints on stderr why a command failed. With `json`, also prints a problem document on stdout, unless the command has
+ * already printed its document. Returns the exit code.
  */
 export function reportFailure(error: unknown, json: boolean): number {
   if (error instanceof CommanderError && error.exitCode === 0) return DONE;
@@ -22,7 +22,7 @@ export function reportFailure(error: unknown, json: boolean): number {
   const refusal = known ?? new CodedError('INTERNAL', 'tidemark failed', 'this is a bug; please report it');
   if (json && !hasWrittenJson()) writeJson(process.stdout, problemOf(refusal));
   const { message, hint, code } = refusal;
-  // A group without its command: commander has shown the help.
+  // A group was called without a subcommand, and commander has shown the help.
   const isShown = error instanceof CommanderError && error.code === 'commander.help';
   if (known && !isShown) writeLine(process.stderr, `tidemark: ${message}${hint === '' ? '' : ` (${hint})`}`);
   if (!known) {
@@ -31,7 +31,7 @@ export function reportFailure(error: unknown, json: boolean): number {
   return usageErrors.has(code) ? WRONG_USAGE : FAILED;
 }
 
-/** Undefined for a bug. */
+/** Undefined if the error is a bug. */
 function asCoded(error: unknown): CodedError | undefined {
   if (error instanceof CodedError) return error;
   if (error instanceof AgentError) return new CodedError('AGENT_FAILED', error.message, error.hint);

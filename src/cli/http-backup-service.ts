@@ -8,18 +8,18 @@ import {
 import { CodedError } from '../base/coded-error.js';
 import type { ControlClient } from './control-client.js';
 
-/** Said when the server is away, or on its way out: the same call may succeed later. */
+/** Errors of a server that is away or stopping: the same call may succeed later. */
 const noAnswers = new Set<string>(['NO_SERVER', 'SHUTTING_DOWN']);
 
-/** Who interrupts a pull gets an end within a second, whether the server answers or not. */
+/** Short, so that an interrupted pull ends within a second even if the server does not answer. */
 const LAST_WORD_MILLISECONDS = 300;
 
-/** As many as the API takes. */
+/** The most that the API accepts. */
 const MAX_DETAIL_CHARACTERS = 1000;
 
-/** The backups of a tidemark server, by its control API. */
+/** Backups made by a tidemark server, through its control API. */
 export class HttpBackupService implements BackupService {
-  /** `signal` ends calls that are under way. Those made afterwards, which clear up, have little time each. */
+  /** Aborting `signal` ends the calls in progress. Later calls, which clean up, get a short time each. */
   constructor(
     private readonly unlimited: ControlClient,
     private readonly signal: AbortSignal,

@@ -29,12 +29,12 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-/** All commands and their options. @public for what describes them. */
+/** All commands and their options. @public for the generated man page */
 export function buildProgram(): Command {
   const program = new Command('tidemark')
     .description('An NBD server that remembers what changed.')
     .version(readVersion())
-    // The commands below inherit it.
+    // Subcommands inherit this option.
     .helpOption('-h, --help', 'show this help')
     .showHelpAfterError(false)
     .showSuggestionAfterError(false)

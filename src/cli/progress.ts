@@ -1,11 +1,11 @@
 import { formatSize } from '../base/units.js';
 import { type Output, rewriteLine, writeLine } from './output.js';
 
-/** How often a terminal shows something new, and a log. */
+/** How often the line on a terminal is redrawn, and how often a line is written to anything else. */
 const REDRAW_MILLISECONDS = 200;
 const LINE_MILLISECONDS = 30_000;
 
-/** Bytes, rate and time left of one piece of work after the other: one line that changes on a terminal, else lines. */
+/** Shows bytes, rate and time left of one task after another: one changing line on a terminal, else separate lines. */
 export class Progress {
   private name = '';
   private startedAt = 0;
@@ -13,7 +13,7 @@ export class Progress {
 
   constructor(private readonly output: Output) {}
 
-  /** So much is done of a piece of work; another name begins another. */
+  /** Reports how much of a task is done. A new name starts a new task. */
   update(name: string, doneBytes: number, totalBytes: number): void {
     const now = performance.now();
     if (name !== this.name) {
@@ -28,7 +28,7 @@ export class Progress {
     else writeLine(this.output, line);
   }
 
-  /** Makes room for other output. */
+  /** Erases the line, so that other output can take its place. */
   clear(): void {
     if (this.output.isTTY && this.shownAt > 0) rewriteLine(this.output, '');
   }
@@ -43,7 +43,7 @@ export function describeProgress(name: string, doneBytes: number, totalBytes: nu
   return `${name}: ${formatSize(doneBytes)} of ${formatSize(totalBytes)}, ${percent} %, ${rate}/s, ${left} left`;
 }
 
-/** `1:02:03`, or `2:03` below an hour. */
+/** `1:02:03`, or `2:03` if under an hour. */
 function formatTime(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';
   const whole = Math.ceil(seconds);

@@ -11,16 +11,18 @@ interface Options {
 }
 
 const help = `
-Keeps the N newest restore points of each export. The oldest of them is made to stand alone: its image is written anew,
-with what the images below it have, which takes room for one full image. Interrupted at any moment, all N are there.
-An export is left as it is when an image that stays, or that the oldest of these lies on, is not good.`;
+Keeps the N newest restore points of each export. The oldest of these becomes a full image: it is rewritten with the
+data of the images below it, which needs space for one full image. All N restore points are there even if prune is
+interrupted. An export is left unchanged if any image that it needs is damaged.`;
 
 export function addPruneCommand(program: Command): void {
   withOfflineOptions(
-    program.command('prune').description('drop old restore points, and merge their images into the oldest that stays'),
+    program
+      .command('prune')
+      .description('remove old restore points, and merge their data into the oldest one that is kept'),
   )
-    .argument('<DIR>', 'what tidemark pull wrote to')
-    .requiredOption('--keep <N>', 'restore points that stay, of each export', keepArgument)
+    .argument('<DIR>', 'the directory that tidemark pull wrote to')
+    .requiredOption('--keep <N>', 'how many restore points of each export to keep', keepArgument)
     .addHelpText('after', help)
     .action(async (directory: string, options: Options) => {
       const signal = abortOnSignals();
@@ -35,7 +37,7 @@ export function addPruneCommand(program: Command): void {
 }
 
 function describe({ export: name, kept, dropped, freedBytes, problem }: PrunedExport): string {
-  if (problem !== null) return `${name}: left as it is, ${problem}`;
+  if (problem !== null) return `${name}: left unchanged: ${problem}`;
   const change = freedBytes < 0 ? `${formatSize(-freedBytes)} more` : `${formatSize(freedBytes)} freed`;
   return `${name}: ${kept.length} kept, ${dropped.length} dropped, ${change}`;
 }
@@ -45,11 +47,11 @@ function refuseIfLeft(exports: readonly PrunedExport[]): void {
   if (left.length === 0) return;
   throw new AgentError(
     `not pruned: ${left.map((one) => one.export).join(', ')}`,
-    'see above; a chain that is not good ends with tidemark pull --full, and is dropped once enough restore points are newer',
+    'see above for the causes; tidemark pull --full starts a new chain, and prune removes the damaged one when N newer restore points exist',
   );
 }
 
-/** For commander: a number of restore points. */
+/** Argument parser for commander: a number of restore points. */
 function keepArgument(text: string): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number above 0.');

@@ -32,32 +32,40 @@ interface PullOptions extends CommonOptions {
 const DEFAULT_CONNECTIONS = 4;
 
 const help = `
-Writes DIR/EXPORT/ID.qcow2 for each export, all of the same instant: everything the first time, later what changed since
-the newest image there, which becomes its backing file. Nothing counts before all is complete, durable and committed.
-When the server says that a backup has to be full, it is, and a new chain begins.
+Writes DIR/EXPORT/ID.qcow2 for each export, all of the same instant. The first image has everything. A later one has
+what changed since the newest image there, which becomes its backing file. The new images become restore points only
+when all of them are complete, durable and committed. If the server requires a full backup, pull makes one and starts a
+new chain.
 
-An export of another server is pulled with --uri; nothing is committed there. Such a server cannot say which backup its
-dirty bitmap counts from, so every pull is full unless you say so: --since ID is your word that --context counts from ID
-or from earlier. ID has to be the newest image, pulled from the same URI by the same context, or the pull is full.
+Use --uri to pull an export of another NBD server; nothing is committed there. Such a server cannot tell which backup
+its dirty bitmap counts from, so every pull is full unless you give --since ID. With it you assert that the bitmap of
+--context counts from ID or earlier. ID must be the newest image, pulled from the same URI with the same context;
+otherwise the pull is full.
 
   tidemark pull vm1 vm2 --bitmap nightly --to /backup
   tidemark pull vm3 --uri nbd://host/vm3 --context qemu:dirty-bitmap:b0 --to /backup
   tidemark pull vm3 --uri nbd://host/vm3 --context qemu:dirty-bitmap:b0 --since ID --to /backup`;
 
 export function addPullCommand(program: Command): void {
-  withCommonOptions(
-    program.command('pull <EXPORT...>').description('back up what changed, into chains of qcow2 images'),
-  )
-    .option('--bitmap <NAME>', 'the bitmap of each export; made where it is missing')
-    .requiredOption('--to <DIR>', 'the directory of the backups')
-    .option('--full', 'read everything, and begin a new chain')
-    .option('--bwlimit <SIZE>', 'read at most so much a second: 50M', rateArgument)
-    .option('--connections <N>', 'connections to the server', connectionsArgument, DEFAULT_CONNECTIONS)
-    .option('--over-nbd', 'read everything over NBD, even where the disk is at hand')
-    .option('--prove', 'then read the whole disk, and compare it with the chain of images')
-    .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT is what its folder is called')
-    .option('--context <NAME>', 'with --uri: the dirty bitmap that says what changed, qemu:dirty-bitmap:NAME')
-    .option('--since <ID>', 'with --context: the newest image, which the context counts from; nobody can check that')
+  withCommonOptions(program.command('pull <EXPORT...>').description('back up what changed to chains of qcow2 images'))
+    .option('--bitmap <NAME>', 'the bitmap to use on each export; created where it does not exist')
+    .requiredOption('--to <DIR>', 'the directory to write the backups to')
+    .option('--full', 'read everything, and start a new chain')
+    .option('--bwlimit <SIZE>', 'read at most this much per second, such as 50M', rateArgument)
+    .option(
+      '--connections <N>',
+      'number of connections to each export, 1 to 16',
+      connectionsArgument,
+      DEFAULT_CONNECTIONS,
+    )
+    .option('--over-nbd', 'read everything over NBD, even if the disk is on this machine')
+    .option('--prove', 'afterwards read the whole disk and compare it with the chain of images')
+    .option('--uri <NBD-URI>', 'read this export of any NBD server; EXPORT then only names the folder')
+    .option('--context <NAME>', 'with --uri: the dirty bitmap to read changes from, qemu:dirty-bitmap:NAME')
+    .option(
+      '--since <ID>',
+      'with --context: the newest image, which the bitmap counts from; tidemark cannot check this',
+    )
     .addHelpText('after', help)
     .action(async (exports: string[], options: PullOptions, command: Command) => {
       checkUsage(exports, options, command);
@@ -68,20 +76,22 @@ export function addPullCommand(program: Command): void {
 function checkUsage(exports: readonly string[], options: PullOptions, command: Command): void {
   const { bitmap, uri, context, since, full } = options;
   const refuse = (why: string) => command.error(`error: ${why}`);
-  if (uri === undefined && bitmap === undefined) refuse('--bitmap says which bitmap, or --uri which other server');
-  if (uri === undefined && context !== undefined) refuse('--context belongs to --uri');
-  if (uri !== undefined && bitmap !== undefined) refuse('--bitmap is of a tidemark server, --uri of another');
-  if (since !== undefined && context === undefined) refuse('--since belongs to --uri and --context');
-  if (since !== undefined && full) refuse('--since asks for an increment, --full for everything');
-  if (uri !== undefined && exports.length > 1) refuse('--uri is one export');
+  if (uri === undefined && bitmap === undefined)
+    refuse('give --bitmap NAME for a tidemark server, or --uri for another NBD server');
+  if (uri === undefined && context !== undefined) refuse('--context needs --uri');
+  if (uri !== undefined && bitmap !== undefined)
+    refuse('--bitmap and --uri exclude each other: --bitmap is for a tidemark server, --uri for another');
+  if (since !== undefined && context === undefined) refuse('--since needs --uri and --context');
+  if (since !== undefined && full) refuse('--since and --full exclude each other: --since asks for an increment');
+  if (uri !== undefined && exports.length > 1) refuse('--uri takes one EXPORT');
   if (context !== undefined && !context.startsWith(DIRTY_BITMAP_PREFIX)) {
-    // Its first status bit would be read as "changed", and says something else: of base:allocation, that there is a hole.
+    // Bit 0 of the status is read as "changed". In other contexts it means something else: in base:allocation, a hole.
     refuse(`--context ${printable(context)} is not a dirty bitmap: give one such as ${DIRTY_BITMAP_PREFIX}NAME`);
   }
 }
 
 async function runPull(exports: readonly string[], options: PullOptions): Promise<PullResult> {
-  // Before anything else is loaded, so that no moment is left in which a signal leaves something behind.
+  // Before anything else is loaded, so that an early signal cannot leave anything behind.
   const signal = abortOnSignals();
   const { pull } = await import('../agent/pull.js');
   const progress = new Progress(process.stderr);
@@ -129,14 +139,14 @@ function describeImage(image: PulledImage): string {
   return `${name}: ${mode}, ${read}, ${path} (${formatSize(fileBytes)})${ground}`;
 }
 
-/** For commander: bytes a second. */
+/** Argument parser for commander: bytes per second. */
 function rateArgument(text: string): number {
   const bytes = sizeArgument(text);
   if (bytes === 0) throw new InvalidArgumentError('Expected more than 0.');
   return bytes;
 }
 
-/** For commander: a number of connections. */
+/** Argument parser for commander: a number of connections. */
 function connectionsArgument(text: string): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count < 1 || count > 16) throw new InvalidArgumentError('Expected 1 to 16.');

@@ -10,21 +10,19 @@ interface Options {
 }
 
 const help = `
-Each image carries its own entry of the manifest. Where a manifest is lost or damaged, it is made anew from them; a sound
-one that does not know all images is completed. Every image that is taken in is read as a whole and compared with the
-checksum that it carries, and its chain has to be there. Images are never changed, and a damaged manifest is kept as
-manifest.json.damaged-TIME. The exit code is 1 when an image is damaged or had to be left out.
+Each image carries a copy of its own manifest entry. A manifest that is lost or damaged is rebuilt from these entries; a
+good one that lacks images is completed. Every image that is added is read in full and compared with the checksum that it
+carries, and its chain must be complete. Images are never changed. A damaged manifest is kept as
+manifest.json.damaged-TIME. The exit code is 1 if an image is damaged or was left out.
 
   tidemark repair /backup --dry-run
   tidemark repair /backup vm1`;
 
 export function addRepairCommand(program: Command): void {
-  withOfflineOptions(
-    program.command('repair').description('make manifests that are lost or damaged anew, from the images'),
-  )
-    .argument('<DIR>', 'what tidemark pull wrote to')
-    .argument('[EXPORT]', 'this export alone')
-    .option('--dry-run', 'say what would be done, and write nothing')
+  withOfflineOptions(program.command('repair').description('rebuild lost or damaged manifests from the images'))
+    .argument('<DIR>', 'the directory that tidemark pull wrote to')
+    .argument('[EXPORT]', 'repair only this export (default: all)')
+    .option('--dry-run', 'show what would be done, and write nothing')
     .addHelpText('after', help)
     .action(async (directory: string, exportName: string | undefined, options: Options) => {
       const signal = abortOnSignals();
@@ -40,7 +38,7 @@ export function addRepairCommand(program: Command): void {
 
 function describe(one: RepairedExport, dryRun: boolean): string[] {
   const { export: name, points, pending, leftOut, gone, problem } = one;
-  if (problem !== null) return [`${name}: left as it is: ${problem}`];
+  if (problem !== null) return [`${name}: left unchanged: ${problem}`];
   return [
     `${name}: ${sayManifest(one, dryRun)}`,
     ...points.map((point) => `  ${point.id}  ${point.mode}, ${sayPoint(point)}`),
@@ -71,6 +69,6 @@ function refuseIfIncomplete(exports: readonly RepairedExport[]): void {
   if (bad.length === 0) return;
   throw new AgentError(
     `not everything could be repaired: ${bad.map((one) => one.export).join(', ')}`,
-    'see above; tidemark verify tells which restore points are good',
+    'see above for the causes; tidemark verify shows which restore points are good',
   );
 }

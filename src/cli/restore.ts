@@ -13,19 +13,19 @@ interface Options extends CommonOptions {
 }
 
 const help = `
-FILE becomes a sparse raw image; it gets its name when it is complete. An NBD export has to be there and large enough.
-qemu-img does the same without tidemark:
+FILE becomes a sparse raw image, and gets its name when it is complete. An NBD export must exist and be large enough.
+You can also restore with qemu-img, without tidemark:
 
   qemu-img convert -O raw DIR/EXPORT/ID.qcow2 FILE`;
 
 export function addRestoreCommand(program: Command): void {
   withCommonOptions(program.command('restore').description('write a disk as it was at a restore point'))
-    .argument('<DIR>', 'what tidemark pull wrote to')
+    .argument('<DIR>', 'the directory that tidemark pull wrote to')
     .argument('<EXPORT>')
     .requiredOption('--to <FILE|NBD-URI>', 'a new file, a block device (with --force), or an NBD export')
     .option('--at <ID>', 'the restore point (default: the newest)')
-    .option('--force', 'overwrite a file or a device that is there')
-    .option('--unchecked', 'do not read the images first to compare their checksums')
+    .option('--force', 'overwrite an existing file or a block device')
+    .option('--unchecked', 'do not check the checksums of the images first')
     .addHelpText('after', help)
     .action(async (directory: string, exportName: string, options: Options) => {
       const signal = abortOnSignals();

@@ -13,7 +13,7 @@ import { writeJson } from './output.js';
 import { stopSignals } from './stop-signals.js';
 import { readVersion } from './version.js';
 
-const STOPPED_THE_HARD_WAY = 1;
+const KILLED_BY_SECOND_SIGNAL = 1;
 const FAILED = 1;
 
 interface ServeOptions {
@@ -22,19 +22,19 @@ interface ServeOptions {
 }
 
 const help = `
-With no --listen, --unix or --stdio, NBD is served on the sockets that systemd passes on, else on 127.0.0.1:10809.
-Sizes take K, M, G and T.
-Every flag is also a key of the configuration file, which has a table [[export]] for each disk.
+Without --listen, --unix or --stdio, NBD is served on the sockets that systemd passes, or else on 127.0.0.1:10809.
+Sizes are bytes, or take a suffix K, M, G or T.
+Every flag is also a key of the configuration file, which has an [[export]] table for each disk.
 
 Example:
   tidemark serve --export vm1=/srv/vm1.img,size=10G,bitmap=nightly --state ./state`;
 
 export function addServeCommand(program: Command): void {
-  const command = program.command('serve').description('serve disks over NBD, and take commands');
+  const command = program.command('serve').description('serve disks over NBD, and accept commands');
   const entries: Entry[] = [];
   command.option('--config <FILE>', 'read settings from a TOML file');
   for (const key of settingKeys) command.addOption(toOption(key, entries));
-  command.option('--json', 'once it serves, print one line of JSON that says where, and what');
+  command.option('--json', 'print one line of JSON when the server is ready: its addresses and exports');
   command.addHelpText('after', help);
   command.action(async (options: ServeOptions) => serve(entries, options));
 }
@@ -44,11 +44,14 @@ function toOption(key: SettingKey, entries: Entry[]): Option {
   const note = (text: string) => entries.push({ key, text, place: `--${key}` });
   const flags = argument === undefined ? `--${key}` : `--${key} <${argument}>`;
   const option = new Option(flags, repeated ? `${description} (may be repeated)` : description);
-  // Commander parses no value of a switch, so that one is told when it is set.
+  // Commander calls the parser of a switch only if the switch has a preset value.
   return argument === undefined ? option.argParser(() => note('true')).preset('true') : option.argParser(note);
 }
 
-/** Serves until a signal, or the end of the only client. What it needs is loaded here, for it takes several times as long as all the other commands need. */
+/**
+ * Serves until a signal, or until the only client leaves (--stdio). The server's modules are loaded here, because loading
+ * them takes several times as long as a whole run of any other command.
+ */
 async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
   const { readConfigFile } = await import('../server/config-file.js');
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
@@ -60,23 +63,23 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
   try {
     await run(config, log, json).finally(end);
   } catch (error) {
-    // Once the error is told: a thread waits for the disk, and Node would wait for the thread.
+    // After the error is reported: a thread still waits for the disk, and Node would wait for the thread.
     if (error instanceof CodedError && error.code === 'STOP_TIMED_OUT') setImmediate(endProcess, FAILED);
     throw error;
   }
 }
 
 async function run(config: ServerConfig, log: Log, json: boolean | undefined): Promise<void> {
-  // Whatever has to be kept true looks after its own failures, so one that nobody waits for leaves nothing half done.
+  // Operations that keep an invariant handle their own failures, so an unhandled one leaves nothing half done.
   process.on('unhandledRejection', (err) =>
     log.error(
       { err },
-      'an operation failed that nobody waits for, and the server goes on; this is a bug, please report it',
+      'an operation failed in the background, and the server goes on; this is a bug, please report it',
     ),
   );
   warnOfFewThreads(log);
-  // From here on: a signal during the start stops the server as soon as it is up.
-  const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing what is in flight'));
+  // Installed before the start, so that a signal during the start stops the server as soon as it is up.
+  const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing the requests in flight'));
   const { TidemarkServer } = await import('../server/server.js');
   const { SystemdNotify } = await import('../server/systemd-notify.js');
   const server = await TidemarkServer.start(config, log, readVersion());
@@ -97,21 +100,21 @@ function warnOfFewThreads(log: Log): void {
   const threads = threadCount();
   if (threads >= SERVER_THREADS) return;
   const hint = `set UV_THREADPOOL_SIZE=${SERVER_THREADS}`;
-  log.warn({ threads, hint }, 'there are few threads to wait for disks: one disk that hangs may stop others');
+  log.warn({ threads, hint }, 'there are few threads for disk requests: a disk that hangs may block the others');
 }
 
-/** On one line, so that whoever started the server can read it without waiting for an end. */
+/** Prints one line, so that the program that started the server can read it without waiting for the end of the output. */
 async function announce(control: string): Promise<void> {
   const server = await controlClient({ control }).get<Static<typeof Server>>('server');
   writeJson(process.stdout, server);
 }
 
-/** Resolves with the first signal to stop; a second one ends the program at once. */
+/** Resolves on the first signal to stop; a second signal ends the program at once. */
 function untilSignal(onSignal: (signal: string) => void): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     const handle = (signal: string) => {
-      if (stopping) endProcess(STOPPED_THE_HARD_WAY);
+      if (stopping) endProcess(KILLED_BY_SECOND_SIGNAL);
       stopping = true;
       onSignal(signal);
       resolve();

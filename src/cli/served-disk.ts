@@ -7,10 +7,10 @@ interface ServedDisk {
   readonly path: string;
 }
 
-/** Longer than a server takes that is well; nobody waits for one that is not. */
+/** A healthy server answers sooner than this. */
 const PATIENCE_MILLISECONDS = 2000;
 
-/** Why a file or device is in use: when a server that answers serves it, that is said in place of the lock's error. */
+/** If the server serves the file or device that is locked, returns an error that names the export; else `error` itself. */
 export async function nameServedDisk(error: unknown, path: string, client: ControlClient): Promise<unknown> {
   if (!(error instanceof CodedError) || error.code !== 'IMAGE_LOCKED') return error;
   const served = await findExport(path, client).catch(() => undefined);
@@ -18,7 +18,7 @@ export async function nameServedDisk(error: unknown, path: string, client: Contr
   return new CodedError(
     'IMAGE_LOCKED',
     `the tidemark server serves ${path} as the export "${served.name}"`,
-    `restore to another file, or remove the export first: tidemark export remove ${served.name}`,
+    `restore to another file, or remove the export first with tidemark export remove ${served.name}`,
     { cause: error },
   );
 }
@@ -33,7 +33,7 @@ async function findExport(path: string, client: ControlClient): Promise<ServedDi
   return undefined;
 }
 
-/** A device has one under every name. */
+/** The same for all names of one file or device. */
 async function identityOf(path: string): Promise<string> {
   const found = await stat(path, { bigint: true });
   return found.isBlockDevice() ? `device ${found.rdev}` : `file ${found.dev}:${found.ino}`;

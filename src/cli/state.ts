@@ -11,14 +11,14 @@ interface Options {
 }
 
 export function addStateCommands(program: Command): void {
-  const group = program.command('state').description('the state directory of a server');
+  const group = program.command('state').description('check the state directory of a server');
   withOfflineOptions(
-    group.command('check').description('verify what is stored, while no server uses it, and print what is in it'),
+    group.command('check').description('verify the state directory of a stopped server, and list its contents'),
   )
-    .option('--state <DIR>', 'the state directory (default: that of a server)')
+    .option('--state <DIR>', 'the state directory (default: the one that a server uses by default)')
     .action(async (options: Options) => {
       const directory = options.state ?? defaultStateDirectory();
-      // Loaded by this command alone: the store takes longer to load than the other commands need.
+      // Loaded only here, because loading the store takes longer than running most other commands.
       const { checkState } = await import('../doctor/check-state.js');
       const report = await checkState(directory);
       print(options, report, describe);
@@ -26,7 +26,7 @@ export function addStateCommands(program: Command): void {
         throw new CodedError(
           'STORE_UNUSABLE',
           `the state in ${directory} has ${formatCount(report.problems.length, 'problem')}`,
-          'move the directory away and start the server with an empty one; the next backups are full ones',
+          'move the directory away and start the server with an empty one; the next backups will be full',
         );
       }
     });

@@ -1,7 +1,7 @@
-/** What asks a program to stop: somebody, a supervisor, a terminal that goes away. */
+/** Signals that ask a program to stop: from the user, a supervisor, or a terminal that closes. */
 export const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Aborts with the first signal to stop, so that a command can clear up; a second one ends the program at once. */
+/** Aborts on the first signal to stop, so that a command can clean up; a second signal ends the program at once. */
 export function abortOnSignals(): AbortSignal {
   const controller = new AbortController();
   const abort = () => {

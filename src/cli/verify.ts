@@ -8,17 +8,18 @@ import { abortOnSignals } from './stop-signals.js';
 type Point = VerifyResult['exports'][number]['points'][number];
 
 const help = `
-Reads every image: its checksum, its tables, what it lies on, and qemu-img check where there is a qemu-img. Says which
-restore points are good. The exit code is 1 when one is not. The manifests note which images are damaged, so that the
-next pull begins a new chain; a later check that finds them good takes that back. No image is changed.`;
+Reads every image, checks its checksum, its tables and its backing file, and runs qemu-img check if qemu-img is
+installed. Lists which restore points are good; the exit code is 1 if any is not. Damaged images are recorded in the
+manifests, so that the next pull starts a new chain; a later check that finds them good removes the record. No image is
+changed.`;
 
 export function addVerifyCommand(program: Command): void {
   withOfflineOptions(
     program
       .command('verify')
-      .description('read all images of a backup directory, and tell which restore points are good'),
+      .description('check all images of a backup directory, and list which restore points are good'),
   )
-    .argument('<DIR>', 'what tidemark pull wrote to')
+    .argument('<DIR>', 'the directory that tidemark pull wrote to')
     .addHelpText('after', help)
     .action(async (directory: string, options: { json?: boolean }) => {
       const signal = abortOnSignals();
@@ -39,9 +40,9 @@ function describe({ exports, checkedByQemu }: VerifyResult): string {
   ]);
   const table = formatTable(['EXPORT', 'RESTORE POINT', 'MODE', 'FILE', 'STATE'], rows, [3]);
   const notes = exports.flatMap(({ export: name, notRecorded }) =>
-    notRecorded === null ? [] : [`${name}: what was found could not be noted in the manifest: ${notRecorded}`],
+    notRecorded === null ? [] : [`${name}: the result could not be recorded in the manifest: ${notRecorded}`],
   );
-  if (!checkedByQemu) notes.push('qemu-img is not installed: its check was left out');
+  if (!checkedByQemu) notes.push('qemu-img is not installed, so qemu-img check was skipped');
   return [table, ...notes.map((note) => `\n${note}`)].join('\n');
 }
 
@@ -59,10 +60,10 @@ function refuseIfDamaged({ directory, exports }: VerifyResult): void {
   if (damaged > 0) {
     throw new AgentError(
       `${damaged} of ${points.length} restore points in ${directory} ${damaged === 1 ? 'is' : 'are'} damaged`,
-      'take a backup now: the next tidemark pull begins a new chain by itself, and tidemark pull --full in any case',
+      'take a backup now: tidemark pull starts a new chain if the newest one is damaged, tidemark pull --full always does',
     );
   }
   if (unread === 0) return;
   const what = `${unread} of ${exports.length} folders in ${directory} could not be checked`;
-  throw new AgentError(what, 'see above for the cause and the remedy');
+  throw new AgentError(what, 'see the table above for the causes');
 }

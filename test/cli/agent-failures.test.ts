@@ -22,7 +22,7 @@ async function served() {
   return { image, server, pull };
 }
 
-test('a restore onto a disk that the server serves says as what', async () => {
+test('a restore onto a served disk names the export', async () => {
   const { image, server, pull } = await served();
   const directory = scratchFolder();
   expect((await pull(directory)).code).toBe(0);
@@ -32,7 +32,7 @@ test('a restore onto a disk that the server serves says as what', async () => {
   expect(await restore(server.control)).toEqual({
     code: 1,
     stdout: '',
-    stderr: `tidemark: the tidemark server serves ${image} as the export "vm1" (restore to another file, or remove the export first: tidemark export remove vm1)\n`,
+    stderr: `tidemark: the tidemark server serves ${image} as the export "vm1" (restore to another file, or remove the export first with tidemark export remove vm1)\n`,
   });
   expect((await restore(join(directory, 'nowhere.sock'))).stderr).toContain(
     `another process is using the image ${image}`,
@@ -40,7 +40,7 @@ test('a restore onto a disk that the server serves says as what', async () => {
   expect(readFileSync(image).equals(before)).toBe(true);
 });
 
-test('a restore onto a block device that the server serves says as what', async () => {
+test('a restore onto a served block device names the export', async () => {
   const { server, pull } = await served();
   const directory = scratchFolder();
   expect((await pull(directory)).code).toBe(0);
@@ -56,7 +56,7 @@ test('a restore onto a block device that the server serves says as what', async 
   expect(await restore()).toMatchObject({ code: 0 });
 });
 
-test('folders that are missing are called missing', async () => {
+test('a missing folder is reported as missing', async () => {
   const folder = scratchFolder();
   const nowhere = join(folder, 'nowhere');
   const commands = [['verify'], ['prune', '--keep', '1'], ['repair'], ['restore', '--to', join(folder, 'x'), 'vm1']];
@@ -86,16 +86,16 @@ test('a lost manifest is not counted as a restore point', async () => {
   const { code, stdout, stderr } = await tidemark('verify', directory);
   expect(code).toBe(1);
   expect(stdout).toContain(`${folder} has images and no manifest (tidemark repair ${directory} `);
-  expect(stderr).toMatch(/^tidemark: 1 of 1 folders in .* could not be checked \(see above /);
+  expect(stderr).toMatch(/^tidemark: 1 of 1 folders in .* could not be checked \(see the table above /);
 });
 
-test('a client that is not a number is refused by the command line', async () => {
+test('a client ID that is not a number is a usage error', async () => {
   const { code, stderr } = await tidemark('client', 'disconnect', 'x');
   expect(code).toBe(2);
   expect(stderr).toContain("command-argument value 'x' is invalid for argument 'ID'. Expected the number of a client");
 });
 
-test('a pull that fails leaves none of the folders that it made, and all that were there', async () => {
+test('a failed pull removes the folders that it made and keeps the others', async () => {
   const { pull } = await served();
   const directory = scratchFolder();
   mkdirSync(join(directory, 'mine'));
@@ -123,7 +123,7 @@ test('a pull to a read-only file system says so, and changes nothing on the serv
   expect(JSON.parse(stdout).backups).toHaveLength(1);
 });
 
-/** The command of the line in a crontab that prunes, as a document shows it. */
+/** The prune command in the crontab line that a document shows. */
 function pruningLineOf(document: string): string {
   const text = readFileSync(join(import.meta.dirname, '../..', document), 'utf8');
   return /^0 +5 \* \* 0 +root +(.+)$/m.exec(text)![1]!;

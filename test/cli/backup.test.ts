@@ -11,7 +11,7 @@ const TIME = /\d{4}-\d\d-\d\dT[\d:.]+Z/;
 
 const tidemark = (...args: string[]) => outcomeOf(process.execPath, tidemarkProgram, ...args);
 
-/** A server of the disk `vm1`, 8 MiB with 1 MiB of data and the bitmap "nightly", and the commands that go to it. */
+/** A server of the 8 MiB disk `vm1` with 1 MiB of data and the bitmap "nightly", and a function that runs commands on it. */
 async function serve() {
   const image = makeImage(DISK_BYTES, [{ offset: 0, length: MIB }]);
   const server = await startTidemark(`vm1=${image},bitmap=nightly`, `vm2=${makeImage(DISK_BYTES)}`);
@@ -99,7 +99,7 @@ describe('with --json every command prints one document', () => {
   });
 });
 
-test('for people: a backup from its begin to its end', async () => {
+test('the text output of a backup from begin to end', async () => {
   const { server, text, ask } = await serve();
   const begun = await text('backup', 'begin', 'vm1', 'vm2', '--bitmap', 'nightly', '--scratch-limit', '512M');
   const id = ID.exec(begun)![0];
@@ -112,7 +112,7 @@ test('for people: a backup from its begin to its end', async () => {
     '  qemu:dirty-bitmap:nightly',
   ];
   const expires = TIME.exec(begun)![0];
-  const last = `tidemark backup commit ${id}   when all is read`;
+  const last = `tidemark backup commit ${id}   after reading the views`;
   expect(begun).toBe(`${[`began ${id}, held until ${expires}`, ...parts, last].join('\n')}\n`);
 
   await write(server.uri('vm1'), 0, 64 * KIB);
@@ -147,7 +147,7 @@ test('for people: a backup from its begin to its end', async () => {
   expect(await text('bitmap', 'show', 'vm1', 'nightly')).toContain(`base         ${id}\n`);
 });
 
-test('an export is removed under a backup by force alone', async () => {
+test('an export with an active backup is removed only with --force', async () => {
   const { ask, text } = await serve();
   const id = ID.exec(await text('backup', 'begin', 'vm1', 'vm2', '--bitmap', 'nightly'))![0];
   expectRefusal(await ask('export', 'remove', 'vm1'), 1, `backup ${id} is under way on "vm1"`);
@@ -193,13 +193,13 @@ test('a command that is used wrongly ends with 2', async () => {
   await Promise.all(wrong.map(async ([args, what]) => expectRefusal(await tidemark('backup', ...args), 2, what)));
 });
 
-test('without a subcommand the help is shown, on stderr', async () => {
+test('without a subcommand the help is shown on stderr', async () => {
   const { code, stdout, stderr } = await tidemark('backup');
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   expect(stderr).toMatch(/^Usage: tidemark backup \[options\] \[command\]\n/);
 });
 
-test('every one has help', async () => {
+test('every backup command has help', async () => {
   const names = ['begin', 'list', 'show', 'renew', 'release', 'commit', 'abort'];
   const helps = await Promise.all(names.map((name) => tidemark('backup', name, '--help')));
   for (const [i, { code, stdout, stderr }] of helps.entries()) {

@@ -19,12 +19,12 @@ import { type Outcome, outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark, startTidemarkIn, tidemarkProgram } from '../support/tidemark.js';
 
-/** One line that says what is wrong and how to mend it. */
+/** One line that says what failed and how to fix it. */
 const ERROR_LINE = /^tidemark: .+ \(.+\)\n$/;
 
 const tidemark = (...args: string[]) => outcomeOf(process.execPath, tidemarkProgram, ...args);
 
-/** A server of the disk `vm1`, 8 MiB with the bitmap "nightly", and the commands that go to it. */
+/** A server of the 8 MiB disk `vm1` with the bitmap "nightly", and a function that runs commands on it. */
 async function serve(...specs: string[]) {
   const image = makeImage(8 * MIB);
   const server = await startTidemark(`vm1=${image},bitmap=nightly`, ...specs);
@@ -131,7 +131,7 @@ test('with --json the check of a state prints one document', async () => {
   });
 });
 
-test('a state that does not fit together is reported, and the server is asked for nothing', async () => {
+test('an inconsistent state is reported without talking to a server', async () => {
   const folder = scratchFolder();
   const server = await startTidemarkIn(folder, [`vm1=${makeImage(8 * MIB)},bitmap=nightly`]);
   await server.stop();
@@ -182,7 +182,7 @@ describe('for people', () => {
     expect(clients).toMatch(/^CLIENT {2}READ {2}WRITTEN {2}SINCE\nunix {5}0 B {4}4 KiB {2}\d{4}-\d\d-\d\dT[\d:.]+Z$/);
   });
 
-  test('clients are a table, and are disconnected by their id', async () => {
+  test('clients are a table, and are disconnected by ID', async () => {
     const { ask, text, server } = await serve();
     const client = await NbdClient.connect(parseNbdUri(server.uri('vm1')));
     const lost = client.read(0, 512).then(() => text('client', 'list'));
@@ -197,7 +197,7 @@ describe('for people', () => {
     await client.disconnect().catch(() => {});
   });
 
-  test('a little that is dirty is no 0.0 per cent', async () => {
+  test('a small dirty amount is not shown as 0.0 per cent', async () => {
     const { text, server } = await serve();
     await text('bitmap', 'add', 'vm1', 'fine', '--granularity', '512');
     await write(server.uri('vm1'), 0, 512);
@@ -222,7 +222,7 @@ describe('for people', () => {
     );
   });
 
-  test('a change is told in one line', async () => {
+  test('a change is reported in one line', async () => {
     const { text } = await serve();
     expect(await text('bitmap', 'add', 'vm1', 'weekly', '--disabled')).toBe('added weekly, disabled, persistent\n');
     expect(await text('bitmap', 'enable', 'vm1', 'weekly')).toBe('weekly: 0 B dirty, recording, persistent\n');
@@ -240,7 +240,7 @@ describe('for people', () => {
   });
 });
 
-test('serve --json prints on one line where it serves, once it does', async () => {
+test('serve --json prints its addresses on one line when it is ready', async () => {
   const server = await startTidemarkIn(
     scratchFolder(),
     [`vm1=${makeImage(8 * MIB)}`],
@@ -266,7 +266,7 @@ test('the path of an export is absolute, however it was given', async () => {
 });
 
 describe('an export is added', () => {
-  test('by a path as seen from here, not from the server', async () => {
+  test('by a path relative to the caller, not to the server', async () => {
     const { json } = await serve();
     const path = join(scratchFolder(), 'vm2.img');
     const added = await json('export', 'add', `vm2=${relative(process.cwd(), path)},size=4M`);
@@ -288,16 +288,16 @@ describe('an export is added', () => {
 });
 
 describe('the control socket', () => {
-  test('may be lost before the answer, of which it is not known whether it was done', async () => {
+  test('may close before the answer, so that the outcome is unknown', async () => {
     const path = join(scratchFolder(), 'control.sock');
     const server = createServer((socket) => socket.once('data', () => socket.destroy())).listen(path);
     onTestFinished(() => void server.close());
     const outcome = await tidemark('export', 'remove', 'vm1', '--control', path);
-    expectRefusal(outcome, 1, `the server on ${path} hung up before it answered`);
-    expect(outcome.stderr).toContain('may have been done or not');
+    expectRefusal(outcome, 1, `the server on ${path} closed the connection before it answered`);
+    expect(outcome.stderr).toContain('may or may not have taken effect');
   });
 
-  test('is that of $TIDEMARK_CONTROL, unless --control says another', async () => {
+  test('is $TIDEMARK_CONTROL, unless --control gives another', async () => {
     const { server } = await serve();
     const withVariable = (socket: string, ...args: string[]) =>
       outcomeOf('env', `TIDEMARK_CONTROL=${socket}`, process.execPath, tidemarkProgram, 'export', 'list', ...args);
@@ -310,14 +310,14 @@ describe('the control socket', () => {
     expect(await withVariable(nowhere, '--control', server.control)).toMatchObject({ code: 0 });
   });
 
-  test('lies in the state directory of the system or of the user otherwise', () => {
+  test('is otherwise in the state directory of the system or the user', () => {
     expect(defaultStateDirectory({ XDG_STATE_HOME: '/state' }, 0)).toBe('/var/lib/tidemark');
     expect(defaultStateDirectory({ XDG_STATE_HOME: '/state' }, 1000)).toBe('/state/tidemark');
     expect(defaultStateDirectory({}, 1000)).toBe(join(homedir(), '.local/state/tidemark'));
     expect(controlSocketIn('/state/tidemark')).toBe('/state/tidemark/control.sock');
   });
 
-  test('is of a tidemark, or it is said that none answers', async () => {
+  test('that belongs to something else counts as no server', async () => {
     const { server } = await serve();
     const { socketPath } = parseNbdUri(server.uri('vm1')).address as { socketPath: string };
     const outcome = await tidemark('export', 'list', '--control', socketPath);
@@ -430,7 +430,7 @@ describe('help', () => {
     return [...list.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name!).filter((name) => name !== 'help');
   }
 
-  /** Walks through all help texts. Resolves to the commands that have no others below. */
+  /** Walks through all help texts. Resolves to the commands without subcommands. */
   async function walk(path: string[]): Promise<string[]> {
     const { code, stdout, stderr } = await tidemark(...path, '--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -452,37 +452,41 @@ describe('help', () => {
     );
   });
 
-  test.each([[['help']], [['help', 'bitmap']], [['bitmap', 'help', 'add']]])('is had by %j as well', async (args) => {
+  test.each([[['help']], [['help', 'bitmap']], [['bitmap', 'help', 'add']]])('is also shown by %j', async (args) => {
     expect(await tidemark(...args)).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^Usage: /) });
   });
 
-  test('tells the version', async () => {
+  test('--version prints the version', async () => {
     expect(await tidemark('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
 });
 
-test('an HTTP server that is no tidemark is told', async () => {
+test('an HTTP server that is not tidemark is reported', async () => {
   const path = join(scratchFolder(), 'other.sock');
   const answers = ['<html>', '{"error":"no"}', ''];
   const other = createHttpServer((_request, reply) => reply.writeHead(404).end(answers.shift()));
   await new Promise<void>((resolve) => other.listen(path, resolve));
   onTestFinished(() => void other.close());
   while (answers.length > 0) {
-    expectRefusal(await tidemark('export', 'list', '--control', path), 1, `what answers on ${path} is no tidemark`);
+    expectRefusal(
+      await tidemark('export', 'list', '--control', path),
+      1,
+      `what answers on ${path} is not a tidemark server`,
+    );
   }
 });
 
-test('an answer that nobody reads, or that finds no room, is no bug', async () => {
+test('an answer that is not read, or does not fit on the disk, is not reported as a bug', async () => {
   const { server } = await serve();
   const command = `"${process.execPath}" "${tidemarkProgram}" export list --control "${server.control}"`;
   const shell = (script: string) => outcomeOf('bash', '-c', script);
   expect(await shell(`${command} | true; exit \${PIPESTATUS[0]}`)).toMatchObject({ code: 0, stderr: '' });
   const full = await shell(`${command} >/dev/full`);
   expect(full.stderr).toMatch(ERROR_LINE);
-  expect(full).toMatchObject({ code: 1, stderr: expect.stringContaining('the answer could not be written: ENOSPC') });
+  expect(full).toMatchObject({ code: 1, stderr: expect.stringContaining('cannot write to stdout: ENOSPC') });
 });
 
-test('every command takes --json and --control, those that ask no server too', () => {
+test('every command takes --json and --control, even if it talks to no server', () => {
   const commands = walkCommands(buildProgram()).filter(({ subcommands }) => subcommands.length === 0);
   expect(commands.length).toBeGreaterThan(25);
   for (const { path, options } of commands) {
@@ -491,7 +495,7 @@ test('every command takes --json and --control, those that ask no server too', (
   }
 });
 
-test('a disk that is served is not restored over', async () => {
+test('restore refuses to overwrite a disk that is being served', async () => {
   const { server, image } = await serve();
   const backups = scratchFolder();
   const pulled = await tidemark('pull', 'vm1', '--bitmap', 'nightly', '--to', backups, '--control', server.control);

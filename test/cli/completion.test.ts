@@ -5,14 +5,14 @@ import { outcomeOf, run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** Stands in for zsh's completion system, which wants a terminal: prints what would be offered. */
+/** Replaces zsh's completion system, which needs a terminal: prints what would be offered. */
 const zshStandIn = `
 compdef() { }
 _files() { print -- files }
 _describe() { [[ $1 == -o ]] && shift; print -l -- \${(P)2} }
 `;
 
-/** For each shell: how to ask for the completions of a command line, whose last word is being typed. */
+/** For each shell: how to get the completions of a command line whose last word is being typed. */
 const shells: Record<string, (script: string, words: string[]) => string[]> = {
   bash: (script, words) => {
     const line = `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}`;
@@ -26,7 +26,7 @@ const shells: Record<string, (script: string, words: string[]) => string[]> = {
 };
 
 describe.each(Object.keys(shells))('in %s', (shell) => {
-  /** The names that are offered, without what is said of them. */
+  /** The offered names, without their descriptions. */
   async function offered(...words: string[]): Promise<string[]> {
     const script = join(scratchFolder(), 'script');
     writeFileSync(script, await run(process.execPath, tidemarkProgram, 'completion', shell));
@@ -41,20 +41,20 @@ describe.each(Object.keys(shells))('in %s', (shell) => {
     );
   });
 
-  test('the commands of a group are', async () => {
+  test('the commands of a group are offered', async () => {
     const commands = await offered('tidemark', 'bitmap', '');
     expect(commands).toEqual(expect.arrayContaining(['list', 'add', 'merge']));
     expect(commands).not.toContain('serve');
   });
 
-  test('options of a command are', async () => {
+  test('the options of a command are offered', async () => {
     const options = await offered('tidemark', 'bitmap', 'add', 'vm1', '--');
     expect(options).toEqual(expect.arrayContaining(['--granularity', '--disabled']));
     expect(options).not.toContain('--listen');
   });
 });
 
-test('a shell that is not known is wrong usage', async () => {
+test('an unknown shell is a usage error', async () => {
   const { code, stderr } = await outcomeOf(process.execPath, tidemarkProgram, 'completion', 'tcsh');
   expect(code).toBe(2);
   expect(stderr).toContain('Allowed choices are bash, zsh, fish');

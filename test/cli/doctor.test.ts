@@ -14,7 +14,7 @@ async function findings(folder: string): Promise<Map<string, string>> {
   return new Map(report.findings.map(({ subject, state }: Finding) => [subject, state]));
 }
 
-test('of a folder on a disk everything is said, and nothing is left in it', async () => {
+test('a folder on a disk gets a full report, and nothing is left in it', async () => {
   const folder = scratchFolder();
   const found = await findings(folder);
   for (const subject of ['Node', 'store', 'native calls', 'folder', 'cached reads', 'locks', 'punch hole', 'holes']) {
@@ -26,21 +26,21 @@ test('of a folder on a disk everything is said, and nothing is left in it', asyn
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('tmpfs cannot tell cached reads, nor clone', async () => {
+test('tmpfs supports neither cached reads nor clones', async () => {
   const found = await findings(scratchFolder('tmpfs'));
   expect(found.get('cached reads')).toBe('missing');
   expect(found.get('clone')).toBe('missing');
   expect(found.get('punch hole')).toBe('ok');
 });
 
-test('a folder in which no file can be made is fatal', async () => {
+test('a folder that cannot be written to is fatal', async () => {
   const { code, stdout, stderr } = await outcomeOf(process.execPath, tidemarkProgram, 'doctor', '/nonexistent');
   expect(code).toBe(1);
   expect(stdout).toMatch(/^folder +fatal +files cannot be created/m);
-  expect(stderr).toMatch(/^tidemark: a server does not run here: folder \(.+\)\n$/);
+  expect(stderr).toMatch(/^tidemark: a server cannot run here: folder \(.+\)\n$/);
 });
 
-test('too small a thread pool is told, and a large one is not', async () => {
+test('a small thread pool is reported, a large one is not', async () => {
   const doctor = [process.execPath, tidemarkProgram, 'doctor', scratchFolder()];
   expect(await run('env', 'UV_THREADPOOL_SIZE=16', ...doctor)).toMatch(/^thread pool +missing +16 threads: /m);
   expect(await run('env', '-u', 'UV_THREADPOOL_SIZE', ...doctor)).toMatch(/^thread pool +ok +64 threads$/m);

@@ -52,7 +52,7 @@ describe('a map', () => {
     ]);
   });
 
-  test('tells full slices from nearly full ones, and empty ones from nearly empty ones', () => {
+  test('draws full and nearly full slices differently, and empty and nearly empty ones', () => {
     const layout = layoutMap(64 * KIB, 80);
     const drawn = picture(layout, survey(layout, DIRTY, { 0: 1, 1: 1 - 1 / 4096, 2: 1 / 4096 }));
     expect(drawn).toContain('  █▓░··');
@@ -63,14 +63,14 @@ describe('a map', () => {
     expect(picture(layout, survey(layout, DIRTY, { 1: 512 / 4096 }))).toContain('  ·█\n');
   });
 
-  test('says when there is nothing, or next to nothing', () => {
+  test('says if nothing, or almost nothing, is marked', () => {
     const layout = layoutMap(16 * TIB, 80);
     expect(picture(layout, survey(layout, DIRTY, {}))).toContain('nightly: nothing dirty\n');
     const little = picture(layout, survey(layout, DIRTY, { 5: 2 ** -20 }));
     expect(little).toContain('nightly: 32 KiB dirty, less than 0.1 %, in 1 extent\n');
   });
 
-  test('uses colours only where they are wanted', () => {
+  test('uses colours only if asked to', () => {
     const layout = layoutMap(MIB, 80);
     const contexts = [survey(layout, BASE, { 3: 1 }), survey(layout, DIRTY, { 1: 0.5 })];
     expect(picture(layout, ...contexts)).not.toContain('\x1b');
@@ -79,7 +79,7 @@ describe('a map', () => {
     expect(coloured).toContain('\x1b[33m▒\x1b[39m');
   });
 
-  test('does not let a server steer the terminal', () => {
+  test('does not let a server control the terminal', () => {
     const layout = layoutMap(MIB, 80);
     const drawn = drawMap({ exportName: '\x1b[2Jdemo', layout, contexts: [survey(layout, 'x:\x07', {})] }, false);
     expect(/[^\P{C}\n]/u.test(drawn)).toBe(false);

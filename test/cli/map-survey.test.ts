@@ -8,7 +8,7 @@ import { DONE, startScriptedServer, statusChunk } from '../support/scripted-serv
 const DIRTY = 'qemu:dirty-bitmap:nightly';
 const BASE = 'base:allocation';
 
-/** A client of a 4 MiB disk of which the server tells one extent a request, in pieces of 1 MiB at most. */
+/** A client of a 4 MiB disk whose server returns one extent per request, of at most 1 MiB. */
 async function connectTo(extents: readonly { length: number; base: number; dirty: number }[]): Promise<NbdClient> {
   const starts = extents.map((_, index) => extents.slice(0, index).reduce((sum, { length }) => sum + length, 0));
   const target = await startScriptedServer(async (server) => {
@@ -31,7 +31,7 @@ const disk = [
   { length: 2 * KIB, base: 2, dirty: 1 },
 ];
 
-test('marked bytes are counted slice by slice, over the ends of slices and replies', async () => {
+test('marked bytes are counted by slice, across the ends of slices and replies', async () => {
   const client = await connectTo(disk);
   const layout = layoutMap(client.sizeBytes, 20);
   expect(layout).toMatchObject({ sliceBytes: 64 * KIB, sliceCount: 64 });
@@ -49,7 +49,7 @@ test('marked bytes are counted slice by slice, over the ends of slices and repli
   await client.disconnect();
 });
 
-test('extents are collected with their meaning, neighbours merged', async () => {
+test('extents are collected with their meaning, and neighbours are merged', async () => {
   const client = await connectTo(disk);
   expect(await collectExtents(client)).toEqual([
     {

@@ -10,7 +10,7 @@ const screen = { columns: 80, colours: false };
 const BASE = 'base:allocation';
 const DIRTY = 'qemu:dirty-bitmap:nightly';
 
-/** A served disk of 4 MiB with a bitmap, of which the second MiB and 512 bytes more were written. */
+/** A served 4 MiB disk with a bitmap. The second MiB and 512 more bytes have been written. */
 async function writtenExport(served: MemoryExport = { name: 'demo', bitmaps: ['nightly'] }): Promise<NbdTarget> {
   const { path } = await startMemoryServer([served]);
   const target = { address: { socketPath: path }, exportName: served.name };
@@ -30,7 +30,7 @@ describe('the map of an export', () => {
     expect(drawn).toContain(`     1 MiB  ${'█'.repeat(64)}\n   1536 KiB  ${'█'.repeat(64)}`.replace('\n ', '\n'));
   });
 
-  test.each([DIRTY, 'nightly'])('draws just the context %s when told to', async (context) => {
+  test.each([DIRTY, 'nightly'])('draws only the context %s if asked to', async (context) => {
     const drawn = await renderMap(await writtenExport(), { context }, screen);
     expect(drawn).toContain(DIRTY);
     expect(drawn).not.toContain(BASE);
@@ -63,24 +63,24 @@ describe('the map of an export', () => {
     expect(contexts.map(({ name }: { name: string }) => name)).toEqual([BASE, DIRTY, 'qemu:dirty-bitmap:weekly']);
   });
 
-  test('is refused for a context that the export does not have, with those it has', async () => {
+  test('is refused for a missing context, with a list of those there are', async () => {
     await expect(renderMap(await writtenExport(), { context: 'weekly' }, screen)).rejects.toMatchObject({
       message: 'the export "demo" has no metadata context "weekly"',
       hint: `it has ${BASE}, ${DIRTY}`,
     });
   });
 
-  test('is refused when the server has nothing to tell', async () => {
+  test('is refused if the server offers no contexts to draw', async () => {
     const target = await startScriptedServer(async (server) => {
       await server.greet();
       for (;;) server.send(optionReply((await server.option()).option, 2 ** 31 + 1));
     });
     await expect(renderMap(target, {}, screen)).rejects.toThrow(
-      /neither allocation nor dirty bitmaps of the export "disk"/,
+      /neither allocation nor dirty bitmaps for the export "disk"/,
     );
   });
 
-  test('is refused when the server does not give what it offered', async () => {
+  test('is refused if the server withholds a context that it offered', async () => {
     const target = await startScriptedServer(async (server) => {
       await server.greet();
       for (;;) {

@@ -12,10 +12,10 @@ import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { chunk, DONE, optionReply, startScriptedServer, statusChunk } from '../support/scripted-server.js';
 
-/** Steers a terminal by C0, DEL, C1 and a turn of direction, and draws a line of its own. */
+/** Controls a terminal with C0, DEL, C1 and a bidirectional override, and starts a line of its own. */
 const HOSTILE = 'a\u001b[31mb\u009b2Jc\u007fd\u202ee\nf\rg';
 const SHOWN = 'a\\u001b[31mb\\u009b2Jc\\u007fd\\u202ee\\u000af\\u000dg';
-/** What never reaches a terminal; line breaks are looked for besides. */
+/** Characters that must never reach a terminal; line breaks are checked separately. */
 const DANGEROUS = /[\p{Cf}\p{Zl}\p{Zp}]|[^\P{Cc}\n]/u;
 
 const styles = (numbers: string) => new RegExp(`\u001b\\[(${numbers})m`, 'g');
@@ -26,7 +26,7 @@ function kept() {
   return { written, output };
 }
 
-test('what could steer a terminal is shown, and text that is printable already is left alone', () => {
+test('control characters are escaped, and printable text is unchanged', () => {
   expect(printable(HOSTILE)).toBe(SHOWN);
   expect(printable(SHOWN)).toBe(SHOWN);
   expect(printable('größer 日本 🙂 é')).toBe('größer 日本 🙂 é');
@@ -37,14 +37,14 @@ test('what could steer a terminal is shown, and text that is printable already i
   });
 });
 
-test('JSON means the same, and holds nothing that could steer a terminal', () => {
+test('escaped JSON has the same meaning and no control characters', () => {
   const value = { [HOSTILE]: `${HOSTILE}\u{e0001}\ud800` };
   const json = printableJson(JSON.stringify(value, null, 2));
   expect(json).not.toMatch(DANGEROUS);
   expect(JSON.parse(json)).toEqual(value);
 });
 
-test('every way to write shows what it does not send', () => {
+test('every write function escapes control characters', () => {
   const { written, output } = kept();
   writeLine(output, HOSTILE);
   writeText(output, `${HOSTILE}\n`);
@@ -55,7 +55,7 @@ test('every way to write shows what it does not send', () => {
   expect(written[2]).toContain('\u001b[1mname\u001b[22m ');
 });
 
-test('a map has its colours, and no others', () => {
+test('a map has its own colours and no other control sequences', () => {
   const { written, output } = kept();
   const layout = layoutMap(2 ** 20, 80);
   const survey = { name: HOSTILE, markedBytes: new Float64Array(layout.sliceCount), totalMarkedBytes: 0, runs: 0 };
@@ -65,16 +65,16 @@ test('a map has its colours, and no others', () => {
   expect(written[0]!.split(SHOWN)).toHaveLength(3);
 });
 
-test('nothing in the commands writes past the functions that see to that', () => {
+test('commands write only through the functions that escape', () => {
   const folder = resolve(import.meta.dirname, '../../src/cli');
   const offenders = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') && file !== 'output.ts')
     .filter((file) => /\.write\(|console\.|JSON\.stringify/.test(readFileSync(join(folder, file), 'utf8')));
-  // What it makes JSON of is a request, which no terminal sees.
+  // It makes JSON only for requests, which no terminal sees.
   expect(offenders).toEqual(['control-client.ts']);
 });
 
-/** A server that answers whatever is asked for with that. */
+/** A server that gives the same answer to every request. */
 async function startHostileControl(status: number, answer: object): Promise<string> {
   const socket = join(scratchFolder(), 'control.sock');
   const server = createServer((_request, response) => {
@@ -85,7 +85,7 @@ async function startHostileControl(status: number, answer: object): Promise<stri
   return socket;
 }
 
-test('the list of exports of a hostile server shows names, one line each', async () => {
+test('the export list of a hostile server is escaped, one line per export', async () => {
   const shape = { sizeBytes: 1, readOnly: false, bitmaps: [], connections: [], path: HOSTILE };
   const control = await startHostileControl(200, { exports: [{ name: HOSTILE, ...shape }] });
   const { stdout } = await tidemark('export', 'list', '--control', control);
@@ -97,13 +97,13 @@ test('the list of exports of a hostile server shows names, one line each', async
   expect(JSON.parse(json.stdout).exports[0].name).toBe(HOSTILE);
 });
 
-test('the refusal of a hostile server is one line', async () => {
+test('the error of a hostile server is one line', async () => {
   const control = await startHostileControl(404, { code: 'EXPORT_NOT_FOUND', detail: HOSTILE, hint: HOSTILE });
   const { code, stderr } = await tidemark('export', 'show', 'x', '--control', control);
   expect({ code, stderr }).toEqual({ code: 1, stderr: `tidemark: ${SHOWN} (${SHOWN})\n` });
 });
 
-test('a map of a hostile server shows the names of contexts', async () => {
+test('a map of a hostile server has escaped context names', async () => {
   const context = `qemu:dirty-bitmap:${HOSTILE}`;
   const target = await startScriptedServer(async (peer) => {
     await peer.greet();
@@ -137,7 +137,7 @@ test('a map of a hostile server shows the names of contexts', async () => {
   expect(JSON.parse(json).contexts[0].name).toBe(context);
 });
 
-test('verify of a hostile manifest shows its names', async () => {
+test('verify of a hostile manifest escapes its names', async () => {
   const directory = scratchFolder();
   mkdirSync(join(directory, 'disk'));
   const sizes = { sizeBytes: 1, dirtyBytes: 1, readBytes: 1, dataBytes: 1, zeroBytes: 1, fileBytes: 1 };
@@ -151,7 +151,7 @@ test('verify of a hostile manifest shows its names', async () => {
   expect((await tidemark('verify', directory, '--json')).stdout).not.toMatch(DANGEROUS);
 });
 
-test('the log of a server shows what it is told', async () => {
+test('the log of a server escapes what clients send', async () => {
   const module = resolve(import.meta.dirname, '../../dist/server/server-log.js');
   const script = `const { openServerLog } = await import(${JSON.stringify(module)});
     const { log, end } = openServerLog({ logLevel: 'info', stdio: false }); log.info({ name: ${JSON.stringify(HOSTILE)} }, 'told'); await end();`;

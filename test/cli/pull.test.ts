@@ -14,7 +14,7 @@ import { startTidemark } from '../support/tidemark.js';
 const ERROR_LINE = /^tidemark: .+ \(.+\)\n$/;
 const ID = /\d{8}-\d{6}-\w{4}/;
 
-/** A server of `vm1`, 8 MiB of which 1 MiB is data, and an agent that backs it up. */
+/** A server of the 8 MiB disk `vm1` with 1 MiB of data, and an agent that backs it up. */
 async function scene(directory = scratchFolder()) {
   const image = makeImage(8 * MIB, [{ offset: MIB, length: MIB }]);
   const server = await startTidemark(`vm1=${image},bitmap=nightly`);
@@ -43,7 +43,7 @@ function expectRefusal({ code, stdout, stderr }: Outcome, expectedCode: number, 
   expect({ code, stdout }).toEqual({ code: expectedCode, stdout: '' });
 }
 
-/** A text in which the ids and times of backups are the same each time. */
+/** Replaces the IDs and times of backups in a text with fixed ones. */
 function timeless(text: string): string {
   return text
     .replace(new RegExp(ID, 'g'), 'ID')
@@ -51,7 +51,7 @@ function timeless(text: string): string {
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME');
 }
 
-test('people are told what was done', async () => {
+test('the text output says what was done', async () => {
   const { text, pullArgs, write, directory, folder, image } = await scene();
   const first = timeless(await text('pull', ...pullArgs));
   expect(first).toMatch(/^vm1: full backup: bitmap 'nightly' has no base/);
@@ -110,7 +110,7 @@ test('with --json each command prints one document', async () => {
   });
 });
 
-test('--full begins a new chain', async () => {
+test('--full starts a new chain', async () => {
   const { pull } = await scene();
   await pull();
   const { code, stdout } = await pull('--full');
@@ -118,7 +118,7 @@ test('--full begins a new chain', async () => {
   expect(stdout).toContain('vm1: full backup: a full backup was asked for\nvm1: full, ');
 });
 
-test('backup list agrees with what the pull did, where that was more than the server asked for', async () => {
+test('backup list shows a full read that the server did not ask for', async () => {
   const { pull, json, server, folder } = await scene();
   const control = ['--control', server.control];
   const { id: first } = JSON.parse((await pull('--json')).stdout);
@@ -137,12 +137,12 @@ test('backup list agrees with what the pull did, where that was more than the se
   expect(stdout).toMatch(new RegExp(`${third} +nightly +vm1 +incremental +committed`));
 });
 
-test('a bitmap that counts from another backup makes no wrong increment by URI', async () => {
+test('a pull by URI makes no increment from a bitmap that counts from another backup', async () => {
   const { pull, write, server, directory, image } = await scene();
   await pull();
   await write(0, 64 * KIB);
   await pull('--to', scratchFolder());
-  // Clean by now, and the newest image here does not have what was written.
+  // The bitmap is clean now, and the newest image lacks the write.
   const uri = ['--uri', server.uri('vm1'), '--context', 'qemu:dirty-bitmap:nightly', '--to', directory];
   const { code, stdout } = await tidemark('pull', 'vm1', ...uri);
   expect(code).toBe(0);
@@ -160,14 +160,14 @@ test('--prove compares the chain with the disk', async () => {
   expect((await json('verify', directory)).exports[0].points).toMatchObject([{ proven: true }, { proven: true }]);
 });
 
-test('a checksum is the sum that other tools compute', async () => {
+test('other tools compute the same checksum', async () => {
   const { pull, folder } = await scene();
   await pull();
   const { images } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
   expect(images[0].checksum).toBe(await checksumByHand(join(folder, `${images[0].id}.qcow2`)));
 });
 
-describe('what fails is told in one line', () => {
+describe('a failure is reported in one line', () => {
   test('an export or a server that is not there', async () => {
     const { directory, server } = await scene();
     const args = ['--bitmap', 'nightly', '--to', directory];
@@ -206,7 +206,7 @@ describe('what fails is told in one line', () => {
   });
 });
 
-test('a target that is full: nothing good is destroyed, and with room the next pull succeeds', async () => {
+test('a full target destroys nothing good, and the next pull succeeds once there is space', async () => {
   const small = await smallDisk(12 * MIB);
   const { pull, write, server, folder, directory } = await scene(join(small.path, 'backups'));
   expect((await pull()).code).toBe(0);
@@ -238,7 +238,7 @@ test('a server that goes away, and an agent that is interrupted, leave no file',
   expect(readdirSync(join(folder, '..'))).toEqual([]);
 });
 
-test('a lease that the server ends is told with its reason', async () => {
+test('a lease that the server ends is reported with the reason', async () => {
   const { pullArgs, write, folder, server } = await scene();
   await write(0, 8 * MIB);
   const agent = await startPull(folder, ...pullArgs, '--bwlimit', '1M');
@@ -252,14 +252,14 @@ test('a lease that the server ends is told with its reason', async () => {
 
 describe('a command that is used wrongly ends with 2', () => {
   test.each([
-    [['pull', 'vm1', '--to', 'd'], '--bitmap says which bitmap'],
+    [['pull', 'vm1', '--to', 'd'], 'give --bitmap NAME for a tidemark server'],
     [['pull', 'vm1', '--bitmap', 'b'], "required option '--to <DIR>' not specified"],
     [['pull', '--bitmap', 'b', '--to', 'd'], "missing required argument 'EXPORT'"],
-    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--context', 'c'], '--context belongs to --uri'],
-    [['pull', 'vm1', 'vm2', '--uri', 'nbd://h', '--to', 'd'], '--uri is one export'],
-    [['pull', 'vm1', '--bitmap', 'b', '--uri', 'nbd://h', '--to', 'd'], '--bitmap is of a tidemark server'],
-    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--since', 'x'], '--since belongs to --uri and --context'],
-    [['pull', 'vm1', '--uri', 'nbd://h', '--to', 'd', '--since', 'x'], '--since belongs to --uri and --context'],
+    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--context', 'c'], '--context needs --uri'],
+    [['pull', 'vm1', 'vm2', '--uri', 'nbd://h', '--to', 'd'], '--uri takes one EXPORT'],
+    [['pull', 'vm1', '--bitmap', 'b', '--uri', 'nbd://h', '--to', 'd'], '--bitmap and --uri exclude each other'],
+    [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--since', 'x'], '--since needs --uri and --context'],
+    [['pull', 'vm1', '--uri', 'nbd://h', '--to', 'd', '--since', 'x'], '--since needs --uri and --context'],
     [['pull', 'vm1', '--uri', 'nbd://h', '--to', 'd', '--context', 'c', '--since', 'x', '--full'], '--since asks for'],
     [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--bwlimit', 'fast'], 'Expected a size'],
     [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--connections', '0'], 'Expected 1 to 16'],

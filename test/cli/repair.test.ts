@@ -7,7 +7,7 @@ import { makeImage } from '../support/image.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark } from '../support/tidemark.js';
 
-/** A directory with two restore points of `vm1`, whose manifest is lost. */
+/** A directory with two restore points of `vm1` and no manifest. */
 async function lostManifest() {
   const directory = scratchFolder();
   const server = await startTidemark(`vm1=${makeImage(8 * MIB, [{ offset: MIB, length: MIB }])},bitmap=nightly`);
@@ -21,7 +21,7 @@ async function lostManifest() {
   return { directory, folder, manifest, ids, pull };
 }
 
-test('people and programs are told what was found, and the next pull goes on', async () => {
+test('text and JSON report what was found, and the next pull continues the chain', async () => {
   const { directory, folder, manifest, ids, pull } = await lostManifest();
   expect(await pull()).toMatchObject({ code: 1, stderr: expect.stringContaining(`tidemark repair ${directory}`) });
   const points = `  ${ids[0]}  full, sound\n  ${ids[1]}  incremental, sound\n`;
@@ -44,7 +44,7 @@ test('people and programs are told what was found, and the next pull goes on', a
   expect(JSON.parse((await pull()).stdout).images[0]).toMatchObject({ mode: 'incremental', base: ids[1] });
 });
 
-test('what has to be left out makes the exit code 1', async () => {
+test('a file that is left out makes the exit code 1', async () => {
   const { directory, folder } = await lostManifest();
   writeFileSync(join(folder, 'note.qcow2'), 'nonsense');
   const { code, stdout, stderr } = await tidemark('repair', directory);

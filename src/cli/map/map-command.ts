@@ -12,16 +12,21 @@ interface Options extends CommonOptions {
 }
 
 export function addMapCommand(program: Command): void {
-  withCommonOptions(program.command('map').description('draw what is allocated and dirty, or list it with --json'))
-    .argument('<EXPORT|NBD-URI>', 'an export of the server, or of any NBD server by its URI')
-    .option('--context <NAME>', 'one metadata context, or a dirty bitmap by its name (default: all)')
+  withCommonOptions(
+    program.command('map').description('draw which parts of a disk are allocated and dirty, or list them with --json'),
+  )
+    .argument('<EXPORT|NBD-URI>', 'an export of the server, or the URI of an export of any NBD server')
+    .option(
+      '--context <NAME>',
+      'the metadata context or dirty bitmap to show (default: allocation and all dirty bitmaps)',
+    )
     .action(async (name: string, options: Options) => {
       const target = looksLikeNbdUri(name) ? parseNbdUri(name) : await findExport(name, options);
       writeStyled(process.stdout, `${await renderMap(target, options, outputScreen())}\n`);
     });
 }
 
-/** Asks the server where it serves NBD. */
+/** Asks the server for its NBD address. */
 async function findExport(exportName: string, options: Options): Promise<NbdTarget> {
   const client = controlClient(options);
   await client.get('exports', exportName);
@@ -29,10 +34,10 @@ async function findExport(exportName: string, options: Options): Promise<NbdTarg
   if (nbd.unix !== undefined) return { address: { socketPath: nbd.unix }, exportName };
   const [address] = nbd.tcp;
   if (address) return { address: { ...address, host: reachable(address.host) }, exportName };
-  throw new CodedError('NO_SERVER', 'the server serves no NBD', 'start it with --listen or --unix');
+  throw new CodedError('NO_SERVER', 'the server does not listen for NBD clients', 'start it with --listen or --unix');
 }
 
-/** An address to connect to, in place of one that means "all of them". */
+/** The address to connect to; a wildcard address becomes the loopback address. */
 function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;

@@ -11,19 +11,19 @@ export interface MapPicture {
   readonly contexts: readonly ContextSurvey[];
 }
 
-/** Only a slice that is marked from end to end is drawn solid, only one without any mark as a dot. */
+/** A slice is drawn solid only if all of it is marked, and as a dot only if none of it is. */
 const NONE = '·';
 const SOME = ['░', '▒', '▓'] as const;
 const ALL = '█';
 const LEGEND = `${NONE} none  ${SOME[0]} little  ${SOME[1]} half  ${SOME[2]} most  ${ALL} all of the slice`;
 
 type Style = Parameters<typeof styleText>[0];
-/** Puts a style on text; gives it back as it is where no colours are wanted. */
+/** Styles text, or returns it unchanged if colours are off. */
 type Paint = (style: Style, text: string) => string;
 
 const colourByMark: Record<string, Style> = { dirty: 'yellow', allocated: 'cyan' };
 
-/** Draws the map: a title, then per context its totals and its rows, then the legend. Lines without a final newline. */
+/** Draws a title, the totals and rows of each context, and the legend. The result has no final newline. */
 export function drawMap({ exportName, layout, contexts }: MapPicture, colours: boolean): string {
   const paint: Paint = (style, text) => (colours ? styleText(style, text, { validateStream: false }) : text);
   const title = `${printable(exportName) || 'default export'}: ${formatSize(layout.sizeBytes)}, one character is ${formatSize(layout.sliceBytes)}`;
@@ -63,7 +63,7 @@ function sliceCharacter(markedBytes: number, lengthBytes: number): string {
   return SOME[Math.floor((markedBytes / lengthBytes) * SOME.length)]!;
 }
 
-/** Colours what is marked, run by run, and leaves the rest pale. */
+/** Colours the marked runs and dims the rest. */
 function paintRow(row: string, colour: Style, paint: Paint): string {
   return row.replace(/·+|[^·]+/g, (run) => paint(run.startsWith(NONE) ? 'dim' : colour, run));
 }

@@ -1,6 +1,6 @@
 import { KIB } from '../../base/units.js';
 
-/** How a disk is cut into slices, one a character, and those into rows. */
+/** How a disk is divided into slices, one per character, and the slices into rows. */
 export interface MapLayout {
   readonly sizeBytes: number;
   /** A power of two; the last slice may be shorter. */
@@ -9,15 +9,15 @@ export interface MapLayout {
   readonly columns: number;
 }
 
-/** Before the slices of a row: its offset, and a gap. */
+/** Width of a row's offset and the gap after it. */
 export const LABEL_COLUMNS = 12;
 
 const MAX_ROWS = 8;
 const MIN_SLICE_BYTES = 4 * KIB;
-/** Rows of a multiple of that many slices begin at round offsets. */
+/** With a multiple of this many slices in a row, rows begin at round offsets. */
 const COLUMN_STEP = 8;
 
-/** Fits a disk into rows as wide as the terminal, and no more than eight of them. */
+/** Fits a disk into at most eight rows that are as wide as the terminal. */
 export function layoutMap(sizeBytes: number, terminalColumns: number): MapLayout {
   const room = Math.floor((terminalColumns - LABEL_COLUMNS) / COLUMN_STEP) * COLUMN_STEP;
   const columns = Math.max(COLUMN_STEP, room);

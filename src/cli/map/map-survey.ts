@@ -3,13 +3,13 @@ import { contextKind } from '../../client/context-kind.js';
 import type { NbdClient } from '../../client/nbd-client.js';
 import type { MapLayout } from './map-layout.js';
 
-/** What a map shows of one context. */
+/** The data that a map shows for one context. */
 export interface ContextSurvey {
   readonly name: string;
   /** Bytes that are marked (dirty, allocated) in each slice of the disk. */
   readonly markedBytes: Float64Array;
   totalMarkedBytes: number;
-  /** Runs of marked bytes. */
+  /** Number of runs of marked bytes. */
   runs: number;
 }
 
@@ -25,7 +25,7 @@ export interface ContextExtents {
   readonly extents: DescribedExtent[];
 }
 
-/** Counts the marked bytes of every selected context, slice by slice: memory for the slices, not for the extents. */
+/** Counts the marked bytes of every selected context by slice. Memory grows with the slices, not the extents. */
 export async function surveyExport(client: NbdClient, layout: MapLayout): Promise<ContextSurvey[]> {
   const surveys = client.contexts.map((name) => new SurveyBuilder(name, layout));
   for await (const window of client.extents()) {
@@ -36,7 +36,7 @@ export async function surveyExport(client: NbdClient, layout: MapLayout): Promis
   return surveys;
 }
 
-/** Collects all extents of every selected context, equal neighbours merged. */
+/** Collects all extents of every selected context, and merges equal neighbours. */
 export async function collectExtents(client: NbdClient): Promise<ContextExtents[]> {
   const contexts = client.contexts.map((name) => ({ name, extents: [] as DescribedExtent[] }));
   for await (const window of client.extents()) {

@@ -10,18 +10,18 @@ import { layoutMap } from './map-layout.js';
 import { collectExtents, surveyExport } from './map-survey.js';
 
 export interface MapOptions {
-  /** The one context to show, by its name, or a dirty bitmap by its own; by default allocation and all dirty bitmaps. */
+  /** Name of a context or dirty bitmap to show. The default is allocation and all dirty bitmaps. */
   readonly context?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
-/** Where a map is drawn. */
+/** Properties of the output that a map is drawn on. */
 export interface Screen {
   readonly columns: number;
   readonly colours: boolean;
 }
 
-/** What `tidemark map` prints for an export. @throws NbdClientError */
+/** Makes the output of `tidemark map` for an export. @throws NbdClientError */
 export async function renderMap(target: NbdTarget, options: MapOptions, screen: Screen): Promise<string> {
   const { exportName } = target;
   const contexts = chooseContexts(exportName, await listContexts(target), options.context);
@@ -46,7 +46,7 @@ function chooseContexts(exportName: string, offered: readonly string[], wanted: 
   if (wanted === undefined) {
     const chosen = offered.filter((name) => name === BASE_ALLOCATION || name.startsWith(DIRTY_BITMAP_PREFIX));
     if (chosen.length > 0) return chosen;
-    throw new NbdUnsupportedError(`the server tells neither allocation nor dirty bitmaps of ${quote(exportName)}`);
+    throw new NbdUnsupportedError(`the server offers neither allocation nor dirty bitmaps for ${quote(exportName)}`);
   }
   const chosen = [wanted, DIRTY_BITMAP_PREFIX + wanted].find((name) => offered.includes(name));
   if (chosen !== undefined) return [chosen];
@@ -58,7 +58,7 @@ function quote(exportName: string): string {
   return exportName === '' ? 'the default export' : `the export "${printable(exportName)}"`;
 }
 
-/** The screen that the program writes to: without a terminal, 80 columns and no colours (nor with NO_COLOR). */
+/** The program's stdout. Without a terminal it has 80 columns and no colours; NO_COLOR also turns colours off. */
 export function outputScreen(): Screen {
   const { stdout } = process;
   return { columns: stdout.columns ?? 80, colours: stdout.isTTY && stdout.hasColors() };
