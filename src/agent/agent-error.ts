@@ -1,4 +1,4 @@
-/** What goes wrong with backups on this side. `message` says what, `hint` how to mend it. */
+/** An error of the backup agent. `message` says what failed, `hint` how to fix it. */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
 
@@ -11,7 +11,7 @@ export class AgentError extends Error {
   }
 }
 
-/** An error of the system, about a file. */
+/** Whether a system call failed. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException & { code: string } {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'syscall' in error;
 }

@@ -4,17 +4,17 @@ import type { FullReason, ImageOrigin } from './manifest-format.js';
 /** One export's part in a backup. */
 export interface BackupPart {
   readonly export: string;
-  /** Where the view of the export is read: an NBD URI. */
+  /** NBD URI of the view. */
   readonly uri: string;
   /** The metadata context that says what changed since `base`. */
   readonly context: string;
-  /** The live disk, which has the data of the view as far as that is not overwritten; undefined when it cannot be read. */
+  /** The live disk. It has the view's data wherever that is not overwritten yet. Undefined if it cannot be read. */
   readonly disk?: DiskLocation | undefined;
   readonly mode: 'full' | 'incremental';
   readonly fullReason?: FullReason | undefined;
   /** The committed backup that the changes count from; null when there is none. */
   readonly base: string | null;
-  /** Of a server that knows of no backups: where it is read. That its changes count from `base` is somebody's word. */
+  /** Set if the server knows no backups. Then only the user asserts that the changes count from `base`. */
   readonly origin?: ImageOrigin;
 }
 
@@ -24,13 +24,13 @@ export interface Backup {
   /** The instant that the backup shows, in ISO 8601. */
   readonly startedAt: string;
   readonly ttlSeconds: number;
-  /** Why and how it was aborted: a code, and words. */
+  /** Why it was aborted: a code for programs, and text for people. */
   readonly endReason?: string | undefined;
   readonly endDetail?: string | undefined;
   readonly exports: readonly BackupPart[];
 }
 
-/** An export of which everything was read, though the server said that what had changed would do. */
+/** An export that was read in full although the server offered an increment. */
 export interface ReadInFull extends FullReason {
   readonly export: string;
 }
@@ -42,7 +42,9 @@ export interface BeginRequest {
   readonly ttlSeconds: number;
 }
 
-/** Nobody knows what became of a call: its answer did not come, or it cannot be answered right now. It can be repeated. */
+/**
+ * The outcome of a call is unknown, because no answer came or the server cannot answer now. The call can be repeated.
+ */
 export class NoAnswerError extends Error {
   override readonly name = 'NoAnswerError';
 
@@ -52,15 +54,17 @@ export class NoAnswerError extends Error {
 }
 
 /**
- * Who makes views and switches bitmaps: a tidemark server, by its control API. Calls reject with NoAnswerError, or with
- * a refusal that has a `message` and a `hint`.
+ * Makes views and switches bitmaps; a tidemark server does this through its control API. Calls reject with
+ * NoAnswerError, or with a refusal that has a `message` and a `hint`.
  */
 export interface BackupService {
   begin(request: BeginRequest): Promise<Backup>;
   renew(id: string): Promise<void>;
-  /** Can be asked again, and answers the same. Tells what was read as a whole without the server's asking for it. */
+  /**
+   * Can be repeated, with the same result. Reports the exports that were read in full although the server did not ask.
+   */
   commit(id: string, readInFull: readonly ReadInFull[]): Promise<void>;
   abort(id: string, reason: string): Promise<void>;
-  /** Undefined when no such backup is known. */
+  /** Undefined if the backup is unknown. */
   show(id: string): Promise<Backup | undefined>;
 }

@@ -1,4 +1,4 @@
-/** A fixed number of buffers of one size. The one returned last is given out first: it is in the CPU's cache. */
+/** A fixed number of buffers of one size. The last one returned is reused first, because it is in the CPU's cache. */
 export class BufferPool {
   private readonly free: Buffer[];
   private readonly waiting: ((buffer: Buffer) => void)[] = [];
@@ -7,12 +7,12 @@ export class BufferPool {
     this.free = Array.from({ length: count }, () => Buffer.allocUnsafeSlow(bytes));
   }
 
-  /** Undefined when all are in use. */
+  /** Undefined if all buffers are in use. */
   takeNow(): Buffer | undefined {
     return this.free.pop();
   }
 
-  /** Waits for one. */
+  /** Waits until a buffer is free. */
   take(): Promise<Buffer> {
     const buffer = this.free.pop();
     if (buffer) return Promise.resolve(buffer);

@@ -6,13 +6,13 @@ import { contentRuns } from '../qcow2/content-runs.js';
 import type { FileEnd } from '../qcow2/file-end.js';
 import { type PlacedClusters, ZERO_CLUSTER } from '../qcow2/placed-clusters.js';
 
-/** Small enough to be still in the processor's cache when it is hashed and written. */
+/** Small enough that a piece is still in the CPU's cache when it is hashed and written. */
 const PIECE_BYTES = 128 * KIB;
 
-/** Position of a cluster that could not be read. */
+/** Stands in for the position of a cluster that could not be read. */
 export const UNREAD_CLUSTER = -1;
 
-/** Copies clusters of a disk to the end of an image, and waits for the system meanwhile: for a thread of its own. */
+/** Copies clusters of a disk to the end of an image with blocking calls. Runs in a thread of its own. */
 export class ClusterCopier {
   private readonly piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
 
@@ -20,11 +20,11 @@ export class ClusterCopier {
     private readonly sourceFd: number,
     private readonly targetFd: number,
     private readonly end: FileEnd,
-    /** Asked before each piece; what is not copied then counts as unread. */
+    /** Called before each piece. Once true, the remaining clusters count as unread. */
     private readonly isStopped: () => boolean = () => false,
   ) {}
 
-  /** Whole clusters. @throws errors of the system, from writing */
+  /** Copies whole clusters. @throws system errors from writing */
   copy(offset: number, length: number): PlacedClusters {
     const clusters = length / CLUSTER_BYTES;
     const placed = {
@@ -38,7 +38,7 @@ export class ClusterCopier {
     return placed;
   }
 
-  /** Whether all of it could be read. */
+  /** Returns whether the whole piece could be read. */
   private fill(piece: Buffer, offset: number): boolean {
     try {
       return readSync(this.sourceFd, piece, 0, piece.length, offset) === piece.length;
@@ -58,7 +58,7 @@ export class ClusterCopier {
     }
   }
 
-  /** Returns where it is. */
+  /** Returns the position of the data. */
   private append(data: Buffer): number {
     const position = this.end.take(data.length);
     for (let done = 0; done < data.length; ) {

@@ -4,10 +4,10 @@ import type { NbdClient } from '../client/nbd-client.js';
 import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
 import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 
-/** Left to the base, known to be zero, or to be read. */
+/** Unchanged since the base, known to be zero, or to be read. */
 type RunKind = 'skip' | 'zero' | 'data';
 
-/** Whole clusters of the disk, but for its end: bytes. */
+/** A range in bytes. It covers whole clusters, except at the end of the disk. */
 export interface ClusterRun {
   readonly offset: number;
   length: number;
@@ -15,9 +15,9 @@ export interface ClusterRun {
 }
 
 /**
- * What has to be done with every cluster of an export, or of a range that begins and ends with clusters: runs by
- * ascending offset, none like the one before it. A cluster with a dirty byte is dirty. Without a dirty context everything
- * is; when the client has no allocation context, nothing is known to be zero.
+ * Says what to do with every cluster of an export, or of a range of whole clusters. Yields runs by ascending offset;
+ * neighbours differ in kind. A cluster with a dirty byte is dirty. Without a dirty context, everything is dirty. If the
+ * client has no allocation context, nothing is known to be zero.
  */
 export async function* planClusters(
   client: NbdClient,
@@ -31,7 +31,7 @@ export async function* planClusters(
   yield* joiner.end();
 }
 
-/** A run of bytes about which all contexts say the same. */
+/** A run of bytes with one status in each context. */
 export interface StatusPiece {
   readonly offset: number;
   readonly length: number;
@@ -39,7 +39,7 @@ export interface StatusPiece {
   readonly zero: boolean;
 }
 
-/** Cuts the extents of both contexts where either changes. */
+/** Splits the extents of both contexts wherever either changes. */
 function* piecesOf(window: StatusWindow, dirtyContext: string | undefined): Generator<StatusPiece> {
   const dirty = statusesIn(window, dirtyContext, (status) => (status & DIRTY_BITMAP_DIRTY) !== 0, true);
   const zero = statusesIn(window, BASE_ALLOCATION, (status) => (status & AllocationStatus.ZERO) !== 0, false);
@@ -59,7 +59,7 @@ interface Marked {
   readonly marked: boolean;
 }
 
-/** Of a context that was not selected, one extent says `otherwise`. */
+/** A context that was not selected yields one extent marked `otherwise`. */
 function* statusesIn(
   window: StatusWindow,
   context: string | undefined,
@@ -75,16 +75,16 @@ function* statusesIn(
   }
 }
 
-/** Makes runs of whole clusters from pieces of any length. */
+/** Joins pieces of any length into runs of whole clusters. */
 export class ClusterJoiner {
   private run: ClusterRun | undefined;
-  /** Of the cluster that pieces have come of so far, and have not filled. */
+  /** Status of the cluster that the pieces so far have not filled. */
   private dirty = false;
   private allZero = true;
 
   constructor(private readonly sizeBytes: number) {}
 
-  /** Takes the next piece. Yields a run that is complete. */
+  /** Takes the next piece. Yields each run that is complete. */
   *add({ offset, length, dirty, zero }: StatusPiece): Generator<ClusterRun> {
     const end = offset + length;
     for (let at = offset; at < end; ) {

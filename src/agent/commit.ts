@@ -5,15 +5,15 @@ import { type BackupService, NoAnswerError, type ReadInFull } from './backup-ser
 const PAUSE_MILLISECONDS = 250;
 
 export interface CommitPatience {
-  /** How long commit is asked for again while nobody answers. */
+  /** How long to repeat the commit while the server does not answer. */
   readonly seconds: number;
-  /** Aborted when the user does not want to wait any more. */
+  /** Aborted when the user interrupts. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Commits, and asks again for a while when there is no answer. Rejects with the refusal when the server says no, and with
- * AnswerLostError when nobody knows.
+ * Commits, and repeats the call for a while if no answer comes. Rejects with the server's refusal, or with
+ * AnswerLostError if the outcome stays unknown.
  */
 export async function commitSurely(
   service: BackupService,
@@ -29,32 +29,32 @@ export async function commitSurely(
       if (!(error instanceof NoAnswerError)) throw error;
       if (isLast || performance.now() > deadline) throw new AnswerLostError(id, error);
     }
-    // Who is interrupted asks once more, for the answer may have been on its way.
+    // Try once more after an interrupt, because the answer may have been on its way.
     isLast = patience.signal.aborted;
     if (!isLast) await delay(PAUSE_MILLISECONDS, undefined, { signal: patience.signal }).catch(() => {});
   }
 }
 
-/** Of a backup that must not be aborted any more, nor its images removed. */
+/** The backup may be committed, so it must not be aborted and its images must not be removed. */
 export class KeptImagesError extends AgentError {}
 
-/** It is not known whether a backup was committed. */
+/** It is unknown whether the backup is committed. */
 class AnswerLostError extends KeptImagesError {
   constructor(id: string, cause: Error) {
     super(
       `the server did not say whether backup ${id} is committed: ${cause.message}`,
-      'the images are kept; the next tidemark pull asks the server, and finishes or removes them',
+      'the images are kept; the next tidemark pull asks the server again, then completes or removes them',
       { cause },
     );
   }
 }
 
-/** A backup is committed, and what is left to do for an image failed. */
+/** The backup is committed, but a later step for an image failed. */
 export class CommittedError extends KeptImagesError {
   constructor(id: string, cause: Error) {
     super(
-      `backup ${id} is committed, but its image could not be given its name: ${cause.message}`,
-      'see that the directory is writable and its disk not full; the image is kept, and the next tidemark pull names it first',
+      `backup ${id} is committed, but its image could not be renamed: ${cause.message}`,
+      'make sure that the directory is writable and its disk is not full; the image is kept, and the next tidemark pull renames it',
       { cause },
     );
   }

@@ -5,9 +5,9 @@ import { BufferPool } from './buffer-pool.js';
 const PIECE_BYTES = 512 * KIB;
 const PIECES_IN_FLIGHT = 16;
 
-/** Where a disk goes, by ascending offset. */
+/** Receives a disk by ascending offset. */
 export interface DiskSink {
-  /** Resolves once the buffer may change. */
+  /** Resolves when the buffer may be reused. */
   write(offset: number, data: Buffer): Promise<void>;
   /** Makes the range read as zeroes. */
   zero(offset: number, length: number): Promise<void> | void;
@@ -18,7 +18,7 @@ export interface ChainCopyOptions {
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-/** Copies the disk that a chain of images makes. */
+/** Copies the disk that a chain of images holds. */
 export async function copyChain(chain: Qcow2Chain, sink: DiskSink, options: ChainCopyOptions): Promise<void> {
   const { signal, onProgress } = options;
   const pool = new BufferPool(PIECES_IN_FLIGHT, PIECE_BYTES);

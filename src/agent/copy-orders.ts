@@ -1,13 +1,13 @@
 import type { PlacedClusters } from '../qcow2/placed-clusters.js';
 
-/** What a copy thread and its owner tell each other. */
+/** Messages between a copy thread and its owner. */
 
 export interface CopyThreadData {
   readonly sourceFd: number;
   readonly targetFd: number;
-  /** Of a `FileEnd`. */
+  /** Memory of a `FileEnd`. */
   readonly end: SharedArrayBuffer;
-  /** Not 0: nothing is to be copied any more. */
+  /** Anything but 0 stops the copying. */
   readonly stop: Int32Array;
 }
 
@@ -16,15 +16,15 @@ export interface CopyOrder {
   readonly length: number;
 }
 
-/** The last message to a thread: it ends when it has come to it, and not before it has started. */
+/** The last message to a thread. The thread ends when it reaches this message, so never before it has started. */
 export const END = 'end';
 
 export type ThreadMessage = CopyOrder | typeof END;
 
-/** A thread answers its orders in turn. */
+/** A thread answers its orders in sequence. */
 export type CopyAnswer =
   | { readonly placed: PlacedClusters; readonly failure?: undefined }
   | { readonly failure: SystemFailure };
 
-/** What is known of an error of the system in another thread, where errors arrive without it. */
+/** The fields of a system error, which an error loses when it is sent between threads. */
 type SystemFailure = Pick<NodeJS.ErrnoException, 'message' | 'code' | 'syscall'>;

@@ -9,11 +9,11 @@ const isStopped = () => Atomics.load(stop, 0) !== 0;
 const copier = new ClusterCopier(sourceFd, targetFd, FileEnd.shared(end), isStopped);
 const port = parentPort!;
 
-// Not awaited here: see `loadHash`. What is sent until then waits in the port.
+// Not awaited here: see `loadHash`. Messages wait in the port until then.
 void loadHash().then(() => port.on('message', take));
 
 function take(message: ThreadMessage): void {
-  // Without its port the thread has nothing to wait for, and ends.
+  // The thread ends when its port is closed, because nothing else keeps it running.
   if (message === END) port.close();
   else port.postMessage(answer(message.offset, message.length));
 }

@@ -4,10 +4,10 @@ import type { AppendFile } from '../qcow2/append-file.js';
 import type { PlacedClusters } from '../qcow2/placed-clusters.js';
 import { type CopyAnswer, type CopyOrder, type CopyThreadData, END } from './copy-orders.js';
 
-/** There is one file to write to, which takes one writer at a time. */
+/** More threads gain nothing, because the file takes one writer at a time. */
 const MAX_THREADS = 4;
 
-/** Threads that copy clusters from a file that is open to the end of another. */
+/** Threads that copy clusters from an open file to the end of another. */
 export class CopyThreads implements AsyncDisposable {
   private readonly threads: CopyThread[];
   private readonly stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
@@ -22,13 +22,13 @@ export class CopyThreads implements AsyncDisposable {
     return this.threads.length;
   }
 
-  /** Whole clusters. What could not be read has the position UNREAD_CLUSTER. Rejects when writing fails. */
+  /** Copies whole clusters. Unreadable ones get the position UNREAD_CLUSTER. Rejects if writing fails. */
   copy(offset: number, length: number): Promise<PlacedClusters> {
     const idlest = this.threads.reduce((best, thread) => (thread.orders < best.orders ? thread : best));
     return idlest.copy({ offset, length });
   }
 
-  /** Resolves when none of them touches a file any more. */
+  /** Resolves when no thread uses the files any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     Atomics.store(this.stop, 0, 1);
     await Promise.all(this.threads.map((thread) => thread.end()));
@@ -52,13 +52,13 @@ class CopyThread {
     this.worker.on('error', (error: Error) => this.fail(error));
     this.exited = new Promise((resolve) => {
       this.worker.on('exit', () => {
-        this.fail(new Error('the copying was ended'));
+        this.fail(new Error('the copy thread has ended'));
         resolve();
       });
     });
   }
 
-  /** That are not answered yet. */
+  /** Number of orders without an answer. */
   get orders(): number {
     return this.waiting.length;
   }
@@ -71,7 +71,7 @@ class CopyThread {
     });
   }
 
-  /** Resolves when the thread has ended by itself. One that is ended from outside while it starts may take the process along. */
+  /** Resolves when the thread has ended by itself. Terminating a thread while it starts can crash the process. */
   async end(): Promise<void> {
     this.worker.postMessage(END);
     await this.exited;

@@ -8,28 +8,28 @@ import type { LiveDisk } from './live-disk.js';
 import type { RateLimit } from './rate-limit.js';
 import type { ViewReader } from './view-reader.js';
 
-/** Pieces that are being read or written at a time. */
+/** How many pieces are read or written at the same time. */
 const PIECES_IN_FLIGHT = 32;
-/** A shorter run is read sooner over NBD than it is handed to a thread. */
+/** A shorter run is faster to read over NBD than to hand to a thread. */
 const MIN_LIVE_BYTES = MIB;
-/** Steps that wait for their turn: there may be many runs of zeroes among the reads. */
+/** Limits the queue of steps, because there may be many runs of zeroes among the reads. */
 const MAX_STEPS = 1024;
 
 export interface CopyOptions {
   readonly target: AppendTarget;
-  /** Relative name of the image below; undefined: the copy has everything. */
+  /** Relative name of the image below; undefined for a full image. */
   readonly backingName: string | undefined;
   readonly limit: RateLimit;
   readonly signal: AbortSignal;
-  /** What the image is to say of itself. */
+  /** Makes the image's note about itself. */
   readonly noteOf: (copied: CopiedBody) => Buffer | undefined;
-  /** Told what is done of what there is to read, in bytes. */
+  /** Called with the bytes read so far and the bytes to read. */
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-/** An image before its first cluster is written, and what it is made from. */
+/** Facts about an image whose first cluster is not written yet, and about its source. */
 export interface CopiedBody extends WrittenBody {
-  /** Bytes of clusters that are dirty, whether they had to be read or not. */
+  /** Bytes of dirty clusters, including those that did not have to be read. */
   readonly dirtyBytes: number;
   readonly readBytes: number;
 }
@@ -38,7 +38,7 @@ interface CopiedView extends CopiedBody {
   readonly checksum: string;
 }
 
-/** Copies what changed, or everything that is not zero, into an image. Closes the target, whatever happens. */
+/** Copies what changed, or everything that is not zero, to an image. Always closes the target. */
 export async function copyView(reader: ViewReader, options: CopyOptions): Promise<CopiedView> {
   const copy = new ViewCopy(reader, options);
   try {
@@ -49,11 +49,11 @@ export async function copyView(reader: ViewReader, options: CopyOptions): Promis
   }
 }
 
-/** A part of the disk whose turn comes: the tables of an image are written in the order of the disk. */
+/** A part of the disk that waits for its turn, because an image's tables are written in the order of the disk. */
 interface Step {
-  /** Whether nothing has to be waited for. */
+  /** Whether the step can finish without waiting. */
   isReady: boolean;
-  /** Enters it in the image. */
+  /** Adds the part to the image. */
   finish(): Promise<void> | void;
 }
 
@@ -62,10 +62,10 @@ class ViewCopy {
   private readonly writer: Qcow2Writer;
   private readonly slots: BufferPool;
   private readonly steps: Step[] = [];
-  /** Undefined until there is something to copy from the live disk. */
+  /** Undefined until the first copy from the live disk. */
   private live: LiveCopy | undefined;
   private liveInFlight = 0;
-  /** Aborted by a read that failed, whosever turn it is. */
+  /** Aborted as soon as any read fails, even if its turn has not come. */
   private readonly broken = new AbortController();
   private readonly stopped: AbortSignal;
   private totalBytes = 0;
@@ -95,12 +95,12 @@ class ViewCopy {
   }
 
   async close(): Promise<void> {
-    // The threads have only the number of the file, which is another one's once it is closed.
+    // End the threads first: they know only the file's descriptor, which may be reused after it is closed.
     await this.live?.[Symbol.asyncDispose]();
     await this.file.close();
   }
 
-  /** The block status is asked for once more later rather than kept, which would take memory without limit. */
+  /** The block status is queried again later, because keeping it would take unlimited memory. */
   private async survey(): Promise<void> {
     for await (const { length, kind } of this.reader.survey()) {
       if (kind === 'data') this.totalBytes += length;
@@ -110,7 +110,7 @@ class ViewCopy {
   }
 
   private async zero(offset: number, length: number): Promise<void> {
-    // The survey of an increment takes for data what is dirty.
+    // The survey of an increment counts everything dirty as data.
     if (this.options.backingName !== undefined) this.totalBytes -= length;
     this.steps.push({ isReady: true, finish: () => this.writer.zero(offset, length) });
     if (this.steps.length > MAX_STEPS) await this.finishFirst();
@@ -156,7 +156,7 @@ class ViewCopy {
     this.begin(this.reader.read(offset, length, slot), (data) => {
       this.noteRead(data.length);
       const release = () => this.slots.give(slot);
-      // A failure stays with the file, and ends the copy at the next step.
+      // The file remembers a failure, which ends the copy at the next step.
       this.writer.write(offset, data).then(release, release);
     });
   }
@@ -170,7 +170,7 @@ class ViewCopy {
     });
   }
 
-  /** A step whose turn comes when everything before it is done, and so is `work`. */
+  /** Queues a step that finishes when `work` and all earlier steps are done. */
   private begin<Result>(work: Promise<Result>, enter: (result: Result) => void): void {
     const step: Step = { isReady: false, finish: async () => enter(await work) };
     work.then(
@@ -187,12 +187,12 @@ class ViewCopy {
     this.options.onProgress(this.readBytes, this.totalBytes);
   }
 
-  /** Takes the steps whose turn it is, as far as nothing has to be waited for. */
+  /** Finishes the first steps in the queue that need no waiting. */
   private async finishReady(): Promise<void> {
     while (this.steps[0]?.isReady) await this.finishFirst();
   }
 
-  /** A buffer for another read. While there is none, what has been read is written. */
+  /** Gets a buffer for another read. While none is free, finishes earlier steps. */
   private async takeSlot(): Promise<Buffer> {
     for (;;) {
       const slot = this.slots.takeNow();
@@ -202,7 +202,7 @@ class ViewCopy {
     }
   }
 
-  /** Takes what comes next in the order of the disk, as soon as it is there. */
+  /** Waits for the first step in the queue and finishes it. */
   private async finishFirst(): Promise<void> {
     if (this.file.failure) throw this.file.failure;
     await this.steps.shift()!.finish();

@@ -20,19 +20,19 @@ import {
 import { takeLock } from './take-lock.js';
 
 const SUFFIX = '.qcow2';
-/** What is locked while somebody changes the folder. */
+/** Lock file that protects the folder while it is changed. */
 const LOCK_NAME = '.lock';
-/** Around the id of an image that is being written. */
+/** Temporary name of an image that is being written; it contains the image's ID. */
 const PARTIAL = /^\.(.+)\.(partial|merging)$/;
 
-/** Where the backups of one export lie. Any name is the name of one folder: what a path would read otherwise is escaped. */
+/** The folder for the backups of an export. Characters with a meaning in a path are escaped, so any name works. */
 export function folderOf(directory: string, exportName: string): string {
   const escaped = exportName.replace(/[%/\0]/g, encodeURIComponent);
   const isSpecial = escaped === '' || escaped.startsWith('.');
   return join(directory, isSpecial ? `%${escaped}` : escaped);
 }
 
-/** The name of the export whose folder that would be. */
+/** The inverse of `folderOf`: the name of the export that a folder belongs to. */
 export function exportNameOf(folder: string): string {
   const name = basename(folder);
   const isSpecial = name === '%' || name.startsWith('%.');
@@ -43,10 +43,10 @@ export function exportNameOf(folder: string): string {
   }
 }
 
-/** What a file system keeps for itself at its root, and mostly for root. */
+/** Folder at the root of some file systems, usually readable only by root. */
 const LOST_AND_FOUND = 'lost+found';
 
-/** The folders of a directory that hold backups: a manifest, or images that lack one. At least one. @throws AgentError */
+/** The folders in a directory that hold a manifest or images, at least one. @throws AgentError */
 export async function listBackups(directory: string): Promise<string[]> {
   const names = (await list(directory, 'give the directory that tidemark pull wrote to')).sort();
   const isOurs = (name: string) => name === MANIFEST_NAME || name.endsWith(SUFFIX);
@@ -54,13 +54,13 @@ export async function listBackups(directory: string): Promise<string[]> {
   for (const name of names) {
     const folder = join(directory, name);
     const isFolder = name !== LOST_AND_FOUND && (await stat(folder).catch(() => undefined))?.isDirectory();
-    if (isFolder && (await list(folder, 'mend its rights, or move it away')).some(isOurs)) folders.push(folder);
+    if (isFolder && (await list(folder, 'fix its permissions, or move it away')).some(isOurs)) folders.push(folder);
   }
   if (folders.length > 0) return folders;
   throw new AgentError(`${directory} has no backups`, 'give the directory that tidemark pull wrote to');
 }
 
-/** Whether a folder that may not be there has images. */
+/** Whether a folder has images. False if the folder is missing. */
 export async function hasImages(folder: string): Promise<boolean> {
   const names = await readdir(folder).catch(() => []);
   return names.some((name) => name.endsWith(SUFFIX));
@@ -73,29 +73,32 @@ function list(folder: string, hint: string): Promise<string[]> {
   });
 }
 
-/** Of an image that is being written, or waits to be told whether it counts; undefined when the file is none. */
+/** ID of an image that is unfinished or not committed yet; undefined if the name is not that of such an image. */
 export function idOfPartial(name: string): string | undefined {
   const match = PARTIAL.exec(name);
   return match?.[2] === 'partial' && isId(match[1]) ? match[1] : undefined;
 }
 
-/** The file of an image. */
+/** The path of an image. */
 export function imagePath(folder: string, id: string): string {
   return join(folder, imageName(id));
 }
 
-/** Its name, by which images above it refer to it. */
+/** The file name of an image. Images above it refer to it by this name. */
 export function imageName(id: string): string {
   return `${id}${SUFFIX}`;
 }
 
-/** The image that has such a file; undefined when it is none of a restore point. */
+/** ID of the image with this file name; undefined if the name is not that of a restore point. */
 export function idOfImage(name: string): string | undefined {
   const id = name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : '';
   return isId(id) ? id : undefined;
 }
 
-/** The images there are, when a merge may have been interrupted: the one that its rename left is what counts. */
+/**
+ * The current images, even if a merge was interrupted: after its rename the merged image counts, before it the old
+ * ones.
+ */
 export async function currentImages(folder: string, manifest: Manifest): Promise<readonly ImageEntry[]> {
   const { images, merging } = manifest;
   if (!merging || !(await standsAlone(imagePath(folder, merging.image.id)))) return images;
@@ -113,19 +116,19 @@ async function standsAlone(path: string): Promise<boolean> {
   }
 }
 
-/** What of a manifest changes. A pending image and a merge are over unless they are given. */
+/** Changes to a manifest. A pending image or a merge that is not given is removed. */
 interface ManifestState {
   readonly images?: readonly ImageEntry[];
   readonly pending?: ImageEntry | undefined;
   readonly merging?: Merge | undefined;
 }
 
-/** Nobody else changes the folder until that is released. @throws InUseError, AgentError */
+/** Keeps others from changing the folder until the lock is released. @throws InUseError, AgentError */
 export function lockFolder(path: string): Promise<LockFile> {
   return takeLock(join(path, LOCK_NAME), { path, verb: 'write to' });
 }
 
-/** An export's folder that nobody else changes meanwhile. */
+/** An export's folder, locked against changes by others. */
 export class ExportFolder implements AsyncDisposable {
   private constructor(
     readonly exportName: string,
@@ -134,7 +137,7 @@ export class ExportFolder implements AsyncDisposable {
     private readonly release: () => Promise<void>,
   ) {}
 
-  /** Makes the folder when it is not there. @throws AgentError */
+  /** Creates the folder if it is missing. @throws AgentError */
   static async open(path: string, exportName: string): Promise<ExportFolder> {
     const made = await makeFolders(path).catch((error: NodeJS.ErrnoException) => {
       throw cannotMake(path, error);
@@ -167,7 +170,7 @@ export class ExportFolder implements AsyncDisposable {
     return imagePath(this.path, id);
   }
 
-  /** Where an image is written until it counts. */
+  /** The path of an image until it is a restore point. */
   partialPath(id: string, kind: 'partial' | 'merging' = 'partial'): string {
     return join(this.path, `.${id}.${kind}`);
   }
@@ -180,15 +183,15 @@ export class ExportFolder implements AsyncDisposable {
     this.manifest = manifest;
   }
 
-  /** Ids of images that were begun and never came to count. */
+  /** IDs of images that were started but never became restore points. */
   async unfinishedIds(): Promise<string[]> {
     const names = (await readdir(this.path)).map((name) => PARTIAL.exec(name));
     return names.filter((match) => match?.[2] === 'partial').map((match) => match![1]!);
   }
 
   /**
-   * Why the newest image cannot carry another: a file of its chain is missing or cut off, or was found to be damaged.
-   * Reads no data.
+   * Says why no image can be added on top of the newest one: a file of its chain is missing, has the wrong size, or is
+   * recorded as damaged. Reads no data.
    */
   async findBrokenLink(): Promise<FullReason | undefined> {
     if (!this.newest) return undefined;
@@ -206,7 +209,7 @@ export class ExportFolder implements AsyncDisposable {
     return { code: 'chain-broken', detail: `${this.imagePath(chain.at(-1)!.id)} has no image below it` };
   }
 
-  /** Brings a merge that was interrupted to its end, or takes it back. */
+  /** Completes an interrupted merge, or undoes it. */
   async settleMerge(): Promise<void> {
     const { merging, pending } = this.manifest;
     if (merging) {
@@ -219,7 +222,7 @@ export class ExportFolder implements AsyncDisposable {
     for (const name of names) await rm(join(this.path, name), { force: true });
   }
 
-  /** A folder that nothing came into goes again, and so do those above it that were made for it. */
+  /** Releases the lock. Removes the folder if it is empty, and the empty parents that were created for it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
   }
@@ -232,7 +235,7 @@ function cannotMake(path: string, error: NodeJS.ErrnoException): AgentError {
   return new AgentError(`${path} cannot be made: ${why}`, hint, { cause: error });
 }
 
-/** Whether a file is missing, or has another size than it should. */
+/** Says whether a file is missing or has the wrong size. */
 async function findShortfall(path: string, { fileBytes }: ImageEntry): Promise<string | undefined> {
   const found = await stat(path).catch(() => undefined);
   if (!found) return `${path} is missing`;

@@ -13,8 +13,8 @@ interface CompareOptions {
 }
 
 /**
- * Compares a chain of images with all of a disk, which is read over NBD whatever its allocation says. Resolves to where
- * the first byte is another, in bytes; undefined when none is. @throws NbdClientError, Qcow2Error, errors of the system
+ * Compares a chain of images with a whole disk, which is read over NBD including its holes. Resolves to the offset of
+ * the first byte that differs; undefined if none does. @throws NbdClientError, Qcow2Error, system errors
  */
 export async function findDifference(
   topPath: string,
@@ -27,7 +27,7 @@ export async function findDifference(
 }
 
 class Comparison {
-  /** Of the disk, and of the chain. */
+  /** Buffers for data from the disk; `expectedSlots` are for data from the chain. */
   private readonly slots: BufferPool;
   private readonly expectedSlots: BufferPool;
   private readonly zeroes: Buffer;
@@ -63,7 +63,7 @@ class Comparison {
     return this.failure !== undefined || Number.isFinite(this.first);
   }
 
-  /** Begins to compare a piece; false when there is no need any more. */
+  /** Starts to compare a piece. Resolves to false if the comparison is over. */
   private async begin(run: ChainRun, at: number): Promise<boolean> {
     const { limit, signal } = this.options;
     const bytes = Math.min(this.reader.pieceBytes, run.length - at);

@@ -2,13 +2,13 @@ import { chainOf } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 
 export interface FittedImages {
-  /** The oldest first, each behind the one that it lies on. */
+  /** The oldest first; each image comes after its base. */
   readonly images: readonly ImageEntry[];
-  /** Those that lie on one that is not there. */
+  /** Images that need a missing image. */
   readonly unfit: readonly { readonly id: string; readonly missing: string }[];
 }
 
-/** Keeps those of which the whole chain is there, in the order in which they were taken. */
+/** Keeps the images whose chain is complete, in the order in which they were taken. */
 export function fitImages(found: readonly ImageEntry[]): FittedImages {
   const unfit: { id: string; missing: string }[] = [];
   const fitting: ImageEntry[] = [];

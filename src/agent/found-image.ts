@@ -8,15 +8,15 @@ import { findDamage, readChecksum } from './inspect-image.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type OwnEntry, ownEntryIn } from './own-entry.js';
 
-/** What an image tells of itself: `entry` when it is one of tidemark's, else `problem`. */
+/** What an image says about itself. `problem` is set if it is not a usable image of tidemark. */
 export type FoundImage =
   | { readonly entry: ImageEntry; readonly exportName: string | undefined }
   | { readonly problem: string };
 
 /**
- * Makes the entry of an image anew, from what the image says of itself, and checks it against the file. An image that is
- * damaged behind its first cluster has an entry that says so. One from before images carried their entries is measured:
- * that is marked, because nobody can tell whether it was changed since it was taken.
+ * Reads the manifest entry that an image carries, and checks it against the file. If the image is damaged after its
+ * first cluster, the entry says so. An image from before images carried entries is measured instead and marked
+ * `measured`, because changes since it was taken cannot be detected.
  */
 export async function inspectFound(path: string, id: string, signal: AbortSignal): Promise<FoundImage> {
   try {
@@ -36,13 +36,13 @@ export async function inspectFound(path: string, id: string, signal: AbortSignal
   }
 }
 
-/** Reads its first cluster only. @throws Qcow2Error, and errors of the system */
+/** Reads only the first cluster. @throws Qcow2Error, system errors */
 export async function readOwnEntry(path: string): Promise<OwnEntry | 'damaged' | undefined> {
   await using image = await Qcow2Image.open(path);
   return ownEntryIn(image.head);
 }
 
-/** What can be had of an entry from the file alone. @throws Qcow2Error, and errors of the system */
+/** Makes an entry from the file alone. @throws Qcow2Error, system errors */
 async function measure(path: string, id: string, signal: AbortSignal): Promise<ImageEntry> {
   const { dataBytes, zeroBytes } = await checkImage(path, signal);
   const { size: fileBytes, mtime } = await stat(path);
@@ -61,7 +61,7 @@ async function measure(path: string, id: string, signal: AbortSignal): Promise<I
   };
 }
 
-/** Ids begin with the instant in which their backup began, in UTC. */
+/** An ID begins with the start time of its backup, in UTC. */
 function timeOfId(id: string): Date | undefined {
   const match = /^(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-/.exec(id);
   if (!match) return undefined;

@@ -16,9 +16,9 @@ const QEMU_IMG = 'qemu-img';
 const READ_BYTES = MIB;
 const MAX_OUTPUT_BYTES = 64 * MIB;
 
-/** What is wrong with the file of an image at `path`, the images below it apart; undefined when it is good. */
+/** Says what is wrong with the image at `path`, regardless of the images below it; undefined if it is good. */
 export async function findDamage(path: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
-  // The file is as it was written; that it does not hold the disk, only the pull could see.
+  // The file is as it was written. Only the pull could see that it differs from the disk.
   if (image.damage?.foundBy === 'prove') return image.damage.problem;
   try {
     const found = await stat(path);
@@ -36,7 +36,7 @@ export async function findDamage(path: string, image: ImageEntry, signal: AbortS
   }
 }
 
-/** Whether the image says of itself what the manifest says of it. */
+/** Says where the image and its manifest entry disagree. */
 async function findDisagreement(path: string, entry: ImageEntry): Promise<string | undefined> {
   await using image = await Qcow2Image.open(path);
   const expected = entry.base === null ? undefined : imageName(entry.base);
@@ -62,12 +62,12 @@ export async function readChecksum(path: string, fileBytes: number, signal: Abor
   }
 }
 
-/** What `qemu-img check` finds in one image: undefined when nothing, 'missing' when there is no qemu-img. */
+/** Runs `qemu-img check` on one image. Undefined if it finds nothing, 'missing' if qemu-img is not installed. */
 export function checkByQemu(
   path: string,
   signal: AbortSignal,
 ): Promise<{ readonly problem: string } | 'missing' | undefined> {
-  // An absolute path, for QEMU takes what is before a colon for a protocol.
+  // An absolute path, because QEMU takes text before a colon for a protocol.
   const args = ['check', '-f', 'qcow2', resolve(path)];
   return new Promise((done, reject) => {
     execFile(QEMU_IMG, args, { maxBuffer: MAX_OUTPUT_BYTES, signal }, (error, stdout, stderr) => {

@@ -1,12 +1,12 @@
 import type { Backup, BackupService } from './backup-service.js';
 import { NoAnswerError } from './backup-service.js';
 
-/** Often enough that two signs of life may get lost. */
+/** Often enough that two renewals may get lost. */
 const RENEWALS_PER_TTL = 4;
 
-/** Gives the server signs of life for as long as a backup is being read. */
+/** Renews the lease of a backup while it is being read. */
 export class Lease {
-  /** Aborts when the server says that the backup is over; the reason is what it said. */
+  /** Aborts when the server says that the backup is over; the reason is the server's error. */
   readonly lost: AbortSignal;
   private readonly controller = new AbortController();
   private readonly timer: NodeJS.Timeout;
@@ -25,7 +25,7 @@ export class Lease {
 
   private renew(id: string): void {
     this.service.renew(id).catch((error: Error) => {
-      // A server that does not answer may be back in time.
+      // A server that does not answer may come back before the lease ends.
       if (!(error instanceof NoAnswerError)) this.controller.abort(error);
     });
   }

@@ -8,19 +8,19 @@ import { UNREAD_CLUSTER } from './cluster-copier.js';
 import { CopyThreads } from './copy-threads.js';
 import type { LiveDisk } from './live-disk.js';
 
-/** Longest range that is copied, and asked about, at once: a question costs little beside it. */
+/** Longest range to copy and query at once. Querying it costs little compared with copying it. */
 export const LIVE_COPY_BYTES = 8 * MIB;
 
 /** Reads a view over NBD. */
 export interface ViewData {
-  /** Longest read: whole clusters, and bytes. */
+  /** Longest read, in bytes: a multiple of the cluster size. */
   readonly pieceBytes: number;
   read(offset: number, length: number): Promise<Buffer>;
 }
 
 /**
- * Copies a view from the live disk to an image, by threads that do not care what is overwritten. The server is asked
- * afterwards, and of what is overwritten the view's data takes the place of what they copied.
+ * Copies a view from the live disk to an image, in threads that ignore overwrites. Afterwards the server is asked what
+ * was overwritten, and those clusters are replaced with the view's data.
  */
 export class LiveCopy implements AsyncDisposable {
   private readonly threads: CopyThreads;
@@ -33,12 +33,14 @@ export class LiveCopy implements AsyncDisposable {
     this.threads = new CopyThreads(disk.fd, file);
   }
 
-  /** Ranges that are worth to be under way at a time: each thread has its next one, and some wait for an answer. */
+  /**
+   * How many ranges to copy at a time: one in progress and one waiting per thread, and some that wait for the server.
+   */
   get maxInFlight(): number {
     return 3 * this.threads.count;
   }
 
-  /** Whole clusters. Resolves when they are in the file as the view has them. */
+  /** Copies whole clusters. Resolves when the file has the view's data for them. */
   async copy(offset: number, length: number): Promise<PlacedClusters> {
     const placed = await this.threads.copy(offset, length);
     const wrong = await this.findWrong(offset, length, placed);
@@ -53,7 +55,7 @@ export class LiveCopy implements AsyncDisposable {
     await this.threads[Symbol.asyncDispose]();
   }
 
-  /** 1 for each cluster that could not be read, or may have been overwritten before it was. */
+  /** Marks with 1 each cluster that could not be read, or may have been overwritten before it was read. */
   private async findWrong(offset: number, length: number, { positions }: PlacedClusters): Promise<Uint8Array> {
     const wrong = Uint8Array.from(positions, (position) => (position === UNREAD_CLUSTER ? 1 : 0));
     for await (const extent of this.disk.overwritten(offset, length)) {
@@ -63,7 +65,7 @@ export class LiveCopy implements AsyncDisposable {
     return wrong;
   }
 
-  /** Gives clusters other data, in the place that they have or in a new one. */
+  /** Replaces the data of clusters, at their position or at a new one. */
   private async replace({ positions, hashes }: PlacedClusters, first: number, data: Buffer): Promise<void> {
     const written: Promise<void>[] = [];
     for (const { start, end, isZero } of contentRuns(data)) {
@@ -85,7 +87,7 @@ export class LiveCopy implements AsyncDisposable {
   }
 }
 
-/** Runs of ones, none longer than `maxCount`. */
+/** Yields the runs of ones, none longer than `maxCount`. */
 function* runsOf(marks: Uint8Array, maxCount: number): Generator<{ first: number; count: number }> {
   for (let first = marks.indexOf(1); first !== -1; ) {
     let end = first + 1;

@@ -9,8 +9,8 @@ import { openDiskAt } from '../posix/find-disk.js';
 const { isMarked } = contextKind(OVERWRITTEN_CONTEXT);
 
 /**
- * The disk that a view is of, for reading past the server. Before the server writes to a granule it keeps the old data,
- * and calls the granule overwritten. So what it does not call overwritten after it was read had the view's data.
+ * The disk behind a view, read without the server. Before the server writes to a granule, it saves the old data and
+ * reports the granule as overwritten. So data that is not reported as overwritten after it was read is the view's data.
  */
 export class LiveDisk implements AsyncDisposable {
   private constructor(
@@ -18,7 +18,9 @@ export class LiveDisk implements AsyncDisposable {
     private readonly client: NbdClient,
   ) {}
 
-  /** Undefined when the disk is not on this machine or may not be read, or the view at `uri` does not say what is overwritten. */
+  /**
+   * Undefined if the disk is not on this machine or not readable, or if the view at `uri` does not report overwrites.
+   */
   static async open(location: DiskLocation, uri: string, signal: AbortSignal): Promise<LiveDisk | undefined> {
     const file = await openDiskAt(location);
     if (!file) return undefined;
@@ -36,7 +38,7 @@ export class LiveDisk implements AsyncDisposable {
     return this.file.fd;
   }
 
-  /** What of a range may have changed since the view was made. */
+  /** Yields the parts of a range that may have changed since the view was made. */
   async *overwritten(offset: number, length: number): AsyncGenerator<Extent> {
     for await (const window of this.client.extents(offset, length)) {
       for (const extent of extentsOf(window, OVERWRITTEN_CONTEXT)) if (isMarked(extent.status)) yield extent;

@@ -1,6 +1,6 @@
 import type { ImageEntry } from './manifest-format.js';
 
-/** An image and those that it lies on, from the top down; `missing` is the first below that is not there. */
+/** An image and the images below it, from the top down. `missing` is the first one that is not there. */
 export function chainOf(images: readonly ImageEntry[], top: ImageEntry): { chain: ImageEntry[]; missing?: string } {
   const chain = [top];
   for (let base = top.base; base !== null; base = chain.at(-1)!.base) {
@@ -11,7 +11,7 @@ export function chainOf(images: readonly ImageEntry[], top: ImageEntry): { chain
   return { chain };
 }
 
-/** Whether what an image has of the disk rests on somebody's word: from it down to the first that was proven. */
+/** Whether an image depends on an asserted base: its own, or one further down before the first proven image. */
 export function restsOnWord(images: readonly ImageEntry[], top: ImageEntry): boolean {
   for (const { proven, baseAsserted } of chainOf(images, top).chain) {
     if (proven) return false;

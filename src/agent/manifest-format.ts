@@ -8,16 +8,19 @@ export interface FullReason {
   readonly detail: string;
 }
 
-/** Where the disk of an image was read, when that was no tidemark server with its control API. */
+/** The source of an image that was not pulled through the control API of a tidemark server. */
 export interface ImageOrigin {
   readonly uri: string;
-  /** The metadata context that says what changed; null: everything was read. */
+  /** The metadata context that says what changed; null if everything was read. */
   readonly context: string | null;
 }
 
-/** Why an image must not be built upon, nor be called good. */
+/** Why an image is not good and must not get images on top of it. */
 export interface RecordedDamage {
-  /** `verify` found the file changed, and takes it back when it finds it good; `prove` found that it is not the disk. */
+  /**
+   * `verify` found the file changed, and removes the record if the file is good later; `prove` found that it differs
+   * from the disk.
+   */
   readonly foundBy: 'verify' | 'prove';
   /** In ISO 8601. */
   readonly foundAt: string;
@@ -27,33 +30,33 @@ export interface RecordedDamage {
 /** One restore point: sizes are bytes. */
 export interface ImageEntry {
   readonly id: string;
-  /** The image below; null: it has everything. */
+  /** The image below; null for a full image. */
   readonly base: string | null;
   readonly mode: 'full' | 'incremental';
   readonly fullReason?: FullReason;
-  /** Undefined: a tidemark server's backup, whose id is the image's. */
+  /** Undefined if a tidemark server made the backup; then the image has the backup's ID. */
   readonly origin?: ImageOrigin;
-  /** That its changes count from its base, or those of an image that was merged into it, is somebody's word alone. */
+  /** Only the user asserted that its changes, or those of an image merged into it, count from the base. */
   readonly baseAsserted?: true;
-  /** The whole disk was read once more, and was what the chain has. */
+  /** The whole disk was read again, and equals the chain. */
   readonly proven?: true;
   readonly damage?: RecordedDamage;
-  /** Made by `repair` from an image without an entry of its own: its checksum is that of the day of the repair. */
+  /** Made by `repair` from an image without its own entry: the checksum is from the time of the repair. */
   readonly measured?: true;
-  /** The instant that it shows, in ISO 8601. */
+  /** The instant of the backup, in ISO 8601. */
   readonly takenAt: string;
   readonly durationSeconds: number;
-  /** Of the disk. */
+  /** Size of the disk. */
   readonly sizeBytes: number;
-  /** What the bitmap called dirty, in whole clusters; of a full one, all of the disk. */
+  /** Dirty clusters; the whole disk for a full image. */
   readonly dirtyBytes: number;
-  /** What was read of the view, over NBD or from the live disk. */
+  /** Data read from the view, over NBD or from the live disk. */
   readonly readBytes: number;
   /** Data and zero clusters that the image has. */
   readonly dataBytes: number;
   readonly zeroBytes: number;
   readonly fileBytes: number;
-  /** Of the file, as `ImageChecksum` makes it. */
+  /** Checksum of the file, made by `ImageChecksum`. */
   readonly checksum: string;
 }
 
@@ -62,9 +65,11 @@ export interface Manifest {
   readonly export: string;
   /** Restore points, the oldest first. */
   readonly images: readonly ImageEntry[];
-  /** An image that is complete, and whose backup was perhaps committed: whether it counts, the server knows. */
+  /** A complete image whose backup may be committed. The server knows whether it is. */
   readonly pending?: ImageEntry;
-  /** A merge under way: the new image of that id replaces the old one, and the images it `drops` are needed no more. */
+  /**
+   * A merge in progress: the new image replaces the old one with its ID, and the images in `drops` are to be removed.
+   */
   readonly merging?: Merge;
 }
 
@@ -73,14 +78,14 @@ export interface Merge {
   readonly drops: readonly string[];
 }
 
-/** Ids become names of files. */
+/** IDs become file names. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
 const CHECKSUM = /^xxh64-sum:[0-9a-f]{16}$/;
 const byteFields = ['sizeBytes', 'dirtyBytes', 'readBytes', 'dataBytes', 'zeroBytes', 'fileBytes'] as const;
 
 /**
- * Whether a document has the shape of a manifest. By hand: a library of schemas takes longer to load than most commands
- * need for all of their work.
+ * Whether a document has the shape of a manifest. Checked by hand, because loading a schema library takes longer than
+ * most commands run.
  */
 export function isManifest(value: unknown): value is Manifest {
   if (!isRecord<Manifest>(value)) return false;
@@ -95,7 +100,7 @@ export function isManifest(value: unknown): value is Manifest {
   );
 }
 
-/** Whether it is a manifest that another version of tidemark wrote. */
+/** Whether another version of tidemark wrote this manifest. */
 export function isOfAnotherFormat(value: unknown): boolean {
   return isRecord<Manifest>(value) && typeof value.format === 'number' && value.format !== MANIFEST_FORMAT;
 }
@@ -115,7 +120,7 @@ export function isImage(value: unknown): value is ImageEntry {
   );
 }
 
-/** Whether the fields that not every image has are as they have to be. */
+/** Whether the optional fields are valid. */
 function hasSoundExtras({
   origin,
   baseAsserted,

@@ -5,20 +5,22 @@ import { replaceFile } from '../posix/replacement.js';
 import { AgentError } from './agent-error.js';
 import { isManifest, isOfAnotherFormat, type Manifest } from './manifest-format.js';
 
-/** What was a manifest is none any more. */
+/** The file is not a valid manifest any more. */
 export class DamagedManifestError extends AgentError {}
 
 export const MANIFEST_NAME = 'manifest.json';
-/** More than any chain that can be restored has entries for. */
+/** Larger than the manifest of any chain that can be restored. */
 const MAX_MANIFEST_BYTES = 128 * MIB;
 
-/** The manifest of an export's folder; undefined when there is none. @throws AgentError when it cannot be read */
+/** The manifest in an export's folder; undefined if there is none. @throws AgentError if it cannot be read */
 export async function readManifest(folder: string): Promise<Manifest | undefined> {
   const path = join(folder, MANIFEST_NAME);
   const text = await readText(folder, path).catch((error: NodeJS.ErrnoException) => {
     if (error instanceof AgentError) throw error;
     if (error.code === 'ENOENT') return undefined;
-    throw new AgentError(`${path} cannot be read: ${error.code}`, 'mend its rights, or the disk', { cause: error });
+    throw new AgentError(`${path} cannot be read: ${error.code}`, 'fix its permissions, or check the disk', {
+      cause: error,
+    });
   });
   if (text === undefined) return undefined;
   const manifest = parse(text);
@@ -29,16 +31,16 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   throw new DamagedManifestError(message, repairHint(folder));
 }
 
-/** The same of a folder that has to have one. @throws AgentError */
+/** Like `readManifest`, for a folder that must have a manifest. @throws AgentError */
 export async function needManifest(folder: string): Promise<Manifest> {
   const manifest = await readManifest(folder);
   if (manifest) return manifest;
   throw new AgentError(`${folder} has images and no manifest`, repairHint(folder));
 }
 
-/** How to mend a manifest that is lost or damaged. */
+/** How to fix a lost or damaged manifest. */
 export function repairHint(folder: string): string {
-  return `tidemark repair ${dirname(folder)} makes it anew from the images; a full backup can begin in another directory`;
+  return `tidemark repair ${dirname(folder)} rebuilds it from the images; you can also start a full backup in another directory`;
 }
 
 /** Atomic, and durable when it resolves. */

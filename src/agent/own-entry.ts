@@ -6,26 +6,26 @@ import { MAX_NOTE_BYTES, noteIn, withNote } from '../qcow2/head.js';
 import { readFully } from '../qcow2/read-fully.js';
 import { type ImageEntry, isChecksum, isImage, isRecord } from './manifest-format.js';
 
-/** What an image carries of the manifest, so that a manifest that is lost can be made again. */
+/** The manifest entry that an image carries, so that a lost manifest can be rebuilt. */
 export interface OwnEntry {
   readonly exportName: string;
   readonly entry: ImageEntry;
 }
 
-/** An entry of an image that is not complete: without the checksum of the file in which it will lie. */
+/** The entry inside an image. It lacks the checksum of the file, because it is a part of that file. */
 export type EntryDraft = Omit<ImageEntry, 'checksum'>;
 
-/** As it is in the image. */
+/** The JSON document in the image. */
 interface Note {
   readonly export: string;
-  /** Of everything but the cluster that this is in. */
+  /** Checksum of the file without the cluster that holds the note. */
   readonly bodyChecksum: string;
   readonly entry: EntryDraft;
 }
 
 /**
- * The note for an image whose parts, but for the first cluster, have that checksum. Undefined when it is too long, which
- * takes names and addresses that no server has: then the image goes without.
+ * The note for an image with this checksum of everything after its first cluster. Undefined if the note is too long;
+ * then the image goes without one. That takes names and addresses longer than any server's.
  */
 export function encodeOwnEntry(exportName: string, entry: EntryDraft, bodyChecksum: string): Buffer | undefined {
   const note: Note = { export: exportName, bodyChecksum, entry };
@@ -34,8 +34,8 @@ export function encodeOwnEntry(exportName: string, entry: EntryDraft, bodyChecks
 }
 
 /**
- * Gives an image that has an entry of its own another one. Returns it, with the checksum that the file has now.
- * Durable when it resolves.
+ * Replaces the entry in an image that has one. Returns the new entry with the new checksum of the file. Durable when it
+ * resolves.
  */
 export async function replaceOwnEntry(path: string, exportName: string, entry: ImageEntry): Promise<ImageEntry> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
@@ -56,7 +56,7 @@ export async function replaceOwnEntry(path: string, exportName: string, entry: I
   }
 }
 
-/** The entry in the first cluster of an image; undefined when it has none, 'damaged' when that cluster is. */
+/** The entry in the first cluster of an image; undefined if there is none, 'damaged' if the cluster is damaged. */
 export function ownEntryIn(head: Buffer): OwnEntry | 'damaged' | undefined {
   const note = readNote(head);
   if (note === undefined || note === 'damaged') return note;
@@ -64,7 +64,7 @@ export function ownEntryIn(head: Buffer): OwnEntry | 'damaged' | undefined {
   return isImage(entry) ? { exportName: note.export, entry } : undefined;
 }
 
-/** Of the entry in it, only that there is one is known. */
+/** Checks that the note has an entry, but not the entry itself. */
 function readNote(head: Buffer): Note | 'damaged' | undefined {
   const content = noteIn(head);
   if (content === undefined || content === 'damaged') return content;

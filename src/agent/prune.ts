@@ -15,7 +15,7 @@ import type { ImageEntry } from './manifest-format.js';
 import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
 
 export interface PruneOptions {
-  /** Restore points that stay, of each export: the newest. */
+  /** How many of the newest restore points of each export to keep. */
   readonly keep: number;
   readonly signal: AbortSignal;
   readonly onProgress: (exportName: string, doneBytes: number, totalBytes: number) => void;
@@ -25,19 +25,19 @@ export interface PrunedExport {
   readonly export: string;
   readonly kept: readonly string[];
   readonly dropped: readonly string[];
-  /** The restore point that was made to stand alone; null when none had to be. */
+  /** The restore point that was turned into a full image; null if none had to be. */
   readonly merged: string | null;
-  /** How many bytes fewer there are now; less than 0 when there are more. */
+  /** Bytes freed; negative if more space is used now. */
   readonly freedBytes: number;
-  /** Why the export is left as it was; null when it is not. */
+  /** Why the export was left unchanged; null if it was pruned. */
   readonly problem: string | null;
 }
 
 /**
- * Keeps the newest restore points of every export, and drops the others. The oldest that stays is made to stand alone
- * first: its image is written anew, from its whole chain, and replaces the old one by a rename. Before the rename
- * everything is as it was; after it, what is dropped is not needed. So each restore point that stays is there at every
- * instant. An export is left as it is when an image that stays, or that the oldest of these lies on, is not good.
+ * Keeps the newest restore points of every export, and drops the others. First the oldest one to keep is turned into a
+ * full image: its image is rewritten from its whole chain, and replaces the old one by a rename. Before the rename
+ * nothing has changed; after it, the dropped images are not needed. So every kept restore point is there at all times.
+ * An export is left unchanged if an image that it keeps, or one in the chain of the oldest of these, is not good.
  */
 export async function prune(directory: string, options: PruneOptions): Promise<PrunedExport[]> {
   const results: PrunedExport[] = [];
@@ -45,7 +45,7 @@ export async function prune(directory: string, options: PruneOptions): Promise<P
   return results;
 }
 
-/** A folder that cannot be read, or is in use, keeps nobody from pruning the others. */
+/** A folder that cannot be read or is in use does not stop the others from being pruned. */
 async function pruneUnlessBad(path: string, options: PruneOptions): Promise<PrunedExport> {
   const opened = await openFolder(path).catch((error: unknown) => {
     if (error instanceof AgentError) return error;
@@ -82,7 +82,7 @@ async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise
   }
 }
 
-/** Of the images that stay, and of those that go into the oldest of them. */
+/** Checks the images to keep, and those to merge into the oldest of them. */
 async function findDamageOfNeeded(
   folder: ExportFolder,
   kept: readonly ImageEntry[],
@@ -117,7 +117,7 @@ async function dropImages(
   };
 }
 
-/** Writes an image with everything that the chain of another has, under a temporary name. Returns its entry. */
+/** Writes a full image from the chain of another, under a temporary name. Returns its entry. */
 async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: PruneOptions): Promise<ImageEntry> {
   const path = folder.partialPath(oldest.id, 'merging');
   const file = new AppendFile(await createTarget(path));
@@ -155,8 +155,8 @@ function describeMerged(
 function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {
   if (signal.aborted) return new AgentError('interrupted: every restore point is still there', 'run it again');
   if (!isSystemError(error)) return error;
-  const what = error.code === 'ENOSPC' ? `there is no room in ${folder.path}` : `${folder.path}: ${error.message}`;
-  return new AgentError(what, 'a merge needs room for one full image; every restore point is still there', {
+  const what = error.code === 'ENOSPC' ? `not enough space in ${folder.path}` : `${folder.path}: ${error.message}`;
+  return new AgentError(what, 'a merge needs space for one full image; every restore point is still there', {
     cause: error,
   });
 }

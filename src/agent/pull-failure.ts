@@ -6,36 +6,36 @@ import { KeptImagesError } from './commit.js';
 
 export interface FailureContext {
   readonly service: BackupService;
-  /** Aborted when the user does not want it any more. */
+  /** Aborted when the user interrupts. */
   readonly signal: AbortSignal;
   readonly directory: string;
-  /** The backup that was under way, if there was one. */
+  /** The active backup, if there is one. */
   readonly backup?: Backup;
-  /** Removes what was written. */
+  /** Removes the files written so far. */
   readonly discard?: () => Promise<void>;
 }
 
-/** How to mend each way in which a server ends a backup by itself. */
+/** What to do for each reason for which a server ends a backup. */
 const hints: Readonly<Record<string, string>> = {
-  expired: 'it got no sign of life: run it again, with the network and this machine awake',
+  expired: 'the server got no renewal in time: run it again, and make sure that this machine and the network stay up',
   'scratch-full': 'run it again with a higher --bwlimit, or give the server a larger scratch limit',
-  'scratch-failed': 'mend the disk of the scratch files, and run it again',
+  'scratch-failed': 'fix the disk of the scratch files, and run it again',
   'export-removed': 'serve the export again, and run it again',
-  'bitmap-inconsistent': 'run it again: the next one is a full one',
+  'bitmap-inconsistent': 'run it again: the next backup will be full',
 };
 const RUN_AGAIN = 'run it again: nothing is lost, the bitmap still has all changes';
 
 /**
- * Ends the backup that failed, takes back what was written, and says what happened. When it is committed, or nobody knows
- * whether it is, it is left as it is.
+ * Aborts the failed backup, removes its files, and returns the error to report. A backup that is committed, or may be,
+ * is left unchanged.
  */
 export async function explainFailure(error: unknown, context: FailureContext): Promise<unknown> {
   const { service, signal, backup, discard } = context;
   if (error instanceof KeptImagesError) return error;
   if (!backup) return signal.aborted ? interrupted() : describe(error, context);
-  // What cannot be removed now is removed by the next pull.
+  // The next pull removes what cannot be removed now.
   await discard?.().catch(() => {});
-  // Who is interrupted does not wait for more than one answer.
+  // After an interrupt, wait for one answer only.
   const end = signal.aborted ? undefined : await service.show(backup.id).catch(() => undefined);
   const because = error instanceof Error ? error.message : String(error);
   if (end?.state !== 'aborted') await service.abort(backup.id, because).catch(() => {});

@@ -13,13 +13,13 @@ import { addImage, recover } from './recover.js';
 import { takeImage } from './take-image.js';
 import { whyFull } from './why-full.js';
 
-/** Short, for a bitmap that a dead agent leaves frozen; signs of life come in time. */
+/** Short, because a dead agent leaves the bitmap frozen for this long. A living agent renews in time. */
 const TTL_SECONDS = 300;
 const DEFAULT_COMMIT_PATIENCE_SECONDS = 60;
 
-/** Told how a pull goes. */
+/** Receives the progress of a pull. */
 interface PullObserver {
-  /** Something that people want to know, of one export. */
+  /** A message for the user about one export. */
   note(exportName: string, text: string): void;
   progress(exportName: string, doneBytes: number, totalBytes: number): void;
 }
@@ -27,18 +27,18 @@ interface PullObserver {
 export interface PullRequest {
   readonly exports: readonly string[];
   readonly bitmap: string;
-  /** Holds a folder for each export. */
+  /** Directory with a folder for each export. */
   readonly directory: string;
   readonly full: boolean;
-  /** To each export. */
+  /** Number of connections to each export. */
   readonly connections: number;
-  /** Not from the live disk, though it may be on this machine. */
+  /** Do not read the live disk, even if it is on this machine. */
   readonly overNbd?: boolean;
-  /** Read the whole disk once more, and compare it with the chain. */
+  /** Afterwards read the whole disk and compare it with the chain. */
   readonly prove?: boolean;
-  /** Undefined: as fast as it goes. */
+  /** Undefined for no limit. */
   readonly bytesPerSecond: number | undefined;
-  /** How long commit is asked for again while nobody answers. */
+  /** How long to repeat the commit while the server does not answer. */
   readonly commitPatienceSeconds?: number;
   readonly signal: AbortSignal;
   readonly observer: PullObserver;
@@ -55,9 +55,9 @@ export interface PullResult {
 }
 
 /**
- * Takes one backup of several exports, of the same instant: an image for each, on top of the newest one that is there
- * when it fits. Nothing counts before all of them are complete, durable, and committed; when anything fails before
- * that, the backup is aborted and nothing of it stays. @throws AgentError, NbdClientError, or the service's refusal
+ * Makes one backup of several exports at the same instant. Each gets an image, on top of the newest one there if that
+ * fits. The images become restore points only when all are complete, durable and committed. If anything fails before
+ * that, the backup is aborted and its images are removed. @throws AgentError, NbdClientError, or the service's refusal
  */
 export async function pull(request: PullRequest, service: BackupService): Promise<PullResult> {
   const { directory, bitmap, full, observer } = request;
@@ -88,7 +88,7 @@ interface Draft {
   readonly image: ImageEntry;
 }
 
-/** Up to the commit; when anything fails before that, nothing of it stays. */
+/** Makes the images and commits. If anything fails before the commit, the images are removed. */
 async function takeBackup(
   request: PullRequest,
   service: BackupService,
@@ -117,7 +117,9 @@ async function takeBackup(
   }
 }
 
-/** What the server does not know: it said that the changes would do, and they do not fit what is here. */
+/**
+ * The exports that were read in full although the server offered an increment, because it does not fit the images here.
+ */
 function readInFull({ exports }: Backup, drafts: readonly Draft[]): ReadInFull[] {
   const expected = new Map(exports.map((part) => [part.export, part.mode]));
   return drafts.flatMap(({ folder: { exportName }, image: { fullReason } }) =>
@@ -125,7 +127,7 @@ function readInFull({ exports }: Backup, drafts: readonly Draft[]): ReadInFull[]
   );
 }
 
-/** From the commit on its image alone says what has changed, so it stays whatever happens. */
+/** After the commit only the image has these changes, so a failure must not remove it. */
 async function addDraft({ folder, image }: Draft): Promise<PulledImage> {
   try {
     await addImage(folder, image);
@@ -135,7 +137,7 @@ async function addDraft({ folder, image }: Draft): Promise<PulledImage> {
   return { export: folder.exportName, path: folder.imagePath(image.id), ...image };
 }
 
-/** Writes an image of every export, complete and durable, and notes in the manifests that they wait for the commit. */
+/** Writes a complete, durable image of every export, and records in the manifests that they wait for the commit. */
 async function takeImages(
   request: PullRequest,
   backup: Backup,
@@ -144,7 +146,7 @@ async function takeImages(
 ): Promise<Draft[]> {
   const { observer, connections, overNbd = false, prove = false } = request;
   const signal = AbortSignal.any([request.signal, lost]);
-  // Each connection listens to it, and there may be many.
+  // Every connection listens to this signal, and there may be many.
   setMaxListeners(0, signal);
   const limit = new RateLimit(request.bytesPerSecond);
   const drafts: Draft[] = [];

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Lets so many bytes pass in a second, on average over the time it is used; unlimited without a rate. */
+/** Limits the average number of bytes per second. Without a rate there is no limit. */
 export class RateLimit {
   private freeAt = 0;
 
@@ -10,7 +10,7 @@ export class RateLimit {
     return this.bytesPerSecond === undefined;
   }
 
-  /** Resolves when that many bytes may go. Rejects when `signal` aborts. */
+  /** Resolves when this many bytes may pass. Rejects when `signal` aborts. */
   async pass(bytes: number, signal: AbortSignal): Promise<void> {
     if (this.bytesPerSecond === undefined) return;
     const now = performance.now();

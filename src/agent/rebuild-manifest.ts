@@ -10,14 +10,14 @@ export interface RebuildOptions {
   readonly onProgress: (exportName: string, done: number, total: number) => void;
 }
 
-/** What a manifest would be that is made from the images, and from an older one where that is sound. */
+/** A manifest made from the images, and from the older manifest if that is valid. */
 export interface Rebuilt {
   readonly manifest: Manifest;
-  /** Whether it says something else than the older one. */
+  /** Whether it differs from the older one. */
   readonly isNew: boolean;
-  /** Files that are no restore points: by name, why. */
+  /** Files that are not restore points, with the reason for each name. */
   readonly leftOut: ReadonlyMap<string, string>;
-  /** Images of the older manifest that are not there, and on which nothing lies. */
+  /** Images of the older manifest that are missing, and that no other image needs. */
   readonly gone: readonly string[];
 }
 
@@ -50,11 +50,11 @@ class Rebuild {
       this.options.signal.throwIfAborted();
       await this.take(name);
     }
-    const gone = this.keepWhatIsLiedOn();
+    const gone = this.keepNeeded();
     const exportName = this.older?.export ?? this.findExportName();
     this.leaveOutOthers(exportName);
     const { images: fitting, unfit } = fitImages(this.entries);
-    for (const { id, missing } of unfit) this.leftOut.set(imageName(id), `lies on ${missing}, which is not there`);
+    for (const { id, missing } of unfit) this.leftOut.set(imageName(id), `needs ${missing}, which is missing`);
     const pending = this.older ? this.older.pending : await this.findPending(files, exportName, fitting);
     const { merging } = this.older ?? {};
     const state = { ...(pending && { pending }), ...(merging && { merging }) };
@@ -69,14 +69,14 @@ class Rebuild {
     const listed = this.older?.images.find((image) => image.id === id);
     if (listed && (await this.agrees(name, listed))) return void this.entries.push(listed);
     const found = await inspectFound(join(this.folder, name), id, this.options.signal);
-    // What is listed stays so unless the image is sound, and says something else of itself.
+    // A listed entry is replaced only if the image is good and carries a different one.
     if (listed && !isSound(found)) return void this.entries.push(listed);
     if ('problem' in found) return void this.leftOut.set(name, found.problem);
     this.entries.push(found.entry);
     if (found.exportName !== undefined) this.names.set(id, found.exportName);
   }
 
-  /** Whether an image is the one that the older manifest, or a merge that was interrupted, tells of. Reads little. */
+  /** Whether an image is the one in the older manifest or in an interrupted merge. Reads only its first cluster. */
   private async agrees(name: string, listed: ImageEntry): Promise<boolean> {
     const own = await readOwnEntry(join(this.folder, name)).catch(() => 'damaged' as const);
     if (!own || own === 'damaged') return true;
@@ -85,8 +85,11 @@ class Rebuild {
     return checksum === listed.checksum || (merged?.id === listed.id && checksum === merged.checksum);
   }
 
-  /** Images that are missing stay listed while others lie on them: verify tells what that means. Returns the others. */
-  private keepWhatIsLiedOn(): string[] {
+  /**
+   * Keeps missing images listed while others need them, so that verify can report them. Returns the other missing
+   * images.
+   */
+  private keepNeeded(): string[] {
     const isThere = (id: string) => this.entries.some((entry) => entry.id === id);
     const missing = new Map(this.older?.images.filter(({ id }) => !isThere(id)).map((image) => [image.id, image]));
     for (const { base } of [...this.entries]) {
@@ -100,7 +103,7 @@ class Rebuild {
     return [...missing.keys()];
   }
 
-  /** The name in the images, if they agree or one fits the folder; else that of the folder. */
+  /** The name in the images if it fits the folder or they agree on it; else the name of the folder. */
   private findExportName(): string {
     const names = [...new Set(this.names.values())];
     const here = basename(this.folder);
@@ -119,7 +122,7 @@ class Rebuild {
     }
   }
 
-  /** An image that is complete, but perhaps not committed: the next pull asks the server. */
+  /** Finds a complete image that may not be committed. The next pull asks the server about it. */
   private async findPending(
     files: readonly string[],
     exportName: string,

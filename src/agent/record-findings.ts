@@ -4,21 +4,21 @@ import { ExportFolder } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
 import { InUseError } from './take-lock.js';
 
-/** What was found of one image, those below it apart. */
+/** The result of checking one image, regardless of those below it. */
 export interface Finding {
   readonly image: ImageEntry;
-  /** Undefined: it is good. */
+  /** Undefined if the image is good. */
   readonly problem: string | undefined;
 }
 
-/** Long enough for a short pull to end; a long one would keep whoever asked waiting. */
+/** Long enough for a short pull to end, but not so long that the user waits for a long one. */
 const PATIENCE_MILLISECONDS = 10_000;
 const PAUSE_MILLISECONDS = 200;
 
 /**
- * Notes in the manifest which images are damaged, and takes back what an earlier check noted of those that are good now.
- * An image that is another by now, because it was merged meanwhile, keeps what is said of it. Returns why nothing could
- * be noted.
+ * Records damaged images in the manifest, and removes the record of images that are good now. The entry of an image
+ * that was replaced by a merge meanwhile stays unchanged. Returns why the findings could not be recorded, if they were
+ * not.
  */
 export async function recordFindings(
   path: string,
@@ -39,7 +39,7 @@ export async function recordFindings(
   }
 }
 
-/** What `pull --prove` found of the data, no reading of the file can take back. */
+/** Reading the file cannot disprove what `pull --prove` found. */
 function isNew({ image: { damage }, problem }: Finding): boolean {
   return damage?.foundBy !== 'prove' && damage?.problem !== problem;
 }
@@ -52,7 +52,7 @@ function apply(image: ImageEntry, news: readonly Finding[]): ImageEntry {
   return { ...good, damage: { foundBy: 'verify', foundAt: new Date().toISOString(), problem: found.problem } };
 }
 
-/** While another agent works there, waits for it a little. */
+/** Waits a little while another agent uses the folder. */
 async function openPatiently(path: string, exportName: string, signal: AbortSignal): Promise<ExportFolder> {
   for (const deadline = performance.now() + PATIENCE_MILLISECONDS; ; ) {
     try {

@@ -4,11 +4,11 @@ import type { BackupService } from './backup-service.js';
 import type { ExportFolder } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
 
-const ABANDONED = 'the agent that had begun it is gone';
+const ABANDONED = 'the agent that started it is gone';
 
 /**
- * Clears up after an agent that died. An image that was complete counts if its backup was committed; everything else
- * that is unfinished goes, and a backup that still waits for its agent is aborted. Returns what was found, for people.
+ * Cleans up after an agent that died. A complete image is kept if its backup was committed. Other unfinished images are
+ * removed, and backups that are still active are aborted. Returns messages for the user.
  */
 export async function recover(folder: ExportFolder, service: BackupService): Promise<string[]> {
   const notes: string[] = [];
@@ -23,7 +23,7 @@ export async function recover(folder: ExportFolder, service: BackupService): Pro
 }
 
 async function settlePending(folder: ExportFolder, pending: ImageEntry, service: BackupService): Promise<string> {
-  // The rename comes after the commit, so a file of that name says that it was.
+  // The rename comes after the commit, so a file with the final name means that the backup was committed.
   const isRenamed = await stat(folder.imagePath(pending.id)).then(
     () => true,
     () => false,
@@ -31,7 +31,7 @@ async function settlePending(folder: ExportFolder, pending: ImageEntry, service:
   const isCommitted = isRenamed || (await service.show(pending.id))?.state === 'committed';
   if (isCommitted) {
     await addImage(folder, pending);
-    return `backup ${pending.id} was committed before its agent died; its image counts`;
+    return `backup ${pending.id} was committed before its agent died; its image is kept`;
   }
   await abandon(service, pending.id);
   await rm(folder.partialPath(pending.id), { force: true });
@@ -39,7 +39,7 @@ async function settlePending(folder: ExportFolder, pending: ImageEntry, service:
   return `removed the image of backup ${pending.id}, which was not committed`;
 }
 
-/** Makes a complete image count: its name first, then the manifest. */
+/** Makes a complete image a restore point: first renames it, then adds it to the manifest. */
 export async function addImage(folder: ExportFolder, image: ImageEntry): Promise<void> {
   const [from, to] = [folder.partialPath(image.id), folder.imagePath(image.id)];
   const isThere = await stat(from).then(
@@ -50,7 +50,7 @@ export async function addImage(folder: ExportFolder, image: ImageEntry): Promise
   await folder.save({ images: [...folder.manifest.images, image] });
 }
 
-/** Lets the bitmap go that a dead agent's backup holds. */
+/** Aborts a dead agent's backup, so that its bitmap is free again. */
 async function abandon(service: BackupService, id: string): Promise<void> {
   const backup = await service.show(id);
   if (backup?.state === 'active') await service.abort(id, ABANDONED);

@@ -9,9 +9,9 @@ import type { ImageEntry, Manifest } from './manifest-format.js';
 import { type RebuildOptions, type Rebuilt, rebuildManifest } from './rebuild-manifest.js';
 
 export interface RepairOptions extends RebuildOptions {
-  /** Undefined: every export of the directory. */
+  /** Undefined for every export in the directory. */
   readonly exportName: string | undefined;
-  /** Write nothing. */
+  /** If true, write nothing. */
   readonly dryRun: boolean;
 }
 
@@ -22,36 +22,36 @@ interface RepairedPoint {
   readonly takenAt: string;
   readonly mode: 'full' | 'incremental';
   readonly base: string | null;
-  /** Why it is not good; null when nothing is known against it. */
+  /** Why it is not good; null if no problem is known. */
   readonly problem: string | null;
   readonly baseAsserted: boolean;
-  /** Whether the image carries no entry of its own, so that its checksum is that of today. */
+  /** Whether the image carries no entry, so that its checksum is from the time of a repair. */
   readonly measured: boolean;
 }
 
 export interface RepairedExport {
   readonly export: string;
   readonly folder: string;
-  /** As it was found. */
+  /** State of the manifest before the repair. */
   readonly manifest: ManifestState;
-  /** Whether there is a new one now, or would be without `dryRun`. */
+  /** Whether a new manifest was written, or would be without `dryRun`. */
   readonly changed: boolean;
   /** Restore points of the new manifest, the oldest first. */
   readonly points: readonly RepairedPoint[];
-  /** An image that waits to be told whether its backup was committed; null when there is none. */
+  /** An image whose backup may not be committed; null if there is none. */
   readonly pending: string | null;
-  /** Files that are not in it, and why. */
+  /** Files that are not in the manifest, and why. */
   readonly leftOut: readonly { readonly file: string; readonly reason: string }[];
-  /** Restore points that were in the older manifest, and whose images are not there. */
+  /** Restore points of the older manifest whose images are missing. */
   readonly gone: readonly string[];
-  /** Why the folder is left as it is; null when it is not. */
+  /** Why the folder was left unchanged; null if it was repaired. */
   readonly problem: string | null;
 }
 
 /**
- * Makes the manifests of a directory anew where they are lost or damaged, and completes those that do not know all
- * images. What images say of themselves is the evidence, checked against their content. Images are never touched; a
- * damaged manifest is kept under another name.
+ * Rebuilds lost or damaged manifests in a directory, and completes those that lack images. The source is the entry that
+ * each image carries, checked against its content. Images are never changed; a damaged manifest is kept under another
+ * name.
  */
 export async function repair(directory: string, options: RepairOptions): Promise<RepairedExport[]> {
   const { exportName } = options;
@@ -67,7 +67,7 @@ async function findFolder(directory: string, exportName: string): Promise<string
   throw new AgentError(`${directory} has no backup of "${exportName}"`, `there is no folder ${folder}`);
 }
 
-/** A folder that cannot be read, or is in use, keeps nobody from repairing the others. */
+/** A folder that cannot be read or is in use does not stop the others from being repaired. */
 async function repairUnlessBad(folder: string, options: RepairOptions): Promise<RepairedExport> {
   try {
     await using _ = options.dryRun ? undefined : await lockFolder(folder);
@@ -101,7 +101,7 @@ async function readOlder(folder: string): Promise<{ state: ManifestState; older:
   }
 }
 
-/** It may still tell a person something. */
+/** Keeps a damaged manifest, because it may still help a person. */
 async function setAside(folder: string): Promise<void> {
   const path = join(folder, MANIFEST_NAME);
   const stamp = new Date().toISOString().replaceAll(/[-:]/g, '').slice(0, 15);

@@ -11,21 +11,21 @@ import { AgentError } from './agent-error.js';
 import type { DiskSink } from './copy-chain.js';
 import { takeLock } from './take-lock.js';
 
-/** A disk that is being restored. */
+/** The destination of a restore. */
 export interface RestoreTarget extends DiskSink {
-  /** Makes it durable; only now a file has its name. */
+  /** Makes the disk durable. A file gets its name only now. */
   finish(): Promise<void>;
-  /** Gives up, and removes a file that was begun. */
+  /** Gives up, and removes an unfinished file. */
   discard(): Promise<void>;
 }
 
 export interface TargetOptions {
   readonly sizeBytes: number;
-  /** Whether a file or a device that is there may be overwritten. */
+  /** Whether an existing file or a device may be overwritten. */
   readonly force: boolean;
-  /** Rejects when somebody uses the file or device that is there, so that it had better not be overwritten. */
+  /** Rejects if the existing file or device is in use. */
   readonly checkUnused?: ((path: string) => Promise<void>) | undefined;
-  /** Ends the connection to an NBD server, whatever it waits for. */
+  /** Aborting it ends the connection to an NBD server at once. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -34,12 +34,14 @@ const ZEROES = Buffer.alloc(MIB);
 /** @throws AgentError, NbdClientError */
 export async function openRestoreTarget(to: string, options: TargetOptions): Promise<RestoreTarget> {
   if (looksLikeNbdUri(to)) return await openNbdTarget(to, options);
-  if (to.endsWith('/')) throw new AgentError(`${to} names a folder, not a file`, 'name the file in it');
+  if (to.endsWith('/')) throw new AgentError(`${to} names a folder, not a file`, 'give a file name in that folder');
   try {
     return (await isBlockDevice(to)) ? await openDevice(to, options) : await openFile(to, options);
   } catch (error) {
     if (error instanceof AgentError || error instanceof CodedError) throw error;
-    throw new AgentError(`cannot restore to ${to}: ${(error as Error).message}`, 'name another file', { cause: error });
+    throw new AgentError(`cannot restore to ${to}: ${(error as Error).message}`, 'fix that, or give another file', {
+      cause: error,
+    });
   }
 }
 
@@ -47,14 +49,14 @@ async function isBlockDevice(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isBlockDevice() ?? false;
 }
 
-/** A sparse file, under another name until it is complete. Nobody else restores to the same name meanwhile. */
+/** A sparse file, under a temporary name until it is complete. A lock keeps others from restoring to the same name. */
 async function openFile(path: string, options: TargetOptions): Promise<RestoreTarget> {
   const folder = dirname(path);
   if (!(await stat(folder).catch(isMissing))) throw new AgentError(`there is no folder ${folder}`, 'make it first');
   await checkReplaceable(path, options);
   const lock = await takeLock(join(dirname(path), `.${basename(path)}.lock`), { path, verb: 'restore to' });
   try {
-    // Once more: whoever had the lock before may have put something there.
+    // Check again, because the previous holder of the lock may have created the file.
     await checkReplaceable(path, options);
     await removeUnfinished(path);
     const replacement = await Replacement.begin(path);
@@ -85,20 +87,23 @@ function isMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
 }
 
-/** What is there, a link that leads nowhere too, is replaced only by force, and when nobody uses it. */
+/** Whatever exists, even a dangling link, is replaced only with `force`, and only if it is not in use. */
 async function checkReplaceable(path: string, options: TargetOptions): Promise<void> {
   if (!(await lstat(path).catch(() => undefined))) return;
   refuseWithoutForce(path, options);
   const found = await stat(path).catch(() => undefined);
   if (!found) return;
   if (!found.isFile()) {
-    throw new AgentError(`${path} is neither a file nor a block device`, 'name a file, a device, or an NBD export');
+    throw new AgentError(
+      `${path} is neither a file nor a block device`,
+      'give a file, a block device or an NBD export',
+    );
   }
   await options.checkUnused?.(path);
 }
 
 function refuseWithoutForce(path: string, { force }: TargetOptions): void {
-  if (!force) throw new AgentError(`${path} is there already`, 'name another file, or overwrite this one with --force');
+  if (!force) throw new AgentError(`${path} is there already`, 'give another file, or overwrite this one with --force');
 }
 
 async function openDevice(path: string, options: TargetOptions): Promise<RestoreTarget> {
@@ -107,13 +112,13 @@ async function openDevice(path: string, options: TargetOptions): Promise<Restore
   const file = await openUnused(path);
   try {
     if (!(await file.stat()).isBlockDevice()) {
-      throw new AgentError(`${path} is not the block device any more that it was`, 'see who changes it');
+      throw new AgentError(`${path} was a block device and is not one any more`, 'find out which program replaced it');
     }
-    // The end of a block device is where reading ends.
+    // Reading the last byte shows whether the device is large enough.
     const { bytesRead } = await file.read(Buffer.alloc(1), 0, 1, options.sizeBytes - 1);
     if (bytesRead === 0) {
       const message = `${path} is smaller than the disk, ${options.sizeBytes} bytes`;
-      throw new AgentError(message, 'name a larger device');
+      throw new AgentError(message, 'give a larger device');
     }
   } catch (error) {
     await file.close();
@@ -131,7 +136,9 @@ async function openDevice(path: string, options: TargetOptions): Promise<Restore
   };
 }
 
-/** O_EXCL: the kernel refuses a device that is mounted or claimed, by another restore too, and claims it for us. */
+/**
+ * With O_EXCL the kernel refuses a device that is mounted or claimed, also by another restore, and claims it for us.
+ */
 async function openUnused(path: string): Promise<FileHandle> {
   const flags = constants.O_RDWR | constants.O_EXCL | constants.O_NONBLOCK;
   return await open(path, flags).catch((error: NodeJS.ErrnoException) => {
@@ -147,7 +154,7 @@ async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions):
   try {
     if (features.readOnly) throw new NbdUnsupportedError(`${uri} is read-only`, 'serve it writable');
     if (client.sizeBytes < sizeBytes) {
-      throw new AgentError(`${uri} has ${client.sizeBytes} bytes, and the disk ${sizeBytes}`, 'name a larger export');
+      throw new AgentError(`${uri} has ${client.sizeBytes} bytes, and the disk ${sizeBytes}`, 'give a larger export');
     }
   } catch (error) {
     await client.disconnect();

@@ -14,14 +14,14 @@ import { openRestoreTarget, type TargetOptions } from './restore-target.js';
 export interface RestoreRequest extends ChainCopyOptions {
   readonly directory: string;
   readonly exportName: string;
-  /** Undefined: the newest. */
+  /** Undefined for the newest. */
   readonly at: string | undefined;
   /** A file, a block device, or an NBD URI. */
   readonly to: string;
-  /** Overwrite what is there. */
+  /** Overwrite an existing file or a device. */
   readonly force: boolean;
   readonly checkUnused?: TargetOptions['checkUnused'];
-  /** Read all images of the chain first, to be sure of them. */
+  /** First check all images of the chain. */
   readonly check: boolean;
 }
 
@@ -31,11 +31,11 @@ export interface RestoreResult {
   readonly takenAt: string;
   readonly to: string;
   readonly sizeBytes: number;
-  /** Whether it rests on the word of --since, its own or that of an image below it. */
+  /** Whether this image, or one below it, depends on a base asserted with --since. */
   readonly baseAsserted: boolean;
 }
 
-/** Writes the disk as it was at a restore point. @throws AgentError, NbdClientError */
+/** Restores the disk as it was at a restore point. @throws AgentError, NbdClientError */
 export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const { directory, exportName, to, force, signal } = request;
   const folder = folderOf(directory, exportName);
@@ -64,7 +64,7 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
   const images = manifest ? await currentImages(folder, manifest) : [];
   if (images.length === 0) {
     if (!manifest && (await hasImages(folder))) await needManifest(folder);
-    // A directory that is not there, or holds nothing at all, is called that.
+    // This throws a more precise error if the directory is missing or has no backups.
     await listBackups(directory);
     const hint = `tidemark verify ${directory} shows what is there`;
     throw new AgentError(`${directory} has no backup of "${exportName}"`, hint);
@@ -79,7 +79,7 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
   return chain;
 }
 
-/** Resolves to what the files are that were checked, from the top down. */
+/** Resolves to the states of the checked files, from the top down. */
 async function checkChain(folder: string, chain: readonly ImageEntry[], signal: AbortSignal): Promise<FileState[]> {
   const checked: FileState[] = [];
   for (const image of chain) {
@@ -92,10 +92,10 @@ async function checkChain(folder: string, chain: readonly ImageEntry[], signal: 
   return checked;
 }
 
-/** A file, and when its data was changed last. */
+/** Identity, size and last change of a file. */
 type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'size' | 'mtimeNs'>;
 
-/** What was restored comes from the files that were checked, and nobody has changed them since. */
+/** Makes sure that the restored files are the checked ones, and have not changed since. */
 async function expectSameFiles({ images }: Qcow2Chain, checked: readonly FileState[]): Promise<void> {
   for (const [i, { path, file }] of images.entries()) {
     const { dev, ino, size, mtimeNs } = await file.stat({ bigint: true });
@@ -107,7 +107,8 @@ async function expectSameFiles({ images }: Qcow2Chain, checked: readonly FileSta
 }
 
 function damaged(id: string, why: string): AgentError {
-  const hint = 'tidemark verify shows which restore points are good; --at takes one, and --unchecked this one as it is';
+  const hint =
+    'tidemark verify shows which restore points are good; choose one with --at, or restore this one as it is with --unchecked';
   return new AgentError(`backup ${id} is not good: ${why}`, hint);
 }
 
@@ -115,6 +116,9 @@ function describe(error: unknown, id: string, { to, signal }: RestoreRequest): u
   if (signal.aborted) return new AgentError('interrupted: the restore is not complete', 'run it again');
   if (error instanceof Qcow2Error) return damaged(id, error.message);
   if (!isSystemError(error)) return error;
-  if (error.code === 'ENOSPC') return new AgentError(`there is no room for ${to}`, 'make room', { cause: error });
-  return new AgentError(`cannot restore to ${to}: ${error.message}`, 'mend that, and run it again', { cause: error });
+  if (error.code === 'ENOSPC')
+    return new AgentError(`not enough space for ${to}`, 'free some space, or restore to another place', {
+      cause: error,
+    });
+  return new AgentError(`cannot restore to ${to}: ${error.message}`, 'fix that, and run it again', { cause: error });
 }

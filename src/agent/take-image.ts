@@ -13,7 +13,7 @@ export interface TakeOptions {
   readonly folder: ExportFolder;
   readonly backup: Backup;
   readonly part: BackupPart;
-  /** Undefined: what changed, on top of the newest image. */
+  /** Undefined for an increment on top of the newest image. */
   readonly fullReason: FullReason | undefined;
   readonly connections: number;
   readonly overNbd: boolean;
@@ -22,13 +22,13 @@ export interface TakeOptions {
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-/** Writes the image of one export under its temporary name, durable and checked. */
+/** Writes the image of one export under its temporary name. The image is durable and checked when this resolves. */
 export async function takeImage(options: TakeOptions): Promise<ImageEntry> {
   const { folder, backup, part, fullReason, limit, signal, onProgress } = options;
   const started = performance.now();
   const base = fullReason ? null : part.base;
   const path = folder.partialPath(backup.id);
-  // Before anything else: should this process die, its successor finds by the file which backup to abort.
+  // Created first: if this process dies, the next pull knows from the file which backup to abort.
   const target = await createTarget(path);
   const reader = await openView(options).catch(async (error) => {
     await target.close();

@@ -2,24 +2,24 @@ import { LockFile, LockHeldError } from '../posix/lock-file.js';
 import { AgentError, isSystemError } from './agent-error.js';
 
 const hints: Readonly<Record<string, string>> = {
-  EACCES: 'run this as the user who owns it; a lock file that no tidemark uses may be removed',
+  EACCES: 'run this as the user that owns it; a lock file that no tidemark uses can be removed',
   EROFS: 'mount its file system for writing, or choose another place',
-  ENOLCK: 'mount its file system such that files can be locked',
-  EOPNOTSUPP: 'npm install again brings the module koffi, by which files are locked',
+  ENOLCK: 'mount its file system with support for file locks',
+  EOPNOTSUPP: 'run npm install again: the module koffi, which locks files, is missing',
 };
 
-/** Another tidemark writes there. */
+/** Another tidemark is writing to the same place. */
 export class InUseError extends AgentError {}
 
-/** What is to be written to: `cannot <verb> <path>`. */
+/** The place to lock, for the message `cannot <verb> <path>`. */
 interface Place {
   readonly path: string;
   readonly verb: string;
 }
 
 /**
- * Makes the caller the only one who writes there. The lock file goes with the lock, and nothing but a file is left of a
- * process that dies. @throws InUseError at once when it is taken, AgentError
+ * Makes the caller the only writer of a place. Releasing the lock removes its file. A process that dies leaves the
+ * file, but not the lock. @throws InUseError at once if the lock is taken, AgentError
  */
 export async function takeLock(lockPath: string, place: Place): Promise<LockFile> {
   try {
@@ -35,7 +35,7 @@ function describe(error: unknown, { path, verb }: Place): unknown {
     return new InUseError(`another tidemark is writing to ${path}${who}`, 'wait until it has ended', { cause: error });
   }
   if (!isSystemError(error)) return error;
-  const hint = hints[error.code] ?? 'choose another place, or mend this one';
+  const hint = hints[error.code] ?? 'fix that, or choose another place';
   const why = error.code === 'EROFS' ? 'its file system is read-only' : error.message;
   return new AgentError(`cannot ${verb} ${path}: ${why}`, hint, { cause: error });
 }

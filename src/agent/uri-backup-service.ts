@@ -4,19 +4,19 @@ import type { FullReason } from './manifest-format.js';
 
 export interface UriSource {
   readonly uri: string;
-  /** A dirty bitmap of the export; undefined: everything is read, each time. */
+  /** A dirty bitmap of the export; undefined if every backup is full. */
   readonly context: string | undefined;
-  /** The image that the bitmap counts from, as its owner says; undefined: nobody knows. */
+  /** The image that the bitmap counts from, as asserted by the user; undefined if unknown. */
   readonly since: string | undefined;
 }
 
 const RANDOM_BYTES = 2;
-/** No server waits for a sign of life; the agent gives one at such intervals. */
+/** Long, because there is no lease on the server to renew. */
 const TTL_SECONDS = 24 * 60 * 60;
 
 /**
- * Backups of an export of any NBD server that shows a dirty bitmap, such as `qemu-nbd -B`. It makes no view and switches
- * no bitmap: that the disk stands still, and what the bitmap counts from, only its owner knows.
+ * Backups of an export of any NBD server, which may offer a dirty bitmap like `qemu-nbd -B` does. No view is made and
+ * no bitmap is switched: the user has to keep the disk unchanged, and to know what the bitmap counts from.
  */
 export class UriBackupService implements BackupService {
   constructor(private readonly source: UriSource) {}
@@ -48,13 +48,13 @@ export class UriBackupService implements BackupService {
 
   async abort(): Promise<void> {}
 
-  /** An image that was complete is as good as committed: nobody else has to agree. */
+  /** A complete image counts as committed, because there is no server to ask. */
   async show(id: string): Promise<Backup> {
     return { id, state: 'committed', startedAt: '', ttlSeconds: TTL_SECONDS, exports: [] };
   }
 }
 
-/** Undefined when what changed since `since` will do. */
+/** Undefined if an increment since `since` is enough. */
 function whyFull({ context, since }: UriSource, full: boolean): FullReason | undefined {
   if (full) return { code: 'asked-for', detail: 'a full backup was asked for' };
   if (context === undefined) return { code: 'no-context', detail: 'no --context says what changed' };
@@ -63,7 +63,7 @@ function whyFull({ context, since }: UriSource, full: boolean): FullReason | und
   return { code: 'base-unknown', detail };
 }
 
-/** In UTC, and such that a later one sorts behind it. */
+/** Begins with the time in UTC, so that IDs sort by time. */
 function newId(now: Date): string {
   const [date, time] = now.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').split('T');
   return `${date}-${time}-${randomBytes(RANDOM_BYTES).toString('hex')}`;

@@ -13,30 +13,30 @@ interface VerifiedPoint {
   readonly mode: 'full' | 'incremental';
   readonly sizeBytes: number;
   readonly fileBytes: number;
-  /** Why the disk of that time cannot be had any more; null when it can. */
+  /** Why this point cannot be restored; null if it can. */
   readonly problem: string | null;
-  /** Whether what it has rests on somebody's word about a bitmap, and was not proven since. */
+  /** Whether it depends on an asserted base and has not been proven since. */
   readonly baseAsserted: boolean;
   /** Whether it was compared with the whole disk when it was taken. */
   readonly proven: boolean;
-  /** Whether its checksum is from a repair: what changed before that, nobody can tell. */
+  /** Whether its checksum is from a repair, so that earlier changes cannot be detected. */
   readonly measured: boolean;
 }
 
 interface VerifiedExport {
   readonly export: string;
   readonly folder: string;
-  /** Of the folder as a whole; null when it can be read. */
+  /** Why the folder cannot be read; null if it can. */
   readonly problem: string | null;
   /** Restore points, the oldest first. */
   readonly points: readonly VerifiedPoint[];
-  /** Why the manifest does not say what was found; null when it does. */
+  /** Why the findings could not be recorded in the manifest; null if they were. */
   readonly notRecorded: string | null;
 }
 
 export interface VerifyResult {
   readonly directory: string;
-  /** Whether qemu-img has looked at the images that are good so far, too. */
+  /** Whether qemu-img also checked the images that were otherwise good. */
   readonly checkedByQemu: boolean;
   readonly exports: readonly VerifiedExport[];
 }
@@ -47,8 +47,8 @@ export interface VerifyOptions {
 }
 
 /**
- * Reads every image of a directory, and tells which restore points are good. Damaged images are noted in the manifests,
- * so that no pull builds on them, until they are found good. Changes nothing else.
+ * Checks every image in a directory, and says which restore points are good. Damaged images are recorded in the
+ * manifests until they are found good, so that no pull builds on them. Changes nothing else.
  */
 export async function verify(directory: string, options: VerifyOptions): Promise<VerifyResult> {
   const verifier = new Verifier(options);
@@ -97,7 +97,7 @@ class Verifier {
       signal.throwIfAborted();
       const damage = await findDamage(imagePath(folder, image.id), image, signal);
       const broken = damage === undefined ? findBroken(image, points) : undefined;
-      // QEMU opens all of a chain, so it can say something only where that is good.
+      // QEMU opens the whole chain, so its check is useful only if the images below are good.
       const own = damage ?? (broken === undefined ? await this.askQemu(folder, image) : undefined);
       findings.push({ image, problem: own });
       const { id, takenAt, mode, sizeBytes, fileBytes, proven = false, measured = false } = image;
@@ -118,7 +118,7 @@ class Verifier {
   }
 }
 
-/** What is wrong with what an image lies on. */
+/** Says what is wrong with the images below an image. */
 function findBroken({ base }: ImageEntry, points: ReadonlyMap<string, VerifiedPoint>): string | undefined {
   if (base === null) return undefined;
   const below = points.get(base);

@@ -8,35 +8,35 @@ import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
 import { LiveDisk } from './live-disk.js';
 
-/** Long enough that a request costs little beside its data. */
+/** Large enough that the overhead of a request is small. */
 const MAX_PIECE_BYTES = 512 * KIB;
-/** Asking a file system where a short run has holes takes longer than to read it. */
+/** Asking the file system for the holes in a shorter run takes longer than reading the run. */
 const LONG_RUN_BYTES = MIB;
 
 export interface ViewSource {
   readonly uri: string;
-  /** Undefined: everything counts as changed. */
+  /** Undefined if everything counts as changed. */
   readonly dirtyContext: string | undefined;
-  /** One that the server has to have, because a later image will rest on it. */
+  /** A context that the server must have, because a later image will depend on it. */
   readonly neededContext?: string | undefined;
   readonly connections: number;
-  /** Where the live disk is; undefined when everything is to come over NBD. */
+  /** Location of the live disk; undefined to read everything over NBD. */
   readonly disk?: DiskLocation | undefined;
-  /** Ends all that is under way, which rejects. */
+  /** Aborting it makes all calls in progress reject. */
   readonly signal: AbortSignal;
 }
 
-/** An export that is being read, over several connections when the server says that they see the same disk. */
+/** Reads an export, over several connections if the server says that they all see the same disk. */
 export class ViewReader implements AsyncDisposable {
-  /** Longest read: whole clusters, and bytes. */
+  /** Longest read, in bytes: a multiple of the cluster size. */
   readonly pieceBytes: number;
   private live: LiveDisk | undefined;
   private next = 0;
 
   private constructor(
-    /** A connection of its own, for a question would wait behind all the data that was asked for before. */
+    /** A separate connection, because otherwise a query would wait behind all the data requested before it. */
     private readonly status: NbdClient,
-    /** The first can tell the allocation, too. */
+    /** The first one also has the allocation context. */
     private readonly clients: readonly NbdClient[],
     private readonly dirtyContext: string | undefined,
   ) {
@@ -77,18 +77,18 @@ export class ViewReader implements AsyncDisposable {
     return this.status.sizeBytes;
   }
 
-  /** Undefined when everything has to be read from the view. */
+  /** Undefined if everything has to be read from the view. */
   get disk(): LiveDisk | undefined {
     return this.live;
   }
 
-  /** What may have to be read: the clusters that are dirty, or when everything counts, those that are not zero. */
+  /** Yields what may have to be read: dirty clusters, or in a full backup those that are not zero. */
   async *survey(): AsyncGenerator<ClusterRun> {
     if (this.status.contexts.length > 0) yield* planClusters(this.status, this.dirtyContext);
     else yield { offset: 0, length: this.sizeBytes, kind: 'data' };
   }
 
-  /** What is to be done with every cluster: the survey, and of dirty runs that are long, what in them is zero. */
+  /** Says what to do with every cluster: like the survey, but also finds the zeroes in long dirty runs. */
   async *plan(): AsyncGenerator<ClusterRun> {
     const [client] = this.clients;
     const canAsk = this.dirtyContext !== undefined && client!.contexts.length > 0;
@@ -98,7 +98,7 @@ export class ViewReader implements AsyncDisposable {
     }
   }
 
-  /** Reads into the beginning of `into`, or else into a buffer of its own; the connections take turns. */
+  /** Reads into the start of `into`, or into a new buffer. The connections take turns. */
   read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
     const client = this.clients[this.next++ % this.clients.length]!;
     return client.read(offset, length, into);

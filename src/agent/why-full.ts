@@ -2,7 +2,7 @@ import type { BackupPart } from './backup-service.js';
 import type { ExportFolder } from './export-folder.js';
 import type { FullReason, ImageEntry, ImageOrigin } from './manifest-format.js';
 
-/** Why an export is read as a whole; undefined when what changed fits on the newest image. */
+/** Says why an export has to be read in full; undefined if an increment fits on the newest image. */
 export async function whyFull(folder: ExportFolder, part: BackupPart): Promise<FullReason | undefined> {
   if (part.mode === 'full') return part.fullReason ?? { code: 'unknown', detail: 'the server says so' };
   const { newest } = folder;
@@ -10,7 +10,7 @@ export async function whyFull(folder: ExportFolder, part: BackupPart): Promise<F
   return (await folder.findBrokenLink()) ?? findMismatch(newest, part);
 }
 
-/** Why the changes are not those since the newest image. */
+/** Says why the changes do not count from the newest image. */
 function findMismatch(newest: ImageEntry, part: BackupPart): FullReason | undefined {
   const { base, origin } = part;
   if (base !== newest.id) {

@@ -49,8 +49,8 @@ function toOption(key: SettingKey, entries: Entry[]): Option {
 }
 
 /**
- * Serves until a signal, or until the only client leaves (--stdio). The server's modules are loaded here, because loading
- * them takes several times as long as a whole run of any other command.
+ * Serves until a signal, or until the only client leaves (--stdio). The server's modules are loaded here, because
+ * loading them takes several times as long as a whole run of any other command.
  */
 async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
   const { readConfigFile } = await import('../server/config-file.js');
@@ -103,7 +103,9 @@ function warnOfFewThreads(log: Log): void {
   log.warn({ threads, hint }, 'there are few threads for disk requests: a disk that hangs may block the others');
 }
 
-/** Prints one line, so that the program that started the server can read it without waiting for the end of the output. */
+/**
+ * Prints one line, so that the program that started the server can read it without waiting for the end of the output.
+ */
 async function announce(control: string): Promise<void> {
   const server = await controlClient({ control }).get<Static<typeof Server>>('server');
   writeJson(process.stdout, server);

@@ -10,7 +10,9 @@ interface ServedDisk {
 /** A healthy server answers sooner than this. */
 const PATIENCE_MILLISECONDS = 2000;
 
-/** If the server serves the file or device that is locked, returns an error that names the export; else `error` itself. */
+/**
+ * If the server serves the file or device that is locked, returns an error that names the export; else `error` itself.
+ */
 export async function nameServedDisk(error: unknown, path: string, client: ControlClient): Promise<unknown> {
   if (!(error instanceof CodedError) || error.code !== 'IMAGE_LOCKED') return error;
   const served = await findExport(path, client).catch(() => undefined);

@@ -23,7 +23,7 @@ function scene(clusters: readonly number[], targetPath = join(scratchFolder(), '
   return { targetPath, end, copier: new ClusterCopier(openFile(disk, 'r'), openFile(targetPath, 'w'), end) };
 }
 
-test('what is not zero has its place behind the header, and its hash; zeroes have no place', () => {
+test('data gets a position after the header and a hash; zeroes get no position', () => {
   const { copier, targetPath, end } = scene([9, 1, 0, 2, 3, 4, 0, 0, 5]);
   const { positions, hashes } = copier.copy(CLUSTER_BYTES, 8 * CLUSTER_BYTES);
   expect([...positions]).toEqual([1, 0, 2, 3, 4, 0, 0, 5].map((cluster) => cluster * CLUSTER_BYTES));
@@ -37,20 +37,20 @@ test('what is not zero has its place behind the header, and its hash; zeroes hav
   }
 });
 
-test('it writes where others have left room', () => {
+test('it writes where other writers have left space', () => {
   const { copier, end } = scene([1, 2]);
   expect(end.take(3 * CLUSTER_BYTES)).toBe(CLUSTER_BYTES);
   expect([...copier.copy(0, 2 * CLUSTER_BYTES).positions]).toEqual([4 * CLUSTER_BYTES, 5 * CLUSTER_BYTES]);
 });
 
-test('what cannot be read has no place, and the rest has one', () => {
+test('unreadable clusters get no position, the others do', () => {
   const { copier } = scene([1, 2, 3]);
   const { positions } = copier.copy(0, 6 * CLUSTER_BYTES);
   expect([...positions.subarray(0, 2)]).toEqual([CLUSTER_BYTES, 2 * CLUSTER_BYTES]);
   expect([...positions.subarray(2)]).toEqual(Array(4).fill(UNREAD_CLUSTER));
 });
 
-test('a full target is an error of the system', () => {
+test('a full target is a system error', () => {
   const { copier } = scene([1], '/dev/full');
   expect(() => copier.copy(0, CLUSTER_BYTES)).toThrow(expect.objectContaining({ code: 'ENOSPC' }));
 });

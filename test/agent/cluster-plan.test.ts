@@ -16,7 +16,7 @@ function piece(offset: number, length: number, dirty: boolean, zero: boolean): S
   return { offset, length, dirty, zero };
 }
 
-test('a dirty byte makes its cluster dirty; it is zero only if all of it is', () => {
+test('one dirty byte makes a cluster dirty; a cluster is zero only if all of it is', () => {
   const runs = runsOf(4 * CLUSTER, [
     piece(0, 100 * SECTOR, false, true),
     piece(100 * SECTOR, SECTOR, true, true),
@@ -40,7 +40,7 @@ test('the last cluster ends with the disk', () => {
   ]);
 });
 
-test('pieces at random give what looking at every sector gives', () => {
+test('random pieces give the same plan as checking every sector', () => {
   const random = new Random(testSeed());
   for (let round = 0; round < 50; round++) {
     const sectors = 128 * (1 + random.below(8)) + random.below(128);

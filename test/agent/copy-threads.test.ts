@@ -18,17 +18,17 @@ async function scene() {
   return { source, file };
 }
 
-test('threads that have hardly been started end when they are told to', async () => {
+test('threads that have only just started end on request', async () => {
   const { source, file } = await scene();
   for (let round = 0; round < 20; round++) {
     const threads = new CopyThreads(source.fd, file);
     await new Promise((resolve) => setTimeout(resolve, round));
     await threads[Symbol.asyncDispose]();
-    await expect(threads.copy(0, CLUSTER_BYTES)).rejects.toThrow('the copying was ended');
+    await expect(threads.copy(0, CLUSTER_BYTES)).rejects.toThrow('the copy thread has ended');
   }
 });
 
-test('threads that are ended copy no more than they have begun', async () => {
+test('threads that are ended copy only what they have started', async () => {
   const { source, file } = await scene();
   const threads = new CopyThreads(source.fd, file);
   const copies = Array.from({ length: 1000 }, () => threads.copy(0, SIZE_BYTES).catch(() => undefined));

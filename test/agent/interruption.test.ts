@@ -19,7 +19,7 @@ import { ScriptedBackups } from '../support/scripted-backups.js';
 import { DONE, type ScriptedPeer, startScriptedServer, statusChunk } from '../support/scripted-server.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** How long whoever interrupts has to wait, at most. */
+/** The longest time that a user should wait after an interrupt. */
 const LIMIT_MILLISECONDS = 1000;
 const BLOCK_STATUS = 7;
 const READ = 0;
@@ -98,7 +98,7 @@ test.each<[string, Parameters<typeof startSilentServer>[0]]>([
   expect([...service.backups.values()]).toMatchObject([{ state: 'aborted' }]);
 });
 
-test('a pull from a server that is silent instead of sending data ends when it is interrupted', async () => {
+test('a pull from a server that stops sending data ends when interrupted', async () => {
   let connections = 0;
   const { uri, silent } = await startSilentServer(async (peer, beSilent) => {
     // The first connection tells the status, of the allocation alone as it is asked for; the others are read from.
@@ -117,14 +117,14 @@ test('a pull from a server that is silent instead of sending data ends when it i
   expect(milliseconds).toBeLessThan(LIMIT_MILLISECONDS);
 });
 
-test('a connection that nobody accepts is given up when it is interrupted', async () => {
+test('a connection that is never accepted is given up when interrupted', async () => {
   const port = await freePort();
   const script = `require('net').createServer().listen({ port: ${port}, host: '127.0.0.1', backlog: 1 }, () => console.log('up'))`;
   const server = spawn(process.execPath, ['--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => void server.kill('SIGKILL'));
   await once(server.stdout, 'data');
   server.kill('SIGSTOP');
-  // The kernel answers for it until its queue is full.
+  // The kernel accepts connections until the queue is full.
   const fillers = Array.from({ length: 8 }, () => connect(port, '127.0.0.1').on('error', () => {}));
   onTestFinished(() => void fillers.map((socket) => socket.destroy()));
   await once(fillers[0]!, 'connect');
@@ -137,7 +137,7 @@ test('a connection that nobody accepts is given up when it is interrupted', asyn
   expect(milliseconds).toBeLessThan(LIMIT_MILLISECONDS);
 });
 
-test('taking leave of a server that does not hang up ends when it is interrupted', async () => {
+test('disconnecting from a server that does not close ends when interrupted', async () => {
   // What is not read never comes to its end.
   const target = await startScriptedServer((peer) => peer.open());
   const controller = new AbortController();
@@ -150,7 +150,7 @@ test('taking leave of a server that does not hang up ends when it is interrupted
   expect(milliseconds).toBeLessThan(LIMIT_MILLISECONDS);
 });
 
-test('a restore to a server that takes no write ends when it is interrupted', async () => {
+test('a restore to a server that answers no write ends when interrupted', async () => {
   const { uri, silent } = await startSilentServer(async (peer, beSilent) => {
     await peer.open({ flags: 1 });
     expect((await peer.request()).command).toBe(WRITE);
@@ -212,7 +212,7 @@ test('the first Ctrl-C ends a pull from a silent server', async () => {
   const started = performance.now();
   child.kill('SIGINT');
   expect((await ended)[0]).toBe(1);
-  // A busy machine takes its time to end a process.
+  // A busy machine needs time to end a process.
   expect(performance.now() - started).toBeLessThan(3 * LIMIT_MILLISECONDS);
   expect(stderr).toMatch(/^tidemark: interrupted: /);
 });

@@ -61,7 +61,7 @@ async function scene({ changed = [] as Changed[], diskClusters = CLUSTERS, zero 
   };
 }
 
-test('what is not overwritten is not read from the view', async () => {
+test('data that is not overwritten is not read from the view', async () => {
   const { copy, reads, view, placed } = await scene({ zero: [3, 4, 63] });
   const { positions } = await copy.copy(0, SIZE_BYTES);
   expect((await placed(positions)).equals(view)).toBe(true);
@@ -69,7 +69,7 @@ test('what is not overwritten is not read from the view', async () => {
   expect(reads).toEqual([]);
 });
 
-test('of what is overwritten, a byte or many clusters, the image has the view', async () => {
+test('overwritten data, from one byte to many clusters, comes from the view', async () => {
   const changed = [
     { offset: 5 * CLUSTER_BYTES + 100, length: 1 },
     { offset: 7 * CLUSTER_BYTES - 1, length: 2 },
@@ -87,7 +87,7 @@ test('of what is overwritten, a byte or many clusters, the image has the view', 
   ]);
 });
 
-test('what cannot be read from the disk is read from the view', async () => {
+test('data that cannot be read from the disk is read from the view', async () => {
   const { copy, view, placed, reads } = await scene({ diskClusters: 40, zero: [50] });
   const { positions } = await copy.copy(32 * CLUSTER_BYTES, 32 * CLUSTER_BYTES);
   expect((await placed(positions)).equals(view.subarray(32 * CLUSTER_BYTES))).toBe(true);
@@ -95,7 +95,7 @@ test('what cannot be read from the disk is read from the view', async () => {
   expect(reads.map(({ offset }) => offset / CLUSTER_BYTES)).toEqual([40, 48, 56]);
 });
 
-test('each cluster has a place of its own, and the hash of what is there', async () => {
+test('each cluster has its own position and the hash of its data', async () => {
   const { copy, file, view } = await scene({ changed: [{ offset: 0, length: 10 * CLUSTER_BYTES }] });
   const { positions, hashes } = await copy.copy(0, SIZE_BYTES);
   expect(new Set(positions).size).toBe(CLUSTERS);

@@ -10,7 +10,7 @@ import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { tidemarkProgram } from '../support/tidemark.js';
 
-/** Puts a pipe in the place of a file. Whoever opens one waits, so a writer comes when the test is over. */
+/** Replaces a file with a pipe. Opening a pipe blocks, so a writer opens it when the test is over. */
 function replaceByPipe(path: string): void {
   renameSync(path, `${path}.away`);
   execFileSync('mkfifo', [path]);
@@ -29,7 +29,7 @@ async function chainOfTwo() {
   return { ...scene, first, second, restoreUnchecked };
 }
 
-test('a pipe in place of a manifest keeps nobody waiting', async () => {
+test('a pipe in place of a manifest does not block', async () => {
   const { directory, folder, pull, restoreUnchecked } = await chainOfTwo();
   replaceByPipe(join(folder, 'manifest.json'));
   const refusal = 'manifest.json is not a regular file';
@@ -39,7 +39,7 @@ test('a pipe in place of a manifest keeps nobody waiting', async () => {
   await expect(pull()).rejects.toThrow(refusal);
 });
 
-test('a pipe in place of an image keeps nobody waiting', async () => {
+test('a pipe in place of an image does not block', async () => {
   const { directory, folder, first, restoreUnchecked } = await chainOfTwo();
   replaceByPipe(join(folder, `${first}.qcow2`));
   const { points } = (await verify(directory, quiet)).exports[0]!;
@@ -48,7 +48,7 @@ test('a pipe in place of an image keeps nobody waiting', async () => {
   await expect(restoreUnchecked()).rejects.toThrow('it is not a regular file');
 });
 
-test('a pull to a folder that cannot be made fails at once', async () => {
+test('a pull to a folder that cannot be created fails at once', async () => {
   const pulled = await outcomeOf(
     ...(['timeout', '20', process.execPath, tidemarkProgram, 'pull', 'disk', '--bitmap', 'nightly'] as const),
     ...['--to', '/proc/x'],

@@ -21,7 +21,7 @@ async function missedChange() {
   return { ...scene, first };
 }
 
-test('a chain that is the disk is proven, and says so of itself', async () => {
+test('a chain that equals the disk is proven, and its image records that', async () => {
   const { pull, write, folder, directory, restored } = await pullScene();
   await write(MIB, MIB, 1);
   const first = await pull({ prove: true });
@@ -43,9 +43,9 @@ test('a chain that is the disk is proven, and says so of itself', async () => {
   expect(manifestOf(folder)).toEqual(before);
 });
 
-test('a change that was missed fails the pull, and its image is never called good', async () => {
+test('a missed change fails the pull, and the image is never called good', async () => {
   const { pull, folder, directory, service, first, restored } = await missedChange();
-  const problem = `it differs from the disk that it was taken of, at byte ${3 * MIB + 4097}`;
+  const problem = `it differs from the disk at byte ${3 * MIB + 4097}`;
   await expect(pull({ prove: true })).rejects.toMatchObject({
     message: expect.stringContaining(problem),
     hint: expect.stringContaining('the next pull is full'),
@@ -70,7 +70,7 @@ test('a change that was missed fails the pull, and its image is never called goo
   expect((await restored()).equals(expected)).toBe(true);
 });
 
-test('that an image was disproved is not lost with the manifest', async () => {
+test('losing the manifest does not lose that an image was disproved', async () => {
   const { pull, folder, directory } = await missedChange();
   await expect(pull({ prove: true })).rejects.toThrow('is not good');
   const before = manifestOf(folder);
@@ -79,13 +79,13 @@ test('that an image was disproved is not lost with the manifest', async () => {
   expect(manifestOf(folder)).toEqual(before);
 });
 
-test('without it, the missed change goes unnoticed: only a comparison can tell', async () => {
+test('without --prove, the missed change goes unnoticed', async () => {
   const { pull, restored } = await missedChange();
   expect((await pull()).images[0]).toMatchObject({ mode: 'incremental' });
   expect((await restored()).equals(diskWith([MIB, MIB, 1], [0, 64 * KIB, 2]))).toBe(true);
 });
 
-test('an increment that rests on a word is proven in the same way, and rests on it no more', async () => {
+test('an increment with an asserted base can be proven, and is not asserted any more', async () => {
   const { pull, uri, write, writeUnseen, directory } = await pullScene();
   const context = 'qemu:dirty-bitmap:nightly';
   const pullUri = (since?: string) => pull({ prove: true }, new UriBackupService({ uri, context, since }));
@@ -99,7 +99,7 @@ test('an increment that rests on a word is proven in the same way, and rests on 
   await expect(pullUri(images[0]!.id)).rejects.toThrow(`at byte ${2 * MIB}`);
 });
 
-test('of several exports one that differs aborts the backup, and nothing is kept of the others', async () => {
+test('if one of several exports differs, the backup is aborted and no other image is kept', async () => {
   const { pull, directory, write, writeUnseen, service } = await pullScene('a', 'b');
   const { id } = await pull();
   await write(0, 512, 1, 'a');

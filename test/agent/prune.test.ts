@@ -64,7 +64,7 @@ describe.each([1, 2, 3])('pruned to %i', (keep) => {
   });
 });
 
-test('a chain goes on where it was pruned', async () => {
+test('a pruned chain can be continued', async () => {
   const { directory, disks, ids, pull, write } = await chainOfFour();
   await pruneTo(directory, 1);
   await write(0, 512, 9);
@@ -83,12 +83,12 @@ test('an older chain is dropped without a merge', async () => {
   expect(statSync(join(folder, `${id}.qcow2`)).mtimeMs).toBe(before);
 });
 
-test('fewer restore points than may stay are left alone', async () => {
+test('nothing is pruned if there are no more restore points than to keep', async () => {
   const { directory, ids } = await chainOfFour();
   expect(await pruneTo(directory, 4)).toMatchObject([{ kept: ids, dropped: [], freedBytes: 0 }]);
 });
 
-test('an export with an image that is not good is left as it is', async () => {
+test('an export with a damaged image is left unchanged', async () => {
   const { directory, folder, ids } = await chainOfFour();
   const path = join(folder, `${ids[1]}.qcow2`);
   const content = readFileSync(path);
@@ -99,7 +99,7 @@ test('an export with an image that is not good is left as it is', async () => {
   expect(readdirSync(folder)).toHaveLength(5);
 });
 
-test('an image that is damaged or missing is dropped with an older chain, and keeps nothing from being dropped', async () => {
+test('a damaged or missing image in an older chain is dropped with that chain', async () => {
   const { directory, folder, pull, ids } = await chainOfFour();
   const { id } = await pull({ full: true });
   rmSync(join(folder, `${ids[0]}.qcow2`));
@@ -108,7 +108,7 @@ test('an image that is damaged or missing is dropped with an older chain, and ke
   expect(readdirSync(folder).sort()).toEqual([`${id}.qcow2`, 'manifest.json']);
 });
 
-test('folders are pruned by links too, whatever is wrong with another one', async () => {
+test('linked folders are pruned too, even if another folder is bad', async () => {
   const { directory, folder, ids } = await chainOfFour();
   const elsewhere = join(scratchFolder(), 'elsewhere');
   renameSync(folder, elsewhere);
@@ -127,7 +127,7 @@ test('a directory without backups is refused', async () => {
   await expect(pruneTo(directory, 3)).rejects.toMatchObject({ message: `${directory} has no backups` });
 });
 
-test('an interrupted prune leaves all as it was', async () => {
+test('an interrupted prune changes nothing', async () => {
   const { directory, folder, disks, ids } = await chainOfFour();
   const controller = new AbortController();
   const onProgress = () => controller.abort();
@@ -136,7 +136,7 @@ test('an interrupted prune leaves all as it was', async () => {
   await expectRestorable(directory, ids, disks);
 });
 
-/** What a folder holds at each moment in which a prune can be killed, from what it held before and after. */
+/** The contents of a folder at each moment when a prune can be killed, made from those before and after. */
 const moments: Record<string, (folder: string, ids: readonly string[], merged: string) => void> = {
   'while it wrote the merged image': (folder, ids) => {
     writeFileSync(join(folder, `.${ids[2]}.merging`), 'a part');
@@ -164,18 +164,21 @@ function noteMerge(folder: string, ids: readonly string[], merged: string): void
 }
 
 describe('a prune that was killed', () => {
-  test.each(Object.keys(moments))('%s has lost nothing that was promised, and is made up for', async (moment) => {
-    const { directory, folder, disks, ids, pull } = await chainOfFour();
-    const after = scratchFolder();
-    cpSync(directory, after, { recursive: true });
-    await pruneTo(after, 2);
-    moments[moment]!(folder, ids, join(after, 'disk', `${ids[2]}.qcow2`));
+  test.each(Object.keys(moments))(
+    '%s has lost no kept restore point, and the next one completes it',
+    async (moment) => {
+      const { directory, folder, disks, ids, pull } = await chainOfFour();
+      const after = scratchFolder();
+      cpSync(directory, after, { recursive: true });
+      await pruneTo(after, 2);
+      moments[moment]!(folder, ids, join(after, 'disk', `${ids[2]}.qcow2`));
 
-    const promised = ids.slice(-2);
-    await expectRestorable(directory, promised, disks);
-    expect((await pull()).images[0]!.mode).toBe('incremental');
-    expect((await pruneTo(directory, 3))[0]!.kept.slice(0, 2)).toEqual(promised);
-    await expectRestorable(directory, promised, disks);
-    expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([]);
-  });
+      const promised = ids.slice(-2);
+      await expectRestorable(directory, promised, disks);
+      expect((await pull()).images[0]!.mode).toBe('incremental');
+      expect((await pruneTo(directory, 3))[0]!.kept.slice(0, 2)).toEqual(promised);
+      await expectRestorable(directory, promised, disks);
+      expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([]);
+    },
+  );
 });

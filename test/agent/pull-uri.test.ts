@@ -21,7 +21,7 @@ async function uriScene() {
   return { ...scene, pullUri };
 }
 
-test('nobody can ask what a bitmap counts from, so a pull by URI is full', async () => {
+test('a pull by URI is full, because the server cannot say what a bitmap counts from', async () => {
   const { pull, pullUri, write, restored, notes } = await uriScene();
   await pull();
   await write(0, MIB, 2);
@@ -31,7 +31,7 @@ test('nobody can ask what a bitmap counts from, so a pull by URI is full', async
   expect((await restored()).equals(diskWith([MIB, MIB, 1], [0, MIB, 2]))).toBe(true);
 });
 
-test('an increment rests on the word of --since, and the manifest and verify say so', async () => {
+test('an increment with --since is asserted, and the manifest and verify say so', async () => {
   const { pullUri, write, restored, directory, folder, uri } = await uriScene();
   const first = await pullUri();
   await write(0, MIB, 2);
@@ -45,8 +45,8 @@ test('an increment rests on the word of --since, and the manifest and verify say
   expect((await restored()).equals(diskWith([MIB, MIB, 1], [0, MIB, 2]))).toBe(true);
 });
 
-describe('a word that does not fit makes the pull a full one', () => {
-  test('of an image that is not the newest', async () => {
+describe('a --since that does not fit makes the pull full', () => {
+  test('because the image is not the newest', async () => {
     const { pullUri } = await uriScene();
     const first = await pullUri();
     const second = await pullUri(first.id);
@@ -55,7 +55,7 @@ describe('a word that does not fit makes the pull a full one', () => {
     expect(images[0]!.fullReason!.detail).toBe(`--since says ${first.id}, and the newest image here is ${second.id}`);
   });
 
-  test('of an image that a tidemark server made', async () => {
+  test('because a tidemark server made the image', async () => {
     const { pull, pullUri } = await uriScene();
     const { id } = await pull();
     const { images } = await pullUri(id);
@@ -78,19 +78,19 @@ describe('a word that does not fit makes the pull a full one', () => {
   });
 });
 
-test('an ordinary pull does not build on an image that was pulled by URI', async () => {
+test('a normal pull does not build on an image that was pulled by URI', async () => {
   const { pull, pullUri, service } = await uriScene();
   await pull();
   const { id } = await pullUri();
   expect((await pull()).images[0]).toMatchObject({ mode: 'full', fullReason: { code: 'base-mismatch' } });
-  // Not even if the server should call a backup by the same id.
+  // Not even if a backup of the server has the same ID.
   const newest = await pullUri();
   expect(newest.id).not.toBe(id);
   service.base = newest.id;
   expect((await pull()).images[0]).toMatchObject({ mode: 'full', fullReason: { code: 'other-origin' } });
 });
 
-test('a restore says when the point, or one below it, rests on the word of --since', async () => {
+test('a restore says if the restore point, or one below it, was asserted with --since', async () => {
   const { pullUri, pull, directory } = await uriScene();
   const restoreIt = async (at: string) => {
     const to = join(scratchFolder(), 'restored.img');
@@ -116,7 +116,7 @@ test('a restore says when the point, or one below it, rests on the word of --sin
   expect(stdout).toMatch(/, base asserted\n$/);
 });
 
-test('what is merged from asserted increments stays asserted', async () => {
+test('an image merged from asserted increments stays asserted', async () => {
   const { pullUri, directory, folder } = await uriScene();
   const first = await pullUri();
   const second = await pullUri(first.id);

@@ -55,7 +55,7 @@ async function readAll(uri: string): Promise<Buffer> {
   return content;
 }
 
-/** Writes, zeroes and trims all over the disk. Returns what ends it. */
+/** Writes, zeroes and trims at random on the disk. Returns a function that stops it. */
 async function startWriting(uri: string, random: Random): Promise<() => Promise<void>> {
   const client = await NbdClient.connect(uri);
   let running = true;
@@ -92,7 +92,7 @@ async function restored(directory: string): Promise<Buffer> {
   return readFile(to);
 }
 
-/** Counts what a live disk is asked, and how often something was overwritten. */
+/** Counts the queries to a live disk, and the answers with overwritten data. */
 function watchQuestions(): { asked: number; overwritten: number } {
   const counts = { asked: 0, overwritten: 0 };
   const { overwritten } = LiveDisk.prototype;
@@ -107,7 +107,7 @@ function watchQuestions(): { asked: number; overwritten: number } {
   return counts;
 }
 
-test('the images of a disk that is written to meanwhile are its views', async () => {
+test('images of a disk that is being written to equal its views', async () => {
   const seed = testSeed();
   const random = new Random(seed);
   const counts = watchQuestions();

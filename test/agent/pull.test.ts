@@ -7,7 +7,7 @@ import { MIB } from '../../src/base/units.js';
 import { DISK_BYTES } from '../support/memory-server.js';
 import { diskWith, manifestOf, pullScene, quiet } from '../support/pull-scene.js';
 
-test('the first backup is full, and others lie on it', async () => {
+test('the first backup is full, and later ones build on it', async () => {
   const { pull, write, restored, notes, folder } = await pullScene();
   await write(MIB, MIB, 1);
   const first = await pull();
@@ -39,7 +39,7 @@ test('an export of any name has a folder in the directory', async () => {
   for (const name of names) expect(await restored(id, name)).toHaveLength(DISK_BYTES);
 });
 
-test('a commit that is not answered is asked for again', async () => {
+test('a commit without an answer is repeated', async () => {
   const { pull, service, restored } = await pullScene();
   let left = 2;
   service.afterCommit = () => {
@@ -70,7 +70,7 @@ test.each(['before', 'after'] as const)(
     const next = await pull();
     const kept = manifestOf(folder).images.map(({ id }: { id: string }) => id);
     if (when === 'after') {
-      expect(notes).toEqual([`disk: backup ${lost} was committed before its agent died; its image counts`]);
+      expect(notes).toEqual([`disk: backup ${lost} was committed before its agent died; its image is kept`]);
       expect(kept).toEqual([first.id, lost, next.id]);
       expect((await restored(lost)).equals(diskWith([0, MIB, 5]))).toBe(true);
     } else {
@@ -83,14 +83,14 @@ test.each(['before', 'after'] as const)(
   },
 );
 
-test('what fails after the commit removes no image: the next pull gives it its name', async () => {
+test('a failure after the commit removes no image, and the next pull renames it', async () => {
   const { pull, service, write, restored, notes, folder } = await pullScene();
   const first = await pull();
   await write(0, MIB, 5);
   const inTheWay = () => join(folder, `${[...service.backups.keys()].at(-1)!}.qcow2`);
   service.afterCommit = () => mkdirSync(inTheWay());
   await expect(pull()).rejects.toMatchObject({
-    message: expect.stringMatching(/^backup .* is committed, but its image could not be given its name: /),
+    message: expect.stringMatching(/^backup .* is committed, but its image could not be renamed: /),
     hint: expect.stringContaining('the next tidemark pull'),
   });
   expect(service.calls.filter((call) => call.startsWith('abort'))).toEqual([]);
@@ -100,7 +100,7 @@ test('what fails after the commit removes no image: the next pull gives it its n
   notes.length = 0;
   const { id: kept } = manifestOf(folder).pending;
   const next = await pull();
-  expect(notes).toEqual([`disk: backup ${kept} was committed before its agent died; its image counts`]);
+  expect(notes).toEqual([`disk: backup ${kept} was committed before its agent died; its image is kept`]);
   expect(manifestOf(folder).images.map(({ id }: { id: string }) => id)).toEqual([first.id, kept, next.id]);
   expect((await restored(kept)).equals(diskWith([0, MIB, 5]))).toBe(true);
 });
@@ -124,18 +124,18 @@ test('a lease that ends with a commit whose answer is lost removes no image', as
   expect(readdirSync(folder)).toContain(`.${id}.partial`);
 });
 
-test('an agent that died after the rename left an image that counts', async () => {
+test('the image of an agent that died after the rename is kept', async () => {
   const { pull, folder, restored, notes } = await pullScene();
   const { id } = await pull();
   const { images, ...rest } = manifestOf(folder);
   writeFileSync(join(folder, 'manifest.json'), JSON.stringify({ ...rest, images: [], pending: images[0] }));
   const next = await pull();
   expect(next.images[0]).toMatchObject({ mode: 'incremental', base: id });
-  expect(notes.at(-1)).toContain('its image counts');
+  expect(notes.at(-1)).toContain('its image is kept');
   expect(await restored(id)).toHaveLength(DISK_BYTES);
 });
 
-test('what an agent left that died while it wrote is removed, and its backup aborted', async () => {
+test('the files of an agent that died while writing are removed, and its backup is aborted', async () => {
   const { pull, folder, service, notes } = await pullScene();
   await pull();
   const { id } = await service.begin({ exports: ['disk'], bitmap: 'nightly', full: false, ttlSeconds: 60 });
@@ -160,7 +160,7 @@ test('a commit that is refused leaves nothing behind, and says why', async () =>
   expect(manifestOf(folder).images).toHaveLength(1);
 });
 
-test('a lease that is lost ends the pull at once', async () => {
+test('a lost lease ends the pull at once', async () => {
   const { pull, service, write } = await pullScene();
   await write(0, DISK_BYTES, 1);
   service.ttlSeconds = 0.2;
@@ -186,7 +186,7 @@ test('an interrupted pull aborts its backup and leaves nothing', async () => {
   expect(readdirSync(directory)).toEqual([]);
 });
 
-test('an increment that does not fit the newest image here is read as a full one', async () => {
+test('an increment that does not fit the newest image is read in full', async () => {
   const { pull, service, write, restored, notes } = await pullScene();
   await pull();
   await write(0, MIB, 3);
@@ -210,7 +210,7 @@ test.each([
   expect(notes.at(-1)).toContain(what);
 });
 
-test('a second agent of the same folder is refused while the first works', async () => {
+test('a second agent is refused while the first uses the folder', async () => {
   const { pull, service } = await pullScene();
   service.beforeCommit = () => expect(pull()).rejects.toThrow(/another tidemark is writing/);
   await pull();
@@ -243,6 +243,6 @@ test('a rate limit holds', async () => {
   await write(0, DISK_BYTES, 1);
   const started = performance.now();
   await pull({ bytesPerSecond: 8 * MIB });
-  // The last piece may still be on its way when its time begins.
+  // The rate limit does not wait after the last piece.
   expect(performance.now() - started).toBeGreaterThan(400);
 });

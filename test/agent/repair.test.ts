@@ -66,14 +66,14 @@ describe('a manifest that is', () => {
     expect((await restored()).equals(expected)).toBe(true);
   });
 
-  test('sound is left alone', async () => {
+  test('good is left unchanged', async () => {
     const { manifestPath, mend } = await repairScene();
     const before = statSync(manifestPath);
     expect(await mend()).toMatchObject({ manifest: 'good', changed: false });
     expect(statSync(manifestPath).ino).toBe(before.ino);
   });
 
-  test('of another version is left alone', async () => {
+  test('of another version is left unchanged', async () => {
     const { manifestPath, mend } = await repairScene();
     const text = '{"format": 99, "export": "disk"}';
     writeFileSync(manifestPath, text);
@@ -81,7 +81,7 @@ describe('a manifest that is', () => {
     expect(readFileSync(manifestPath, 'utf8')).toBe(text);
   });
 
-  test('older than the images is completed, and keeps what is noted of them', async () => {
+  test('older than the images is completed, and keeps what it records about them', async () => {
     const { manifestPath, mend, folder, ids, pathOf, directory } = await repairScene();
     renameSync(pathOf(ids[0]!), `${pathOf(ids[0]!)}.away`);
     await verify(directory, quiet);
@@ -104,7 +104,7 @@ describe('a manifest that is', () => {
   });
 });
 
-test('an image with its own entry is sound to QEMU, which keeps the entry when it writes the header', async () => {
+test('QEMU accepts an image with its own entry, and keeps the entry when it writes the header', async () => {
   const { ids, pathOf, folder } = await repairScene();
   const [first, second] = [pathOf(ids[0]!), pathOf(ids[1]!)];
   for (const path of [first, second]) {
@@ -155,7 +155,7 @@ test('nothing is written with dryRun', async () => {
   expect(readFileSync(manifestPath, 'utf8')).toBe('nonsense');
 });
 
-test('one export alone is repaired', async () => {
+test('a single export can be repaired', async () => {
   const { directory, manifestPath, mend } = await repairScene();
   mkdirSync(join(directory, 'other'));
   writeFileSync(join(directory, 'other', 'manifest.json'), 'nonsense');
@@ -165,17 +165,17 @@ test('one export alone is repaired', async () => {
   await expect(mend({ exportName: 'vm9' })).rejects.toThrow(/has no backup of "vm9"/);
 });
 
-describe('no chain is invented that does not fit', () => {
-  test('an image on one that is missing is left out', async () => {
+describe('no chain is made of images that do not fit', () => {
+  test('an image whose base is missing is left out', async () => {
     const { manifestPath, mend, ids, pathOf, folder } = await repairScene();
     rmSync(manifestPath);
     rmSync(pathOf(ids[0]!));
-    const reason = `lies on ${ids[0]}, which is not there`;
+    const reason = `needs ${ids[0]}, which is missing`;
     expect((await mend()).leftOut).toEqual([{ file: `${ids[1]}.qcow2`, reason }]);
     expect(manifestOf(folder).images.map(({ id }: { id: string }) => id)).toEqual(ids.slice(2));
   });
 
-  test('an image whose data is damaged is called that, and nothing builds on it', async () => {
+  test('an image with damaged data is reported as damaged, and no pull builds on it', async () => {
     const { manifestPath, mend, ids, pathOf, pull, directory } = await repairScene();
     rmSync(manifestPath);
     flip(pathOf(ids[2]!), 70_000);
@@ -199,7 +199,7 @@ describe('no chain is invented that does not fit', () => {
     expect(points.map(({ id }) => id)).toEqual(ids.slice(0, 3));
   });
 
-  test('an image under the name of another is left out', async () => {
+  test('an image with the name of another is left out', async () => {
     const { manifestPath, mend, ids, pathOf } = await repairScene();
     rmSync(manifestPath);
     renameSync(pathOf(ids[3]!), pathOf('20990101-000000-else'));
@@ -227,7 +227,7 @@ describe('no chain is invented that does not fit', () => {
   });
 });
 
-test('an image without an entry of its own is taken in as far as it can be measured, and carries no other', async () => {
+test('an image without its own entry is measured, and gets no images on top', async () => {
   const { mend, folder, directory, pull, write } = await repairScene();
   rmSync(folder, { recursive: true });
   mkdirSync(folder);
@@ -248,7 +248,7 @@ test('an image without an entry of its own is taken in as far as it can be measu
   expect(again.images[0]!.mode).toBe('full');
 });
 
-test('an image that waits for the answer to its commit still waits', async () => {
+test('an image that waits for its commit is still pending', async () => {
   const { mend, manifestPath, folder, pull, service } = await repairScene();
   service.afterCommit = () => {
     throw new NoAnswerError(new Error('hung up'));
@@ -260,7 +260,7 @@ test('an image that waits for the answer to its commit still waits', async () =>
   expect(manifestOf(folder)).toEqual(before);
 });
 
-test('a name that a folder cannot have comes back', async () => {
+test('an export name that is escaped in the folder name is restored', async () => {
   const name = '../a/b %';
   const { pull, directory } = await pullScene(name);
   await pull();

@@ -13,7 +13,7 @@ import { diskWith, pullScene, quiet } from '../support/pull-scene.js';
 import { checksumByHand } from '../support/qcow2-files.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-/** A chain of two, and what its disks are. */
+/** A chain of two images, and the contents of the disk at each. */
 async function chainOfTwo() {
   const scene = await pullScene();
   await scene.write(MIB, MIB, 1);
@@ -30,7 +30,7 @@ async function chainOfTwo() {
   return { ...scene, first, second, restoreTo, disks, pathOf };
 }
 
-/** A server to restore to; its disk is full of something else. */
+/** A server to restore to, whose disk is full of other data. */
 async function startTarget(sizeBytes: number, readOnly = false) {
   const device = new MemoryDevice(sizeBytes);
   const server = await startMemoryServer([{ name: 'target', device, readOnly }]);
@@ -51,7 +51,7 @@ async function startTarget(sizeBytes: number, readOnly = false) {
   };
 }
 
-test('a file is the disk of that time, sparse, and of its full size', async () => {
+test('the file equals the disk of that time, is sparse, and has its full size', async () => {
   const { restoreTo, first, disks } = await chainOfTwo();
   const folder = scratchFolder();
   const [newest, older] = [join(folder, 'a.img'), join(folder, 'b.img')];
@@ -63,7 +63,7 @@ test('a file is the disk of that time, sparse, and of its full size', async () =
   expect(readdirSync(folder).sort()).toEqual(['a.img', 'b.img']);
 });
 
-test('a file that is there is overwritten only by force', async () => {
+test('an existing file is overwritten only with force', async () => {
   const { restoreTo, disks } = await chainOfTwo();
   const path = join(scratchFolder(), 'a.img');
   writeFileSync(path, 'precious');
@@ -73,7 +73,7 @@ test('a file that is there is overwritten only by force', async () => {
   expect(readFileSync(path).equals(disks.second)).toBe(true);
 });
 
-test('an NBD export gets all of the disk, zeroes too', async () => {
+test('an NBD export gets the whole disk, including zeroes', async () => {
   const { restoreTo, disks } = await chainOfTwo();
   const target = await startTarget(DISK_BYTES);
   await restoreTo(target.uri);
@@ -88,7 +88,7 @@ test('an NBD export that is too small, or read-only, is refused before anything 
   await expect(restoreTo((await startTarget(DISK_BYTES, true)).uri)).rejects.toThrow(/is read-only/);
 });
 
-test('what is not there is refused, with what is', async () => {
+test('a missing export or restore point is refused, with a list of those there are', async () => {
   const { restoreTo, first, second } = await chainOfTwo();
   const to = join(scratchFolder(), 'a.img');
   await expect(restoreTo(to, { exportName: 'other' })).rejects.toThrow(/has no backup of "other"/);
@@ -144,7 +144,7 @@ describe.each(harms)('with an image of which "%s"', (what, harm) => {
   });
 });
 
-test('a restore that is not to check takes what there is, when the tables are sound', async () => {
+test('a restore without checks uses a damaged image if its tables are good', async () => {
   const { restoreTo, pathOf, second, disks } = await chainOfTwo();
   flipBit(pathOf(second), 640 * KIB);
   const path = join(scratchFolder(), 'a.img');
@@ -153,7 +153,7 @@ test('a restore that is not to check takes what there is, when the tables are so
   expect(different).toHaveLength(1);
 });
 
-test('an image with a wrong table, and the checksum of it, is found out', async () => {
+test('a wrong table is found even if the checksum matches', async () => {
   const { directory, folder, pathOf, second } = await chainOfTwo();
   const content = readFileSync(pathOf(second));
   // The first entry of the L1 table points to the L2 table; now to a cluster of data.
@@ -167,12 +167,12 @@ test('an image with a wrong table, and the checksum of it, is found out', async 
   expect(exports[0]!.points[1]!.problem).not.toBeNull();
 });
 
-test('verify of no backup directory says so', async () => {
+test('verify reports a directory without backups', async () => {
   await expect(verify('/no/such/directory', quiet)).rejects.toThrow('there is no folder /no/such/directory');
   await expect(verify(scratchFolder(), quiet)).rejects.toThrow(/has no backups/);
 });
 
-test('a restore keeps to the longest write that a server takes', async () => {
+test('a restore respects the longest write that a server accepts', async () => {
   const { restoreTo, disks } = await chainOfTwo();
   const path = join(scratchFolder(), 'target.img');
   writeFileSync(path, Buffer.alloc(DISK_BYTES, 0xee));
@@ -189,7 +189,7 @@ test('a restore keeps to the longest write that a server takes', async () => {
   expect(readFileSync(path).equals(disks.second)).toBe(true);
 });
 
-test('what is neither a file nor a block device is not overwritten, nor what somebody uses', async () => {
+test('only files and block devices that are not in use are overwritten', async () => {
   const { restoreTo } = await chainOfTwo();
   const force = { force: true };
   await expect(restoreTo('/dev/null', force)).rejects.toThrow('/dev/null is neither a file nor a block device');
@@ -206,13 +206,13 @@ test('what is neither a file nor a block device is not overwritten, nor what som
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test('a verify that is interrupted says so', async () => {
+test('an interrupted verify says so', async () => {
   const { directory } = await chainOfTwo();
   const signal = AbortSignal.abort(new Error('interrupted'));
   await expect(verify(directory, { ...quiet, signal })).rejects.toThrow(/^interrupted: /);
 });
 
-test('an image that is changed after it was checked is not restored from', async () => {
+test('a restore fails if an image changes after it was checked', async () => {
   const { restoreTo, pathOf, first } = await chainOfTwo();
   const folder = scratchFolder();
   const onProgress = () => flipBit(pathOf(first), 80 * KIB);

@@ -11,7 +11,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const disk = { sizeBytes: MIB, force: false };
 
-test('a link in place of a temporary name of the manifest is not written through', async () => {
+test('a link with the temporary name of a manifest is not followed', async () => {
   const { pull, folder, directory } = await pullScene();
   await pull();
   const victim = join(directory, 'victim');
@@ -44,7 +44,7 @@ test.each([
   expect(lstatSync(path).mode & 0o777).toBe(0o600);
 });
 
-test('a target is restored to by one at a time, and may be by the next when that has ended', async () => {
+test('only one restore at a time can use a target', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'a.img');
   const first = await openRestoreTarget(path, disk);
@@ -60,7 +60,7 @@ test('a target is restored to by one at a time, and may be by the next when that
   expect(readFileSync(path).equals(Buffer.alloc(MIB, 1))).toBe(true);
 });
 
-test('what a killed restore left is gone after the next one to the same target', async () => {
+test('the next restore to a target removes what a killed one left', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'a.img');
   writeFileSync(join(folder, `.a.img.${'0123'.repeat(6)}.new`), 'left');
@@ -69,7 +69,7 @@ test('what a killed restore left is gone after the next one to the same target',
   expect(readdirSync(folder)).toEqual(['a.img']);
 });
 
-test('a link that leads nowhere is there already, and only force replaces it', async () => {
+test('a dangling link counts as existing, and only force replaces it', async () => {
   const folder = scratchFolder();
   const path = join(folder, 'a.img');
   symlinkSync(join(folder, 'elsewhere'), path);
@@ -79,7 +79,7 @@ test('a link that leads nowhere is there already, and only force replaces it', a
   expect(readdirSync(folder)).toEqual(['a.img']);
 });
 
-test('a block device is restored to by one at a time', async () => {
+test('only one restore at a time can use a block device', async () => {
   const file = join(scratchFolder(), 'image');
   writeFileSync(file, '');
   truncateSync(file, MIB);
@@ -96,7 +96,7 @@ test('a block device is restored to by one at a time', async () => {
   expect(readFileSync(file).equals(Buffer.alloc(MIB, 2))).toBe(true);
 });
 
-test('the lock of a folder cannot be had by whoever just knows of the folder', async () => {
+test('knowing the name of a folder is not enough to lock it', async () => {
   const { pull, folder, write, restored } = await pullScene();
   await pull();
   const { dev, ino } = statSync(folder);

@@ -22,7 +22,7 @@ async function chainScene() {
   return { ...scene, first, second, path, flip, check };
 }
 
-test('a pull does not build on a chain that verify called bad', async () => {
+test('a pull does not build on a chain that verify found damaged', async () => {
   const { pull, write, flip, check, restored, folder, first, second, notes } = await chainScene();
   flip();
   const { points, notRecorded } = await check();
@@ -45,7 +45,7 @@ test('a pull does not build on a chain that verify called bad', async () => {
   expect((await pull()).images[0]).toMatchObject({ mode: 'incremental', base: images[0]!.id });
 });
 
-test('an image that is found good later can carry others again', async () => {
+test('an image that is found good later can get images on top again', async () => {
   const { pull, check, folder, path, second } = await chainScene();
   renameSync(path, `${path}.away`);
   await check();
@@ -56,7 +56,7 @@ test('an image that is found good later can carry others again', async () => {
   expect((await pull()).images[0]).toMatchObject({ mode: 'incremental', base: second });
 });
 
-test('what is found the same twice is noted once, and with its first date', async () => {
+test('the same finding is recorded once, with its first date', async () => {
   const { flip, check, folder } = await chainScene();
   flip();
   await check();
@@ -65,7 +65,7 @@ test('what is found the same twice is noted once, and with its first date', asyn
   expect(readFileSync(join(folder, 'manifest.json'), 'utf8')).toBe(before);
 });
 
-test('a check that ends while a pull works waits for it', async () => {
+test('a check that ends during a pull waits for the pull', async () => {
   const { flip, check, folder } = await chainScene();
   flip();
   const lock = await LockFile.take(join(folder, '.lock'));

@@ -11,7 +11,10 @@ const TIME = /\d{4}-\d\d-\d\dT[\d:.]+Z/;
 
 const tidemark = (...args: string[]) => outcomeOf(process.execPath, tidemarkProgram, ...args);
 
-/** A server of the 8 MiB disk `vm1` with 1 MiB of data and the bitmap "nightly", and a function that runs commands on it. */
+/**
+ * A server of the 8 MiB disk `vm1` with 1 MiB of data and the bitmap "nightly", and a function that runs commands on
+ * it.
+ */
 async function serve() {
   const image = makeImage(DISK_BYTES, [{ offset: 0, length: MIB }]);
   const server = await startTidemark(`vm1=${image},bitmap=nightly`, `vm2=${makeImage(DISK_BYTES)}`);
