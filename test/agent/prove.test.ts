@@ -48,7 +48,7 @@ test('a missed change fails the pull, and the image is never called good', async
   const problem = `it differs from the disk at byte ${3 * MIB + 4097}`;
   await expect(pull({ prove: true })).rejects.toMatchObject({
     message: expect.stringContaining(problem),
-    hint: expect.stringContaining('the next pull is full'),
+    hint: expect.stringContaining('the next pull will be full'),
   });
   const [, disproved] = manifestOf(folder).images;
   expect(disproved).toMatchObject({ base: first, damage: { foundBy: 'prove', problem } });
