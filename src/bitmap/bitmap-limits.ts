@@ -1,14 +1,14 @@
 import { CodedError } from '../base/coded-error.js';
 import { formatSize, GIB, isPowerOfTwo, KIB, MIB } from '../base/units.js';
 
-/** The limits, and where QEMU has the same ones its words for their refusal (block/monitor/bitmap-qmp-cmds.c). */
+// Where QEMU has the same limit, the refusal uses QEMU's words (block/monitor/bitmap-qmp-cmds.c).
 export const DEFAULT_GRANULARITY_BYTES = 64 * KIB;
 const MIN_GRANULARITY_BYTES = 512;
 const MAX_GRANULARITY_BYTES = 2 * GIB;
-/** Of exports too, whose views and contexts have names that are made of both. */
+/** Applies to export names too, because the names of views and contexts are built from both. */
 export const MAX_NAME_BYTES = 1023;
 const MAX_BITMAP_BYTES = 512 * MIB;
-/** Of one transaction: two of the largest bitmaps, or one of each of 64 disks of 8 TiB. */
+/** Limit for one transaction: two bitmaps of the largest size, or one on each of 64 disks of 8 TiB. */
 const MAX_NEW_BITS_BYTES = 1 * GIB;
 
 function refuse(message: string, hint: string): never {
@@ -21,8 +21,8 @@ export function checkName(name: string): void {
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
     refuse(`Bitmap name too long: ${name.slice(0, 40)}…`, `a name has at most ${MAX_NAME_BYTES} bytes`);
   }
-  // A name stands in metadata contexts, logs and terminals.
-  if (/\p{Cc}/u.test(name)) refuse('A bitmap name has no control characters', 'choose a printable name');
+  // Names are printed in metadata contexts, logs and terminals.
+  if (/\p{Cc}/u.test(name)) refuse('Bitmap name contains a control character', 'choose a printable name');
 }
 
 export function isName(name: string): boolean {
@@ -34,7 +34,7 @@ export function isName(name: string): boolean {
   }
 }
 
-/** That of a bitmap when nobody says one. */
+/** The granularity of a bitmap when none was chosen. */
 export function usualGranularity(diskBytes: number): number {
   return Math.max(DEFAULT_GRANULARITY_BYTES, leastGranularity(diskBytes));
 }
@@ -54,16 +54,16 @@ export function checkGranularity(granularityBytes: number, diskBytes: number): v
   if (diskBytes / granularityBytes / 8 > MAX_BITMAP_BYTES) {
     refuse(
       'Too much space will be occupied by the bitmap. Use larger granularity',
-      `for this disk at least ${formatSize(leastGranularity(diskBytes))}`,
+      `use at least ${formatSize(leastGranularity(diskBytes))} for this disk`,
     );
   }
 }
 
-/** @throws CodedError BITMAP_INVALID when a transaction makes more bits than there may be */
+/** @throws CodedError BITMAP_INVALID when one transaction creates too many new bits */
 export function checkNewBits(bytes: number): void {
   if (bytes <= MAX_NEW_BITS_BYTES) return;
   refuse(
-    `The bits of all bitmaps that one transaction adds, clears or merges take more than ${formatSize(MAX_NEW_BITS_BYTES)}`,
+    `The bitmaps that this transaction adds, clears or merges need more than ${formatSize(MAX_NEW_BITS_BYTES)} of bits`,
     'split it into several transactions, or choose larger granularities',
   );
 }

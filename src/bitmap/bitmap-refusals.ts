@@ -1,9 +1,9 @@
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 
-/** What can stand in the way of an operation on a bitmap. */
+/** A bitmap state that can refuse an operation. */
 export type Obstacle = 'busy' | 'inconsistent' | 'successor' | 'no-successor';
 
-/** What can be done with a bitmap. */
+/** An operation on a bitmap. */
 export type BitmapOperation =
   | 'remove'
   | 'clear'
@@ -18,8 +18,8 @@ export type BitmapOperation =
   | 'shrink';
 
 /**
- * Which obstacle refuses which operation, first match first. As QEMU has it (bdrv_dirty_bitmap_check and its callers),
- * but for QEMU's read-only bitmaps, which tidemark does not have: its bitmaps do not live inside the image.
+ * The obstacles that refuse each operation; the first match gives the error. Same as QEMU (bdrv_dirty_bitmap_check and
+ * its callers), without QEMU's read-only bitmaps: tidemark has none, because its bitmaps are not stored in the image.
  */
 export const refusedBy: Record<BitmapOperation, readonly Obstacle[]> = {
   remove: ['busy'],
@@ -31,7 +31,7 @@ export const refusedBy: Record<BitmapOperation, readonly Obstacle[]> = {
   'create-successor': ['successor', 'busy', 'inconsistent'],
   abdicate: ['no-successor'],
   reclaim: ['no-successor'],
-  // A backup begins an inconsistent one anew.
+  // A backup replaces an inconsistent bitmap with an empty one.
   backup: ['busy'],
   shrink: ['busy'],
 };
@@ -71,7 +71,7 @@ const refusals: Record<Obstacle, Refusal> = {
   },
 };
 
-/** The refusal of an operation on a bitmap, in QEMU's words and with a stable code. */
+/** The error for a refused operation, in QEMU's words and with a stable code. */
 export function refusalFor(name: string, operation: BitmapOperation, obstacle: Obstacle): CodedError {
   const { code, message, hint } = refusals[obstacle];
   return new CodedError(code, message(name, operation), hint);

@@ -11,34 +11,34 @@ import type { Undo } from './undo.js';
 
 export interface NewBitmap {
   readonly name: string;
-  /** A power of two from 512 to 2^31; 64 KiB when it is not said. */
+  /** A power of two from 512 to 2^31; 64 KiB by default. */
   readonly granularityBytes?: number;
-  /** Made without recording. */
+  /** Created without recording. */
   readonly disabled?: boolean;
   readonly persistent?: boolean;
-  /** Made by a backup that is under way. */
+  /** Created by a backup that is still active. */
   readonly provisional?: boolean;
 }
 
-/** What is kept of a bitmap between two runs; `bits` and `successor` are the numbers of its arrays. */
+/** What the store keeps of a bitmap between two runs; `bits` and `successor` are the numbers of its arrays. */
 export interface StoredState {
   readonly granularityBytes: number;
   readonly enabled: boolean;
   readonly inconsistent?: string;
   readonly base?: BitmapBase;
-  /** Made by a backup that is under way. */
+  /** Created by a backup that is still active. */
   readonly provisional?: true;
   readonly bits: number;
   readonly successor?: number;
 }
 
 /**
- * The bitmaps of one disk, in the order in which they were added. It records changes in memory alone, so it never waits;
- * what persistent bitmaps need besides is the write-intent log's.
+ * The bitmaps of one disk, in the order in which they were added. Changes are recorded in memory only, so recording
+ * never waits; the write-intent log does the rest for persistent bitmaps.
  */
 export class BitmapSet implements ChangeRecorder {
   private readonly bitmaps = new Map<string, DirtyBitmap>();
-  /** The bits that take writes now, and the granularity of each, those of persistent bitmaps first. */
+  /** The bits that record writes now and the granularity of each; persistent bitmaps come first. */
   private recordingBits: BitArray[] = [];
   private recordingGranularities: number[] = [];
   private persistentRecording = 0;
@@ -61,8 +61,8 @@ export class BitmapSet implements ChangeRecorder {
   }
 
   /**
-   * Marks the range dirty in every recording bitmap. To be called before the data is handed to storage; it is on the
-   * path of every write, so it allocates nothing.
+   * Marks the range dirty in every recording bitmap. Call it before the data is handed to storage. Every write passes
+   * here, so it allocates nothing.
    */
   markDirty(offset: number, length: number): void {
     const last = offset + length - 1;
@@ -85,7 +85,7 @@ export class BitmapSet implements ChangeRecorder {
     return OK;
   }
 
-  /** Whether a write to the range would leave every persistent bitmap as it is, because all of it is dirty already. */
+  /** Whether the whole range is already dirty in every persistent bitmap, so that a write would not change them. */
   isPersistentlyDirty(offset: number, length: number): boolean {
     const last = offset + length - 1;
     for (let i = 0; i < this.persistentRecording; i++) {
@@ -97,12 +97,12 @@ export class BitmapSet implements ChangeRecorder {
     return true;
   }
 
-  /** How many bytes the bits of a bitmap of that granularity take. */
+  /** Size in bytes of the bits of a bitmap with this granularity. */
   bitsBytes(granularityBytes = DEFAULT_GRANULARITY_BYTES): number {
     return Math.ceil(this.diskBytes / granularityBytes / 8);
   }
 
-  /** Whether the bitmap may be added. @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
+  /** Checks that the bitmap may be added. @throws CodedError BITMAP_EXISTS, BITMAP_INVALID */
   checkNew({ name, granularityBytes = DEFAULT_GRANULARITY_BYTES }: NewBitmap): void {
     checkName(name);
     if (this.bitmaps.has(name)) {
@@ -126,7 +126,7 @@ export class BitmapSet implements ChangeRecorder {
     return this.changed(() => this.drop(bitmap));
   }
 
-  /** Adds a persistent bitmap as it was stored; `load` fills an array by its number. */
+  /** Adds a persistent bitmap as it was stored; `load` fills the array that has the given number. */
   restore(name: string, stored: StoredState, load: (array: BitArray, number: number) => void): void {
     const { inconsistent, bits, successor } = stored;
     const bitmap = new DirtyBitmap({ ...stored, name, diskBytes: this.diskBytes, persistent: true });
@@ -140,7 +140,7 @@ export class BitmapSet implements ChangeRecorder {
     this.refresh();
   }
 
-  /** Adds a persistent bitmap of which nothing is known but its name. */
+  /** Adds an inconsistent bitmap in place of one of which only the name could be read. */
   restoreUnknown(name: string, reason: string): void {
     const { diskBytes } = this;
     const granularityBytes = usualGranularity(diskBytes);
@@ -161,7 +161,7 @@ export class BitmapSet implements ChangeRecorder {
     });
   }
 
-  /** Removes a bitmap that was made by a backup which did not succeed, frozen as it is. */
+  /** Removes a bitmap that was created by a backup that failed, even if it is still frozen. */
   withdraw(name: string): Undo {
     const undo = this.get(name).busy ? this.reclaim(name) : () => {};
     const undoRemove = this.remove(name);
@@ -184,8 +184,8 @@ export class BitmapSet implements ChangeRecorder {
   }
 
   /**
-   * Marks in `target` whatever the sources, of this disk or another of the same size, have dirty; in steps, during which
-   * nothing may be written, nor any of these bitmaps be changed.
+   * Marks in `target` everything that is dirty in the sources, which may be on another disk of the same size. Runs in
+   * steps; until the last one nothing may be written and none of these bitmaps may change.
    */
   *merging(target: string, sources: readonly DirtyBitmap[]): Steps<Undo> {
     const bitmap = this.get(target);
@@ -194,7 +194,7 @@ export class BitmapSet implements ChangeRecorder {
       throw new CodedError(
         'BITMAP_INCOMPATIBLE',
         "Bitmaps are incompatible and can't be merged",
-        `'${target}' is of a disk of ${this.diskBytes} bytes, '${stranger.name}' of one of ${stranger.sizeBytes}`,
+        `the disk of '${target}' has ${this.diskBytes} bytes, the disk of '${stranger.name}' has ${stranger.sizeBytes}`,
       );
     }
     return this.changed(yield* bitmap.merging(sources));
@@ -224,7 +224,7 @@ export class BitmapSet implements ChangeRecorder {
     for (const bitmap of this.list()) checkGranularity(bitmap.granularityBytes, diskBytes);
   }
 
-  /** Follows the disk to another size: a new tail is dirty everywhere. @throws as `checkResize` */
+  /** Resizes all bitmaps with the disk; a new tail is dirty in each. @throws as `checkResize` */
   resize(diskBytes: number): void {
     this.checkResize(diskBytes);
     for (const bitmap of this.list()) bitmap.resize(diskBytes);
@@ -237,7 +237,7 @@ export class BitmapSet implements ChangeRecorder {
     this.bitmaps.delete(bitmap.name);
   }
 
-  /** After a change: who records is worked out anew, now and when the change is taken back. */
+  /** Recomputes which bitmaps record, now and again when the change is undone. */
   private changed(undo: Undo): Undo {
     this.refresh();
     return () => {

@@ -1,16 +1,16 @@
 import type { Errno } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 
-/** Whoever has to know of a change before it is handed to storage. */
+/** Records every change before it is handed to storage. */
 export interface ChangeRecorder {
-  /** Records a change of the range. False, with nothing recorded, when that has to wait: then call `record`. */
+  /** Records a change of the range without waiting. False: nothing was recorded, so call `record`. */
   recordNow(offset: number, length: number): boolean;
   /**
-   * The same, and may wait; a long range gives way to others between slices. An errno when it cannot be recorded: the change must not
-   * be made then.
+   * Records a change of the range, waiting if necessary; a long range yields to other work between slices. Returns an
+   * errno when the change cannot be recorded; the change must not be made then.
    */
   record(offset: number, length: number): Promise<Errno>;
 }
 
-/** A range is recorded in slices of this size: a millisecond or so, also for small granules in many bitmaps. */
+/** Slice size for recording long ranges: about a millisecond each, even with many bitmaps of small granules. */
 export const RECORDED_TOGETHER_BYTES = 16 * MIB;

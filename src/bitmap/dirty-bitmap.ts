@@ -5,15 +5,15 @@ import type { Steps } from '../base/steps.js';
 import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from './bitmap-refusals.js';
 import { commonBytesOf, dirtyBytesOf, union } from './dirty-bits.js';
 
-/** What is marked run by run in about a millisecond, if every other granule is dirty. */
+/** Granules that can be marked run by run in about a millisecond when every other one is dirty. */
 const MARKED_GRANULES = 2 ** 15;
 
-/** Status of an extent that was written since the bitmap's base. */
+/** Status of an extent written since the bitmap's base. */
 export const DIRTY = 1;
 
 /**
- * What a bitmap counts from: the committed backup that `backup` names, or nothing that a backup has. `none` says why:
- * it is new, or what was done to it since has broken the chain.
+ * What a bitmap counts from: the committed backup named by `backup`, or no backup at all. `none` gives the reason: the
+ * bitmap is new, or a later operation broke the chain.
  */
 export type BitmapBase = { readonly backup: string } | { readonly none: 'new' | 'cleared' | 'merged' | 'disabled' };
 
@@ -24,31 +24,31 @@ export interface DirtyBitmapOptions {
   readonly enabled: boolean;
   readonly persistent: boolean;
   readonly base?: BitmapBase | undefined;
-  /** Made by a backup that is under way; it goes again with that. */
+  /** Created by a backup that is still active; it is removed if that backup fails. */
   readonly provisional?: boolean | undefined;
 }
 
 /**
  * One bit per granule of a disk, set when the granule was written since the bitmap's base.
  *
- * Before a sensitive operation the bitmap is frozen: it gets a successor, an anonymous record that takes the writes
- * from then on. On success the bitmap abdicates, and the successor's bits are its own; on failure they are reclaimed
- * into it. While it is frozen `extents` shows both together, all writes since the base, and `frozenExtents` what
- * was frozen.
+ * A backup freezes the bitmap: it gets a successor, a second bit array that records writes from then on. If the backup
+ * succeeds, the bitmap abdicates: the successor's bits replace its own. If it fails, the successor's bits are merged
+ * back (reclaimed). While the bitmap is frozen, `extents` shows both arrays together, which is everything written
+ * since the base; `frozenExtents` shows only what was frozen.
  */
 export class DirtyBitmap {
   readonly name: string;
   readonly granularityBytes: number;
   readonly persistent: boolean;
-  /** Set once the bitmap is removed from its disk: what it says is of no use any more. */
+  /** True once the bitmap is removed from its disk; its content no longer means anything. */
   removed = false;
-  /** How often it was frozen, so that each who did knows whether it still is by them. */
+  /** How often it was frozen. A backup remembers its own count, to tell whether the current freeze is still its own. */
   freezes = 0;
   private disk: number;
   private bits: BitArray;
   /** Records in place of `bits` while the bitmap is frozen. */
   private successor: BitArray | undefined;
-  /** Holds for the bitmap and its successor alike, for it cannot be changed while there are both. */
+  /** Applies to the bitmap and its successor alike, because it cannot change while the bitmap is frozen. */
   private enabled: boolean;
   private inconsistency: string | undefined;
   private countsFrom: BitmapBase;
@@ -66,22 +66,22 @@ export class DirtyBitmap {
     this.bits = this.emptyBits();
   }
 
-  /** Bytes of the disk that it describes. */
+  /** Size of the disk in bytes. */
   get sizeBytes(): number {
     return this.disk;
   }
 
-  /** Writes are recorded, here or in the successor. */
+  /** Whether writes are recorded, in this bitmap or its successor. */
   get recording(): boolean {
     return this.enabled;
   }
 
-  /** In use by an operation, which holds it frozen. */
+  /** Whether it is frozen by an operation. */
   get busy(): boolean {
     return this.successor !== undefined;
   }
 
-  /** Why it cannot be trusted; undefined when it can. */
+  /** Why the bitmap cannot be trusted; undefined when it can. */
   get inconsistent(): string | undefined {
     return this.inconsistency;
   }
@@ -90,12 +90,12 @@ export class DirtyBitmap {
     return this.countsFrom;
   }
 
-  /** It was made by a backup that is under way. */
+  /** Whether it was created by a backup that is still active. */
   get provisional(): boolean {
     return this.madeByBackup;
   }
 
-  /** Bytes that it calls dirty, written before it was frozen or since. */
+  /** Dirty bytes, including those written since the bitmap was frozen. */
   get dirtyBytes(): number {
     const { bits, successor, granularityBytes, disk } = this;
     const dirty = dirtyBytesOf(bits, granularityBytes, disk);
@@ -105,7 +105,7 @@ export class DirtyBitmap {
     );
   }
 
-  /** The bits that take writes now; undefined when none do. */
+  /** The bits that record writes now; undefined when the bitmap is disabled. */
   recordingBits(): BitArray | undefined {
     return this.enabled ? (this.successor ?? this.bits) : undefined;
   }
@@ -116,24 +116,24 @@ export class DirtyBitmap {
     if (obstacle) throw refusalFor(this.name, operation, obstacle);
   }
 
-  /** Appends DIRTY and clean extents of the range, as far as `list` takes them: all writes since the base. */
+  /** Appends the DIRTY and clean extents of the range until `list` is full. Covers all writes since the base. */
   extents(offset: number, length: number, list: ExtentList): void {
     const parts = this.successor ? [this.bits, this.successor] : [this.bits];
     this.describe(parts, offset, length, list);
   }
 
-  /** The same of what was frozen. */
+  /** Like `extents`, but covers only what was written before the freeze. */
   frozenExtents(offset: number, length: number, list: ExtentList): void {
     assert(this.successor !== undefined, 'only a frozen bitmap has frozen content');
     this.describe([this.bits], offset, length, list);
   }
 
-  /** The bits themselves, and the successor's, for whoever stores them; replaced by others as the bitmap changes. */
+  /** The bit arrays, for the code that stores them. Changes to the bitmap replace them with new arrays. */
   get arrays(): { readonly bits: BitArray; readonly successor: BitArray | undefined } {
     return { bits: this.bits, successor: this.successor };
   }
 
-  /** Returns what takes it back. */
+  /** Returns the undo. */
   enable(): () => void {
     this.check('enable');
     const before = this.enabled;
@@ -143,7 +143,7 @@ export class DirtyBitmap {
     };
   }
 
-  /** What is written from now on is missing, so no base fits any more. Returns what takes it back. */
+  /** Stops recording. Later writes are missing, so the bitmap loses its base. Returns the undo. */
   disable(): () => void {
     this.check('disable');
     const before = { enabled: this.enabled, base: this.countsFrom };
@@ -155,15 +155,15 @@ export class DirtyBitmap {
     };
   }
 
-  /** Makes every granule clean. Returns what brings the bits back. */
+  /** Makes every granule clean. Returns the undo. */
   clear(): () => void {
     this.check('clear');
     return this.replaceBits(this.emptyBits(), undefined, { none: 'cleared' });
   }
 
   /**
-   * Marks whatever the sources have dirty, all or nothing, in steps during which none of them may change. Gives what brings
-   * the bits back.
+   * Marks everything that is dirty in the sources, or nothing if one of them is refused. Runs in steps, during which no
+   * source may change. Returns the undo.
    */
   *merging(sources: readonly DirtyBitmap[]): Steps<() => void> {
     this.check('merge-into');
@@ -177,7 +177,7 @@ export class DirtyBitmap {
     return this.replaceBits(merged, undefined, { none: 'merged' });
   }
 
-  /** Freezes the bitmap; its successor records from now on, if the bitmap did. Returns what takes it back. */
+  /** Freezes the bitmap; if it was recording, its successor records from now on. Returns the undo. */
   createSuccessor(): () => void {
     this.check('create-successor');
     this.freezes++;
@@ -185,8 +185,8 @@ export class DirtyBitmap {
   }
 
   /**
-   * The operation succeeded: what the successor has recorded is all that is dirty since then, and `backup` is the base.
-   * Returns what takes it back.
+   * Ends a freeze after success: `backup` becomes the base, and only what the successor recorded stays dirty. Returns
+   * the undo.
    */
   abdicate(backup: string): () => void {
     this.check('abdicate');
@@ -199,20 +199,20 @@ export class DirtyBitmap {
     };
   }
 
-  /** The operation failed: everything recorded before and since is dirty. Returns what takes it back. */
+  /** Ends a freeze after failure: everything recorded before and since is dirty. Returns the undo. */
   reclaim(): () => void {
     this.check('reclaim');
     return this.replaceBits(union(this.bits, this.successor!));
   }
 
-  /** Nothing it says can be trusted any more; `reason` is for people. It records no further. */
+  /** The bitmap can no longer be trusted and stops recording; `reason` is shown to users. */
   markInconsistent(reason: string): void {
     this.inconsistency ??= reason;
     this.enabled = false;
     this.successor = undefined;
   }
 
-  /** Follows the disk to another size. A new tail is dirty, for no base has it. */
+  /** Resizes the bitmap with the disk. A new tail is dirty, because no base contains it. */
   resize(diskBytes: number): void {
     const before = this.disk;
     this.disk = diskBytes;
@@ -222,7 +222,7 @@ export class DirtyBitmap {
     if (diskBytes > before) markRange(newest, this.granularityBytes, before, diskBytes - before);
   }
 
-  /** Marks in an array of this granularity what a bitmap of another has dirty. */
+  /** Marks in an array of this granularity what is dirty in a bitmap of another granularity. */
   private *marking(merged: BitArray, { bits, granularityBytes, disk }: DirtyBitmap): Steps<void> {
     const { length } = bits;
     for (let from = bits.nextSet(0, length); from >= 0; from = bits.nextSet(from, length)) {
@@ -269,7 +269,7 @@ export class DirtyBitmap {
     };
   }
 
-  /** Appends the extents of the union of `parts`. A tail that a growing disk has and this does not know yet is dirty. */
+  /** Appends the extents of the union of `parts`. A range beyond the end of this bitmap is dirty. */
   private describe(parts: readonly BitArray[], offset: number, length: number, list: ExtentList): void {
     const end = Math.min(offset + length, this.disk);
     const granules = Math.ceil(end / this.granularityBytes);
@@ -281,7 +281,7 @@ export class DirtyBitmap {
       if (dirtyAt > at && !list.add(dirtyAt - at, 0)) return;
       at = dirtyAt;
       granule = dirtyFrom;
-      // One part after the other, as far as each reaches: equal neighbours are one extent in the list.
+      // This may add less than the whole dirty run; the list joins equal neighbours.
       const cleanFrom = Math.max(...parts.map((bits) => runEnd(bits, granule, granules)));
       const cleanAt = Math.min(cleanFrom * this.granularityBytes, end);
       if (cleanAt > at && !list.add(cleanAt - at, DIRTY)) return;

@@ -5,8 +5,8 @@ import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.
 import { WriteActivity } from './write-activity.js';
 
 /**
- * Records what changes, before it is handed to storage. A change that fails, or has to be asked for again, stays
- * recorded: dirty bits are a superset of the truth, never less.
+ * Records every change before it is handed to storage. A change that fails or has to be repeated stays recorded: extra
+ * dirty bits are harmless, missing ones are not.
  */
 export class TrackingDevice extends FilterDevice {
   constructor(
@@ -36,7 +36,7 @@ export class TrackingDevice extends FilterDevice {
     return this.change(offset, length, () => this.inner.trim(offset, length));
   }
 
-  /** What it had to wait for may be above the device, which can take it at once then; if it is the device, that says so again. */
+  /** Tries without waiting first: the write may have waited only to be recorded, and the device may be ready. */
   private async writeRecorded(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
     const errno = this.inner.writeNow(source, start, length, offset);
     return errno === WOULD_BLOCK ? this.inner.write(source, start, length, offset) : errno;

@@ -9,7 +9,7 @@ export type BitmapAction =
   | { readonly type: 'remove' | 'clear' | 'enable' | 'disable'; readonly name: string }
   | { readonly type: 'merge'; readonly target: string; readonly sources: readonly BitmapRef[] };
 
-/** A bitmap by name, of whichever disk. */
+/** A bitmap on any disk, by name. */
 interface BitmapRef {
   readonly bitmaps: BitmapSet;
   readonly name: string;
@@ -20,7 +20,7 @@ export interface TransactionStep {
   readonly action: BitmapAction;
 }
 
-/** Which step of a transaction was refused; `cause` says why. */
+/** A step of a transaction was refused; `cause` says why. */
 export class FailedStep extends Error {
   override readonly name = 'FailedStep';
 
@@ -33,9 +33,9 @@ export class FailedStep extends Error {
 }
 
 /**
- * Takes all actions, one after the other, or none: the first that is refused undoes those before it. Yields about once a
- * millisecond; until it has ended nothing may be written to these disks, nor their bitmaps be changed. Gives what takes
- * all of them back. Throws FailedStep.
+ * Runs all steps in order, or none: if one is refused, those before it are undone. Yields about once a millisecond;
+ * until it has finished, nothing may be written to these disks and their bitmaps may not change. Returns the undo of
+ * all steps. @throws FailedStep
  */
 export function* takingSteps(steps: readonly TransactionStep[]): Steps<Undo> {
   const undos: Undo[] = [];
@@ -71,11 +71,11 @@ function* taking({ bitmaps, action }: TransactionStep): Steps<Undo> {
   }
 }
 
-/** Bytes of the bits that a step makes, besides those that it may have to bring back. */
+/** Bytes of new bits that a step allocates, not counting the old bits kept for its undo. */
 function newBitsOf({ bitmaps, action }: TransactionStep): number {
   switch (action.type) {
     case 'add':
-      // A bitmap that cannot be added is refused as such, however large it would be.
+      // The reason why a bitmap cannot be added comes before its size.
       bitmaps.checkNew(action.bitmap);
       return bitmaps.bitsBytes(action.bitmap.granularityBytes);
     case 'merge':

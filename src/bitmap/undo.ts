@@ -1,9 +1,9 @@
-/** Takes back one change, as long as nothing else has changed since. */
+/** Undoes one change. Valid only while nothing else has changed since. */
 export type Undo = () => void;
 
 /**
- * Runs `work`, which puts into `undos` what takes back each of its steps. Returns what takes back all of them; when the
- * work throws they are taken back at once.
+ * Runs `work`, which pushes the undo of each of its steps. Returns an undo of all steps. If `work` throws, the steps
+ * are undone at once.
  */
 export function undoable(work: (undos: Undo[]) => void): Undo {
   const undos: Undo[] = [];

@@ -1,13 +1,13 @@
-/** What this server itself changes of a disk, so that it can tell when somebody else does. */
+/** The changes that this server makes to a disk, so that changes by other programs can be told apart. */
 export class WriteActivity {
-  /** Changes that were asked for and have not ended, those included that still wait to be recorded. */
+  /** Changes in progress, including those still waiting to be recorded. */
   pending = 0;
-  /** Changes that have ended, in success or failure. */
+  /** Changes that have finished, successfully or not. */
   count = 0;
-  /** By the wall clock, which file systems use as well; in milliseconds since 1970. */
+  /** Wall-clock time, which file systems use too, in milliseconds since 1970. */
   lastEndedAt = 0;
 
-  /** On the path of every write. Kernels take the time of a write when it begins, so it is never later than this. */
+  /** Called for every write. The kernel timestamps a write when it begins, so never later than `lastEndedAt`. */
   ended(): void {
     this.count++;
     this.lastEndedAt = Date.now();

@@ -41,7 +41,7 @@ export function checkTexts({ name, description = '' }: ExportSpec): void {
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
     invalid(`the export name ${name.slice(0, 40)}… is too long`, `a name has at most ${MAX_NAME_BYTES} bytes`);
   }
-  if (/\p{Cc}/u.test(name)) invalid('an export name has no control characters', 'choose a printable name');
+  if (/\p{Cc}/u.test(name)) invalid('the export name contains a control character', 'choose a printable name');
   if (Buffer.byteLength(description) > MAX_DESCRIPTION_BYTES) {
     invalid(`the description of "${name}" is too long`, `it has at most ${MAX_DESCRIPTION_BYTES} bytes`);
   }

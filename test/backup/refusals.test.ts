@@ -64,7 +64,7 @@ describe('a backup is not begun', () => {
 
   test.each([
     [{ bitmap: '' }, 'Bitmap name cannot be empty', 'give it a name'],
-    [{ bitmap: 'a\nb' }, 'A bitmap name has no control characters', 'choose a printable name'],
+    [{ bitmap: 'a\nb' }, 'Bitmap name contains a control character', 'choose a printable name'],
   ])('with a bitmap that cannot be made: %o', async (choice, detail, hint) => {
     const server = await BackupServer.start();
     const answer = await server.ask('POST', '/v1/backups', { ...wanted, ...choice });

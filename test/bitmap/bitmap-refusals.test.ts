@@ -45,7 +45,7 @@ test.each(table)('$operation of a bitmap that is $state', ({ state, operation })
   );
 });
 
-test("refusals are in QEMU's words", () => {
+test("refusals use QEMU's words", () => {
   const text = (operation: BitmapOperation, obstacle: Obstacle) => refusalFor('n', operation, obstacle).message;
   expect(text('clear', 'busy')).toBe("Bitmap 'n' is currently in use by another operation and cannot be used");
   expect(text('clear', 'inconsistent')).toBe("Bitmap 'n' is inconsistent and cannot be used");

@@ -14,13 +14,13 @@ function setWith(...names: string[]): BitmapSet {
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
-test('a new bitmap records at 64 KiB, and is clean', () => {
+test('a new bitmap is clean and records with a granularity of 64 KiB', () => {
   const bitmap = setWith('a').get('a');
   expect(bitmap).toMatchObject({ granularityBytes: 64 * KIB, recording: true, busy: false, inconsistent: undefined });
   expect(bitmap.dirtyBytes).toBe(0);
 });
 
-test('a write marks every recording bitmap, each at its granularity', () => {
+test('a write marks every recording bitmap at its own granularity', () => {
   const set = setWith('coarse');
   set.add({ name: 'fine', granularityBytes: 512 });
   set.add({ name: 'off', disabled: true });
@@ -28,7 +28,7 @@ test('a write marks every recording bitmap, each at its granularity', () => {
   expect(set.list().map((bitmap) => bitmap.dirtyBytes)).toEqual([64 * KIB, 1024, 0]);
 });
 
-test('the last granule counts as far as the disk goes', () => {
+test('the last granule counts only up to the end of the disk', () => {
   const set = new BitmapSet(100 * KIB);
   set.add({ name: 'a' });
   set.markDirty(100 * KIB - 512, 512);
@@ -49,20 +49,20 @@ test.each([
   expect(() => set.add(bitmap)).toThrow(code(expected));
 });
 
-test('a bitmap of more than 512 MiB is refused, with the granularity that fits', () => {
+test('a bitmap of more than 512 MiB is refused, and the hint gives a granularity that fits', () => {
   const set = new BitmapSet(16 * TIB);
   expect(() => set.add({ name: 'a', granularityBytes: 512 })).toThrow('Too much space will be occupied');
   expect(() => set.add({ name: 'a', granularityBytes: 512 })).toThrow(
-    expect.objectContaining({ hint: 'for this disk at least 4 KiB' }),
+    expect.objectContaining({ hint: 'use at least 4 KiB for this disk' }),
   );
   set.add({ name: 'a', granularityBytes: 4 * KIB });
 });
 
-test('an unknown bitmap is refused by name', () => {
+test('the error for an unknown bitmap names it', () => {
   expect(() => setWith().get('nightly')).toThrow("Dirty bitmap 'nightly' not found");
 });
 
-test('a removed bitmap says so to whoever still holds it', () => {
+test('a removed bitmap is marked as removed for code that still holds it', () => {
   const set = setWith('a');
   const bitmap = set.get('a');
   const undo = set.remove('a');
@@ -78,7 +78,7 @@ test('undoing a removal restores the order', () => {
   expect(set.list().map(({ name }) => name)).toEqual(['a', 'b', 'c']);
 });
 
-test('a coarser source marks every finer granule that it touches', () => {
+test('merging a coarser source marks every finer granule that it touches', () => {
   const set = setWith('coarse');
   set.add({ name: 'fine', granularityBytes: 4 * KIB, disabled: true });
   set.markDirty(70 * KIB, 1);
@@ -88,7 +88,7 @@ test('a coarser source marks every finer granule that it touches', () => {
   expect(list.lengths).toEqual([64 * KIB, 64 * KIB, DISK - 128 * KIB]);
 });
 
-test('a merge from a disk of another size is refused', () => {
+test('a merge from a bitmap of a disk of another size is refused', () => {
   const other = new BitmapSet(2 * MIB);
   other.add({ name: 'b' });
   expect(() => runToEnd(setWith('a').merging('a', [other.get('b')]))).toThrow(
@@ -96,7 +96,7 @@ test('a merge from a disk of another size is refused', () => {
   );
 });
 
-test('a merge with one source that is refused changes nothing', () => {
+test('a merge changes nothing when one source is refused', () => {
   const set = setWith('target', 'good', 'busy');
   set.disable('target');
   set.markDirty(0, 1);
@@ -105,7 +105,7 @@ test('a merge with one source that is refused changes nothing', () => {
   expect(set.get('target').dirtyBytes).toBe(0);
 });
 
-test('while frozen, writes reach the successor alone', () => {
+test('writes to a frozen bitmap reach only its successor', () => {
   const set = setWith('a');
   set.markDirty(0, 1);
   set.createSuccessor('a');
@@ -116,7 +116,7 @@ test('while frozen, writes reach the successor alone', () => {
   expect(set.get('a').dirtyBytes).toBe(128 * KIB);
 });
 
-test('abdicating keeps only what was written since, reclaiming keeps all', () => {
+test('abdicating keeps only what was written since the freeze, reclaiming keeps everything', () => {
   const after = (end: 'abdicate' | 'reclaim') => {
     const set = setWith('a');
     set.markDirty(0, 1);
@@ -141,7 +141,7 @@ test('a disabled bitmap has a disabled successor, and is disabled again afterwar
   expect(set.get('a')).toMatchObject({ recording: false, dirtyBytes: 0 });
 });
 
-test('a grown disk is dirty at its new end in every bitmap, disabled and frozen ones too', () => {
+test('when a disk grows, its new end is dirty in every bitmap, even a disabled or frozen one', () => {
   const set = setWith('on', 'off', 'frozen');
   set.disable('off');
   set.createSuccessor('frozen');

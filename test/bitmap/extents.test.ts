@@ -7,7 +7,7 @@ import { propertyRuns } from '../support/property.js';
 
 type Range = readonly [from: number, end: number];
 
-/** Extents by the book: granule by granule boundary, over the ranges that were written. */
+/** Reference implementation: goes from granule to granule over the list of written ranges. */
 function modelExtents(written: readonly Range[], granularityBytes: number, [from, end]: Range): [number, number][] {
   const dirty = written.map(
     ([a, b]): Range => [
@@ -38,7 +38,7 @@ const cases = fc
   })
   .filter(({ sizeBytes, granularityShift }) => sizeBytes / 2 ** granularityShift < 2 ** 24)
   .chain(({ sizeBytes, granularityShift }) => {
-    // Short writes near a few places make neighbours and gaps of one granule; long ones are rare in a real disk too.
+    // Short writes near a few places produce neighbours and gaps of one granule. Long writes are rare on real disks.
     const range = fc
       .tuple(fc.nat(sizeBytes - 1), fc.integer({ min: 1, max: Math.min(sizeBytes, 2 ** (granularityShift + 2)) }))
       .map(([from, length]): Range => [from, Math.min(from + length, sizeBytes)]);
@@ -51,7 +51,7 @@ const cases = fc
     });
   });
 
-test('the extents of a bitmap are those of a list of written ranges, frozen or not, up to 64 TiB', () => {
+test('the extents of a bitmap match a list of the written ranges, frozen or not, up to 64 TiB', () => {
   fc.assert(
     fc.property(cases, ({ sizeBytes, granularityBytes, written, afterFreezing, asked }) => {
       const bitmap = new DirtyBitmap({
@@ -83,7 +83,7 @@ test('the extents of a bitmap are those of a list of written ranges, frozen or n
   );
 });
 
-test('a list that is full ends the extents early, and they still begin at the offset', () => {
+test('a full list ends the extents early, and they still begin at the offset', () => {
   const bitmap = new DirtyBitmap({
     name: 'b',
     diskBytes: 10 * 512,

@@ -9,13 +9,13 @@ import { propertyRuns } from '../support/property.js';
 
 const applyAll = (steps: readonly TransactionStep[]) => runToEnd(takingSteps(steps));
 
-/** A disk small enough for a set of its sectors; names few enough that operations meet. */
+/** The disk is small enough to model as a set of sectors, and the names are so few that operations often collide. */
 const SECTOR = 512;
 const START_SECTORS = 60;
 const NAMES = ['a', 'b', 'c'];
 const GRANULARITIES = [512, 1024, 4096];
 
-/** A bitmap as a set of sectors: no bits, no words, no runs. */
+/** The model of a bitmap: a plain set of sectors. */
 interface ModelBitmap {
   granularityBytes: number;
   enabled: boolean;
@@ -50,7 +50,7 @@ function modelWrite(model: Model, from: number, end: number): void {
   }
 }
 
-/** What refuses an operation on one bitmap, worked out by hand from the list of QEMU's rules. */
+/** The obstacle that refuses an operation on one bitmap, derived by hand from QEMU's rules. */
 function refusal(model: Model, name: string): Refusal {
   const bitmap = model.bitmaps.get(name);
   if (!bitmap) return 'BITMAP_NOT_FOUND';
@@ -97,7 +97,7 @@ function modelAction(model: Model, action: BitmapAction): Refusal {
   }
 }
 
-/** Names are looked up first, then the target's state counts before the sources'. */
+/** Names are looked up first; then the target's state is checked before the sources'. */
 function refusalOfMerge(model: Model, target: string, sources: string[]): Refusal {
   if ([...sources, target].some((name) => !model.bitmaps.has(name))) return 'BITMAP_NOT_FOUND';
   return [target, ...sources].map((name) => refusal(model, name)).find((refused) => refused !== undefined);
@@ -107,7 +107,7 @@ function cloned(model: Model): Model {
   return structuredClone(model);
 }
 
-/** The code with which an operation is refused; a failed transaction counts as what refused it. */
+/** The error code of a refused operation; for a failed transaction, the code of the step that was refused. */
 function codeOf(operation: () => void): Refusal {
   try {
     operation();
@@ -157,7 +157,7 @@ function dirtySectors(set: BitmapSet, name: string, which: 'extents' | 'frozenEx
   return sectors;
 }
 
-/** One step of a sequence: the model says what has to come of it, the set does it. */
+/** One step of a sequence: runs it on the set and compares the result with what the model expects. */
 class Step implements fc.Command<Model, BitmapSet> {
   constructor(
     private readonly text: string,
@@ -182,7 +182,7 @@ class Step implements fc.Command<Model, BitmapSet> {
 
 const name = fc.constantFrom(...NAMES);
 
-/** An action with its sources still by name: the set that they are in is known when the step runs. */
+/** An action whose sources are still names; their set is known only when the step runs. */
 type NamedAction =
   | Exclude<BitmapAction, { type: 'merge' }>
   | { readonly type: 'merge'; readonly target: string; readonly sources: readonly string[] };
@@ -309,7 +309,7 @@ const resize = fc.integer({ min: 10, max: START_SECTORS * 2 }).map(
     ),
 );
 
-/** A granule is dirty as a whole, so the part of it that a grown disk adds is too; and so is all of the new end. */
+/** Growing makes the new end dirty, and also the rest of the last granule if that was dirty. */
 function modelResize(model: Model, bitmap: ModelBitmap, before: number): void {
   for (const one of bitmap.successor ? [bitmap, bitmap.successor] : [bitmap]) {
     const dirty = [...one.dirty].filter((sector) => sector < model.sectors);
@@ -327,7 +327,7 @@ const steps = [
   { arbitrary: fault, weight: 1 },
 ].flatMap(({ arbitrary, weight }) => Array.from({ length: weight }, () => arbitrary as fc.Arbitrary<Step>));
 
-test('any sequence of writes, operations and transactions leaves what a set of sectors says', {
+test('any sequence of writes, operations and transactions leaves the bitmaps equal to sets of sectors', {
   timeout: 300_000,
 }, () => {
   fc.assert(

@@ -24,7 +24,7 @@ const changes: [string, Change][] = [
   ['a trim', (device) => device.trim(0, 512)],
 ];
 
-test.each(changes)('%s marks what it touches', async (_what, change) => {
+test.each(changes)('%s marks the granules it touches', async (_what, change) => {
   const { bitmap, device } = tracked();
   expect(await change(device)).toBe(OK);
   expect(bitmap.dirtyBytes).toBe(64 * KIB);
@@ -61,7 +61,7 @@ test('reads mark nothing', () => {
   expect(bitmap.dirtyBytes).toBe(0);
 });
 
-test('a change that fails, or has to be asked for again, leaves its marks', async () => {
+test('a change that fails or has to be repeated stays marked', async () => {
   const { bitmap, device, disk } = tracked();
   disk.fail('write', ENOSPC);
   expect(await device.write(data, 0, 512, 0)).toBe(ENOSPC);
@@ -71,7 +71,7 @@ test('a change that fails, or has to be asked for again, leaves its marks', asyn
   expect(bitmap.dirtyBytes).toBe(128 * KIB);
 });
 
-test('a write that had to wait for its mark is handed to storage at once, and waits again where that cannot take it', async () => {
+test('a write that waited for its mark is tried at once, and waits again if storage cannot take it', async () => {
   const { disk, bitmaps } = tracked();
   const waiting = { recordNow: () => false, record: bitmaps.record.bind(bitmaps) };
   const taken: string[] = [];

@@ -19,7 +19,7 @@ function twoDisks() {
 const facts = (...sets: BitmapSet[]) =>
   sets.map((set) => set.list().map(({ name, recording, dirtyBytes }) => ({ name, recording, dirtyBytes })));
 
-test('steps over several disks are all taken', () => {
+test('all steps are taken, also on several disks', () => {
   const { one, two } = twoDisks();
   applyAll([
     { bitmaps: one, action: { type: 'clear', name: 'a' } },
@@ -37,7 +37,7 @@ test('steps over several disks are all taken', () => {
   ]);
 });
 
-test('the first step that is refused takes back those before it, and is named with its reason', () => {
+test('a refused step undoes those before it, and the error gives its index and reason', () => {
   const { one, two } = twoDisks();
   const before = facts(one, two);
   let failure: unknown;
@@ -58,7 +58,7 @@ test('the first step that is refused takes back those before it, and is named wi
   expect(facts(one, two)).toEqual(before);
 });
 
-test('what was taken back records writes again', () => {
+test('bitmaps record writes again after an undo', () => {
   const { one } = twoDisks();
   const steps = [{ bitmaps: one, action: { type: 'clear', name: 'a' } as const }];
   applyAll(steps)();
@@ -66,7 +66,7 @@ test('what was taken back records writes again', () => {
   expect(one.get('a').dirtyBytes).toBe(128 * KIB);
 });
 
-test('a merge may take its sources from another disk', () => {
+test('the sources of a merge may be on another disk', () => {
   const { one, two } = twoDisks();
   two.markDirty(512 * KIB, 1);
   applyAll([{ bitmaps: one, action: { type: 'merge', target: 'off', sources: [{ bitmaps: two, name: 'a' }] } }]);

@@ -254,7 +254,7 @@ describe('an operation that is not possible is refused', () => {
 
   test.each([
     [{ name: '' }, 'Bitmap name cannot be empty', 'give it a name'],
-    [{ name: 'a\nb' }, 'A bitmap name has no control characters', 'choose a printable name'],
+    [{ name: 'a\nb' }, 'Bitmap name contains a control character', 'choose a printable name'],
     [
       { name: 'x', granularityBytes: 1000 },
       'Granularity must be power of 2 and at least 512',
@@ -312,7 +312,7 @@ describe('an operation that is not possible is refused', () => {
     const sources = [{ export: 'small', bitmap: 'nightly' }];
     expectProblem(await ask('POST', `${bitmapUrl}/merge`, { sources }), 'BITMAP_INCOMPATIBLE', {
       detail: "Bitmaps are incompatible and can't be merged",
-      hint: `'nightly' is of a disk of ${DISK_BYTES} bytes, 'nightly' of one of ${MIB}`,
+      hint: `the disk of 'nightly' has ${DISK_BYTES} bytes, the disk of 'nightly' has ${MIB}`,
     });
   });
 });

@@ -57,7 +57,7 @@ test('a removal that fails does so for its caller alone', async () => {
 
 test.each([
   ['the export name .* is too long', { name: 'x'.repeat(1024) }],
-  ['an export name has no control characters', { name: 'a\0b' }],
+  ['the export name contains a control character', { name: 'a\0b' }],
   ['the description of "disk" is too long', { name: 'disk', description: 'ü'.repeat(2049) }],
   ['the description of "disk" has a NUL', { name: 'disk', description: '\0' }],
 ])('what clients cannot be told is refused: %s', async (message, spec) => {

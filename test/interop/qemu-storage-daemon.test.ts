@@ -277,7 +277,7 @@ const differences: Difference[] = [
     reason: 'a name stands in metadata contexts, logs and terminals',
     steps: [say(add('a\nb'))],
     qemu: { answers: [DONE] },
-    tidemark: { answers: ['A bitmap name has no control characters'] },
+    tidemark: { answers: ['Bitmap name contains a control character'] },
   },
   {
     what: 'a granularity above 2 GiB is refused in other words',
