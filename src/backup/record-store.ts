@@ -87,7 +87,7 @@ function refuse(cause: Error): never {
   throw new CodedError(
     'STORE_UNUSABLE',
     `how backups have ended cannot be stored: ${cause.message}`,
-    'see that the state directory is writable and its disk not full',
+    'check that the state directory is writable and its disk is not full',
     { cause },
   );
 }

@@ -4,7 +4,7 @@ import { BackupServer, type Described, GRANULE, underWay } from '../support/back
 import { contentOf } from '../support/device-content.js';
 import { expectProblem } from '../support/problem.js';
 
-const hint = 'see that the state directory is writable and its disk not full, then try again';
+const hint = 'check that the state directory is writable and its disk is not full, then try again';
 
 /** After a crash more may be dirty than was written, but not what is far from it. */
 function expectCovers(dirty: readonly number[], written: readonly number[]): void {
@@ -102,8 +102,9 @@ test('a server that stops aborts what is under way', async () => {
 });
 
 describe('while the store fails', () => {
-  const unusable = 'the change could not be stored, and is taken back: the store fails';
-  const inDoubt = 'the change could not be stored, nor taken back; after a crash it may hold or not: the store fails';
+  const unusable = 'the change could not be stored and was undone: the store fails';
+  const inDoubt =
+    'the change could not be stored or undone; after a crash it may or may not be in effect: the store fails';
 
   function failOnce(server: BackupServer): void {
     vi.spyOn(server.store, 'commit').mockRejectedValueOnce(new Error('the store fails'));

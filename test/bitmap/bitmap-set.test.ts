@@ -38,7 +38,7 @@ test('the last granule counts only up to the end of the disk', () => {
 test.each([
   [{ name: '' }, 'BITMAP_INVALID', 'Bitmap name cannot be empty'],
   [{ name: 'x'.repeat(1024) }, 'BITMAP_INVALID', 'Bitmap name too long'],
-  [{ name: 'a\nb' }, 'BITMAP_INVALID', 'no control characters'],
+  [{ name: 'a\nb' }, 'BITMAP_INVALID', 'contains a control character'],
   [{ name: 'a' }, 'BITMAP_EXISTS', 'Bitmap already exists: a'],
   [{ name: 'b', granularityBytes: 256 }, 'BITMAP_INVALID', 'Granularity must be power of 2 and at least 512'],
   [{ name: 'b', granularityBytes: 65_000 }, 'BITMAP_INVALID', 'Granularity must be power of 2 and at least 512'],

@@ -79,7 +79,7 @@ test('an image that was written after a crash under another of its names is not 
   const other = await open({ name: 'other' });
   await writeTo(other);
   await other.close();
-  expect(await inconsistency()).toBe('it was served as "other" meanwhile');
+  expect(await inconsistency()).toBe('it was served as "other" in the meantime');
 });
 
 test('an image that was closed cleanly is recognised by its times', async () => {

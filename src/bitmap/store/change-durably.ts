@@ -3,19 +3,20 @@ import type { Undo } from '../undo.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import type { WriteIntentLog } from './write-intent-log.js';
 
-/** What goes into the same commit as a change of bitmaps; undefined: not there. */
+/** A record that is committed together with a change of bitmaps; undefined: absent. */
 export interface RecordChange {
   readonly key: Key;
   readonly value: Buffer | undefined;
-  /** What the store says so far. */
+  /** The value in the store before the change. */
   readonly before: Buffer | undefined;
 }
 
 /**
- * Changes the bitmaps of some disks by `apply`, and makes that durable in one commit, with the records that then hold. If the commit fails the change
- * is taken back, in the store as well, for a commit that failed may yet have taken effect. Nothing may be written to
- * these disks meanwhile, and what was written before must be durable: else a power loss could bring back old data under
- * granules that are clean now. `hold` may give up waiting for a log. @throws what `apply` or `hold` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
+ * Changes the bitmaps of some disks with `apply` and stores the result, together with `records`, in one commit. If the
+ * commit fails, the change is undone, and the undo is stored too, because a failed commit may still have taken effect.
+ * Nothing may be written to these disks until this returns, and earlier writes must be durable: otherwise a power loss
+ * could bring back old data under granules that are now clean. `hold` may give up waiting for a log.
+ * @throws what `apply` or `hold` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
  */
 export async function changeDurably(
   logs: readonly WriteIntentLog[],
@@ -36,12 +37,12 @@ export async function changeDurably(
     const back = also.map(({ key, before }) => ({ key, value: before }));
     throw refusal(failure, await save(logs, store, back));
   } finally {
-    // Also those that are had only now, should another one not have been had in time.
+    // A hold may be granted only now, after another one was not granted in time.
     for (const held of holds) held.then((release) => release()).catch(() => {});
   }
 }
 
-/** What goes into the commit besides the bitmaps. Should it not be had, the change is taken back. */
+/** The records for the commit. If they cannot be made, the change is undone. */
 function recordsOf(
   logs: readonly WriteIntentLog[],
   records: () => readonly RecordChange[],
@@ -55,7 +56,7 @@ function recordsOf(
   }
 }
 
-/** A change that cannot be taken back, which is a bug, leaves bitmaps of which nobody knows what they count from. */
+/** If the undo fails, which is a bug, the bitmaps can no longer be trusted. */
 function takeBack(logs: readonly WriteIntentLog[], undo: Undo): void {
   try {
     undo();
@@ -64,7 +65,7 @@ function takeBack(logs: readonly WriteIntentLog[], undo: Undo): void {
   }
 }
 
-/** Makes the store say what memory says. Returns what went wrong. */
+/** Stores the state in memory. Returns the error, if any. */
 async function save(
   logs: readonly WriteIntentLog[],
   store: KeyValueStore,
@@ -81,15 +82,15 @@ async function save(
 }
 
 function refusal(cause: Error, notTakenBack: Error | undefined): CodedError {
-  const hint = 'see that the state directory is writable and its disk not full, then try again';
+  const hint = 'check that the state directory is writable and its disk is not full, then try again';
   return notTakenBack
     ? new CodedError(
         'STORE_IN_DOUBT',
-        `the change could not be stored, nor taken back; after a crash it may hold or not: ${cause.message}`,
+        `the change could not be stored or undone; after a crash it may or may not be in effect: ${cause.message}`,
         hint,
         { cause },
       )
-    : new CodedError('STORE_UNUSABLE', `the change could not be stored, and is taken back: ${cause.message}`, hint, {
+    : new CodedError('STORE_UNUSABLE', `the change could not be stored and was undone: ${cause.message}`, hint, {
         cause,
       });
 }

@@ -1,26 +1,26 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 /**
- * Of a meta page of LMDB, of which a file has two at its beginning; the one of the later transaction counts. Offsets are
- * in bytes, numbers little-endian. (struct MDB_meta in mdb.c, behind a page header of 24 bytes)
+ * Byte offsets in a meta page of LMDB; numbers are little-endian (struct MDB_meta in mdb.c, after a page header of 24
+ * bytes). A file begins with two meta pages, and the one with the later transaction is valid.
  */
 const META = { magic: 24, pageBytes: 48, freeRoot: 88, mainRoot: 136, transaction: 152, end: 160 } as const;
 const MAGIC = 0xbeefc0de;
-/** The name that LMDB gives it. */
+/** The file name that LMDB uses. */
 export const STORE_FILE = 'data.mdb';
-/** The root of a tree without pages. */
+/** The root of an empty tree. */
 const NO_PAGE = 2n ** 64n - 1n;
 
 /**
- * What is wrong with a file of LMDB, as far as its first pages tell; undefined when nothing is, or there is no file. The
- * library maps files into memory and believes them: one that was cut off or overwritten ends the program without a word.
+ * Looks for damage in the first pages of an LMDB file; undefined when there is none, or no file. The library maps files
+ * into memory and trusts them, so a truncated or overwritten file would crash the program without a message.
  */
 export function damageOfLmdbFile(path: string): string | undefined {
   let fd: number;
   try {
     fd = openSync(path, 'r');
   } catch {
-    // The library says why it cannot open it.
+    // Opening the store will fail with the reason.
     return undefined;
   }
   try {
@@ -37,7 +37,7 @@ function damage(fd: number, fileBytes: number): string | undefined {
   const second = readMeta(fd, first.pageBytes);
   if (!second) return 'its second page is overwritten or missing';
   const [newest, other] = first.transaction > second.transaction ? [first, second] : [second, first];
-  // They take turns, so anything else would bring back what was stored long ago.
+  // The two pages are written in turn. A larger distance means that one is old, and it might bring back old data.
   if (newest.transaction - other.transaction > 1n) return 'its first two pages do not fit together';
   const { roots } = newest;
   const pages = BigInt(Math.floor(fileBytes / first.pageBytes));

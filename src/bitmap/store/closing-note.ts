@@ -5,10 +5,10 @@ import { add64, loadXxh64 } from '../../base/xxh64.js';
 import { STORE_FILE } from './check-lmdb-file.js';
 
 const NAME = 'closed';
-/** The two pages that say where everything is, and what was committed last. */
+/** The two meta pages, which locate everything else and hold the last transaction. */
 const HEAD_BYTES = 2 * 4096;
 
-/** What was found of a store's file: as it was closed; changed since; changed in what LMDB believes; or not closed. */
+/** Whether the file is as it was closed, changed since, changed in the pages that LMDB trusts, or was not closed. */
 export type StoreState = 'as-closed' | 'changed' | 'head-changed' | 'not-closed';
 
 interface Sums {
@@ -16,7 +16,7 @@ interface Sums {
   readonly all: string;
 }
 
-/** Writes down what the file of a store is like, which nobody has open any more. */
+/** Records the checksums of a store's file. Call it after the store is closed. */
 export async function noteClosed(directory: string): Promise<void> {
   const fd = openSync(join(directory, NAME), 'w', 0o600);
   try {
@@ -26,7 +26,7 @@ export async function noteClosed(directory: string): Promise<void> {
   }
 }
 
-/** Whether a store is as it was closed. */
+/** Compares a store with the checksums recorded when it was closed. */
 export async function stateOf(directory: string): Promise<StoreState> {
   try {
     const noted = JSON.parse(readFileSync(join(directory, NAME), 'utf8')) as Sums;
@@ -38,7 +38,7 @@ export async function stateOf(directory: string): Promise<StoreState> {
   }
 }
 
-/** From now on the store is not closed, also after a power loss. */
+/** Marks the store as not closed, durably. */
 export function forgetClosed(directory: string): void {
   rmSync(join(directory, NAME), { force: true });
   const fd = openSync(directory, 'r');

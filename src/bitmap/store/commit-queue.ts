@@ -5,8 +5,8 @@ interface Waiting<Change> {
 }
 
 /**
- * Commits one after the other: what is asked for while one is under way shares the next. If that fails each has a commit
- * of its own, so that nobody fails because of another.
+ * Runs one commit at a time. Requests that arrive during a commit share the next one. If the shared commit fails, each
+ * request is committed alone, so that no request fails because of another.
  */
 export class CommitQueue<Change> {
   private waiting: Waiting<Change>[] = [];

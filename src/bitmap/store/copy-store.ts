@@ -7,21 +7,21 @@ import { STORE_FILE } from './check-lmdb-file.js';
 import type { Change } from './key-value-store.js';
 import { LmdbStore } from './lmdb-store.js';
 
-/** Where a copy is made that is to take the place of a store: in the folder of that. */
+/** The folder, inside the store's folder, for a copy that will replace the store. */
 export const COPY_FOLDER = 'copy';
-/** Entries that go into one commit. */
+/** Entries per commit. */
 const TOGETHER = 2000;
 
-/** What came of reading a store: '' when nothing is wrong with it. */
+/** The result of reading a store; `damage` is '' when there is none. */
 export interface Walked {
   readonly damage: string;
-  /** The copy has all that the store has. */
+  /** Whether the copy is complete. */
   readonly isCopied: boolean;
 }
 
 /**
- * Reads every entry of a store, and copies it if there is room. LMDB may end the process where a page makes no sense; so
- * this belongs into one of its own.
+ * Reads every entry of a store, and copies the store if there is enough space. Run this in a separate process, because
+ * LMDB may crash on a damaged page.
  */
 export async function readStore(directory: string, wantsCopy: boolean): Promise<Walked> {
   const store = LmdbStore.open(directory);
@@ -65,7 +65,7 @@ function hasRoom(directory: string): boolean {
   return freeBytes(statfsSync(directory)) >= 2 * statSync(join(directory, STORE_FILE)).size;
 }
 
-/** Else LMDB does not take an entry, which then is none that was ever put. */
+/** Any other error means that LMDB rejects the entry itself, so the entry is damaged. */
 function isOfDisk(error: unknown): boolean {
   const { errno = 0 } = error as { errno?: number };
   return errno > 0 && errno !== EINVAL;

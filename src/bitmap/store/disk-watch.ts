@@ -5,41 +5,41 @@ import type { Change } from './key-value-store.js';
 import { type LastSight, type Moment, momentNow, wasSetBack } from './left-disk.js';
 import type { Renewal, WriteLease } from './write-lease.js';
 
-/** Longer than the second between two turns, by as much as a commit may take without holding up a write. */
+/** One second between two turns, plus a second for the commit, so that it does not hold up a write. */
 const LEASE_MILLISECONDS = 2000;
-/** A store that is slow gets more time. */
+/** A slow store gets more time: this many commits. */
 const LEASE_IN_COMMITS = 3;
-/** Who writes more often than that is not at rest. */
+/** A disk is at rest when nothing was written for this long. */
 const REST_MILLISECONDS = 100;
-/** A clock that is corrected by less gives times that are a little older, too. */
+/** File times may go back by up to this much, because a small clock correction has the same effect. */
 const PUT_BACK_MILLISECONDS = 5000;
 
 export interface DiskWatchOptions {
-  /** The disk is written by this server, and shows when others write it. */
+  /** This server writes to the disk, and writes by other programs can be detected. */
   readonly watching: boolean;
-  /** Tells what the disk is, with everything written back that the kernel counts only then. */
+  /** Reads the disk's identity, after flushing writes that the kernel counts only when they reach the disk. */
   readonly identify: () => Promise<DiskIdentity>;
-  /** What the disk was when nothing had been written to it yet. */
+  /** The disk's identity before this server wrote anything. */
   readonly seen: DiskIdentity;
   readonly bootId: string | undefined;
-  /** Puts into the store what is known of the disk. */
+  /** The entry for the store that describes the disk. */
   readonly describe: (identity: DiskIdentity, lastSight: LastSight | undefined) => Change;
-  /** Stores what is prepared, if anything, when no other commit of the disk is under way. */
+  /** Stores what `prepare` returns, if anything, while no other commit for the disk is running. */
   readonly save: (prepare: () => Promise<readonly Change[] | undefined>) => Promise<Errno>;
-  /** Renews the lease, in a commit of its own or another's. */
+  /** Renews the lease, in its own commit or as part of another one. */
   readonly renew: () => Promise<Errno>;
-  /** There are bitmaps to be trusted after a crash. Without any, one lease lasts for good. */
+  /** Whether there are bitmaps that must survive a crash. If not, a lease never ends. */
   readonly matters: () => boolean;
   readonly onOutsideChange: (reason: string) => void;
 }
 
 /**
- * Notices when somebody else changes a disk that is served, and leaves in the store what is needed to notice it after a
- * crash.
+ * Detects when another program changes a disk that is being served, and stores what is needed to detect it after a
+ * crash too.
  *
- * A disk is at rest or it is written. At rest the store holds what the disk looks like, and any other look of it is
- * somebody else's doing. Before the first write the store has to hold until when writes may go on (the lease); what is
- * found to be changed later than that is somebody else's doing too. Once a second the lease is renewed, or the disk is
+ * A disk is either at rest or being written. While it is at rest, the store holds its identity, and any difference was
+ * made by another program. Before the first write, the store must hold the time until which writes are allowed (the
+ * lease); a change after that time was made by another program. Once a second the lease is renewed, or the disk is put
  * at rest again.
  */
 export class DiskWatch implements WriteLease {
@@ -51,7 +51,7 @@ export class DiskWatch implements WriteLease {
   private seen: DiskIdentity;
   private seenAt: Moment;
   private sight: LastSight;
-  /** Changes that had ended when `seen` was seen. */
+  /** The number of finished changes when `seen` was read. */
   private seenCount = 0;
   private countAtTurn = 0;
   private leaseEnds = 0;
@@ -68,7 +68,7 @@ export class DiskWatch implements WriteLease {
     return this.atRest;
   }
 
-  /** What the store has to say of the disk now. */
+  /** The entry that describes the disk now. */
   describe(): Change {
     return this.options.describe(this.seen, this.options.watching ? this.sight : undefined);
   }
@@ -93,7 +93,7 @@ export class DiskWatch implements WriteLease {
     return { changes: [this.options.describe(this.seen, sight)], granted };
   }
 
-  /** Once a second; a turn that takes longer is not joined by the next. */
+  /** Called once a second. Does nothing while the previous turn is still running. */
   async turn(): Promise<Errno> {
     if (!this.options.watching || this.closed || this.turning) return OK;
     this.turning = true;
@@ -115,10 +115,10 @@ export class DiskWatch implements WriteLease {
     return this.options.renew();
   }
 
-  /** Stores what the disk looks like, unless it is being written. */
+  /** Puts the disk at rest and stores its identity, unless it is being written. */
   async rest(): Promise<Errno> {
     if (!this.options.watching || this.closed || this.atRest || !this.isQuiet()) return OK;
-    // A device is flushed by this, before others have to wait for it.
+    // This flushes a device now, so that other commits do not have to wait for the flush.
     if (this.seen.kind === 'block device') await this.tryIdentify();
     return this.options.save(async () => {
       const isSeen = !this.atRest && (await this.look());
@@ -130,14 +130,14 @@ export class DiskWatch implements WriteLease {
     });
   }
 
-  /** Looks whether somebody else has changed the disk, as far as that can be told from what this server does to it. */
+  /** Checks whether another program has changed the disk, if that can be told apart from this server's own writes. */
   async check(): Promise<void> {
     if (!this.options.watching || this.closed) return;
     if (this.atRest) await this.lookAtRest();
     else if (this.seen.kind === 'file') await this.look();
   }
 
-  /** The disk has become another in some way by this server's doing. Nothing may be under way. */
+  /** Accepts a new identity after this server changed the disk, for example its size. No change may be in progress. */
   follow(seen: DiskIdentity): void {
     this.note(seen);
     this.held = !this.options.watching;
@@ -145,7 +145,7 @@ export class DiskWatch implements WriteLease {
     this.sight = { moment: momentNow(this.options.bootId) };
   }
 
-  /** Notices what is not this server's doing; nothing of that may be under way. */
+  /** Reports a change that this server did not make. None of its own changes may be in progress. */
   judge(now: DiskIdentity): void {
     if (!this.options.watching) return;
     const { count } = this.activity;
@@ -154,16 +154,16 @@ export class DiskWatch implements WriteLease {
     if (!isExplained) this.options.onOutsideChange('another program changed the disk while it was served');
   }
 
-  /** The disk is looked at no more, for it is about to be closed. */
+  /** Stops watching, because the disk is about to be closed. */
   close(): void {
     this.closed = true;
   }
 
-  /** A write of this server gives the file the time of that moment, which lies between its last look and now. */
+  /** A write by this server sets the file's time to a moment between the last look and the end of the write. */
   private isOfOwnWrites(now: DiskIdentity): boolean {
     const [writtenAt, writtenBefore] = [lastWriteOf(now), lastWriteOf(this.seen)];
     if (writtenAt === undefined || writtenBefore === undefined) return true;
-    // A file may come with a time that is still to come.
+    // A file may have a time in the future.
     const isPutBack = writtenAt < Math.min(writtenBefore, this.seenAt.at) - PUT_BACK_MILLISECONDS;
     if (isPutBack && !wasSetBack(this.seenAt, momentNow(this.options.bootId))) return false;
     return writtenAt <= this.activity.lastEndedAt;
@@ -180,7 +180,7 @@ export class DiskWatch implements WriteLease {
     return pending === 0 && Math.abs(Date.now() - lastEndedAt) >= REST_MILLISECONDS;
   }
 
-  /** What is done to the file besides writing it (another owner, another name) is stored, so that it is no surprise after a crash. */
+  /** Stores changes such as a new owner or name too, so that they do not look like writes after a crash. */
   private lookAtRest(): Promise<Errno> {
     return this.options.save(async () => {
       const { modifiedAt, changedAt } = this.seen;
@@ -202,7 +202,7 @@ export class DiskWatch implements WriteLease {
     return this.options.identify().catch(() => undefined);
   }
 
-  /** False when writes of this server are under way, so that nothing can be said. */
+  /** False when writes by this server are in progress, so that nothing can be concluded. */
   private async look(): Promise<boolean> {
     const { count, pending } = this.activity;
     if (pending > 0) return false;

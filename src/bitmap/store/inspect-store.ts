@@ -6,7 +6,7 @@ import type { Key, KeyValueStore } from './key-value-store.js';
 import { everyExport, formatKey } from './keys.js';
 import type { StoredExport } from './left-disk.js';
 
-/** What a store holds, and what in it does not fit together. */
+/** The content of a store, and the inconsistencies in it. */
 export interface StoreReport {
   readonly formatVersion: number;
   readonly exports: readonly StoredExportReport[];
@@ -25,7 +25,7 @@ interface StoredExportReport {
 interface StoredBitmapReport {
   readonly name: string;
   readonly granularityBytes: number;
-  /** What is stored; active regions count as dirty besides. */
+  /** Dirty bytes in the stored bits. Active regions count as dirty in addition. */
   readonly dirtyBytes: number;
   readonly recording: boolean;
   readonly frozen: boolean;
@@ -50,7 +50,7 @@ function formatOf(store: KeyValueStore): number {
   }
 }
 
-/** What the store has of one export. */
+/** Inspects the entries of one export. */
 class ExportInspection {
   private stored: StoredExport | undefined;
   private readonly states: { name: string; state: StoredState }[] = [];
@@ -64,13 +64,13 @@ class ExportInspection {
     private readonly problems: string[],
   ) {}
 
-  /** Undefined when nothing can be said of it, but for the problems. */
+  /** Undefined when there is nothing to report except problems. */
   report(): StoredExportReport | undefined {
     const { name } = this;
     const damage = this.store.read(name, (key, value) => this.take(key, value));
     if (damage?.whole !== undefined) this.complain(damage.whole);
-    for (const key of damage?.entries ?? []) this.complain(`${key.join('/')} is not as it was written`);
-    for (const number of this.strays) this.complain(`pages of an array ${number} that belongs to no bitmap`);
+    for (const key of damage?.entries ?? []) this.complain(`${key.join('/')} does not match its checksum`);
+    for (const number of this.strays) this.complain(`array ${number} has pages but belongs to no bitmap`);
     if (!this.stored) return undefined;
     const { identity, clean, regionBytes } = this.stored;
     const bitmaps = this.states.map((one) => this.bitmap(one.name, one.state, identity.sizeBytes));
@@ -98,7 +98,7 @@ class ExportInspection {
     const known = this.arrays.get(number);
     if (!known) this.strays.add(number);
     else if (page >= known.array.pageCount || value.length > PAGE_BYTES) {
-      this.complain(`bitmap "${known.bitmap}" has a page ${page} that does not belong to a disk of its size`);
+      this.complain(`bitmap "${known.bitmap}" has a page ${page} that does not fit the size of the disk`);
     } else known.array.loadPage(page, value);
   }
 
@@ -107,7 +107,7 @@ class ExportInspection {
     if (!this.stored) return;
     const offset = region * this.stored.regionBytes;
     if (offset >= this.stored.identity.sizeBytes) {
-      this.complain(`a mark at ${formatSize(offset)}, behind the end of the disk`);
+      this.complain(`a mark at ${formatSize(offset)} is beyond the end of the disk`);
     }
   }
 
@@ -129,7 +129,7 @@ class ExportInspection {
     try {
       return JSON.parse(value.toString()) as Value;
     } catch {
-      this.complain(`${what} is not readable`);
+      this.complain(`${what} cannot be read`);
       return undefined;
     }
   }

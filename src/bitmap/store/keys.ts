@@ -1,16 +1,16 @@
 import type { Key } from './key-value-store.js';
 
 /**
- * Where things are in the store:
+ * The keys of the store:
  *
- *   format                       version of all this
- *   export  EXPORT               what the disk was, and whether it was closed cleanly
+ *   format                       version of this format
+ *   export  EXPORT               identity of the disk, and whether it was closed cleanly
  *   bitmap  EXPORT BITMAP        the state of a bitmap, and the numbers of its bit arrays
- *   page    EXPORT ARRAY PAGE    bits, without the zeroes at their end; an empty page is not there
+ *   page    EXPORT ARRAY PAGE    bits without trailing zeroes; an empty page has no entry
  *   region  EXPORT REGION        a mark of the write-intent log
- *   backup  ID                   a backup session, how it ended included
- *   sum     [EXPORT]             what the keys and checksums of an export's entries add up to; of all others without its name
- *   lost                         why bitmaps may be missing; until every export of the configuration was opened
+ *   backup  ID                   a backup session, including how it ended
+ *   sum     [EXPORT]             sum over the keys and checksums of an export's entries; without EXPORT, of all others
+ *   lost                         why bitmaps may be missing; removed once every configured export was opened
  */
 export const formatKey: Key = ['format'];
 export const exportKey = (exportName: string): Key => ['export', exportName];
@@ -22,20 +22,20 @@ export const backupKey = (id: string): Key => ['backup', id];
 
 export const lostKey: Key = ['lost'];
 
-/** What an entry belongs to: an export, or, as '', to the store. */
+/** The export that an entry belongs to; '' for the store itself. */
 export function groupOf([kind, name]: Key): string {
   return kind === 'export' || kind === 'bitmap' || kind === 'page' || kind === 'region' ? String(name) : '';
 }
 export const sumKey = (group: string): Key => (group === '' ? ['sum'] : ['sum', group]);
 
-/** Prefixes of all that an export has, each before what depends on it. */
+/** Prefixes of an export's entries, each before the entries that depend on it. */
 export const entriesOf = (exportName: string): Key[] => [
   exportKey(exportName),
   allBitmaps(exportName),
   allArrays(exportName),
   allRegions(exportName),
 ];
-/** Prefixes of all that belongs to no export. */
+/** Prefixes of the entries that belong to no export. */
 export const entriesOfStore: readonly Key[] = [['format'], ['backup'], ['lost']];
 export const everySum: Key = ['sum'];
 

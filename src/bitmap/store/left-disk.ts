@@ -8,78 +8,77 @@ import {
 } from '../../storage/image/disk-identity.js';
 import { isSameCount } from '../../storage/image/write-counters.js';
 
-/** A point in time by two clocks, so that it shows when one of them was set. */
+/** A point in time by two clocks, so that a change to one of them can be detected. */
 export interface Moment {
-  /** Of the boot of the machine, where the kernel tells it. */
+  /** Identifies the boot of the machine; missing if the kernel does not report it. */
   readonly bootId?: string;
-  /** By the wall clock, in milliseconds since 1970. */
+  /** Wall-clock time in milliseconds since 1970. */
   readonly at: number;
-  /** Since the boot, in seconds. */
+  /** Seconds since the boot. */
   readonly upSeconds: number;
 }
 
-/** What is known of a disk that was not closed. Where it is missing nothing was stored about that. */
+/** What was stored about a disk while it was served, for use if it was not closed. */
 export interface LastSight {
   readonly moment: Moment;
   /**
-   * The server's own writes end before this, in milliseconds since 1970; null: there is no such time. Undefined when the
-   * disk was at rest: nothing was written since its identity was taken.
+   * The time before which the server's own writes ended, in milliseconds since 1970; null: no limit. Undefined when the
+   * disk was at rest: nothing was written since its identity was read.
    */
   readonly writesUntil?: number | null;
 }
 
-/** What the store says of a disk, in JSON. */
+/** The store's entry for a disk, in JSON. */
 export interface StoredExport {
   readonly identity: DiskIdentity;
   readonly regionBytes: number;
-  /** The disk was closed with exact bits, and its identity taken after that; or is served read-only, which keeps it so. */
+  /** The disk was closed with exact bits before its identity was read, or is served read-only, so they stay exact. */
   readonly clean: boolean;
-  /** The export as which it was served since, where its changes did not come into these bitmaps. */
+  /** Another export that served the disk since, so that writes are missing from these bitmaps. */
   readonly servedAs?: string;
   readonly lastSight?: LastSight;
-  /** Of a block device that was closed: as `witnessOf` tells. */
+  /** For a block device that was closed: the result of `witnessOf`. */
   readonly witness?: string;
 }
 
-/** On what ground the bitmaps of a disk are trusted. The text is for people. */
+/** Why the bitmaps of a disk are trusted. The texts are shown to users. */
 export const grounds = {
-  new: 'nothing was known of the disk before',
-  times: "the file's times of change are those that it was left with",
+  new: 'nothing was known about the disk before',
+  times: "the file's timestamps are unchanged since it was last served",
   heartbeat: "the file was not changed after the server's last sign of life",
-  counters: 'the kernel counts no write to the device since it was left',
-  witnesses: 'both ends of the device and 256 blocks of it are as they were left; the rest was not compared',
-  'write-intent':
-    'the server was killed while it wrote; writes of others to the device since then would not be noticed',
-  identity: 'it is the same disk; writes of others while it was not served would not be noticed',
+  counters: 'the kernel has counted no write to the device since it was last served',
+  witnesses: 'both ends of the device and 256 sampled blocks are unchanged; the rest was not compared',
+  'write-intent': 'the server was killed while writing; later writes by other programs would not be noticed',
+  identity: 'it is the same disk; writes by other programs while it was not served would not be noticed',
 } as const;
 
 export type Ground = keyof typeof grounds;
 
 export type Judgement = { readonly untrue: string } | { readonly ground: Ground };
 
-const OTHER_CONTENT = 'its content changed while it was not served, at its ends or in the blocks that are compared';
+const OTHER_CONTENT = 'its content changed while it was not served, at its ends or in a sampled block';
 
-/** Whether only a look at the content tells if the disk was written: it is counted anew since. */
+/** Whether only the content can show that the disk was written, because its write counter was reset. */
 export function needsWitness({ clean, identity, witness }: StoredExport, now: DiskIdentity): boolean {
   return clean && witness !== undefined && !isSameCount(identity.counters, now.counters);
 }
 
-/** Kernels count time in steps, and a write may begin a little later than it was admitted. */
+/** Kernel timestamps are coarse, and a write may begin a little later than it was admitted. */
 const GRACE_MILLISECONDS = 100;
-/** How exactly the time since the boot is told, twice. */
+/** Twice the error of the time since the boot. */
 const CLOCK_TOLERANCE_SECONDS = 3;
 
 export function momentNow(bootId: string | undefined): Moment {
   return { ...(bootId !== undefined && { bootId }), at: Date.now(), upSeconds: uptime() };
 }
 
-/** Whether bitmaps still describe their disk: from what the store says of it, and what it is found to be. */
+/** Decides whether bitmaps still describe their disk, by comparing the store's entry with the disk as it is now. */
 export function judge(before: StoredExport, now: DiskIdentity, moment: Moment, witness?: string): Judgement {
-  if (before.servedAs !== undefined) return { untrue: `it was served as "${before.servedAs}" meanwhile` };
+  if (before.servedAs !== undefined) return { untrue: `it was served as "${before.servedAs}" in the meantime` };
   const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment);
   if (untrue !== undefined) return { untrue };
   if (!needsWitness(before, now)) return { ground: groundFor(before, now) };
-  if (witness === undefined) return { untrue: 'it was counted anew since, and its content cannot be read' };
+  if (witness === undefined) return { untrue: 'its write counter was reset, and its content cannot be read' };
   return witness === before.witness ? { ground: 'witnesses' } : { untrue: OTHER_CONTENT };
 }
 
@@ -99,13 +98,13 @@ function changedSinceCrash({ identity: before, lastSight }: StoredExport, now: D
   if (changedAt === undefined || lastSight.writesUntil === null) return undefined;
   if (wasSetBack(lastSight.moment, moment)) return CLOCK_SET_BACK;
   if (isSameBoot(lastSight.moment, moment) && isPutBack(before, now))
-    return 'its file system was put back to an older state';
+    return 'its file system was rolled back to an older state';
   if (changedAt <= lastSight.writesUntil + GRACE_MILLISECONDS) return undefined;
   const [changed, life] = [changedAt, lastSight.writesUntil].map((at) => new Date(at).toISOString());
   return `changed at ${changed}, after the server's last sign of life, which was good until ${life}`;
 }
 
-/** Nothing was written when the server ended. But a power loss may bring back older times, as nobody makes them durable. */
+/** For a disk that was at rest. A power loss may bring back older timestamps, because nothing makes them durable. */
 function changedSinceRest(before: DiskIdentity, { moment: then }: LastSight, now: DiskIdentity, moment: Moment) {
   const written = writtenSince(before, now);
   if (written === undefined || then.bootId === moment.bootId) return written;
@@ -114,7 +113,7 @@ function changedSinceRest(before: DiskIdentity, { moment: then }: LastSight, now
   return wasSetBack(then, moment) ? CLOCK_SET_BACK : undefined;
 }
 
-/** Nobody can give a file an older time of change, and only a power loss takes one back. */
+/** Programs cannot set a file's change time back; only a power loss or a restored file system does. */
 function isPutBack(before: DiskIdentity, now: DiskIdentity): boolean {
   const nanoseconds = BigInt(before.changedAt ?? 0) - BigInt(now.changedAt ?? 0);
   return nanoseconds > BigInt(CLOCK_TOLERANCE_SECONDS) * 1_000_000_000n;
@@ -124,9 +123,10 @@ function isSameBoot(then: Moment, now: Moment): boolean {
   return then.bootId !== undefined && then.bootId === now.bootId;
 }
 
-const CLOCK_SET_BACK = "the clock was set back, so the file's times do not tell whether others wrote to it";
+const CLOCK_SET_BACK =
+  "the clock was set back, so the file's timestamps do not show whether other programs wrote to it";
 
-/** Whether the wall clock may since have told times that it had told before. */
+/** Whether the wall clock may have repeated times since then. */
 export function wasSetBack(then: Moment, now: Moment): boolean {
   if (!isSameBoot(then, now)) return now.at < then.at;
   const bootedAt = ({ at, upSeconds }: Moment) => at / 1000 - upSeconds;

@@ -6,13 +6,13 @@ import { freeBytes } from '../../base/free-space.js';
 import { KIB } from '../../base/units.js';
 import type { Change, EntryStore, Key } from './key-value-store.js';
 
-/** What a store needs to be opened and closed, with some to spare. */
+/** Free space that a store needs to be opened and closed, with a margin. */
 export const LEAST_FREE_BYTES = 256 * KIB;
 
-/** Behind every string and number that a key part may be. */
+/** Sorts after every string and number. */
 const AFTER_ALL_PARTS = Buffer.from([0xff]);
 
-/** The store in an LMDB environment, for one process at a time: whoever opens it holds a lock of the state directory. */
+/** A store in an LMDB environment. Only one process may open it; the lock of the state directory ensures that. */
 export class LmdbStore implements EntryStore {
   private constructor(
     private readonly directory: string,
@@ -26,7 +26,7 @@ export class LmdbStore implements EntryStore {
 
   async commit(changes: readonly Change[]): Promise<void> {
     this.needRoom(changes);
-    // A commit that fails rejects every promise of its batch; that of the batch says it for all.
+    // A failed commit rejects every promise of its batch; the promise of the batch itself is enough.
     const ignore = () => {};
     try {
       await this.database.batch(() => {
@@ -41,8 +41,8 @@ export class LmdbStore implements EntryStore {
   }
 
   /**
-   * When LMDB cannot write a page it describes that in a buffer that is too small (lmdb 3.5.6, mdb_page_flush), which
-   * ends the process sooner or later. So a full disk is noticed before it comes to that.
+   * When LMDB cannot write a page, it overflows the buffer for the error message (lmdb 3.5.6, mdb_page_flush), and the
+   * process crashes sooner or later. So a full disk is detected before the write.
    */
   private needRoom(changes: readonly Change[]): void {
     const bytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
@@ -55,20 +55,19 @@ export class LmdbStore implements EntryStore {
   }
 
   peek(key: Key): Buffer | undefined {
-    // It lies in a larger buffer of the library's, which says with `length` how much of that it is.
+    // The library returns a larger buffer whose `length` was set to the size of the value.
     const value = this.database.getBinaryFast([...key]);
     return value?.subarray(0, value.length);
   }
 
   *keys(prefix: Key): Iterable<Key> {
     const range = { start: [...prefix], end: [...prefix, AFTER_ALL_PARTS] };
-    // The library gives a key of one part as that part.
+    // The library returns a key with one part as that part, not as an array.
     for (const key of this.database.getKeys(range)) yield (Array.isArray(key) ? key : [key]) as Key;
   }
 
   /**
-   * Gives back the memory that the file's mapped pages take after much was read. Nothing may be under way, nor come
-   * before it resolves.
+   * Frees the memory of mapped pages after much was read. No operation may be running or begin before this resolves.
    */
   async unmap(): Promise<void> {
     await this.database.close();
@@ -82,26 +81,26 @@ export class LmdbStore implements EntryStore {
 
 function openDatabase(directory: string): RootDatabase<Buffer, LmdbKey> {
   try {
-    // With overlappingSync a commit would resolve before it is durable; with eventTurnBatching one that fails would
-    // reject a promise that nobody holds, which ends the process.
+    // With overlappingSync a commit would resolve before it is durable. With eventTurnBatching a failed commit would
+    // reject a promise that nothing handles, which would end the process.
     return open({ path: directory, encoding: 'binary', overlappingSync: false, eventTurnBatching: false });
   } catch (cause) {
     throw new CodedError(
       'STORE_UNUSABLE',
       `the store in ${directory} cannot be opened: ${(cause as Error).message}`,
-      'see that the directory is there, writable and not full',
+      'check that the directory exists, is writable and is not full',
       { cause },
     );
   }
 }
 
-/** The library puts the cause of a failed commit into a promise, and the error number into `code`. */
+/** The library puts the cause of a failed commit into a promise, and its errno into `code`. */
 async function causeOf(error: unknown): Promise<Error> {
   const { commitError } = error as { commitError?: Promise<never> };
   const unknown = new Promise<unknown>((resolve) => setImmediate(resolve, error));
   const cause = await Promise.race([commitError?.catch((reason: unknown) => reason) ?? error, unknown]);
   const { message, code } = cause as { message: string; code?: unknown };
-  // What the library was about to do is of use to nobody who reads it.
+  // The rest of the message describes library internals.
   const [what] = message.split(': Attempting to ');
   return Object.assign(new Error(what, { cause: error }), typeof code === 'number' ? { errno: code } : {});
 }

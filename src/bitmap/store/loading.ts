@@ -3,11 +3,11 @@ import { isName } from '../bitmap-limits.js';
 import type { BitmapSet, StoredState } from '../bitmap-set.js';
 import type { Damage, Key } from './key-value-store.js';
 
-/** Puts the entries of a disk into its bitmaps, which come before their pages. */
+/** Loads the entries of a disk into its bitmaps. The entry of a bitmap must come before its pages. */
 export class Loading {
-  /** By their numbers in the store. */
+  /** Arrays by their numbers in the store. */
   readonly arrays = new Map<number, { readonly bitmap: string; readonly array: BitArray }>();
-  /** What the store says of each bitmap. */
+  /** The stored state of each bitmap, as JSON. */
   readonly states = new Map<string, string>();
 
   constructor(private readonly bitmaps: BitmapSet) {}
@@ -17,7 +17,7 @@ export class Loading {
     if (key[0] === 'page') this.arrays.get(Number(key.at(-2)))?.array.loadPage(Number(key.at(-1)), value);
   }
 
-  /** Bitmaps of which anything is damaged are inconsistent from now on, and those that could not be loaded are there. */
+  /** Marks bitmaps with damaged entries as inconsistent, and adds those that could not be loaded. */
   distrust({ entries, whole }: Damage): void {
     if (whole !== undefined) {
       for (const { name } of this.bitmaps.list()) this.bitmaps.markInconsistent(name, reasonFor(whole));
@@ -37,12 +37,12 @@ export class Loading {
   }
 
   private distrustFor(key: Key): void {
-    const reason = reasonFor(`${key.join('/')} is not as it was written`);
+    const reason = reasonFor(`${key.join('/')} does not match its checksum`);
     if (key[0] === 'bitmap') this.restoreUnknown(String(key.at(-1)), reason);
     for (const name of this.concernedBy(key)) this.bitmaps.markInconsistent(name, reason);
   }
 
-  /** What the disk was, and which regions were being written, concerns all of its bitmaps. */
+  /** Damage to the entry of the disk or to a region mark affects all bitmaps of the disk. */
   private concernedBy(key: Key): string[] {
     if (key[0] === 'bitmap') return [];
     if (key[0] !== 'page') return this.bitmaps.list().map(({ name }) => name);

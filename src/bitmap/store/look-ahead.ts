@@ -1,24 +1,24 @@
-/** Marks reach at least so far ahead of a writer, in the time that it takes to get there. */
+/** Marks are set at least this far ahead of a writer, measured in the time it takes to get there. */
 const LEAST_REACH_MS = 2000;
-/** A commit that was asked for waits for the one under way, and disks that were quick become slow: with room for both. */
+/** A commit may have to wait for the one before it, and a fast disk may become slow; this leaves room for both. */
 const REACH_IN_COMMITS = 4;
-/** Nobody is quicker; what seems so is no writer that goes from one region to the next. */
+/** A shorter time does not come from a sequential writer. */
 const LEAST_REGION_MS = 1;
 
 /**
- * How many regions are marked ahead of a sequential writer: as many as it reaches within two seconds, or in four times
- * what a commit has lately taken. So a quick writer and a slow disk get many, and a slow writer gets few, for whatever is
- * marked counts as dirty after a crash. What was measured is forgotten by halves, once a turn of the cooling clock.
+ * How many regions to mark ahead of a sequential writer: as many as it reaches within two seconds, or within four times
+ * the recent duration of a commit, whichever is longer. A fast writer or a slow store gets many. A slow writer gets
+ * few, because every marked region counts as dirty after a crash. Both measurements decay by half each turn.
  */
 export class LookAhead {
-  /** The least time that a writer has lately taken from one region to the next. */
+  /** The shortest recent time that a writer took from one region to the next. */
   private regionMs = Number.POSITIVE_INFINITY;
-  /** The most that a commit has lately taken. */
+  /** The longest recent duration of a commit. */
   private commitMs = 0;
 
   constructor(private readonly maxRegions: number) {}
 
-  /** A writer took so long from one region to the next. */
+  /** Notes how long a writer took from one region to the next. */
   noteRegion(milliseconds: number): void {
     this.regionMs = Math.min(this.regionMs, Math.max(milliseconds, LEAST_REGION_MS));
   }

@@ -13,25 +13,25 @@ import { upgradeStore } from './upgrade-store.js';
 import { unsealed } from './visit-entries.js';
 import { walkStore } from './walk-store.js';
 
-/** Raised when what is stored changes its meaning; a server refuses a store that is newer than itself. */
+/** Increased when the meaning of stored entries changes. A server refuses a newer format. */
 const FORMAT_VERSION = 2;
-/** Without checksums. */
+/** The format without checksums. */
 const FIRST_FORMAT = 1;
 
 const format = { key: formatKey, value: Buffer.from([FORMAT_VERSION]) };
 
-/** The store of a server, from its opening to its closing, with what had to be done about damage. */
+/** The store of a running server. Opening it detects damage and deals with it. */
 export class ServerStore {
   private constructor(
     private readonly directory: string,
     private readonly lmdb: LmdbStore,
     readonly entries: SealedStore,
-    /** Why bitmaps may be missing that there were; undefined when none are. */
+    /** Why bitmaps may have been lost; undefined when none were. */
     private lostBecause: string | undefined,
   ) {}
 
   /**
-   * A store that is damaged so that LMDB cannot be trusted with it is moved out of the way, and an empty one takes its place.
+   * Opens the store. If damage might make LMDB crash, the store is moved aside and replaced by an empty one.
    * @throws CodedError STORE_UNUSABLE
    */
   static async open(directory: string, log: Log): Promise<ServerStore> {
@@ -52,14 +52,14 @@ export class ServerStore {
     return this.lostBecause;
   }
 
-  /** Whatever was lost is known to be: what is not in the store from now on is new. */
+  /** Forgets the loss once all exports know of it. An export that is not in the store is new from now on. */
   async acceptLoss(): Promise<void> {
     if (this.lostBecause === undefined) return;
     await this.entries.commit([{ key: lostKey, value: undefined }]);
     this.lostBecause = undefined;
   }
 
-  /** Gives back memory, as `LmdbStore.unmap`. */
+  /** Frees memory; see `LmdbStore.unmap`. */
   unmap(): Promise<void> {
     return this.lmdb.unmap();
   }
@@ -76,7 +76,7 @@ export class ServerStore {
   }
 }
 
-/** A store to look at, which stays as it is. @throws CodedError STORE_UNUSABLE when it is damaged as a whole */
+/** Opens a store for reading only. @throws CodedError STORE_UNUSABLE when it is too damaged to be read */
 export async function openToLook(directory: string): Promise<{ store: KeyValueStore; problems: string[] }> {
   const damage = await damageOfStore(directory, { renew: false });
   if (damage !== undefined) throw damaged(directory, damage);
@@ -94,7 +94,7 @@ async function damageOfStore(directory: string, how: { renew: boolean }): Promis
   if (obvious !== undefined) return obvious;
   const state = await stateOf(directory);
   if (state === 'as-closed') return undefined;
-  if (state === 'head-changed') return 'its first pages are not as they were when it was closed';
+  if (state === 'head-changed') return 'its first pages have changed since it was closed';
   return walkStore(directory, how);
 }
 
@@ -104,12 +104,12 @@ async function moveAside(directory: string, damage: string, log: Log): Promise<s
     await renameDurably(directory, aside);
     mkdirSync(directory, { mode: 0o700 });
   } catch (cause) {
-    throw damaged(directory, `${damage}; it cannot be moved out of the way: ${(cause as Error).message}`);
+    throw damaged(directory, `${damage}; it cannot be moved aside: ${(cause as Error).message}`);
   }
   log.error(
     { store: directory, movedTo: aside, damage },
-    'the store of the bitmaps is damaged and was moved out of the way. Disks are served with an empty one: ' +
-      'their bitmaps are inconsistent, and the next backups are full ones',
+    'the bitmap store is damaged and was moved aside. The server starts with an empty store: ' +
+      'bitmaps are inconsistent, and the next backups will be full ones',
   );
   return `the store was damaged (${damage}), and the bitmap was lost with it`;
 }
@@ -118,14 +118,14 @@ function damaged(directory: string, damage: string): CodedError {
   return new CodedError(
     'STORE_UNUSABLE',
     `the store in ${directory} is damaged: ${damage}`,
-    'the next start of the server moves it out of the way; the next backups are full ones',
+    'the next start of the server moves it aside; the next backups will be full ones',
   );
 }
 
 async function openFormat(directory: string, log: Log): Promise<LmdbStore> {
   const lmdb = LmdbStore.open(directory);
   if (!isOfFirstFormat(lmdb)) return lmdb;
-  log.info({ store: directory }, 'the store of the bitmaps is of an older version and is rewritten with checksums');
+  log.info({ store: directory }, 'the bitmap store has an older format and is being rewritten with checksums');
   return upgradeStore(directory, lmdb, format);
 }
 
@@ -140,7 +140,7 @@ function refuseNewer(entries: SealedStore, directory: string): void {
   if (stored <= FORMAT_VERSION) return;
   throw new CodedError(
     'STORE_UNUSABLE',
-    `the store in ${directory} has format ${stored}, and this program knows formats up to ${FORMAT_VERSION}`,
+    `the store in ${directory} has format ${stored}, but this version supports formats up to ${FORMAT_VERSION}`,
     'start the newer tidemark that wrote it, or choose another --state directory',
   );
 }
@@ -148,11 +148,8 @@ function refuseNewer(entries: SealedStore, directory: string): void {
 function lostExports(entries: SealedStore, log: Log): string | undefined {
   const others = entries.readOthers();
   if (others?.whole === undefined) return undefined;
-  const reason = `the store of the bitmaps is damaged: ${others.whole}`;
-  log.error(
-    { damage: others.whole },
-    'the store of the bitmaps is damaged: bitmaps that it no longer has are inconsistent',
-  );
+  const reason = `the bitmap store is damaged: ${others.whole}`;
+  log.error({ damage: others.whole }, 'the bitmap store is damaged: bitmaps that it no longer has are inconsistent');
   return reason;
 }
 
@@ -160,7 +157,7 @@ function recordedLoss(entries: SealedStore): string | undefined {
   return orUndefined(() => entries.get(lostKey)?.toString());
 }
 
-/** What is damaged is as good as not there. */
+/** Treats a damaged entry as missing. */
 function orUndefined<Value>(read: () => Value): Value | undefined {
   try {
     return read();

@@ -16,13 +16,13 @@ import { StoredBitmaps } from './stored-bitmaps.js';
 import { describeExport, notesToOthers, readExport } from './stored-exports.js';
 import { WriteIntentLog } from './write-intent-log.js';
 
-/** What to do with a change of the disk that cannot be recorded durably. */
+/** What to do with a write that cannot be recorded durably. */
 export type OnBitmapError = 'refuse' | 'continue';
 
 interface IntentLimits {
   readonly regionBytes: number;
   readonly maxActiveRegions: number;
-  /** A region that is not written during so many turns of the cooling clock cools. */
+  /** A region cools when it was not written for this many turns of the clock. */
   readonly coolAfterTurns: number;
 }
 
@@ -30,20 +30,20 @@ export interface PersistenceOptions {
   readonly exportName: string;
   readonly bitmaps: BitmapSet;
   readonly store: KeyValueStore;
-  /** Tells what the disk is, at the time of the call. */
+  /** Reads the current identity of the disk. */
   readonly identify: () => Promise<DiskIdentity>;
-  /** Of a block device, as `witnessOf` tells. */
+  /** For a block device: the result of `witnessOf`. */
   readonly witness?: (() => Promise<string | undefined>) | undefined;
-  /** Nothing is written to the disk through us, though perhaps by others. */
+  /** This server does not write to the disk; other programs may. */
   readonly readOnly: boolean;
   readonly limits: IntentLimits;
   readonly onBitmapError: OnBitmapError;
-  /** Why the store may have lost all that it knew of a disk; undefined when it has not. */
+  /** Why the store may have lost the entries of a disk; undefined when it has not. */
   readonly lost?: string | undefined;
   readonly log: Log;
 }
 
-/** The bitmaps of one disk and what keeps them in the store, from opening the disk to closing it. */
+/** Keeps the bitmaps of one disk in the store, from opening the disk to closing it. */
 export class PersistentBitmaps {
   readonly intents: WriteIntentLog;
   private readonly logLimit = new LogLimit();
@@ -55,11 +55,11 @@ export class PersistentBitmaps {
   private constructor(
     private readonly options: PersistenceOptions,
     stored: StoredBitmaps,
-    /** The disk as it was opened. */
+    /** The identity of the disk when it was opened. */
     private identity: DiskIdentity,
     bootId: string | undefined,
     private readonly ground: Ground,
-    /** Why there may have been bitmaps that are not here; undefined when all of them are. */
+    /** Why bitmaps may have been lost; undefined when none were. */
     readonly lost: string | undefined,
   ) {
     const { exportName, bitmaps, store, limits, readOnly, identify } = options;
@@ -91,8 +91,8 @@ export class PersistentBitmaps {
   }
 
   /**
-   * Loads what the store knows into `bitmaps`, sets right what a crash or a change behind our back left, and makes that
-   * durable. Only then may the disk be written. @throws CodedError STORE_UNUSABLE
+   * Loads the stored bitmaps into `bitmaps`, corrects them after a crash or a change by another program, and stores the
+   * result. The disk may be written only after that. @throws CodedError STORE_UNUSABLE
    */
   static async open(options: PersistenceOptions): Promise<PersistentBitmaps> {
     const { exportName, bitmaps, store, log } = options;
@@ -109,7 +109,7 @@ export class PersistentBitmaps {
     const lost = before ? damaged : (damaged ?? options.lost);
     const ground = 'ground' in verdict ? verdict.ground : 'new';
     const opened = new PersistentBitmaps(options, stored, identity, bootId, ground, lost);
-    // Nothing is written by this server, so what was compared goes on to hold.
+    // This server does not write to the disk, so the compared content stays valid.
     if (options.readOnly && 'ground' in verdict) opened.witness = before?.witness;
     try {
       const notes = options.readOnly ? [] : notesToOthers(identity, exportName, store);
@@ -118,7 +118,7 @@ export class PersistentBitmaps {
       throw new CodedError(
         'STORE_UNUSABLE',
         `the bitmaps of "${exportName}" cannot be stored: ${(cause as Error).message}`,
-        'see that the state directory is writable and its disk not full',
+        'check that the state directory is writable and its disk is not full',
         { cause },
       );
     }
@@ -133,14 +133,14 @@ export class PersistentBitmaps {
     return this.options.store;
   }
 
-  /** What this server changes of the disk is to be told here. */
+  /** The writes of this server must be reported here. */
   get activity(): WriteActivity {
     return this.watch.activity;
   }
 
   /**
-   * Bitmaps miss what others write to the disk. None of them is trusted any more when that has happened since this was
-   * asked last. On a block device that is served read-only it is not noticed before the next start.
+   * Marks all bitmaps inconsistent if another program has written to the disk since the last call, because bitmaps miss
+   * such writes. On a block device that is served read-only, this is detected only at the next start.
    */
   async noticeOutsideChanges(): Promise<void> {
     const { readOnly, identify } = this.options;
@@ -152,8 +152,8 @@ export class PersistentBitmaps {
   }
 
   /**
-   * On what ground a bitmap that is older than this run of the server is trusted, for people too. Undefined when it is
-   * not older, not trusted, or does not outlive the server.
+   * Why a bitmap from an earlier run of the server is trusted, with a text for users. Undefined for a bitmap that is
+   * new, transient or inconsistent.
    */
   trustIn(bitmap: DirtyBitmap): { readonly ground: Ground; readonly text: string } | undefined {
     if (!this.loaded.has(bitmap) || bitmap.inconsistent !== undefined) return undefined;
@@ -164,18 +164,18 @@ export class PersistentBitmaps {
     return this.watch.isAtRest ? 'at rest' : 'written';
   }
 
-  /** Stores what the disk looks like if nobody writes it, so that even a crash in the next moment hides nothing. */
+  /** Puts the disk at rest if nothing is being written, so that even a crash right after this hides no change. */
   async settle(): Promise<void> {
     await this.watch.rest();
   }
 
-  /** One turn of the clock, which cools regions and watches the disk. */
+  /** One turn of the clock: cools regions and watches the disk. */
   async cool(): Promise<Errno> {
     const errno = await this.intents.cool(this.options.limits.coolAfterTurns);
     return errno === OK ? this.watch.turn() : errno;
   }
 
-  /** The disk has another size now; no change of it may be under way. @throws CodedError STORE_UNUSABLE, BITMAP_BUSY */
+  /** Follows a new size of the disk. No write may be in progress. @throws CodedError STORE_UNUSABLE, BITMAP_BUSY */
   async resize(sizeBytes: number): Promise<void> {
     const { bitmaps, store } = this.options;
     const identity = await this.options.identify();
@@ -192,7 +192,7 @@ export class PersistentBitmaps {
       throw new CodedError(
         'STORE_UNUSABLE',
         `the new size of "${this.options.exportName}" could not be stored: ${(error as Error).message}`,
-        'see that the state directory is writable and its disk not full, then resize it again',
+        'check that the state directory is writable and its disk is not full, then resize it again',
         { cause: error },
       );
     } finally {
@@ -201,13 +201,13 @@ export class PersistentBitmaps {
   }
 
   /**
-   * Exact bits, no marks, and the disk's identity after the last change: next time nothing is over-reported. The disk
-   * must have been flushed. @throws CodedError STORE_UNUSABLE
+   * Stores exact bits without region marks, and the final identity of the disk, so that the next start reports no extra
+   * dirty data. The disk must have been flushed. @throws CodedError STORE_UNUSABLE
    */
   async close(): Promise<void> {
     const { readOnly, identify } = this.options;
     this.watch.close();
-    // What others have changed meanwhile was not recorded.
+    // On a read-only disk, changes by other programs were not recorded, so the identity from the start stays.
     const identity = readOnly ? this.identity : await identify();
     this.watch.judge(identity);
     if (!readOnly && this.hasPersistent()) this.witness = await this.options.witness?.();
@@ -216,7 +216,7 @@ export class PersistentBitmaps {
     throw new CodedError(
       'STORE_UNUSABLE',
       `the bitmaps of "${this.options.exportName}" could not be stored at the close: ${errnoName(errno)}`,
-      'make room in the state directory or mend its disk; the next start treats this as a crash',
+      'free space in the state directory or repair its disk; the next start treats this as a crash',
     );
   }
 
@@ -268,10 +268,10 @@ export class PersistentBitmaps {
 }
 
 const lostMarksTexts: Readonly<Record<OnBitmapError, string>> = {
-  refuse: 'a write was refused: it could not be recorded in the state directory. Make room there or mend its disk',
+  refuse: 'a write was refused: it could not be recorded in the state directory. Free space there or repair its disk',
   continue:
     'a write could not be recorded in the state directory and went on; the persistent bitmaps are inconsistent now. ' +
-    'Mend the directory, remove the bitmaps, add them anew, and take a full backup',
+    'Repair the directory, remove the bitmaps, add them again, and take a full backup',
 };
 
 function reasonOf(verdict: Judgement): string | undefined {

@@ -4,8 +4,8 @@ import { renameDurably } from '../../posix/replacement.js';
 import { STORE_FILE } from './check-lmdb-file.js';
 
 /**
- * Puts a store that nobody has open, in a folder of `directory`, in the place of the one there, in one step. A power loss must
- * not bring back the old one, which knows nothing of the changes from then on.
+ * Atomically replaces the store in `directory` with the one in its subfolder `folder`. Neither may be open. The rename
+ * is durable, because a power loss must not bring back the old store, which lacks all later changes.
  */
 export async function putInPlace(folder: string, directory: string): Promise<void> {
   await renameDurably(join(directory, folder, STORE_FILE), join(directory, STORE_FILE));

@@ -14,8 +14,8 @@ export interface RecoveryOptions {
 }
 
 /**
- * Makes the loaded bitmaps true again. `reason` says why they do not describe the disk any more, if they do not; Returns
- * what makes the store say so, and takes its marks away.
+ * Corrects the loaded bitmaps after the disk was opened. `reason` says why they no longer describe the disk, if so.
+ * Returns the changes that store the result and remove the region marks.
  */
 export function recover(
   before: StoredExport,
@@ -26,13 +26,13 @@ export function recover(
 ): Change[] {
   const { exportName, bitmaps, store, log } = options;
   const marks = [...store.keys(allRegions(exportName))];
-  // Its backup ended with the server that made it.
+  // The backup that created it ended with the server.
   for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
   if (reason !== undefined) {
     for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
     log.warn(
       { export: exportName, reason },
-      'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them anew, and take a full backup',
+      'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them again, and take a full backup',
     );
     return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
   }
@@ -52,7 +52,7 @@ export function recover(
   return changes;
 }
 
-/** Everything that the store is to have of a disk, in place of what it has. */
+/** Replaces all entries of a disk in the store. */
 export function replaceDamaged(
   { entries, whole }: Damage,
   stored: StoredBitmaps,
@@ -61,7 +61,7 @@ export function replaceDamaged(
   const inconsistent = bitmaps.list().flatMap(({ name, inconsistent: reason }) => (reason === undefined ? [] : [name]));
   log.error(
     { export: exportName, damage: whole, damagedEntries: entries.length, inconsistent },
-    'what the store has of this disk is damaged: bitmaps are inconsistent, and their next backup is a full one',
+    'the stored bitmaps of this disk are damaged: those listed are inconsistent, and their next backup will be full',
   );
   const marks = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
   return [...marks, ...stored.everything()];

@@ -3,7 +3,7 @@ import type { Key } from './key-value-store.js';
 
 const CHECKSUM_BYTES = 8;
 
-/** Puts behind each value a checksum of it and of its key, so that it cannot be taken for that of another one. */
+/** Appends to each value a checksum of the value and its key, so that no value passes for that of another key. */
 export class Seal {
   private constructor(private readonly xxh64: Xxh64) {}
 
@@ -23,7 +23,7 @@ export class Seal {
     return { sealed, checksum };
   }
 
-  /** The value without its checksum; undefined when that does not match. */
+  /** The value without its checksum; undefined when the checksum does not match. */
   open(keyHash: bigint, sealed: Buffer): Buffer | undefined {
     const checksum = checksumOf(sealed);
     if (checksum === undefined) return undefined;
@@ -32,7 +32,7 @@ export class Seal {
   }
 }
 
-/** As it is written behind the value. */
+/** The checksum stored after the value, unverified. */
 export function checksumOf(sealed: Buffer): bigint | undefined {
   return sealed.length < CHECKSUM_BYTES ? undefined : sealed.readBigUInt64LE(sealed.length - CHECKSUM_BYTES);
 }

@@ -12,18 +12,18 @@ import { entriesOf, entriesOfStore, everySum, groupOf, sumKey } from './keys.js'
 import { checksumOf, Seal } from './seal.js';
 import { Tally } from './tally.js';
 
-/** The group of the entries that belong to no export, and of the exports as such. */
+/** The group of the entries that belong to no export. Its sum also counts which exports exist. */
 const STORE = '';
 const NO_CHECKSUM = 0n;
 
 /**
- * Entries that cannot change unnoticed: each value carries a checksum that is bound to its key, and the keys and checksums
- * of each export add up to a sum, which every commit changes with them. So a bit that flipped is found by the entry, and
- * an entry that went, came or is out of date by the sum.
+ * A store that detects damage. Each value carries a checksum that is bound to its key, and each export has a sum over
+ * its keys and checksums, which every commit updates. The checksum of an entry detects flipped bits; the sum detects
+ * entries that are missing, extra or out of date.
  */
 export class SealedStore implements KeyValueStore {
   private readonly queue = new CommitQueue<Change>((changes) => this.carryOut(changes));
-  /** Exports whose entries do not add up: the next commit writes all of them anew, and their sum. */
+  /** Exports with a wrong sum; the next commit writes all their entries and the sum again. */
   private readonly rewritten = new Set<string>();
 
   private constructor(
@@ -57,12 +57,12 @@ export class SealedStore implements KeyValueStore {
     return damage;
   }
 
-  /** What is wrong with the entries that belong to no export; `whole` when exports may be missing. */
+  /** The damage in the entries that belong to no export; `whole` is set when exports may be missing. */
   readOthers(): Damage | undefined {
     return this.examine(STORE, () => this.scanOthers());
   }
 
-  /** Takes the entries that belong to no export as they are, together with `changes` to them. */
+  /** Accepts the entries that belong to no export as they are, recomputes their sum, and commits `changes` to them. */
   async acceptOthers(changes: readonly Change[]): Promise<void> {
     const { found } = this.scanOthers();
     const { sealed } = this.seal.close(this.seal.hashOf(sumKey(STORE)), found.encode());
@@ -98,13 +98,13 @@ export class SealedStore implements KeyValueStore {
     return { found, damaged };
   }
 
-  /** Where keys are lost nobody knows whose the damaged entries are; where checksums are, which entries are out of date. */
+  /** A wrong sum is damage as a whole: it does not tell which entries are missing or out of date. */
   private examine(group: string, scan: () => Scan): Damage | undefined {
     try {
       const { found, damaged } = scan();
       const sum = this.sumOf(group) ?? Tally.empty();
-      if (!sum.hasKeysOf(found)) return { entries: damaged, whole: 'entries of it are missing' };
-      if (!sum.equals(found)) return { entries: damaged, whole: 'entries of it are not those that were written last' };
+      if (!sum.hasKeysOf(found)) return { entries: damaged, whole: 'some of its entries are missing' };
+      if (!sum.equals(found)) return { entries: damaged, whole: 'some of its entries are out of date' };
       return damaged.length > 0 ? { entries: damaged } : undefined;
     } catch (error) {
       return { entries: [], whole: (error as Error).message };
@@ -126,7 +126,7 @@ export class SealedStore implements KeyValueStore {
     });
   }
 
-  /** Undefined when it is damaged: it stays so, until the whole group is written anew. */
+  /** Undefined when the sum is damaged; it stays damaged until the whole group is written again. */
   private sumForChange(group: string): { sum: Tally; fresh: boolean } | undefined {
     if (this.rewritten.has(group)) return { sum: Tally.empty(), fresh: true };
     try {
@@ -139,21 +139,21 @@ export class SealedStore implements KeyValueStore {
 
 interface Scan {
   readonly found: Tally;
-  /** Keys of entries whose values are not as they were written. */
+  /** Keys of entries whose values do not match their checksums. */
   readonly damaged: Key[];
 }
 
 interface SumInChange {
   readonly sum: Tally;
-  /** It counts nothing that was there before. */
+  /** The sum starts from zero and ignores earlier entries. */
   readonly fresh: boolean;
 }
 
-/** One commit: seals its values, and works out what becomes of the sums. */
+/** One commit: seals its values and computes the new sums. */
 class Sealing {
   private readonly sealed: Change[] = [];
   private readonly sums = new Map<string, SumInChange | undefined>();
-  /** Checksums of what this commit has put so far, by the hashes of the keys. */
+  /** Checksums of the values put by this commit so far, by key hash; undefined for a removed key. */
   private readonly put = new Map<bigint, bigint | undefined>();
 
   constructor(
@@ -192,7 +192,7 @@ class Sealing {
     return this.sums.get(group);
   }
 
-  /** An export that is new, or has nothing any more, changes what the store adds up to. */
+  /** An export that appears or disappears changes the sum of the store. */
   private addSum(group: string, sum: Tally): void {
     const key = sumKey(group);
     const keyHash = this.seal.hashOf(key);

@@ -5,22 +5,22 @@ import type { Change, Damage, Key, KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, bitmapKey, pageKey } from './keys.js';
 import { Loading } from './loading.js';
 
-/** In bytes of the disk. */
+/** A range of the disk, in bytes. */
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;
 }
 
 /**
- * One disk's persistent bitmaps as the store has them: loads them, and works out what to change there so that it says
- * what memory says. Arrays are known again by identity: one not seen before gets a number and all its pages, one that
- * went loses them.
+ * The persistent bitmaps of one disk as they are in the store. Loads them, and computes the changes that make the store
+ * match memory. Arrays are recognised by object identity: a new array gets a number and all its pages are stored; the
+ * pages of an array that is gone are removed.
  */
 export class StoredBitmaps {
-  /** The number of each array that is in the store. */
+  /** The number of each stored array. */
   private stored = new Map<BitArray, number>();
   private storedStates = new Map<string, string>();
-  /** The arrays that recorded when the store was last right: what they hold of an active region is not stored yet. */
+  /** The arrays that were recording at the last save; their bits of active regions are not stored yet. */
   private recorded = new Set<BitArray>();
   private nextNumber = 1;
 
@@ -31,8 +31,8 @@ export class StoredBitmaps {
   ) {}
 
   /**
-   * Adds to the set every bitmap that the store has; those whose entries are damaged are inconsistent. Returns what is wrong
-   * with the entries of the disk; if anything is, all of them have to be written anew, as `everything` has them.
+   * Adds every stored bitmap to the set; bitmaps with damaged entries are inconsistent. Returns the damage found. If
+   * there is any, all entries of the disk must be replaced by those of `everything`.
    */
   load(): Damage | undefined {
     const loading = new Loading(this.bitmaps);
@@ -48,8 +48,8 @@ export class StoredBitmaps {
   }
 
   /**
-   * The changes since the last save. An array that stopped recording must be exact from now on, in the active regions
-   * too. The changes hold once they are committed; if that fails, call `forget`.
+   * The changes since the last save. An array that stopped recording is stored exactly, including its active regions.
+   * The caller commits the changes, and calls `forget` if that fails.
    */
   changes(activeRanges: readonly ByteRange[]): Change[] {
     const changes: Change[] = [];
@@ -79,21 +79,21 @@ export class StoredBitmaps {
     return changes;
   }
 
-  /** After a commit that failed nothing in the store is believed: the next save removes all of it and writes it anew. */
+  /** Call after a failed commit: the content of the store is unknown, so the next save must replace all of it. */
   forget(): void {
     this.stored.clear();
     this.storedStates.clear();
     this.recorded.clear();
   }
 
-  /** Everything, in place of whatever the store holds. */
+  /** Changes that replace all stored bitmaps of the disk. */
   everything(): Change[] {
     this.forget();
     const stale = [...this.removals(allBitmaps(this.exportName)), ...this.removals(allArrays(this.exportName))];
     return [...stale, ...this.changes([])];
   }
 
-  /** The pages of the arrays that record which hold the bits of some ranges of the disk. */
+  /** The pages of recording arrays that hold the bits of these ranges. */
   pagesOf(ranges: readonly ByteRange[]): Change[] {
     return this.persistentArrays().flatMap(({ granularityBytes, array }) => {
       const number = this.recorded.has(array) ? this.stored.get(array) : undefined;
@@ -101,7 +101,7 @@ export class StoredBitmaps {
     });
   }
 
-  /** Each page once. */
+  /** Returns each page once, even if ranges share it. */
   private pagesWithin(
     array: BitArray,
     number: number,

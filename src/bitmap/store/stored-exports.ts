@@ -8,8 +8,8 @@ export function describeExport(exportName: string, stored: StoredExport): Change
 }
 
 /**
- * What is written to a disk from now on misses the bitmaps that it has as another export. For a file that was closed
- * cleanly its times tell.
+ * Notes for other exports of the same disk that their bitmaps will miss the writes made through this one. A file that
+ * was closed cleanly needs no note, because its timestamps will show the writes.
  */
 export function notesToOthers(identity: DiskIdentity, exportName: string, store: KeyValueStore): Change[] {
   return readExports(store).flatMap(({ name, stored }) => {
@@ -19,7 +19,7 @@ export function notesToOthers(identity: DiskIdentity, exportName: string, store:
   });
 }
 
-/** Undefined when it is not there, or damaged. */
+/** Undefined when the entry is missing or damaged. */
 export function readExport(store: KeyValueStore, exportName: string): StoredExport | undefined {
   try {
     const value = store.get(exportKey(exportName));

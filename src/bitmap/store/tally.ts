@@ -3,8 +3,8 @@ import { add64 } from '../../base/xxh64.js';
 const BYTES = 16;
 
 /**
- * What the entries of a group add up to: the hashes of their keys, and their checksums. So an entry that is missing, too
- * many or older than it should be is noticed, whatever the order in which they were written.
+ * The sum over the key hashes and over the checksums of a group of entries. It detects entries that are missing, extra
+ * or out of date, and does not depend on their order.
  */
 export class Tally {
   private constructor(

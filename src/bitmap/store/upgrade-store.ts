@@ -10,13 +10,13 @@ import { LmdbStore } from './lmdb-store.js';
 import { putInPlace } from './put-in-place.js';
 import { SealedStore } from './sealed-store.js';
 
-/** Entries that go into one commit. */
+/** Entries per commit. */
 const TOGETHER = 500;
 const UPGRADE_FOLDER = 'upgrade';
 
 /**
- * Writes the entries of the first format, which has no checksums, into a store of the present one, and puts that in its
- * place in one step. Closes `old`. @throws CodedError STORE_UNUSABLE
+ * Copies a store of the first format, which has no checksums, into one of the current format, and atomically replaces
+ * the old store with it. Closes `old`. @throws CodedError STORE_UNUSABLE
  */
 export async function upgradeStore(directory: string, old: EntryStore, format: Change): Promise<LmdbStore> {
   needRoom(directory);
@@ -45,7 +45,7 @@ function needRoom(directory: string): void {
   if (free >= needed) return;
   throw new CodedError(
     'STORE_UNUSABLE',
-    `the store in ${directory} is of an older version and cannot be rewritten: ${formatSize(needed)} needed, ${formatSize(free)} free`,
-    'make room there and start the server again',
+    `the store in ${directory} has an older format and cannot be rewritten: ${formatSize(needed)} needed, ${formatSize(free)} free`,
+    'free space there and start the server again',
   );
 }

@@ -9,14 +9,14 @@ import { STORE_FILE } from './check-lmdb-file.js';
 import { COPY_FOLDER, type Walked } from './copy-store.js';
 import { putInPlace } from './put-in-place.js';
 
-/** After that, and as long as it takes at so many bytes a second, a walk hangs. */
+/** A walk counts as hung after this time plus the time to read the file at the rate below. */
 const LEAST_SECONDS = 60;
 const LEAST_BYTES_PER_SECOND = 2 * MIB;
 
 /**
- * What is wrong with a store, as far as a process tells that reads all of it; undefined when nothing is, or when it could not
- * be opened at all, for which the one who opens it says why. With `renew` a copy that LMDB has written anew takes the place of
- * the store, for a page can be damaged so that it can be read, and ends the process that changes it.
+ * Reads all of a store in a separate process and returns the damage found. Undefined when there is none, or when the
+ * store cannot be opened at all; the caller's own attempt to open it will then give the reason. With `renew`, the store
+ * is replaced by a fresh copy, because some damage can be read but crashes the process on the next change.
  */
 export async function walkStore(directory: string, { renew }: { renew: boolean }): Promise<string | undefined> {
   const program = fileURLToPath(new URL('./walk-store-process.js', import.meta.url));
@@ -27,12 +27,12 @@ export async function walkStore(directory: string, { renew }: { renew: boolean }
     killSignal: 'SIGKILL',
   });
   const [answer, [code, signal]] = await Promise.all([text(child.stdout), once(child, 'close')]);
-  if (signal === 'SIGKILL') return 'the process that read it was killed, or hung';
-  if (signal !== null) return `the process that read it ended by ${signal}`;
+  if (signal === 'SIGKILL') return 'the process reading it hung or was killed';
+  if (signal !== null) return `the process reading it was ended by ${signal}`;
   if (code !== 0) return undefined;
   const { damage, isCopied } = JSON.parse(answer) as Walked;
   if (isCopied) await putInPlace(COPY_FOLDER, directory);
-  // One that was not finished would take room for good.
+  // An unfinished copy would only waste space.
   else if (renew) rmSync(join(directory, COPY_FOLDER), { recursive: true, force: true });
   return damage || undefined;
 }

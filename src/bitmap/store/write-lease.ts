@@ -1,15 +1,15 @@
 import type { Change } from './key-value-store.js';
 
-/** What has to hold, besides the marks, before a change may be made. */
+/** Permission to write, needed in addition to the region marks. */
 export interface WriteLease {
-  /** Changes may be made now. Looked at for every write. */
+  /** Whether writes are allowed now. Checked for every write. */
   readonly held: boolean;
-  /** Prepares a commit that lets changes be made for a while. */
+  /** Prepares a commit that allows writes for a while. */
   renew(): Promise<Renewal>;
 }
 
 export interface Renewal {
   readonly changes: readonly Change[];
-  /** To be called when they are durable. */
+  /** Call once the changes are durable. */
   readonly granted: () => void;
 }

@@ -63,7 +63,7 @@ describe('a file whose server was killed', () => {
       killedWriting,
       fileOf(-5),
       boot(9),
-      /^its file system was put back/,
+      /^its file system was rolled back/,
     ],
     ['writing, restored with its time', killedWriting, fileOf(2, 5), boot(9), /^changed at .*:45.000Z, after/],
     ['writing, on a clock that was set back', killedWriting, fileOf(2), { ...boot(9), at: NOON }, /clock was set back/],

@@ -56,7 +56,7 @@ test('a store of a newer format is refused, with what to do', async () => {
   await store.close();
   await expect(ServerStore.open(folder, keepLog().log)).rejects.toMatchObject({
     code: 'STORE_UNUSABLE',
-    message: expect.stringContaining('has format 200, and this program knows formats up to 2'),
+    message: expect.stringContaining('has format 200, but this version supports formats up to 2'),
     hint: 'start the newer tidemark that wrote it, or choose another --state directory',
   });
 });
@@ -118,7 +118,7 @@ test('an entry that is missing or out of date is noticed, and a sound store is m
   ]) {
     await tamper(folder, () => [tampered]);
     const store = await ServerStore.open(folder, keepLog().log);
-    expect(readPages(store).damage?.whole).toMatch(/entries of it are (missing|not those that were written last)/);
+    expect(readPages(store).damage?.whole).toMatch(/some of its entries are (missing|out of date)/);
     const keys = [...store.entries.keys(['page', 'disk'])];
     const anew = [
       ...keys.map((key) => ({ key, value: undefined })),
@@ -136,7 +136,7 @@ test('an export that is missing as a whole is noticed', async () => {
   const folder = await closedStore();
   await tamper(folder, (lmdb) => [...lmdb.keys(['page']), ['sum', 'disk']].map((key) => ({ key, value: undefined })));
   const store = await ServerStore.open(folder, keepLog().log);
-  expect(store.lost).toBe('the store of the bitmaps is damaged: entries of it are missing');
+  expect(store.lost).toBe('the bitmap store is damaged: some of its entries are missing');
   await store.close();
 });
 
