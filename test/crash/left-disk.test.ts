@@ -76,7 +76,7 @@ test.each<[string, 'served' | 'away', (image: string) => void, RegExp]>([
   expect(code).toBe(0);
   expect(bitmap).toMatchObject({ inconsistent: true, recording: false });
   expect(bitmap.inconsistentReason).toMatch(reason);
-  expect(log).toContain('bitmaps are inconsistent. Remove them, add them anew, and take a full backup');
+  expect(log).toContain('bitmaps are inconsistent. Remove them, add them again, and take a full backup');
 });
 
 test('an image that is swapped after a crash makes its bitmaps inconsistent', async () => {
