@@ -14,20 +14,20 @@ export interface EndingsHost {
   readonly store: KeyValueStore | undefined;
   readonly log: Log;
   readonly publish: PublishBackupEvent;
-  /** A backup has ended. */
+  /** Called when a backup has ended. */
   readonly ended: (backup: Backup) => void;
 }
 
-/** Ends backups, one ending of each at a time: the bitmaps switch together with the record, the views go after that. */
+/** Ends backups, one ending per backup at a time. Bitmaps and record change together; the views go afterwards. */
 export class BackupEndings {
-  /** Attempts to abort those that can only be aborted. */
+  /** Attempts to abort backups that can only be aborted. */
   private readonly attempts = new Map<Backup, Promise<void>>();
   /** Views of ended backups that still have clients. */
   private readonly releasing = new Set<Promise<void>>();
 
   constructor(private readonly host: EndingsHost) {}
 
-  /** Does nothing when it has ended meanwhile. @throws CodedError BACKUP_ENDED when it can only be aborted; those of a cut */
+  /** Does nothing if it has ended. @throws CodedError BACKUP_ENDED when it can only be aborted; those of a cut */
   commit(backup: Backup, readInFull: readonly ReadInFull[]): Promise<void> {
     return backup.endings.pass(async () => {
       if (!backup.active) return;
@@ -35,9 +35,9 @@ export class BackupEndings {
       backup.mustGoOn('committed');
       const parts = backup.partsAsRead(readInFull);
       const end = { state: 'committed', endedAt: new Date().toISOString(), parts } as const;
-      // Clean is then what was written before the backup began, and not since.
+      // This makes clean only what was written before the backup began and not since.
       const abdicate = ({ served, bitmap }: BackupPart) => {
-        // While this waited for the exports, its bitmap may have become inconsistent, and another got its name.
+        // While this waited for the exports, its bitmap may have become inconsistent and been replaced.
         backup.mustGoOn('committed');
         return served.bitmaps.abdicate(bitmap.name, backup.id);
       };
@@ -46,34 +46,34 @@ export class BackupEndings {
     });
   }
 
-  /** Does nothing when it has ended meanwhile. @throws CodedError, those of a cut */
+  /** Does nothing if it has already ended. @throws CodedError, those of a cut */
   abort(backup: Backup, reason: AbortReason, detail: string): Promise<void> {
     return backup.endings.pass(async () => {
       if (!backup.active) return;
       const endedAt = new Date().toISOString();
       const end = { state: 'aborted', endedAt, endReason: reason, endDetail: detail } as const;
-      // Of an export that is being closed the bitmap is stored frozen, and is reclaimed when it is opened again.
+      // An export that is being closed stores its bitmap frozen; it is reclaimed when the export is opened again.
       await this.end(backup, end, giveUp, { flush: 'nothing', skipClosed: true });
       this.host.log.warn({ backup: backup.id, reason, detail }, 'a backup was aborted');
       this.host.publish(eventOf(backup, { type: 'backup-aborted', reason }));
     });
   }
 
-  /** Tries to abort one that can only be aborted; one attempt at a time. Never rejects. */
+  /** Tries to abort a backup that can only be aborted; one attempt at a time. Never rejects. */
   abortDoomed(backup: Backup): Promise<void> {
     const underWay = this.attempts.get(backup);
     if (underWay) return underWay;
     const { reason, detail } = backup.doom!;
     const attempt = this.abort(backup, reason, detail)
       .catch((err: unknown) =>
-        this.host.log.error({ err, backup: backup.id }, 'a backup could not be aborted; it is tried again'),
+        this.host.log.error({ err, backup: backup.id }, 'a backup could not be aborted; the server will try again'),
       )
       .finally(() => this.attempts.delete(backup));
     this.attempts.set(backup, attempt);
     return attempt;
   }
 
-  /** Resolves when no view of an ended backup is left. */
+  /** Resolves when the views of all ended backups are closed. */
   async settled(): Promise<void> {
     await Promise.all(this.releasing);
   }
@@ -100,11 +100,13 @@ export class BackupEndings {
     this.release(backup);
   }
 
-  /** Nobody waits for it: clients of the views may take their time. */
+  /** Runs in the background, because clients of the views may take long to disconnect. */
   private release(backup: Backup): void {
     const gone = backup
       .release((view) => this.host.exports.removeView(view))
-      .catch((err: unknown) => this.host.log.error({ err, backup: backup.id }, 'scratch could not be closed'))
+      .catch((err: unknown) =>
+        this.host.log.error({ err, backup: backup.id }, 'the scratch files of a backup could not be closed'),
+      )
       .finally(() => this.releasing.delete(gone));
     this.releasing.add(gone);
   }
@@ -112,7 +114,7 @@ export class BackupEndings {
 
 function giveUp({ served: { bitmaps, closing }, bitmap, freeze }: BackupPart): Undo {
   if (closing) return () => {};
-  // Inconsistent, and then removed or begun anew: what has its name now is none of this backup's.
+  // The bitmap became inconsistent and was removed or replaced. The bitmap that has its name now is not this backup's.
   if (bitmap.removed) return () => {};
   if (bitmap.provisional) return bitmaps.withdraw(bitmap.name);
   return bitmap.busy && bitmap.freezes === freeze ? bitmaps.reclaim(bitmap.name) : () => {};

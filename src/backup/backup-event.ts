@@ -1,15 +1,15 @@
 import type { Backup } from './backup.js';
 import type { AbortReason } from './backup-record.js';
 
-/** What happens to backups, for whoever follows. */
+/** An event in the life of a backup. */
 export interface BackupEvent {
   readonly type: `backup-${'begun' | 'committed' | 'aborted' | 'scratch-filling'}`;
   readonly backup: string;
   readonly bitmap: string;
   readonly exports: readonly string[];
-  /** How it ended, when it was aborted. */
+  /** Why it was aborted. */
   readonly reason?: AbortReason;
-  /** How full the scratch is. */
+  /** How full the scratch space is. */
   readonly percent?: number;
 }
 

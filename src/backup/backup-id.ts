@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto';
 
-/** Crockford's base 32: without letters that are mistaken for one another, and in the order in which text is sorted. */
+/** Crockford's base 32: no letters that are easily confused, and in sort order. */
 const LETTERS = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /**
- * An id that sorts by time, to the millisecond, and fits into names, paths and URIs as it is: `20261123-235710-x7k2`, the
- * time in UTC, two letters for the milliseconds and two random ones.
+ * An id that sorts by time to the millisecond and needs no quoting in names, paths and URIs. Example:
+ * `20261123-235710-x7k2`, which is the time in UTC, two characters for the milliseconds and two random ones.
  */
 export function newBackupId(at: Date): string {
   const [date, time] = at.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').split('T');

@@ -1,13 +1,13 @@
 import type { OnScratchFull } from '../snapshot/snapshot-options.js';
 
-/** Why a backup has to read everything. */
+/** Why a backup must read everything. */
 export interface FullReason {
   readonly code: 'no-such-bitmap' | 'inconsistent' | 'no-base' | 'base-mismatch' | 'asked-for';
   /** For people. */
   readonly detail: string;
 }
 
-/** How a backup ended, but for a commit. */
+/** Why a backup was aborted. */
 export const abortReasons = [
   'asked',
   'expired',
@@ -20,7 +20,7 @@ export const abortReasons = [
 ] as const;
 export type AbortReason = (typeof abortReasons)[number];
 
-/** That an agent read everything of an export, though what had changed would have done; why is its own matter. */
+/** The agent read an export completely although reading the changes was enough. The agent gives the reason. */
 export interface ReadInFull {
   readonly export: string;
   readonly code: string;
@@ -28,7 +28,7 @@ export interface ReadInFull {
   readonly detail: string;
 }
 
-/** One export's part in a backup, as it was at the cut; of a committed one, as its agent said it was read. */
+/** One export's part in a backup, as it was at the cut; once committed, as the agent reported reading it. */
 export interface PartRecord {
   readonly export: string;
   readonly mode: 'full' | 'incremental';
@@ -37,13 +37,13 @@ export interface PartRecord {
   readonly base: string | null;
   readonly sizeBytes: number;
   readonly granularityBytes: number;
-  /** What the view's dirty context calls dirty. */
+  /** Bytes that the dirty context of the view reports as dirty. */
   readonly dirtyBytes: number;
-  /** The dirty bytes, or when full the allocated ones. */
+  /** The dirty bytes; for a full backup the allocated bytes. */
   readonly estimatedReadBytes: number;
 }
 
-/** What is kept of a backup, in JSON. */
+/** The stored record of a backup, in JSON. */
 export interface BackupRecord {
   readonly id: string;
   readonly bitmap: string;

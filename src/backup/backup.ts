@@ -8,29 +8,29 @@ import type { Snapshot } from '../snapshot/snapshot.js';
 import type { AbortReason, BackupRecord, EndOfBackup, PartRecord, ReadInFull } from './backup-record.js';
 import { Lease } from './lease.js';
 
-/** What a running backup holds of one export. */
+/** What an active backup holds of one export. */
 export interface BackupPart {
   readonly served: Export;
-  /** Frozen; another one may have its name once it is inconsistent. */
+  /** Frozen by this backup. Once it is inconsistent, another bitmap may take its name. */
   readonly bitmap: DirtyBitmap;
-  /** Which of the bitmap's freezes is this backup's. */
+  /** The bitmap's count of freezes when this backup froze it. */
   readonly freeze: number;
   readonly snapshot: Snapshot;
   readonly view: View;
   readonly record: PartRecord;
-  /** The live disk, which has the data of the view where it is not overwritten; undefined when others cannot read it. */
+  /** The live disk, for agents that read unchanged data there; undefined when other programs cannot read it. */
   readonly location: DiskLocation | undefined;
-  /** Takes the snapshot from the path of writes, which ends it. */
+  /** Detaches the snapshot from the write path, which ends it. */
   readonly detach: () => void;
 }
 
-/** Why a backup that is still active must end. */
+/** Why an active backup must be aborted. */
 export interface Doom {
   readonly reason: AbortReason;
   readonly detail: string;
 }
 
-/** Why something cannot be done with a backup that has ended. */
+/** The error for an operation on a backup that has ended; `what` is a participle such as "renewed". */
 export function endedError({ id, state, endReason, endDetail }: BackupRecord, what: string): CodedError {
   const [how, hint] =
     state === 'committed'
@@ -39,12 +39,12 @@ export function endedError({ id, state, endReason, endDetail }: BackupRecord, wh
   return new CodedError('BACKUP_ENDED', `backup ${id} ${how} and cannot be ${what}`, hint);
 }
 
-/** A backup from its cut to its end: views that do not change, bitmaps that are frozen, and a lease on both. */
+/** A backup from its cut to its end. It holds unchanging views and frozen bitmaps, for as long as its lease lasts. */
 export class Backup {
-  /** Whoever ends it passes here, one at a time. */
+  /** Admits one attempt to end the backup at a time. */
   readonly endings = new Turnstile(1);
   readonly lease: Lease;
-  /** Set once it can only be aborted. */
+  /** Set once the backup can only be aborted. */
   doom: Doom | undefined;
   private end: EndOfBackup | undefined;
 
@@ -71,17 +71,17 @@ export class Backup {
     return this.parts.map(({ served }) => served);
   }
 
-  /** Bytes of old data that are kept for its views. */
+  /** Bytes of old data kept for its views. */
   get scratchBytes(): number {
     return this.parts.reduce((sum, { snapshot }) => sum + snapshot.usedBytes, 0);
   }
 
-  /** Infinity: no limit but the room there is. */
+  /** Infinity when only the free space limits it. */
   get scratchLimitBytes(): number {
     return this.beginning.scratchLimitBytes ?? Number.POSITIVE_INFINITY;
   }
 
-  /** As it is to be kept; `end` when it is about to end. */
+  /** The record to store; `end` is given when the backup is about to end. */
   record(end = this.end): BackupRecord {
     return { ...this.beginning, ttlSeconds: this.lease.ttlSeconds, ...end };
   }
@@ -96,12 +96,12 @@ export class Backup {
     if (part) return part;
     throw new CodedError(
       'BACKUP_INVALID',
-      `backup ${this.id} is not one of "${exportName}"`,
-      `it is one of ${this.parts.map(({ record }) => record.export).join(', ')}`,
+      `backup ${this.id} does not include "${exportName}"`,
+      `it includes ${this.parts.map(({ record }) => record.export).join(', ')}`,
     );
   }
 
-  /** What the agent says of how it read each export, in place of what was expected. @throws CodedError BACKUP_INVALID */
+  /** The parts, corrected by what the agent reports it read in full. @throws CodedError BACKUP_INVALID */
   partsAsRead(readInFull: readonly ReadInFull[]): PartRecord[] {
     for (const { export: name } of readInFull) this.part(name);
     return this.parts.map(({ record }) => {
@@ -111,19 +111,19 @@ export class Backup {
     });
   }
 
-  /** From now on it can only be aborted; the first reason counts. */
+  /** From now on the backup can only be aborted. The first reason counts. */
   doomBy(reason: AbortReason, detail: string): void {
     this.doom ??= { reason, detail };
   }
 
-  /** Finds out whether its lease has run out, or a bitmap is inconsistent and so is frozen no more. */
+  /** Checks whether the lease has expired or a bitmap has become inconsistent, which ends its freeze. */
   look(): void {
     this.lease.noticeReads(this.parts.reduce((sum, { snapshot }) => sum + snapshot.reads, 0));
     if (this.lease.expired) this.doomBy('expired', `its lease of ${this.lease.ttlSeconds} s ran out`);
     this.noticeLostBitmap();
   }
 
-  /** @throws CodedError BACKUP_ENDED when it can only be aborted; `what` could be done with it otherwise */
+  /** @throws CodedError BACKUP_ENDED when the backup can only be aborted; `what` names the refused operation */
   mustGoOn(what: string): void {
     this.noticeLostBitmap();
     if (!this.doom) return;
@@ -131,7 +131,7 @@ export class Backup {
     throw endedError({ ...this.record(), state: 'aborted', endReason: reason, endDetail: detail }, what);
   }
 
-  /** Lets writes go on without copying, ends the views, and gives back the scratch. */
+  /** Stops copying before writes, closes the views, and frees the scratch space. */
   async release(removeView: (view: View) => Promise<void>): Promise<void> {
     const closed = this.parts.map(({ detach, snapshot }) => {
       detach();

@@ -24,7 +24,7 @@ export interface BackupsOptions {
   readonly publish: PublishBackupEvent;
 }
 
-/** The backups of a server: begun, held by their leases, committed or aborted, and remembered for a while. */
+/** The backups of a server: begins them, keeps their leases, ends them, and remembers ended ones for a while. */
 export class Backups {
   private readonly active = new Map<string, Backup>();
   private readonly claims: ExportClaims;
@@ -45,12 +45,12 @@ export class Backups {
     );
   }
 
-  /** Those that were active when the last server ended are aborted. @throws CodedError STORE_UNUSABLE */
+  /** Marks backups that were active when the server last stopped as aborted. @throws CodedError STORE_UNUSABLE */
   static async open(options: BackupsOptions): Promise<Backups> {
     return new Backups(options, await RecordStore.open(options.store));
   }
 
-  /** Every backup that is known, oldest first. */
+  /** All known backups, oldest first. */
   list(): BackupRecord[] {
     return this.records.list().map(({ id }) => this.get(id));
   }
@@ -62,7 +62,7 @@ export class Backups {
     throw new CodedError('BACKUP_NOT_FOUND', `there is no backup ${id}`, 'tidemark backup list shows them');
   }
 
-  /** What is running of a backup; undefined once it has ended. */
+  /** An active backup; undefined once it has ended. */
   running(id: string): Backup | undefined {
     return this.active.get(id);
   }
@@ -100,30 +100,30 @@ export class Backups {
   }
 
   /**
-   * The range of a view is needed no more. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED, BACKUP_INVALID,
-   * SCRATCH_UNUSABLE
+   * Frees the scratch space of a range that the agent no longer needs. @throws CodedError BACKUP_NOT_FOUND,
+   * BACKUP_ENDED, BACKUP_INVALID, SCRATCH_UNUSABLE
    */
   async release(id: string, exportName: string, offset: number, length: number): Promise<BackupRecord> {
     const backup = this.mustRun(id, 'changed');
     backup.mustGoOn('changed');
     const { snapshot, view } = backup.part(exportName);
     if (offset + length > view.sizeBytes) {
-      throw new CodedError('BACKUP_INVALID', `the range reaches behind the end of ${view.name}`, 'see its size');
+      throw new CodedError('BACKUP_INVALID', `the range extends beyond the end of ${view.name}`, 'check its size');
     }
     backup.lease.renew();
     const errno = await snapshot.release(offset, length);
     if (errno === OK) return backup.record();
     throw new CodedError(
       'SCRATCH_UNUSABLE',
-      `the scratch of ${view.name} could not be given back: ${errnoName(errno)}`,
-      'see that its disk is sound; the end of the backup gives back all of it',
+      `the scratch space of ${view.name} could not be freed: ${errnoName(errno)}`,
+      'check the disk of the scratch directory; ending the backup frees all of it',
     );
   }
 
   /**
-   * The agent has all it needs: the successors take over, and this backup is the base of each bitmap. What the agent read
-   * in full is recorded. Asked again, the answer is the same. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED,
-   * BACKUP_INVALID, STORE_UNUSABLE, STORE_IN_DOUBT
+   * Commits a backup: the successors replace the frozen bits, and this backup becomes the base of each bitmap.
+   * `readInFull` goes into the record. A repeated call returns the same. @throws CodedError BACKUP_NOT_FOUND,
+   * BACKUP_ENDED, BACKUP_INVALID, STORE_UNUSABLE, STORE_IN_DOUBT
    */
   async commit(id: string, readInFull: readonly ReadInFull[] = []): Promise<BackupRecord> {
     const backup = this.active.get(id);
@@ -134,8 +134,8 @@ export class Backups {
   }
 
   /**
-   * Gives up: the bitmaps again describe all that was written since their bases. Asked again, the answer is the same.
-   * `why` is for people. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED when it was committed, STORE_UNUSABLE,
+   * Aborts a backup: the bitmaps again cover everything written since their bases. A repeated call returns the same.
+   * `why` is shown to users. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED when it was committed, STORE_UNUSABLE,
    * STORE_IN_DOUBT
    */
   async abort(id: string, why?: string): Promise<BackupRecord> {
@@ -148,8 +148,8 @@ export class Backups {
   }
 
   /**
-   * An export is to be removed: none of its backups goes on, and none begins until the function returned is called.
-   * @throws CodedError EXPORT_IN_USE when there is one, and it must not be aborted
+   * Prepares the removal of an export: aborts its backups, and lets none begin until the returned function is called.
+   * @throws CodedError EXPORT_IN_USE when there are backups and `force` is false
    */
   async leave(exportName: string, force: boolean): Promise<() => void> {
     const stay = await this.claims.leave(exportName);
@@ -171,16 +171,16 @@ export class Backups {
     }
   }
 
-  /** One turn of the clock, once a second: leases end, and what must end is ended. */
+  /** Called once a second: checks the leases, and aborts backups that must end. */
   async tick(): Promise<void> {
     const active = [...this.active.values()];
     for (const backup of active) backup.look();
     const doomed = active.filter(({ doom }) => doom !== undefined);
-    // Side by side: one whose disk hangs keeps no other frozen.
+    // In parallel, so that a backup whose disk hangs does not keep others frozen.
     await Promise.all([this.watch.look(active), ...doomed.map((backup) => this.endings.abortDoomed(backup))]);
   }
 
-  /** Aborts what is under way. The exports must still be open. */
+  /** Aborts all active backups. The exports must still be open. */
   async close(): Promise<void> {
     this.closing = true;
     await this.claims.settled();
@@ -188,7 +188,10 @@ export class Backups {
       await this.endings
         .abort(backup, 'server-stopped', 'the server was stopped')
         .catch((err: unknown) =>
-          this.options.log.error({ err, backup: backup.id }, 'a backup could not be aborted; the next start does it'),
+          this.options.log.error(
+            { err, backup: backup.id },
+            'a backup could not be aborted; the next start will abort it',
+          ),
         );
     }
     await this.endings.settled();
@@ -215,8 +218,8 @@ export class Backups {
     const backup = this.active.get(id);
     if (!backup) return;
     if (errno === ENOSPC) {
-      const mend = 'raise --scratch-limit or give the scratch directory more';
-      backup.doomBy('scratch-full', `the old data of "${exportName}" finds no more room: ${mend}`);
+      const mend = 'raise --scratch-limit or free space in the scratch directory';
+      backup.doomBy('scratch-full', `there is no more space for the old data of "${exportName}": ${mend}`);
     } else backup.doomBy('scratch-failed', `the old data of "${exportName}" could not be kept: ${errnoName(errno)}`);
     void this.endings.abortDoomed(backup);
   }

@@ -6,13 +6,13 @@ import type { FullReason } from './backup-record.js';
 
 export interface ChainRequest {
   readonly bitmap: string;
-  /** The backup that the agent has, and wants the changes since. */
+  /** The backup that the agent has; it wants the changes since then. */
   readonly since?: string | undefined;
-  /** Everything is to be read, whatever the bitmap says. */
+  /** Read everything, even if the bitmap has a base. */
   readonly full?: boolean | undefined;
 }
 
-/** How a backup of one disk goes on from the last one. */
+/** How a backup of one disk follows on from the last one. */
 export interface Link {
   /** Undefined: incremental. */
   readonly fullReason: FullReason | undefined;
@@ -33,7 +33,7 @@ export function baseOf(bitmap: DirtyBitmap | undefined): string | null {
 
 /**
  * Decides whether a backup can be incremental. @throws CodedError BITMAP_BUSY, BITMAP_DISABLED; BASE_MISMATCH when the
- * agent counts on a base that the bitmap does not have, and does not want everything instead
+ * agent's base is not the bitmap's and no full backup was requested
  */
 export function linkTo(exportName: string, bitmaps: BitmapSet, { bitmap: name, since, full }: ChainRequest): Link {
   const bitmap = bitmaps.find(name);
@@ -49,8 +49,8 @@ export function linkTo(exportName: string, bitmaps: BitmapSet, { bitmap: name, s
 }
 
 /**
- * Freezes the bitmap of a backup. One that is not there is made, and one that is inconsistent begins anew, at this very
- * instant. Returns what takes it back.
+ * Freezes the bitmap of a backup. A missing bitmap is created and an inconsistent one is replaced with an empty one.
+ * Returns the undo.
  */
 export function freeze(bitmaps: BitmapSet, name: string, persistent: boolean): Undo {
   return undoable((undos) => {

@@ -8,8 +8,9 @@ import { type BeginHost, type BeginRequest, cut, type Preparation } from './cut-
 export type { BeginRequest };
 
 /**
- * Begins a backup of some exports, all cut at one instant: bitmaps frozen, views made, the session stored, or nothing.
- * @throws CodedError BITMAP_BUSY, BITMAP_DISABLED, BASE_MISMATCH, SCRATCH_UNUSABLE, and those of a cut
+ * Begins a backup of some exports, all cut at one instant: freezes the bitmaps, creates the views and stores the
+ * session, or changes nothing. @throws CodedError BITMAP_BUSY, BITMAP_DISABLED, BASE_MISMATCH, SCRATCH_UNUSABLE, and
+ * those of a cut
  */
 export async function beginBackup(
   id: string,
@@ -23,12 +24,12 @@ export async function beginBackup(
   let held: HeldWrites;
   try {
     held = await changeAtOneInstant(exports, {
-      // Nothing is called clean before the commit.
+      // Beginning a backup makes nothing clean.
       flush: 'nothing',
       prepare: async (patience) => {
         for (const one of prepared) {
           const made = host.clone(one.served).then((clone) => {
-            // One that comes too late is of no use.
+            // The backup gave up before the clone was ready.
             if (abandoned) return clone?.close();
             one.clone = clone;
           });
@@ -47,7 +48,7 @@ export async function beginBackup(
     await Promise.all(prepared.flatMap(({ scratch, clone }) => [scratch.close(), clone?.close()]));
     throw error;
   }
-  // A view of a clone needs no scratch. The backup has begun, even if one should not close.
+  // A view of a clone needs no scratch. The backup has begun even if closing one fails.
   await Promise.allSettled(prepared.map(({ scratch, clone }) => clone && scratch.close()));
   return { backup: backup!, held };
 }
@@ -60,7 +61,7 @@ async function prepareInTime(
   const patience = patienceFor(exports);
   try {
     for (const served of exports) await patience.waitFor(served, noticeOutsideChanges(served));
-    // Before anything is made for it; the cut looks again.
+    // Fail early, before anything is created. The cut checks again.
     for (const served of exports) linkTo(served.name, served.bitmaps, request);
     return await prepare(exports, host, patience);
   } finally {

@@ -22,42 +22,42 @@ import type { BackupRecord, PartRecord } from './backup-record.js';
 import { type ChainRequest, freeze, type Link, linkTo } from './base-link.js';
 import type { RecordChange } from './record-store.js';
 
-/** Old data is copied in pieces of a bitmap's granules, within these limits. */
+/** Old data is copied in pieces of one granule of the bitmap, within these limits. */
 const MIN_COPY_BYTES = 4 * KIB;
 const MAX_COPY_BYTES = 1 * MIB;
 
 export interface BeginRequest extends ChainRequest {
   readonly exports: readonly string[];
   readonly ttlSeconds: number;
-  /** Bytes of old data kept for the views at most; undefined: as much as there is room. */
+  /** Most bytes of old data to keep for the views; undefined: as much as there is space for. */
   readonly scratchLimitBytes?: number | undefined;
   readonly onScratchFull: OnScratchFull;
 }
 
 export interface BeginHost {
-  /** An empty, sparse device of that size. @throws CodedError SCRATCH_UNUSABLE */
+  /** Opens an empty, sparse device with this size. @throws CodedError SCRATCH_UNUSABLE */
   readonly openScratch: (sizeBytes: number) => Promise<Scratch>;
-  /** The image as it is now, read-only; undefined where the file system cannot clone. */
+  /** A read-only clone of the image as it is now; undefined where the file system cannot clone. */
   readonly clone: (served: Export) => Promise<BlockDevice | undefined>;
-  /** Makes the backup known at the instant of its cut; returns what takes that back. */
+  /** Registers the backup at the instant of its cut. Returns the undo. */
   readonly register: (backup: Backup) => Undo;
-  /** What to store with the cut. */
+  /** The records to store with the cut. */
   readonly record: (backup: Backup) => readonly RecordChange[];
-  /** A view can go on no more. */
+  /** Called when a view has failed. */
   readonly broken: (id: string, exportName: string, errno: Errno) => void;
 }
 
-/** What is got ready before the cut, for writes wait while it is made. */
+/** Prepared before the cut, because writes wait during the cut. */
 export interface Preparation {
   readonly served: Export;
   readonly scratch: Scratch;
   readonly allocatedBytes: number;
   readonly location: DiskLocation | undefined;
-  /** Made in the cut. */
+  /** Created during the cut. */
   clone: BlockDevice | undefined;
 }
 
-/** Makes a backup of what is prepared, all at once, while nothing is written. Returns it with what takes it back. */
+/** Makes the cut of the prepared exports while nothing is written. Returns the backup and the undo. */
 export function cut(
   id: string,
   request: BeginRequest,
@@ -74,9 +74,9 @@ export function cut(
   return { backup: backup!, undo };
 }
 
-/** Cuts one export after the other; each step's undo goes to `undos`. */
+/** Cuts one export after another; pushes the undo of each step. */
 class Cutter {
-  /** All parts of a backup share it. */
+  /** Shared by all parts of the backup. */
   private readonly budget: ScratchBudget;
 
   constructor(
@@ -101,7 +101,7 @@ class Cutter {
     const detach = clone ? () => snapshot.end() : copyBeforeWrite.attach(snapshot);
     this.undos.push(detach);
     const record = describe(prepared, bitmap, link);
-    // Nobody keeps account of what is overwritten when the view is a clone.
+    // With a clone there is no record of what is overwritten.
     const [location, live] = clone ? [undefined, []] : [prepared.location, [new OverwrittenContext(snapshot)]];
     const view = this.viewOf(served, snapshot.device, [changesOf(record, bitmap), ...live]);
     return { served, bitmap, freeze: bitmap.freezes, snapshot, view, record, location, detach };

@@ -2,16 +2,16 @@ import { CodedError } from '../base/coded-error.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
 
-/** Sees to it that no backup begins on an export that is being removed, and the other way round. */
+/** Prevents a backup from beginning on an export that is being removed, and the other way round. */
 export class ExportClaims {
-  /** By export, how many want it removed: each lets go of its own claim alone. */
+  /** The number of removals in progress, by export. */
   private readonly leaving = new Map<string, number>();
-  /** By export, what is begun on it now. */
+  /** The backups being begun, by export. */
   private readonly beginning = new Map<string, Promise<unknown>>();
 
   constructor(private readonly exports: ExportRegistry) {}
 
-  /** The exports of a backup that is about to begin. @throws CodedError EXPORT_NOT_FOUND, BACKUP_INVALID */
+  /** The exports for a backup that is about to begin. @throws CodedError EXPORT_NOT_FOUND, BACKUP_INVALID */
   take(names: readonly string[]): Export[] {
     if (new Set(names).size < names.length) {
       throw new CodedError('BACKUP_INVALID', 'an export is named twice', 'name each export once');
@@ -23,7 +23,7 @@ export class ExportClaims {
     });
   }
 
-  /** Remembers that a backup of these is being begun, until that is done. Gives what it gives. */
+  /** Registers that a backup of these exports is being begun until `begun` settles. Returns its result. */
   async hold<T>(exports: readonly Export[], begun: Promise<T>): Promise<T> {
     const before = exports.map(({ name }) => this.beginning.get(name));
     const all = Promise.allSettled([...before, begun]);
@@ -35,7 +35,7 @@ export class ExportClaims {
     }
   }
 
-  /** From now on no backup of the export begins, until the function returned is called. Resolves when none is being begun. */
+  /** Lets no backup of the export begin until the returned function is called. Resolves when none is being begun. */
   async leave(exportName: string): Promise<() => void> {
     this.count(exportName, 1);
     await this.beginning.get(exportName);
@@ -46,7 +46,7 @@ export class ExportClaims {
     };
   }
 
-  /** Resolves when nothing is being begun. */
+  /** Resolves when no backup is being begun. */
   async settled(): Promise<void> {
     await Promise.all(this.beginning.values());
   }

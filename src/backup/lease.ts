@@ -1,6 +1,6 @@
 const MILLISECONDS_PER_SECOND = 1000;
 
-/** How long a backup may go on without a sign of life from its agent. By a clock that nobody sets. */
+/** How long a backup may continue without a sign of life from its agent, by a monotonic clock. */
 export class Lease {
   private deadline = 0;
   private readsSeen = 0;
@@ -12,7 +12,7 @@ export class Lease {
     this.renew();
   }
 
-  /** How long it lasts from each renewal. */
+  /** Duration from each renewal. */
   get ttlSeconds(): number {
     return this.ttl;
   }
@@ -30,7 +30,7 @@ export class Lease {
     this.deadline = this.now() + ttlSeconds * MILLISECONDS_PER_SECOND;
   }
 
-  /** `reads`: how many there were in all. More than last time is a sign of life. */
+  /** `reads` is the total number of reads. An increase is a sign of life and renews the lease. */
   noticeReads(reads: number): void {
     if (reads > this.readsSeen) this.renew();
     this.readsSeen = reads;

@@ -6,17 +6,17 @@ import type { BackupRecord } from './backup-record.js';
 
 export type { RecordChange };
 
-/** Ended backups are remembered for whoever asks again; of more than these the oldest are forgotten. */
+/** How many ended backups are remembered; older ones are forgotten. */
 const REMEMBERED = 200;
 
-/** What is known of every backup, ended ones included, in memory and, where there is a store, in that. */
+/** The records of all backups, including ended ones, in memory and, if there is a store, in the store. */
 export class RecordStore {
   private readonly records = new Map<string, BackupRecord>();
 
   private constructor() {}
 
   /**
-   * Reads what the store has. A backup that was active then ended with its server, and is stored as aborted.
+   * Reads the records from the store. Backups that were active ended with the server, and are stored as aborted.
    * @throws CodedError STORE_UNUSABLE when that cannot be stored
    */
   static async open(store: KeyValueStore | undefined): Promise<RecordStore> {
@@ -51,7 +51,7 @@ export class RecordStore {
     return this.records.get(id);
   }
 
-  /** What makes the store say it; call `hold` once that is so. */
+  /** The changes that store a record. Call `hold` after they are committed. */
   changes(record: BackupRecord): RecordChange[] {
     const change = (id: string, value: BackupRecord | undefined): RecordChange => {
       const before = this.records.get(id);
@@ -73,7 +73,7 @@ export class RecordStore {
     return tooMany.filter((id) => !bases.has(id));
   }
 
-  /** Of each bitmap of each export: it may count from that one, however long ago it was. */
+  /** The newest committed backup of each bitmap of each export. The bitmap may count from it, however old it is. */
   private newestCommitted(): Set<string> {
     const newest = new Map<string, string>();
     for (const { id, state, bitmap, parts } of this.records.values()) {
@@ -86,13 +86,13 @@ export class RecordStore {
 function refuse(cause: Error): never {
   throw new CodedError(
     'STORE_UNUSABLE',
-    `how backups have ended cannot be stored: ${cause.message}`,
+    `the backups that ended with the last server cannot be stored as aborted: ${cause.message}`,
     'check that the state directory is writable and its disk is not full',
     { cause },
   );
 }
 
-/** Every backup that a store has, oldest first; `unreadable` are the ids of those that make no sense. */
+/** All records in a store, oldest first; `unreadable` lists the ids of records that cannot be read. */
 export function readRecords(store: KeyValueStore): { records: BackupRecord[]; unreadable: string[] } {
   const records: BackupRecord[] = [];
   const unreadable: string[] = [];

@@ -11,9 +11,9 @@ import { openScratch, type Scratch } from '../snapshot/scratch.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { cloneImage } from '../storage/image/clone.js';
 
-/** Where the old data is kept that views still need. Its files have no names, so a killed server leaves none behind. */
+/** Holds old data that views still need. Its files have no names, so a killed server leaves none behind. */
 export class ScratchDirectory {
-  /** Each holds a thread of the pool while the file system hangs. */
+  /** Limits openings, because each occupies a thread of the pool while the file system hangs. */
   private readonly openings = new Turnstile(4);
   private readonly uncloneable = new WeakSet<Export>();
 
@@ -22,7 +22,7 @@ export class ScratchDirectory {
     private readonly options: { readonly posix: Posix | undefined; readonly log: Log },
   ) {}
 
-  /** An empty, sparse device. @throws CodedError SCRATCH_UNUSABLE */
+  /** Opens an empty, sparse device. @throws CodedError SCRATCH_UNUSABLE */
   async open(sizeBytes: number): Promise<Scratch> {
     try {
       return await this.openings.pass(async () => {
@@ -40,8 +40,8 @@ export class ScratchDirectory {
   }
 
   /**
-   * The image as it is, without a copy; undefined where the file system cannot do that. Writes wait while it is tried,
-   * so an export whose image cannot be cloned is not tried again.
+   * Clones the image; undefined where the file system cannot do that. Writes wait during the attempt, so it is not
+   * repeated for an export whose image cannot be cloned.
    */
   async clone(served: Export): Promise<BlockDevice | undefined> {
     if (this.uncloneable.has(served)) return undefined;
@@ -52,7 +52,7 @@ export class ScratchDirectory {
     return clone;
   }
 
-  /** Bytes that are free there; Infinity when that is not known. */
+  /** Free bytes in the directory; Infinity when not known. */
   async freeBytes(): Promise<number> {
     const facts = await statfs(this.path).catch(() => undefined);
     return facts ? freeBytes(facts) : Number.POSITIVE_INFINITY;

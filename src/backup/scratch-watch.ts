@@ -1,10 +1,10 @@
 import type { Backup } from './backup.js';
 import type { ScratchDirectory } from './scratch-directory.js';
 
-/** Parts of its room, in per cent, at which a backup's scratch is worth a word. */
+/** Fill levels of a backup's scratch space to report, in per cent. */
 const LEVELS = [50, 80, 95];
 
-/** Tells when the scratch of a backup fills up: once for each level. */
+/** Reports when the scratch space of a backup fills up, once for each level. */
 export class ScratchWatch {
   private readonly reached = new WeakMap<Backup, number>();
 

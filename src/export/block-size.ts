@@ -1,7 +1,7 @@
 import { CodedError } from '../base/coded-error.js';
 import { formatCount, parseSize, SECTOR_BYTES } from '../base/units.js';
 
-/** The smallest piece of an export that a client may read or write, once it has asked for the block sizes: bytes. */
+/** Smallest unit in bytes that a client may read or write, if it has asked for the block sizes. */
 export type MinBlockBytes = (typeof MIN_BLOCK_CHOICES)[number];
 
 export const MIN_BLOCK_CHOICES = [1, 512, 4096] as const;
@@ -13,9 +13,9 @@ export function parseMinBlock(text: string): MinBlockBytes | undefined {
   return MIN_BLOCK_CHOICES.find((choice) => choice === bytes);
 }
 
-/** A client that keeps to the blocks could not reach the end of another disk. @throws CodedError EXPORT_INVALID */
+/** Checks that clients can reach the end of the disk in whole blocks. @throws CodedError EXPORT_INVALID */
 export function checkWholeBlocks(name: string, sizeBytes: number, minBlockBytes: MinBlockBytes): void {
-  // That a disk has whole sectors, the disk itself sees to.
+  // The disk itself ensures whole sectors.
   if (minBlockBytes <= SECTOR_BYTES || sizeBytes % minBlockBytes === 0) return;
   throw new CodedError(
     'EXPORT_INVALID',

@@ -6,7 +6,7 @@ import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
 import { Patience } from './patience.js';
 
-/** How long writes were held back, for those that came meanwhile; times in milliseconds. */
+/** How long writes were held back during a cut, in milliseconds. */
 export interface HeldWrites {
   readonly count: number;
   readonly medianMilliseconds: number;
@@ -16,49 +16,56 @@ export interface HeldWrites {
 
 export interface InstantChange {
   /**
-   * Makes the change. Returns what takes it back. It waits for nothing, though it may give way to others where it is long:
-   * meanwhile nothing is written to these disks, and nobody else changes their bitmaps.
+   * Makes the change and returns its undo. Must not wait for anything, but a long change may yield to other work.
+   * Meanwhile nothing is written to these disks and nothing else changes their bitmaps.
    */
   readonly apply: () => Undo | Promise<Undo>;
-  /** What the store is to hold from then on, besides the bitmaps; asked for once the change is made. */
+  /** Records to store together with the bitmaps. Called after the change is made. */
   readonly records?: () => readonly RecordChange[];
-  /** Called before, when nothing changes on the disks any more; while it takes its time, writes wait. */
+  /** Called before the change, once writes are held back. Writes wait until it resolves. */
   readonly prepare?: (patience: Patience) => Promise<void>;
-  /** Unless it is said, all that was written before the instant is flushed. */
+  /** By default 'everything'. */
   readonly flush?: FlushScope;
-  /** Exports that are being closed are left out, rather than refused; their bitmaps are as they were stored last. */
+  /** Leave out exports that are being closed instead of failing; their bitmaps stay as they were last stored. */
   readonly skipClosed?: boolean;
-  /** Where the records go when no export that takes part has a store. */
+  /** The store for the records if no participating export has one. */
   readonly store?: KeyValueStore | undefined;
 }
 
 /**
- * What has to be durable before a change is. A granule that a change calls clean must have its data on the medium: else
- * a power loss could bring back what was there before, and nobody would know. So 'nothing' does for a change that calls
- * nothing clean, and 'written-earlier', what was written when the change was asked for, for one that calls clean only
- * what has not been written for longer than that.
+ * What must be flushed before a change. The data of a granule that becomes clean must be durable: otherwise a power
+ * loss could bring back the old data unnoticed. 'nothing' is enough for a change that makes nothing clean.
+ * 'written-earlier', everything written before the change was requested, is enough for a change that makes clean only
+ * what was written before that.
  */
 export type FlushScope = 'everything' | 'written-earlier' | 'nothing';
 
-/** The diagnostics channel on which every cut is told, a `Cut` for each export. */
+/** The diagnostics channel that receives a `Cut` for each export of every cut. */
 export const CUT_CHANNEL = 'tidemark:cut';
 const cuts = channel(CUT_CHANNEL);
 
 export interface Cut {
   readonly served: Export;
-  /** How long each write was held back that came meanwhile. */
+  /** How long each write that arrived during the cut was held back. */
   readonly heldMilliseconds: readonly number[];
 }
 
 /**
- * Changes bitmaps of some exports at one instant: every write is wholly before it or wholly after, on all of them. In
- * order: flush, so that the next one is short; wait for the writes in flight, so that a disk that hangs is found before any
- * writes are held back; hold back new writes and wait for those in flight; flush again; change, durably; let the writes go on.
- * When the change throws, cannot be stored, or a disk does not answer in time, nothing has happened. @throws what it
- * throws; CodedError CUT_TIMED_OUT, FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
+ * Changes the bitmaps of some exports at one instant: on all of them, every write is entirely before it or entirely
+ * after it. The steps are:
+ *
+ * 1. Flush, so that the flush in step 4 is short.
+ * 2. Wait for the writes in flight, so that a hung disk is found before any write is held back.
+ * 3. Hold back new writes and wait for those in flight.
+ * 4. Flush again.
+ * 5. Make the change and store it.
+ * 6. Let the writes continue.
+ *
+ * Nothing has changed if the change throws, cannot be stored, or a disk does not answer in time. @throws what the
+ * change throws; CodedError CUT_TIMED_OUT, FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
 export async function changeAtOneInstant(exports: Iterable<Export>, change: InstantChange): Promise<HeldWrites> {
-  // Always in the same order, so that two changes never wait for each other.
+  // The order is always the same, so that two changes never wait for each other.
   const inOrder = [...takingPart(exports, change)].sort((a, b) => (a.name < b.name ? -1 : 1));
   const patience = patienceFor(inOrder);
   try {
@@ -68,12 +75,12 @@ export async function changeAtOneInstant(exports: Iterable<Export>, change: Inst
   }
 }
 
-/** How long these may take to answer. */
+/** The time limit for these exports to answer: the longest of their time-outs. */
 export function patienceFor(exports: readonly Export[]): Patience {
   return new Patience(Math.max(0, ...exports.map(({ cutTimeoutSeconds }) => cutTimeoutSeconds)));
 }
 
-/** Each once. One that is being closed may take long over it, so nobody waits for its turn who leaves it out. */
+/** Each export once. Closing may take long, so a change that leaves out closing exports does not wait for them. */
 function takingPart(exports: Iterable<Export>, { skipClosed = false }: InstantChange): Export[] {
   return [...new Set(exports)].filter(({ closing }) => !(skipClosed && closing));
 }
@@ -117,7 +124,7 @@ function ownerOf(log: WriteIntentLog, exports: readonly Export[]): Export {
   return exports.find(({ persistence }) => persistence?.intents === log)!;
 }
 
-/** A commit of a log may wait for its disk, whose state it stores. */
+/** Holding a log may take long, because a commit of it may wait for the disk. */
 async function holdInTime(log: WriteIntentLog, served: Export, patience: Patience): Promise<() => void> {
   const held = log.hold();
   try {

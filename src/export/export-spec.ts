@@ -8,22 +8,22 @@ export interface BitmapSpec {
   readonly granularityBytes?: number;
 }
 
-/** What an operator says of an export to be served. */
+/** The description of an export to be served. */
 export interface ExportSpec {
   readonly name: string;
   /** A raw image or a block device. */
   readonly path: string;
   readonly description?: string;
-  /** Makes a missing file of that size, sparse; never changes an existing one. */
+  /** Creates a missing file with this size, sparse. Never changes an existing file. */
   readonly sizeBytes?: number;
   readonly readOnly?: boolean;
-  /** The image is raw, whatever it looks like. Otherwise one that looks like another format is refused, unless it was served before. */
+  /** Treats the image as raw. Without this, an image that looks like another format is refused unless served before. */
   readonly format?: 'raw';
   readonly minBlockBytes?: MinBlockBytes;
   readonly bitmaps?: readonly BitmapSpec[];
 }
 
-/** Longest string of the NBD document. */
+/** The longest string that the NBD protocol allows. */
 const MAX_DESCRIPTION_BYTES = 4096;
 
 export const EXPORT_GRAMMAR =
@@ -33,7 +33,7 @@ function refuse(what: string): never {
   throw new CodedError('EXPORT_INVALID', what, `an export is written ${EXPORT_GRAMMAR}`);
 }
 
-/** Sees to it that clients can be told of the export. @throws CodedError EXPORT_INVALID */
+/** Checks that name and description can be sent to clients. @throws CodedError EXPORT_INVALID */
 export function checkTexts({ name, description = '' }: ExportSpec): void {
   const invalid = (what: string, hint: string): never => {
     throw new CodedError('EXPORT_INVALID', what, hint);
@@ -60,7 +60,7 @@ function parseFormatOption(option: string): 'raw' {
   return option === 'format=raw' ? 'raw' : refuse(`${option} is not served: raw is the only format`);
 }
 
-/** `BITMAP[:GRANULARITY]`; undefined when the granularity is no size. */
+/** Parses `BITMAP[:GRANULARITY]`; undefined when the granularity is not a size. */
 export function parseBitmapSpec(text: string): BitmapSpec | undefined {
   const colon = text.lastIndexOf(':');
   if (colon < 0) return { name: text };
@@ -75,7 +75,7 @@ function parseBitmapOption(option: string): BitmapSpec {
 }
 
 /**
- * Reads an export as it stands on the command line. A comma in PATH is written twice, as in QEMU's options.
+ * Parses an export from the command line. A comma in PATH is doubled, as in QEMU's options.
  * @throws CodedError EXPORT_INVALID
  */
 export function parseExportSpec(text: string): ExportSpec {
@@ -107,7 +107,7 @@ export function parseExportSpec(text: string): ExportSpec {
   };
 }
 
-/** A doubled comma stands for itself; a single one separates. */
+/** Splits at single commas; a doubled comma stands for a comma. */
 function splitAtSingleCommas(text: string): string[] {
   const doubled = '\0';
   return text

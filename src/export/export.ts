@@ -17,13 +17,13 @@ import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './m
 import { Patience } from './patience.js';
 import { type ClientConnection, ServedDisk } from './served-disk.js';
 
-/** A device that can follow its image to another size. */
+/** The device at the bottom of an export's stack. */
 export interface Disk extends BlockDevice {
   /** @throws CodedError IMAGE_UNUSABLE */
   resize?(sizeBytes: number): Promise<void>;
-  /** Bytes that hold data, or may; undefined when it is not known. */
+  /** Bytes that hold data or may hold data; undefined when not known. */
   allocatedBytes?(): Promise<number | undefined>;
-  /** By what others know it who open it as well; undefined where nobody else can. */
+  /** How other programs that open the same disk recognise it; missing when no other program can open it. */
   identify?(): Promise<DiskIdentity>;
 }
 
@@ -37,9 +37,9 @@ export interface ExportParts {
   /** The bottom of the device stack, which the export closes. */
   readonly disk: Disk;
   readonly bitmaps: BitmapSet;
-  /** Keeps the bitmaps in the store; undefined when they live in memory alone. */
+  /** Keeps the bitmaps in the store; undefined when they are only in memory. */
   readonly persistence?: PersistentBitmaps | undefined;
-  /** Called once the disk is closed. */
+  /** Called after the disk is closed. */
   readonly release?: (() => void) | undefined;
   /** How long a change at one instant waits for the disk. */
   readonly cutTimeoutSeconds?: number;
@@ -48,8 +48,8 @@ export interface ExportParts {
 const DEFAULT_CUT_TIMEOUT_SECONDS = 5;
 
 /**
- * A named disk served over NBD: the stack of devices that requests go through (gate, copy-before-write, tracking, disk),
- * its bitmaps, and who is connected.
+ * A named disk served over NBD: the device stack that requests pass through (gate, copy-before-write, tracking, disk),
+ * the bitmaps and the connected clients.
  */
 export class Export extends ServedDisk {
   readonly name: string;
@@ -60,12 +60,12 @@ export class Export extends ServedDisk {
   readonly device: WriteGate;
   /** The bottom of the stack. */
   readonly disk: Disk;
-  /** Where the snapshots of backups attach. */
+  /** The device to which backups attach their snapshots. */
   readonly copyBeforeWrite: CopyBeforeWrite;
   readonly bitmaps: BitmapSet;
   readonly persistence: PersistentBitmaps | undefined;
   readonly cutTimeoutSeconds: number;
-  /** Whoever stops the export for an instant passes here, one at a time. */
+  /** Admits one cut, resize or close at a time. */
   readonly cuts = new Turnstile(1);
   private readonly allocation: AllocationContext;
   private readonly release: (() => void) | undefined;
@@ -102,12 +102,12 @@ export class Export extends ServedDisk {
     return bitmap && bitmap.inconsistent === undefined ? new DirtyBitmapContext(bitmap) : undefined;
   }
 
-  /** Bytes that hold data, or may. */
+  /** Bytes that hold data or may hold data. */
   async allocatedBytes(): Promise<number> {
     return Math.min((await this.disk.allocatedBytes?.()) ?? this.sizeBytes, this.sizeBytes);
   }
 
-  /** Where others on this machine find the disk; undefined when they cannot. */
+  /** Where other programs on this machine find the disk; undefined when they cannot. */
   async locate(): Promise<DiskLocation | undefined> {
     const identity = await this.disk.identify?.();
     if (!identity) return undefined;
@@ -135,7 +135,7 @@ export class Export extends ServedDisk {
   }
 
   /**
-   * Serves another size from now on; the bitmaps call a new tail dirty. Clients see it when they connect anew.
+   * Changes the size of the export. A new tail is dirty in all bitmaps. Clients see the new size when they reconnect.
    * @throws CodedError IMAGE_UNUSABLE, EXPORT_INVALID, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE,
    * CUT_TIMED_OUT
    */
@@ -148,7 +148,7 @@ export class Export extends ServedDisk {
       const drained = this.device.quiesce();
       try {
         await patience.waitFor(this, drained);
-        // From then on the disk is expected to look as it does after this.
+        // The resize replaces the known identity of the disk, so changes by other programs must be noticed before.
         if (this.persistence) await patience.waitFor(this, this.persistence.noticeOutsideChanges());
         await this.disk.resize?.(sizeBytes);
         if (this.persistence) await this.persistence.resize(sizeBytes);
@@ -161,7 +161,7 @@ export class Export extends ServedDisk {
     });
   }
 
-  /** Nobody may connect while the disk shrinks: whoever does has seen the old size. */
+  /** Refuses connections while the disk shrinks, because a client that connects now has seen the old size. */
   override attach(connection: ClientConnection): boolean {
     return !this.shrinking && super.attach(connection);
   }

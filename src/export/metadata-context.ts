@@ -6,32 +6,32 @@ import { DIRTY } from '../bitmap/dirty-extents.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 
-/** What a block-status request reports on, by its name on the wire. */
+/** A metadata context for block-status requests. */
 export interface MetadataContext {
-  /** `base:allocation`, `qemu:dirty-bitmap:NAME`, `tidemark:overwritten`. */
+  /** The name on the wire: `base:allocation`, `qemu:dirty-bitmap:NAME` or `tidemark:overwritten`. */
   readonly name: string;
 
-  /** The status of a block of the disk that has both: that which is safe for all of it. */
+  /** The status of a block that contains both statuses; must be safe for all of the block. */
   combine(one: number, other: number): number;
 
   /**
-   * Appends the status of the range to `list`: at least one extent when it answers OK, no more than the range. It may
-   * stop early, where the list is full.
+   * Appends the status of the range to `list`. On OK there is at least one extent, and none reaches beyond the range.
+   * Stops early when the list is full.
    */
   status(offset: number, length: number, list: ExtentList): Promise<Errno>;
 }
 
-/** What is dirty in part has to be read. */
+/** A block that is partly dirty must be read. */
 function either(one: number, other: number): number {
   return one | other;
 }
 
-/** What has data in part is no hole, and does not read as zeroes. */
+/** A block that holds some data is not a hole and does not read as zeroes. */
 function both(one: number, other: number): number {
   return one & other;
 }
 
-/** `base:allocation`: holes and zeroes as the device knows them. */
+/** `base:allocation`: the holes and zeroes that the device reports. */
 export class AllocationContext implements MetadataContext {
   readonly name = BASE_ALLOCATION;
   readonly combine = both;
@@ -47,8 +47,8 @@ export class AllocationContext implements MetadataContext {
 }
 
 /**
- * `qemu:dirty-bitmap:NAME`: what was written since the bitmap's base. Bound to one bitmap, not to a name: once that
- * bitmap is removed or inconsistent the answer is an error, for "clean" would make a backup miss a change.
+ * `qemu:dirty-bitmap:NAME`: what was written since the bitmap's base. It is bound to one bitmap, not to a name. Once
+ * that bitmap is removed or inconsistent, the answer is an error, because "clean" would make a backup miss a change.
  */
 export class DirtyBitmapContext implements MetadataContext {
   readonly name: string;
@@ -65,7 +65,7 @@ export class DirtyBitmapContext implements MetadataContext {
   }
 }
 
-/** The same of a bitmap that is frozen, for the view of the backup that froze it: what was written before the cut. */
+/** A frozen bitmap, for the view of the backup that froze it: what was written before the cut. */
 export class FrozenBitmapContext implements MetadataContext {
   readonly name: string;
   readonly combine = either;
@@ -75,14 +75,14 @@ export class FrozenBitmapContext implements MetadataContext {
   }
 
   async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
-    // No longer frozen: the backup has ended, or the bitmap is inconsistent.
+    // It is no longer frozen after the backup has ended or when the bitmap is inconsistent.
     if (!this.bitmap.busy) return EIO;
     this.bitmap.frozenExtents(offset, length, list);
     return OK;
   }
 }
 
-/** Calls everything dirty: whoever has no base needs all of it. */
+/** Reports everything as dirty, because a backup without a base must read everything. */
 export class FullContext implements MetadataContext {
   readonly name: string;
   readonly combine = either;
@@ -98,8 +98,9 @@ export class FullContext implements MetadataContext {
 }
 
 /**
- * `tidemark:overwritten`: where the live disk may have other data than the view by now. Whoever can read the disk itself
- * reads there first and asks then: what is not overwritten was the data of the view when it was read.
+ * `tidemark:overwritten`: where the live disk may no longer have the data of the view. A client that can read the disk
+ * directly reads it first and asks afterwards: a range that is not overwritten then had the data of the view when it
+ * was read.
  */
 export class OverwrittenContext implements MetadataContext {
   readonly name = OVERWRITTEN_CONTEXT;

@@ -1,12 +1,12 @@
 import { CodedError } from '../base/coded-error.js';
 import type { Turnstile } from '../base/turnstile.js';
 
-/** What is waited for: an export, or a part of one. */
+/** The export that is being waited for. */
 interface Waited {
   readonly name: string;
 }
 
-/** How long disks may take to answer, all together; then whoever waits for them goes on without. */
+/** A time limit for the answers of all disks together. After it, waiting fails. */
 export class Patience {
   private readonly timer: NodeJS.Timeout;
   private readonly lost: Promise<undefined>;
@@ -19,18 +19,18 @@ export class Patience {
     this.timer = setTimeout(() => lose(undefined), seconds * 1000);
   }
 
-  /** Gives what `answer` gives, if it comes in time. @throws CodedError CUT_TIMED_OUT, which names the export */
+  /** Resolves to `answer` if it comes in time. @throws CodedError CUT_TIMED_OUT, which names the export */
   async waitFor<T>({ name }: Waited, answer: Promise<T>): Promise<T> {
     const answered = await Promise.race([answer.then((value) => ({ value })), this.lost]);
     if (answered) return answered.value;
     throw new CodedError(
       'CUT_TIMED_OUT',
       `"${name}" did not answer within ${this.seconds} s, so nothing was changed`,
-      'writes go on; see whether its disk hangs, then try again, or allow more with --cut-timeout',
+      'writes continue; check whether its disk hangs, then try again, or allow more time with --cut-timeout',
     );
   }
 
-  /** Passes the turnstile of an export, unless its turn comes too late. @throws CodedError CUT_TIMED_OUT */
+  /** Runs `work` in the turnstile of an export, unless its turn comes too late. @throws CodedError CUT_TIMED_OUT */
   async pass<T>(waited: Waited, turnstile: Turnstile, work: () => Promise<T>): Promise<T> {
     let late = false;
     let begin = () => {};
@@ -50,7 +50,7 @@ export class Patience {
     return (await passed)!.value;
   }
 
-  /** To be called when nobody waits any more. */
+  /** Stops the timer. Call it when nothing waits any more. */
   end(): void {
     clearTimeout(this.timer);
   }

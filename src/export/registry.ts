@@ -4,17 +4,17 @@ import { checkTexts, type ExportSpec } from './export-spec.js';
 import type { ServedDisk } from './served-disk.js';
 import type { View } from './view.js';
 
-/** Who wants an export: the server's operator, by its configuration, or somebody by the control API. */
+/** Where an export comes from: the operator's configuration or the control API. */
 export type ExportSource = 'operator' | 'api';
 
-/** Makes an export from its description, the device stack included. */
+/** Opens an export, including its device stack, from its description. */
 export type OpenExport = (spec: ExportSpec, source: ExportSource) => Promise<Export>;
 
-/** The exports that are served, by name, in the order they were added, and the views that backups have of them. */
+/** The exports being served, by name and in the order they were added, and the views that backups have of them. */
 export class ExportRegistry {
   private readonly exports = new Map<string, Export>();
   private readonly views = new Map<string, View>();
-  /** Names being opened or closed: taken, but not to be found. */
+  /** Names being opened or closed: taken, but not found. */
   private readonly reserved = new Set<string>();
   private readonly underWay = new Set<Promise<unknown>>();
 
@@ -24,12 +24,12 @@ export class ExportRegistry {
     return [...this.exports.values()];
   }
 
-  /** What a client that knows the name can connect to: the exports, then the views, which NBD does not list. */
+  /** Everything that a client can connect to by name: the exports, then the views, which NBD does not list. */
   listServed(): ServedDisk[] {
     return [...this.exports.values(), ...this.views.values()];
   }
 
-  /** As a client that may connect names it: the empty name is the default export, which is the only one there is. */
+  /** Finds a disk that admits clients. The empty name means the default export, if there is exactly one export. */
   find(name: string): ServedDisk | undefined {
     const named = name === '' && this.exports.size === 1 ? this.list()[0] : this.exports.get(name);
     const found = named ?? this.views.get(name);
@@ -48,8 +48,8 @@ export class ExportRegistry {
   }
 
   /**
-   * Opens and serves an export. @throws CodedError EXPORT_EXISTS, EXPORT_INVALID, IMAGE_UNUSABLE, IMAGE_LOCKED, IMAGE_NOT_ALLOWED,
-   * BITMAP_INVALID
+   * Opens and serves an export. @throws CodedError EXPORT_EXISTS, EXPORT_INVALID, IMAGE_UNUSABLE, IMAGE_LOCKED,
+   * IMAGE_NOT_ALLOWED, BITMAP_INVALID
    */
   async add(spec: ExportSpec, source: ExportSource = 'api'): Promise<Export> {
     checkTexts(spec);
@@ -61,7 +61,7 @@ export class ExportRegistry {
     });
   }
 
-  /** Takes the export from new clients at once, drains the present ones, then closes it. @throws EXPORT_NOT_FOUND */
+  /** Admits no new clients, drains the connected ones, then closes the export. @throws EXPORT_NOT_FOUND */
   async remove(name: string): Promise<void> {
     const leaving = this.get(name);
     this.exports.delete(name);
@@ -73,15 +73,15 @@ export class ExportRegistry {
     this.views.set(view.name, view);
   }
 
-  /** Takes the view from new clients at once, and drains the present ones. */
+  /** Admits no new clients, and drains the connected ones. */
   async removeView(view: View): Promise<void> {
     this.views.delete(view.name);
     await view.close();
   }
 
   /**
-   * Finishes what was begun, whose failures are those of its callers, and closes every export, side by side. Rejects with the
-   * first failure, once all are closed.
+   * Waits for operations in progress, whose failures go to their own callers, then closes all exports in parallel.
+   * Rejects with the first failure after all are closed.
    */
   async close(): Promise<void> {
     await Promise.allSettled(this.underWay);

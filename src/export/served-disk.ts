@@ -4,14 +4,14 @@ import type { MetadataContext } from './metadata-context.js';
 
 export type { BlockDevice };
 
-/** A client's hold on a disk, as the disk sees it. */
+/** A client's connection, as the disk sees it. */
 export interface ClientConnection {
-  /** Finishes what is in flight, then closes the connection. Resolves when it is closed. */
+  /** Finishes the requests in flight, then closes the connection. Resolves when it is closed. */
   drain(): Promise<void>;
   describe(): ConnectionSummary;
 }
 
-/** What clients did with a disk, since it is served. */
+/** What clients have done with a disk since it is being served. */
 export interface ClientCounters {
   requests: number;
   failedRequests: number;
@@ -25,7 +25,7 @@ export interface ConnectionSummary extends Readonly<ClientCounters> {
   readonly connectedAt: string;
 }
 
-/** What a client can connect to by its name: an export, or the view that a backup has of one. */
+/** A disk that a client can connect to by name: an export, or a backup's view of one. */
 export abstract class ServedDisk {
   readonly connections = new Set<ClientConnection>();
   abstract readonly name: string;
@@ -34,10 +34,10 @@ export abstract class ServedDisk {
   abstract readonly minBlockBytes: MinBlockBytes;
   /** The top of the device stack. */
   abstract readonly device: BlockDevice;
-  /** What connections that are gone have done. */
+  /** Totals of closed connections. */
   private readonly past: ClientCounters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
   private leaving = false;
-  /** How many want that nobody connects for now. */
+  /** How many callers of `keepOut` currently refuse new clients. */
   private doorkeepers = 0;
   /** Called when the last client has gone. */
   private readonly awaitingNobody = new Set<() => void>();
@@ -50,25 +50,25 @@ export abstract class ServedDisk {
     return this.device.capabilities;
   }
 
-  /** It takes no connection any more. */
+  /** The disk is being closed and admits no more clients. */
   get closing(): boolean {
     return this.leaving;
   }
 
-  /** It takes connections now. */
+  /** Whether new clients can connect now. */
   get admits(): boolean {
     return !this.leaving && this.doorkeepers === 0;
   }
 
-  /** Every metadata context that a client may select now, `base:allocation` first. */
+  /** All metadata contexts that a client can select now, `base:allocation` first. */
   abstract contexts(): MetadataContext[];
 
-  /** The context of exactly that name; undefined when there is none. */
+  /** The context with exactly this name; undefined when there is none. */
   context(name: string): MetadataContext | undefined {
     return this.contexts().find((context) => context.name === name);
   }
 
-  /** False when the connection must not go on, as the disk is being closed. */
+  /** False when the disk admits no clients now; the connection must end then. */
   attach(connection: ClientConnection): boolean {
     if (!this.admits) return false;
     this.connections.add(connection);
@@ -82,13 +82,13 @@ export abstract class ServedDisk {
     for (const wake of this.awaitingNobody) wake();
   }
 
-  /** Takes no new clients until the function returned is called, once. */
+  /** Admits no new clients until the returned function is called. Call it only once. */
   keepOut(): () => void {
     this.doorkeepers++;
     return () => void this.doorkeepers--;
   }
 
-  /** Resolves when nobody is connected, or the signal is given. */
+  /** Resolves when no client is connected, or when `signal` aborts. */
   async untilNobody(signal: AbortSignal): Promise<void> {
     if (this.connections.size === 0 || signal.aborted) return;
     await new Promise<void>((resolve) => {
@@ -108,12 +108,12 @@ export abstract class ServedDisk {
     return total;
   }
 
-  /** Nobody may connect from now on. */
+  /** Admits no more clients. */
   protected leave(): void {
     this.leaving = true;
   }
 
-  /** Lets every connection finish what it has begun, and closes it. */
+  /** Lets every connection finish its requests, and closes it. */
   protected async drainConnections(): Promise<void> {
     await Promise.all([...this.connections].map((connection) => connection.drain()));
   }

@@ -7,15 +7,15 @@ export interface ViewParts {
   /** `EXPORT@BACKUP-ID` */
   readonly name: string;
   readonly description: string;
-  /** That of the export. */
+  /** The same as the export's. */
   readonly minBlockBytes: MinBlockBytes;
-  /** Read-only; whoever made it closes it once the view is closed. */
+  /** Read-only. The creator closes it after the view is closed. */
   readonly device: BlockDevice;
-  /** Beside `base:allocation`. */
+  /** In addition to `base:allocation`. */
   readonly contexts: readonly MetadataContext[];
 }
 
-/** An export as it was at the instant at which a backup began, read-only. */
+/** A read-only view of an export as it was at the instant a backup began. */
 export class View extends ServedDisk {
   readonly name: string;
   readonly description: string;
@@ -37,7 +37,7 @@ export class View extends ServedDisk {
     return [...this.all];
   }
 
-  /** Lets no one connect any more, and drains those who are. */
+  /** Admits no new clients, and drains the connected ones. */
   async close(): Promise<void> {
     this.leave();
     await this.drainConnections();

@@ -7,7 +7,7 @@ const DISK_BYTES = GRANULES * GRANULE;
 const GONE = '20200101-000000-abcd';
 const url = '/v1/exports/disk/bitmaps';
 
-/** Ways in which a bitmap with a base loses it, and what is said of it then. */
+/** Ways in which a bitmap loses its base, and the reason that is reported. */
 const losses: [string, (server: BackupServer) => Promise<unknown>, string][] = [
   ['cleared', (server) => server.call('POST', `${url}/nightly/clear`), 'it was cleared since the last backup'],
   [
@@ -40,11 +40,11 @@ function breakBitmap(server: BackupServer): void {
   server.exports.get('disk').bitmaps.markInconsistent('nightly', 'somebody else wrote the image');
 }
 
-/** What a full backup says, whatever the reason. */
+/** What every full backup reports, whatever the reason. */
 const everything = { mode: 'full', base: null, sizeBytes: DISK_BYTES, dirtyBytes: DISK_BYTES };
 
 describe('a backup is full, and says why', () => {
-  test('when there is no such bitmap, which it makes', async () => {
+  test('when the bitmap does not exist, and it creates the bitmap', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin();
     const detail = "there was no bitmap 'nightly'; it records from now on";
@@ -64,7 +64,7 @@ describe('a backup is full, and says why', () => {
     expect((await server.begin()).exports, 'an aborted one is none').toMatchObject([{ ...everything, ...reason }]);
   });
 
-  test('when it was asked for, and it is a base all the same', async () => {
+  test('when a full backup was requested, and it still becomes the base', async () => {
     const server = await BackupServer.start();
     const first = await server.committed();
     const second = await server.begin({ full: true, since: first.id });
@@ -96,7 +96,7 @@ describe('a backup is full, and says why', () => {
     expect((await server.begin()).exports).toMatchObject([{ ...everything, fullReason: { code: 'no-base', detail } }]);
   });
 
-  test('when the bitmap is inconsistent; it begins anew', async () => {
+  test('when the bitmap is inconsistent, and it replaces the bitmap', async () => {
     const server = await BackupServer.start();
     await server.call('POST', url, { name: 'nightly', granularityBytes: 4096 });
     await server.committed();
@@ -126,7 +126,7 @@ describe('a base that the bitmap does not have is refused', () => {
     expect(await server.bitmap()).toMatchObject({ base: id, busy: false });
   });
 
-  test('because there is no such bitmap, and none is made', async () => {
+  test('because the bitmap does not exist, and none is created', async () => {
     const server = await BackupServer.start();
     const answer = await server.ask('POST', '/v1/backups', wanted);
     expectProblem(answer, 'BASE_MISMATCH', `${says}there is no such bitmap`, hint);
@@ -166,7 +166,7 @@ describe('a base that the bitmap does not have is refused', () => {
   });
 });
 
-test('one backup after the other has what changed since the last, and nothing else', async () => {
+test('each backup in a chain contains what changed since the last one, and nothing else', async () => {
   const server = await BackupServer.start();
   await server.write([1, 2]);
   const first = await server.committed();
@@ -184,7 +184,7 @@ test('one backup after the other has what changed since the last, and nothing el
   expect(await server.viewDirty(third)).toEqual([7]);
 });
 
-test('bits do not outgrow the disk: a last granule that is cut short counts as long as it is', async () => {
+test('a last granule that is cut short counts only up to the end of the disk', async () => {
   const server = await BackupServer.start();
   await server.call('POST', url, { name: 'nightly', granularityBytes: 2 ** 21 });
   const { id } = await server.committed();

@@ -8,11 +8,11 @@ interface Ending {
   readonly reason: string;
   readonly detail: string;
   readonly end: (server: BackupServer, backup: Described) => Promise<unknown>;
-  /** The bitmap cannot be trusted afterwards. */
+  /** Whether the bitmap is inconsistent afterwards. */
   readonly broken?: true;
 }
 
-/** Everything but a commit, a restart and the end of the export. */
+/** All endings except a commit, a restart and the end of the export. */
 const endings: Ending[] = [
   {
     reason: 'asked',
@@ -31,7 +31,8 @@ const endings: Ending[] = [
   },
   {
     reason: 'scratch-full',
-    detail: 'the old data of "disk" finds no more room: raise --scratch-limit or give the scratch directory more',
+    detail:
+      'there is no more space for the old data of "disk": raise --scratch-limit or free space in the scratch directory',
     end: async (server) => {
       server.scratch.devices[0]!.fail('write', ENOSPC);
       await server.write([1]);
@@ -40,7 +41,7 @@ const endings: Ending[] = [
   },
   {
     reason: 'scratch-failed',
-    // Found when the backup is to be committed.
+    // Detected when the backup is about to be committed.
     detail: 'the old data of "disk" could not be kept: ENXIO',
     end: async (server, backup) => {
       server.scratch.devices[0]!.lost = ENXIO;
@@ -69,7 +70,7 @@ const endings: Ending[] = [
 ];
 
 describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, detail, end, broken }) => {
-  test('says how and when', async () => {
+  test('reports how and when it ended', async () => {
     const { server, backup } = await underWay();
     server.events.length = 0;
     const before = new Date().toISOString();
@@ -91,7 +92,7 @@ describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, det
     expect((await server.call<{ backups: Described[] }>('GET', '/v1/backups')).backups).toContainEqual(after);
   });
 
-  test('leaves neither view nor scratch, and writes go on', async () => {
+  test('leaves no view and no scratch, and writes continue', async () => {
     const { server, backup } = await underWay();
     const view = server.view(backup);
     await end(server, backup);
@@ -102,7 +103,7 @@ describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, det
     expect((await contentOf(server.exports.get('disk').device, 3 * GRANULE, 1)).toString()).toBe('d');
   });
 
-  test('has changes that the next one has all', async () => {
+  test('loses no change: the next backup contains all of them', async () => {
     const { server, base, backup } = await underWay();
     await end(server, backup);
     await server.write([9]);
@@ -140,7 +141,7 @@ describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, det
     expect(server.events.filter(({ type }) => type === 'backup-aborted')).toHaveLength(1);
   });
 
-  test('takes a bitmap with it that it made', async () => {
+  test('removes a bitmap that it created', async () => {
     const server = await BackupServer.start();
     await server.write([1]);
     const backup = await server.begin({ ttlSeconds: 60 });
@@ -152,7 +153,7 @@ describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, det
 });
 
 describe('a backup that is committed', () => {
-  test('says so, and is the base of what was written since it began', async () => {
+  test('reports it, and becomes the base for what was written since it began', async () => {
     const { server, backup } = await underWay();
     const view = server.view(backup);
     server.events.length = 0;
@@ -168,7 +169,7 @@ describe('a backup that is committed', () => {
     expect(view.device.readNow(Buffer.alloc(512), 0, 512, 0)).toBe(EIO);
   });
 
-  test('keeps a bitmap that it made', async () => {
+  test('keeps a bitmap that it created', async () => {
     const server = await BackupServer.start();
     const { id } = await server.committed();
     expect(await server.bitmap()).toMatchObject({ base: id, busy: false, recording: true, dirtyBytes: 0 });
@@ -202,14 +203,14 @@ describe('a backup that is committed', () => {
   });
 });
 
-test('asked to commit many times at once, it is done once and all have the same answer', async () => {
+test('concurrent commits are done once and all get the same answer', async () => {
   const { server, backup } = await underWay();
   const answers = await Promise.all(Array.from({ length: 5 }, () => server.commit(backup)));
   for (const answer of answers) expect(answer).toEqual(answers[0]);
   expect(await server.dirty()).toEqual([2]);
 });
 
-test('asked to commit and to abort at once, one is done and the other refused', async () => {
+test('of a concurrent commit and abort, one is done and the other is refused', async () => {
   const { server, backup } = await underWay();
   const [commit, abort] = await Promise.all([
     server.ask('POST', `/v1/backups/${backup.id}/commit`),

@@ -5,9 +5,9 @@ import { MemoryDevice } from '../support/memory-device.js';
 import { expectProblem } from '../support/problem.js';
 
 const DISK_BYTES = GRANULES * GRANULE;
-const hint = 'writes go on; see whether its disk hangs, then try again, or allow more with --cut-timeout';
+const hint = 'writes continue; check whether its disk hangs, then try again, or allow more time with --cut-timeout';
 
-/** Two disks; the one called "slow" answers only when it is told to. */
+/** Two disks; "slow" answers only when told to. */
 async function twoDisks() {
   const slow = new FaultyDevice(new MemoryDevice(DISK_BYTES));
   const server = await BackupServer.start({ disks: { disk: {}, slow: { device: slow } }, cutTimeoutSeconds: 0.3 });
@@ -16,7 +16,7 @@ async function twoDisks() {
 
 const both = { exports: ['disk', 'slow'], bitmap: 'nightly' };
 
-test('a disk that hangs in a write keeps a backup from beginning, but no write of another disk from ending', async () => {
+test('a write that hangs prevents a backup from beginning, but does not hold up writes to another disk', async () => {
   const { server, slow } = await twoDisks();
   slow.hold();
   const hanging = server.write([1], 'a', 'slow');
@@ -41,7 +41,7 @@ test('a disk that hangs in a write keeps a backup from beginning, but no write o
   await server.commit(backup);
 });
 
-test('a disk that hangs in a flush keeps a transaction from happening, and the flush that was left alone harms nothing', async () => {
+test('a flush that hangs makes a transaction fail, and its late end does no harm', async () => {
   const { server, slow } = await twoDisks();
   await server.committed(both);
   await server.write([1], 'a', 'slow');
@@ -60,7 +60,7 @@ test('a disk that hangs in a flush keeps a transaction from happening, and the f
   expect(await server.dirty('nightly', 'slow')).toEqual([]);
 });
 
-test('a cut that waits for another one, which waits for a disk, is refused as well, and later ones are not', async () => {
+test('a cut that waits for another one on a hung disk is refused too, and later ones are not', async () => {
   const { server, slow } = await twoDisks();
   slow.hold();
   const hanging = server.write([1], 'a', 'slow');
@@ -72,7 +72,7 @@ test('a cut that waits for another one, which waits for a disk, is refused as we
   await server.commit(await server.begin(both));
 });
 
-test('an export whose disk hangs is not resized, and writes to it go on when it answers', async () => {
+test('an export whose disk hangs is not resized, and its writes continue when it answers', async () => {
   const { server, slow } = await twoDisks();
   slow.hold();
   const hanging = server.write([1], 'a', 'slow');

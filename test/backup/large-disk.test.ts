@@ -12,7 +12,7 @@ const DISK_BYTES = 100 * GIB;
 const GRANULE = 64 * KIB;
 const DIRTY_BYTES = GIB;
 const COUNT = DIRTY_BYTES / GRANULE;
-/** Dirty granules lie far apart, which is the hard case: no two make one extent. */
+/** Dirty granules lie far apart, which is the hard case, because no two share an extent. */
 const STEP = Math.floor(DISK_BYTES / GRANULE / COUNT) * GRANULE;
 const AT_ONCE = 64;
 
@@ -37,7 +37,7 @@ test('a backup of a sparse disk of 100 GiB with 1 GiB dirty, in 16384 pieces', a
   await control.call('POST', `/v1/backups/${first.id}/commit`);
   const disk = await NbdClient.connect(server.uri('disk'));
   await each((i) => disk.write(i * STEP, block(i)));
-  // A begin makes durable what is not; how long that takes is a matter of the disk.
+  // Beginning a backup flushes the disk, and how long that takes depends on the disk.
   await disk.flush();
 
   const start = performance.now();

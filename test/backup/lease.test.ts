@@ -17,7 +17,7 @@ describe('a lease', () => {
     return new Lease(ttlSeconds, () => now);
   };
 
-  test('ends when its time has gone by, and not before', () => {
+  test('expires when its time has passed, and not before', () => {
     const lease = leaseOf(10);
     at(9999);
     expect(lease.expired).toBe(false);
@@ -25,7 +25,7 @@ describe('a lease', () => {
     expect(lease.expired).toBe(true);
   });
 
-  test('counts anew from a renewal, which may change how long it is', () => {
+  test('starts again at a renewal, which may change its duration', () => {
     const lease = leaseOf(10);
     at(5000);
     lease.renew();
@@ -37,7 +37,7 @@ describe('a lease', () => {
     expect(lease.expired).toBe(true);
   });
 
-  test('counts anew when there were more reads, and not when there were none', () => {
+  test('starts again when there were new reads, and not otherwise', () => {
     const lease = leaseOf(10);
     at(6000);
     lease.noticeReads(3);
@@ -50,7 +50,7 @@ describe('a lease', () => {
 });
 
 describe('a backup', () => {
-  test('is held for two hours unless it is said otherwise', async () => {
+  test('has a lease of two hours by default', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin();
     expect(backup.ttlSeconds).toBe(7200);
@@ -61,7 +61,7 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
   });
 
-  test('is held longer by a renewal, for as long as before or as is said', async () => {
+  test('is extended by a renewal, for the same time as before or the given time', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin({ ttlSeconds: 10 });
     await server.pass(9);
@@ -77,13 +77,13 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ endDetail: 'its lease of 100 s ran out', ttlSeconds: 100 });
   });
 
-  test.each([0, -1, 1.5, 30 * 24 * 3600 + 1])('is not held for %d s', async (ttlSeconds) => {
+  test.each([0, -1, 1.5, 30 * 24 * 3600 + 1])('cannot have a lease of %d s', async (ttlSeconds) => {
     const server = await BackupServer.start();
     const { id } = await server.begin();
     expect((await server.ask('POST', `/v1/backups/${id}/renew`, { ttlSeconds })).status).toBe(400);
   });
 
-  test('is held by reads of any of its views', async () => {
+  test('is kept by reads of any of its views', async () => {
     const server = await BackupServer.start({ disks: { disk: {}, other: {} } });
     const backup = await server.begin({ exports: ['disk', 'other'], ttlSeconds: 10 });
     for (let i = 0; i < 5; i++) {
@@ -95,7 +95,7 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'aborted' });
   });
 
-  test('is held by reads of its views alone, not of the export', async () => {
+  test('is kept only by reads of its views, not of the export', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin({ ttlSeconds: 10 });
     await server.pass(9);
@@ -105,7 +105,7 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
   });
 
-  test('is held by the client that names its view, and not by one that reads all that NBD lists', async () => {
+  test('is kept by a client that names its view, and not by one that reads everything NBD lists', async () => {
     const server = await BackupServer.start();
     const connect = await server.listen();
     const backup = await server.begin({ ttlSeconds: 10 });
@@ -129,7 +129,7 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
   });
 
-  test('is held by a release', async () => {
+  test('is kept by a release', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin({ ttlSeconds: 10 });
     await server.pass(9);
@@ -138,7 +138,7 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'active' });
   });
 
-  test('is committed, or renewed, while nobody has noticed yet that its lease is over', async () => {
+  test('can be committed or renewed until the server notices that its lease has expired', async () => {
     const server = await BackupServer.start();
     const [one, two] = [await server.begin({ ttlSeconds: 1 }), await server.begin({ ttlSeconds: 1, bitmap: 'two' })];
     vi.advanceTimersByTime(5000);
@@ -150,7 +150,7 @@ describe('a backup', () => {
   });
 });
 
-test('a disk that hangs keeps no backup of another from ending', async () => {
+test('a disk that hangs does not prevent the backup of another disk from ending', async () => {
   const hanging = new FaultyDevice(new MemoryDevice(GRANULE));
   const server = await BackupServer.start({ disks: { disk: { device: hanging }, other: {} } });
   const first = await server.begin({ ttlSeconds: 10 });
@@ -165,7 +165,7 @@ test('a disk that hangs keeps no backup of another from ending', async () => {
   expect(await server.look(first)).toMatchObject({ state: 'aborted', endReason: 'expired' });
 });
 
-test('ids sort by time, and can stand in names and paths as they are', () => {
+test('ids sort by time, and need no quoting in names and paths', () => {
   const times = [
     '2026-11-23T23:57:10.000Z',
     '2026-11-23T23:57:10.001Z',

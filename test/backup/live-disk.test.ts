@@ -17,10 +17,10 @@ import { startTidemark } from '../support/tidemark.js';
 const DISK_BYTES = 16 * MIB;
 const PIECE_BYTES = 256 * KIB;
 
-/** No writer goes there. */
+/** No writer writes there. */
 const QUIET_BYTES = MIB;
 
-/** Changes the disk here and there until it is told to stop. */
+/** Writes to random places of the disk until told to stop. */
 async function change(client: NbdClient, random: Random, stopped: () => boolean): Promise<void> {
   const places = (DISK_BYTES - QUIET_BYTES) / (4 * KIB);
   while (!stopped()) {
@@ -32,8 +32,8 @@ async function change(client: NbdClient, random: Random, stopped: () => boolean)
   }
 }
 
-// In memory no image can be cloned, so there is an account of what is overwritten.
-test('what is read in the image is the data of the view, where it is not called overwritten afterwards', async () => {
+// An image on a memory file system cannot be cloned, so the server records what is overwritten.
+test('data read from the image is the data of the view if it is not reported as overwritten afterwards', async () => {
   const path = join(scratchFolder('tmpfs'), 'disk.img');
   const random = new Random(20);
   const before = Buffer.alloc(DISK_BYTES);

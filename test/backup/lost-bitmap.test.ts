@@ -4,7 +4,7 @@ import { expectProblem } from '../support/problem.js';
 
 const detail = 'a write could not be recorded, so its bitmap is inconsistent';
 
-/** A backup whose bitmap has become inconsistent; the clock has not turned since. */
+/** A backup whose bitmap has become inconsistent since the last turn of the clock. */
 async function lost(server: BackupServer): Promise<Described> {
   await server.committed();
   await server.write([1]);
@@ -25,7 +25,7 @@ test('a backup whose bitmap has become inconsistent is not committed', async () 
   expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'bitmap-inconsistent' });
 });
 
-test('nor does it end the backup that has begun the bitmap anew', async () => {
+test('its end does not affect a backup that has replaced the bitmap', async () => {
   const server = await BackupServer.start();
   const [first, second] = [await lost(server), await server.begin()];
   await server.write([2]);
@@ -39,7 +39,7 @@ test('nor does it end the backup that has begun the bitmap anew', async () => {
   expect(await server.dirty()).toEqual([2]);
 });
 
-test('it ends by the clock too when the bitmap was removed, or added anew, meanwhile', async () => {
+test('the clock ends it even if the bitmap was removed or added again', async () => {
   const server = await BackupServer.start();
   const backup = await lost(server);
   await server.call('DELETE', '/v1/exports/disk/bitmaps/nightly');
@@ -49,13 +49,13 @@ test('it ends by the clock too when the bitmap was removed, or added anew, meanw
   expect(await server.bitmap()).toMatchObject({ base: null, inconsistent: false });
 });
 
-test('its view reads on until then, but calls nothing clean', async () => {
+test('until then its view can be read, but reports nothing as clean', async () => {
   const server = await BackupServer.start();
   const backup = await lost(server);
   await expect(server.viewDirty(backup)).rejects.toThrow('expected 5 to be +0');
 });
 
-test('a write that cannot be recorded, where writes go on, ends the backup', async () => {
+test('a write that cannot be recorded ends the backup when writes may continue', async () => {
   const server = await BackupServer.start({ onBitmapError: 'continue' });
   await server.committed();
   const backup = await server.begin();
@@ -70,7 +70,7 @@ test('a write that cannot be recorded, where writes go on, ends the backup', asy
   });
 });
 
-test('a commit that has to wait does not end a backup that has begun the bitmap anew meanwhile', async () => {
+test('a commit that has to wait does not end a backup that has replaced the bitmap meanwhile', async () => {
   const server = await BackupServer.start({ disks: { a: {}, b: {} } });
   await server.committed({ exports: ['a', 'b'] });
   const first = await server.begin({ exports: ['a', 'b'] });

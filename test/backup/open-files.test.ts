@@ -38,7 +38,7 @@ test.each(Object.entries(folders))(
     for (const verb of ['commit', 'abort', 'commit', 'abort']) {
       const content = readFileSync(image);
       const backup = await begin();
-      // Nobody keeps account of what is overwritten beside a clone.
+      // With a clone there is no record of what is overwritten.
       expect(backup.exports[0]!.disk?.path).toBe(clones ? undefined : image);
       const view = await NbdClient.connect(backup.exports[0]!.uri);
       await disk.write(64 * KIB, Buffer.alloc(128 * KIB, verb));
@@ -52,7 +52,7 @@ test.each(Object.entries(folders))(
     }
     await expect(begin({ since: '20200101-000000-abcd' })).rejects.toThrow(Refusal);
     await expect(begin({ exports: ['disk', 'nope'] })).rejects.toThrow(Refusal);
-    // Files are closed once the connections that read them are.
+    // The files are closed after the connections that read them.
     await vi.waitUntil(() => openFiles() <= idle, { timeout: 20_000 });
     expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([]);
     await disk.disconnect();

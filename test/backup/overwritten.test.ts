@@ -10,7 +10,7 @@ const CONTEXT = 'tidemark:overwritten';
 const DISK_BYTES = GRANULES * GRANULE;
 const [LIST_META_CONTEXT, META_CONTEXT, BLOCK_STATUS] = [9, 4, 7];
 
-/** A server of a disk full of "a". */
+/** A server with a disk full of "a". */
 async function started(): Promise<BackupServer> {
   const server = await BackupServer.start();
   await server.write(
@@ -27,7 +27,7 @@ async function listed(client: RawClient, name: string, queries: string[]): Promi
   return replies.flatMap(({ type, data }) => (type === META_CONTEXT ? [data.toString('utf8', 4)] : []));
 }
 
-/** A client of the view that has selected the context alone. */
+/** A client of the view that has selected only this context. */
 async function reader(server: BackupServer, { id }: Described): Promise<RawClient> {
   const client = await (await server.listen())();
   await client.go(`disk@${id}`, { contexts: [CONTEXT] });
@@ -47,7 +47,7 @@ const errnoOf = (context: { status: (offset: number, length: number, list: Exten
   context.status(0, DISK_BYTES, new ExtentList(10));
 
 describe('over NBD, what is overwritten', () => {
-  test('is listed of a view, by its namespace too, and not of its export', async () => {
+  test('is listed for a view, by its namespace too, and not for its export', async () => {
     const server = await started();
     const { id, exports } = await server.begin();
     const client = await (await server.listen())();
@@ -61,7 +61,7 @@ describe('over NBD, what is overwritten', () => {
     expect(await listed(client, `disk@${id}`, ['tidemark:over'])).toEqual([]);
   });
 
-  test('is told granule by granule, from the cut on', async () => {
+  test('is reported per granule, from the cut on', async () => {
     const server = await started();
     await server.write([3], 'b');
     const client = await reader(server, await server.begin());
@@ -75,7 +75,7 @@ describe('over NBD, what is overwritten', () => {
     ]);
   });
 
-  test('is told beside other contexts', async () => {
+  test('is reported together with other contexts', async () => {
     const server = await started();
     await server.committed();
     await server.write([5], 'b');
@@ -94,7 +94,7 @@ describe('over NBD, what is overwritten', () => {
   test('is EIO when the view is broken, even while the backup cannot be aborted', async () => {
     const server = await started();
     await server.committed();
-    // Marked in the store, so that they can be written to when it fails.
+    // Mark these regions in the store, so that they can be written after it fails.
     await server.write([0, 1], 'a');
     const backup = await server.begin({ scratchLimitBytes: GRANULE });
     const client = await reader(server, backup);
@@ -110,7 +110,7 @@ describe('over NBD, what is overwritten', () => {
   });
 });
 
-test('what is overwritten beside a clone, nobody knows', async () => {
+test('with a clone, overwritten data is not reported', async () => {
   const server = await started();
   server.scratch.clone = async ({ device }) => {
     const clone = new MemoryDevice(DISK_BYTES);
@@ -124,7 +124,7 @@ test('what is overwritten beside a clone, nobody knows', async () => {
   expect(view.contexts().map(({ name }) => name)).toEqual(['base:allocation', 'qemu:dirty-bitmap:nightly']);
 });
 
-test('of a read-only export nothing is ever overwritten', async () => {
+test('a read-only export never reports overwritten data', async () => {
   const server = await BackupServer.start({ disks: { disk: { readOnly: true } } });
   const client = await reader(server, await server.begin());
   expect(await statusOf(client)).toEqual([[DISK_BYTES, 0]]);
@@ -139,7 +139,7 @@ test.each(['commit', 'abort'] as const)('%s ends the view before the next write'
   expect(await errnoOf(context)).toBe(EIO);
 });
 
-test('a view whose backup could not begin after all has ended before the next write', async () => {
+test('when a backup fails to begin, its view ends before the next write', async () => {
   const server = await started();
   let found = server.exports.listServed().at(-1)!;
   vi.spyOn(server.store, 'commit').mockImplementationOnce(async () => {

@@ -5,7 +5,7 @@ import { expectProblem } from '../support/problem.js';
 const said = { export: 'disk', code: 'chain-damaged', detail: 'an image is damaged' };
 const commitPath = ({ id }: Described) => `/v1/backups/${id}/commit`;
 
-test('a backup that its agent read as a whole is a full one, also after a restart', async () => {
+test('a backup that its agent read in full is a full one, also after a restart', async () => {
   const { server, backup } = await underWay();
   expect(backup.exports[0]).toMatchObject({ mode: 'incremental' });
   const after = await server.call<Described>('POST', commitPath(backup), { readInFull: [said] });
@@ -16,7 +16,7 @@ test('a backup that its agent read as a whole is a full one, also after a restar
   expect(await server.look(backup)).toEqual(after);
 });
 
-test('what the server asked to be read as a whole keeps its reason', async () => {
+test('a full backup requested by the server keeps its reason', async () => {
   const server = await BackupServer.start();
   const backup = await server.begin();
   const after = await server.call<Described>('POST', commitPath(backup), { readInFull: [said] });
@@ -26,7 +26,7 @@ test('what the server asked to be read as a whole keeps its reason', async () =>
 test('an export that is not in the backup is refused, and the backup goes on', async () => {
   const { server, backup } = await underWay();
   const answer = await server.ask('POST', commitPath(backup), { readInFull: [{ ...said, export: 'other' }] });
-  expectProblem(answer, 'BACKUP_INVALID', `backup ${backup.id} is not one of "other"`, 'it is one of disk');
+  expectProblem(answer, 'BACKUP_INVALID', `backup ${backup.id} does not include "other"`, 'it includes disk');
   expect(await server.look(backup)).toMatchObject({ state: 'active' });
   expect((await server.ask('POST', commitPath(backup), { readInFull: [{ ...said, code: 'No!' }] })).status).toBe(400);
   expect(await server.commit(backup)).toMatchObject({ state: 'committed', exports: [{ mode: 'incremental' }] });

@@ -24,7 +24,7 @@ describe('a backup is not begun', () => {
     expect(server.views()).toEqual([`disk@${backup.id}`]);
   });
 
-  test('with a bitmap that records nothing', async () => {
+  test('with a disabled bitmap', async () => {
     const server = await BackupServer.start();
     await server.call('POST', '/v1/exports/disk/bitmaps', { name: 'nightly', disabled: true });
     expectProblem(
@@ -35,7 +35,7 @@ describe('a backup is not begun', () => {
     );
   });
 
-  test('of an export that is not there', async () => {
+  test('of an export that does not exist', async () => {
     const server = await BackupServer.start();
     expectProblem(
       await server.ask('POST', '/v1/backups', { ...wanted, exports: ['disk', 'nope'] }),
@@ -90,7 +90,7 @@ describe('a backup is not begun', () => {
     expectProblem(answer, 'BAD_REQUEST', detail, 'see /openapi.json');
   });
 
-  test('without a scratch directory that can be used', async () => {
+  test('without a usable scratch directory', async () => {
     const server = await BackupServer.start();
     const path = join(writeImage({ content: 512 }), 'scratch');
     const unusable = new ScratchDirectory(path, { posix: undefined, log: silentLog });
@@ -129,7 +129,7 @@ describe('a backup is not begun', () => {
   });
 });
 
-test.each(['', '/renew', '/commit', '/abort', '/release'])('what is no backup is not found: %s', async (verb) => {
+test.each(['', '/renew', '/commit', '/abort', '/release'])('an unknown backup is not found: %s', async (verb) => {
   const server = await BackupServer.start();
   const body = verb === '/release' ? { export: 'disk', offset: 0, length: GRANULE } : undefined;
   expectProblem(
@@ -141,14 +141,14 @@ test.each(['', '/renew', '/commit', '/abort', '/release'])('what is no backup is
 });
 
 describe('a range is not released', () => {
-  test('of an export that the backup is not one of', async () => {
+  test('of an export that the backup does not include', async () => {
     const server = await BackupServer.start({ disks: { disk: {}, other: {}, third: {} } });
     const { id } = await server.begin({ exports: ['disk', 'third'] });
     const range = { export: 'other', offset: 0, length: GRANULE };
     expectProblem(
       await server.ask('POST', `/v1/backups/${id}/release`, range),
       'BACKUP_INVALID',
-      `backup ${id} is not one of "other"`,
+      `backup ${id} does not include "other"`,
       'it is one of disk, third',
     );
   });
@@ -163,14 +163,14 @@ describe('a range is not released', () => {
     expectProblem(
       await server.ask('POST', `/v1/backups/${id}/release`, { export: 'disk', offset, length }),
       'BACKUP_INVALID',
-      `the range reaches behind the end of disk@${id}`,
-      'see its size',
+      `the range extends beyond the end of disk@${id}`,
+      'check its size',
     );
   });
 });
 
 describe('an export under backup is not removed', () => {
-  test('unless it is forced, and no export that has nothing to do with it', async () => {
+  test('unless forced, and other exports are not affected', async () => {
     const server = await BackupServer.start({ disks: { disk: {}, other: {} } });
     const { id } = await server.begin();
     expectProblem(
@@ -183,7 +183,7 @@ describe('an export under backup is not removed', () => {
     expect(await server.call('GET', `/v1/backups/${id}`)).toMatchObject({ state: 'active' });
   });
 
-  test('and all its backups are named', async () => {
+  test('and the error names all its backups', async () => {
     const server = await BackupServer.start();
     const [one, two] = [await server.begin(), await server.begin({ bitmap: 'weekly' })];
     const answer = await server.ask('DELETE', '/v1/exports/disk');

@@ -3,10 +3,10 @@ import { BackupServer, type Described } from '../support/backup-server.js';
 
 const remove = (server: BackupServer, name = 'disk') => server.ask('DELETE', `/v1/exports/${name}?force=true`);
 
-/** Serves a disk again that was removed. */
+/** Serves a removed disk again. */
 const addAgain = (server: BackupServer) => server.exports.add({ name: 'disk', path: 'memory' });
 
-test('an export that is removed by force aborts its backups, and misses no change', async () => {
+test('removing an export by force aborts its backups, and no change is missed', async () => {
   const server = await BackupServer.start();
   const base = await server.committed();
   await server.write([1]);
@@ -30,7 +30,7 @@ test('an export that is removed by force aborts its backups, and misses no chang
   expect(await server.viewDirty(await server.begin({ since: base.id }))).toEqual([1, 2]);
 });
 
-test('the backup of several exports ends when one of them goes, and the others go on', async () => {
+test('a backup of several exports ends when one is removed, and the others are still served', async () => {
   const server = await BackupServer.start({ disks: { disk: {}, other: {} } });
   const exports = ['disk', 'other'];
   const base = await server.committed({ exports });
@@ -43,14 +43,14 @@ test('the backup of several exports ends when one of them goes, and the others g
   expect(await server.viewDirty(next, 'other')).toEqual([3]);
 });
 
-test('an export that has no backup under way is removed without force', async () => {
+test('an export without an active backup is removed without force', async () => {
   const server = await BackupServer.start();
   await server.committed();
   await server.abort(await server.begin());
   expect((await server.ask('DELETE', '/v1/exports/disk')).status).toBe(204);
 });
 
-test('by force, an export goes also while its backup is being committed', async () => {
+test('an export can be removed by force while its backup is being committed', async () => {
   const server = await BackupServer.start();
   const backup = await server.begin();
   const [committed, removed] = await Promise.all([server.commit(backup), remove(server)]);

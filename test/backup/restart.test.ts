@@ -161,7 +161,7 @@ describe('while the store fails', () => {
     await server.pass(60);
     await server.pass(1);
     const tried = server.logged.lines.filter(({ level }) => level === 'error');
-    expect(tried).toMatchObject(Array(2).fill({ message: 'a backup could not be aborted; it is tried again' }));
+    expect(tried).toMatchObject(Array(2).fill({ message: 'a backup could not be aborted; the server will try again' }));
     expect(await server.look(backup)).toMatchObject({ state: 'active' });
     for (const [verb, what] of [
       ['commit', 'committed'],
@@ -181,7 +181,7 @@ describe('while the store fails', () => {
     server.store.failWith = 28;
     await server.backups.close();
     expect(server.logged.lines.at(-1)).toMatchObject({
-      ...{ level: 'error', message: 'a backup could not be aborted; the next start does it' },
+      ...{ level: 'error', message: 'a backup could not be aborted; the next start will abort it' },
     });
     server.store.failWith = undefined;
     await server.restart();
@@ -195,7 +195,7 @@ describe('while the store fails', () => {
     const opened = Backups.open({ exports, store, scratch, log: logged.log, publish: () => {} });
     await expect(opened).rejects.toMatchObject({
       code: 'STORE_UNUSABLE',
-      message: 'how backups have ended cannot be stored: the store fails',
+      message: 'the backups that ended with the last server cannot be stored as aborted: the store fails',
     });
   });
 });

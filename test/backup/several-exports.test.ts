@@ -16,7 +16,7 @@ async function expectUntouched(server: BackupServer, before: unknown): Promise<v
   for (const name of names) await server.write([0], 'x', name);
 }
 
-describe('a backup of several exports that one of them refuses is of none', () => {
+describe('a backup of several exports does not begin when one of them refuses it', () => {
   const addBitmap = (server: BackupServer, name: string, wanted: object) =>
     server.call('POST', `/v1/exports/${name}/bitmaps`, { name: 'nightly', ...wanted });
 
@@ -43,7 +43,7 @@ describe('a backup of several exports that one of them refuses is of none', () =
     expect(await server.bitmap('nightly', 'a')).toMatchObject({ base: first.id, busy: false });
   });
 
-  /** Calls `then` when the scratch of the last export is made, after the exports were looked at, before the cut. */
+  /** Calls `then` when the scratch of the last export is created: after the exports were checked and before the cut. */
   function betweenLookAndCut(server: BackupServer, then: () => unknown): void {
     const open = server.scratch.open.bind(server.scratch);
     let left = names.length;
@@ -96,7 +96,7 @@ describe('a backup of several exports that one of them refuses is of none', () =
 });
 
 describe('a backup of several exports', () => {
-  test('has each on its own terms, and all end together', async () => {
+  test('treats each export separately, and all end together', async () => {
     const server = await BackupServer.start({ disks });
     const first = await server.committed({ exports: ['a', 'b'] });
     await server.write([1], 'x', 'a');
@@ -119,7 +119,7 @@ describe('a backup of several exports', () => {
     expect(third.exports.map(({ dirtyBytes }) => dirtyBytes)).toEqual([0, 0, 0]);
   });
 
-  test('is told of when it has begun', async () => {
+  test('publishes an event when it has begun', async () => {
     const server = await BackupServer.start({ disks });
     const { id, startedAt } = await server.begin({ exports: ['c', 'a'] });
     expect(server.events).toEqual([
@@ -132,7 +132,7 @@ describe('a backup of several exports', () => {
     });
   });
 
-  test('is held off all or none when two are begun at once, in whatever order they are named', async () => {
+  test('begins on all exports or none when two begin at once, in whatever order they are named', async () => {
     const server = await BackupServer.start({ disks });
     const begin = (exports: string[]) => server.ask('POST', '/v1/backups', { exports, bitmap: 'nightly' });
     const answers = await Promise.all([begin(['a', 'b', 'c']), begin(['c', 'b', 'a'])]);
@@ -146,7 +146,7 @@ describe('a backup of several exports', () => {
 });
 
 describe('two agents with a bitmap each', () => {
-  test('see the disk each at its time, and do not disturb each other', async () => {
+  test('each see the disk at their own time, and do not affect each other', async () => {
     const server = await BackupServer.start();
     await server.write([0, 1, 2], 'a');
     for (const bitmap of ['nightly', 'weekly']) await server.committed({ bitmap });
@@ -170,7 +170,7 @@ describe('two agents with a bitmap each', () => {
     expect(await server.bitmap()).toMatchObject({ base: nightly.id });
   });
 
-  test('keep their chains when the other loses his', async () => {
+  test('keep their chains when the other loses its own', async () => {
     const server = await BackupServer.start();
     const [nightly] = [await server.committed(), await server.committed({ bitmap: 'weekly' })];
     await server.call('POST', '/v1/exports/disk/bitmaps/weekly/clear');

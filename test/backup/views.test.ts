@@ -41,7 +41,7 @@ describe('over NBD, a view', () => {
     expect(await refusalOf(connect, view)).toBe(UNKNOWN);
   });
 
-  test('does not stand in the way of the default export', async () => {
+  test('does not affect the default export', async () => {
     const server = await BackupServer.start();
     const connect = await server.listen();
     await server.begin();
@@ -52,7 +52,7 @@ describe('over NBD, a view', () => {
     expect(names.map(({ data }) => data.toString('utf8', 2))).toEqual(['disk']);
   });
 
-  test('is read-only, says that it serves several connections, and closes them when its backup ends', async () => {
+  test('is read-only, allows several connections, and closes them when its backup ends', async () => {
     const server = await BackupServer.start();
     await server.write([0], 'a');
     const connect = await server.listen();
@@ -81,7 +81,7 @@ describe('over NBD, a view', () => {
     await (await connect()).go(`a@b@${id}`);
   });
 
-  test('keeps its name from being taken by an export', async () => {
+  test('reserves its name against exports', async () => {
     const server = await BackupServer.start();
     const { id } = await server.begin();
     const answer = await server.ask('POST', '/v1/exports', { name: `disk@${id}`, path: 'memory' });
@@ -111,7 +111,7 @@ describe('the content of a view stays', () => {
     expect(await server.dirty()).toEqual([0, 1, 2, 5, 6, 7, 8]);
   });
 
-  test('when the disk grows, whose new tail is dirty for the next one', async () => {
+  test('when the disk grows, and the new tail is dirty for the next backup', async () => {
     const server = await BackupServer.start();
     await server.write([15], 'a');
     await server.committed();

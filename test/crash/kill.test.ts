@@ -79,7 +79,7 @@ test(`kill -9 at any moment: what differs from the base is dirty (${rounds} roun
     await server.stop('SIGKILL');
     await Promise.all(writers);
   }
-  // Else a server that called everything dirty would pass.
+  // Otherwise a server that reports everything as dirty would pass.
   expect(cleanAndSame).toBeGreaterThan(0);
   console.log(`${((100 * cleanAndSame) / (GRANULES * rounds)).toFixed(0)} % of the granules were clean`);
 });

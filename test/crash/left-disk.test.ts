@@ -94,7 +94,7 @@ test('an image that nobody touched keeps its bitmaps, after a crash with all of 
   expect(crashed.log).toContain('after a crash, marked regions count as dirty');
 });
 
-test('`bitmap show` says on what ground a bitmap is trusted, after a start', async () => {
+test('`bitmap show` says why a bitmap is trusted after a start', async () => {
   const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];
   const show = async () => {
     const server = await startTidemarkIn(folder, [`disk=${image},bitmap=nightly`]);

@@ -118,13 +118,13 @@ async function runRounds(count: number, place?: string): Promise<void> {
   for (let round = 0; round < count; round++) await all.round();
   await all.finish();
   console.log(`backups meant to end by: ${JSON.stringify(all.seen)}; ${all.cleanBytes / MIB} MiB were clean`);
-  // Else a server that called everything dirty would pass.
+  // Otherwise a server that reports everything as dirty would pass.
   expect(all.cleanBytes).toBeGreaterThan(0);
 }
 
 test(`every view is one instant, and no change is missed (${rounds} rounds)`, { timeout }, () => runRounds(rounds));
 
-test('the same where the file system clones the images', { timeout }, async () => {
+test('the same on a file system that can clone images', { timeout }, async () => {
   const { path } = await xfsDisk();
   await runRounds(Math.ceil(rounds / 10), path);
 });

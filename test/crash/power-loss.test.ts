@@ -23,15 +23,15 @@ const CYCLES = 4;
 const STEPS = 60;
 const WRITERS = 4;
 
-/** A deliberately wrong way to work, which the checker has to notice. */
+/** A deliberate error that the checker must notice. */
 interface Wrong {
   /** The data goes to the disk without waiting for the mark. */
   readonly dataBeforeMark?: boolean;
-  /** A bitmap is cleared while data from before is still on its way to the medium. */
+  /** A bitmap is cleared before earlier data is durable. */
   readonly clearBeforeFlush?: boolean;
 }
 
-/** What a bitmap is about, as contents of the disk. */
+/** What a bitmap must report, expressed as contents of the disk. */
 interface Epoch {
   /** Everything counts as changed that differs from this. */
   readonly base: Uint32Array;
@@ -41,7 +41,7 @@ interface Epoch {
   readonly end?: Uint32Array;
 }
 
-/** What holds, and what holds besides while a change of it is under way or in doubt. */
+/** The valid state, and the possible new state while a change is in progress or in doubt. */
 interface Truth {
   now: Epoch;
   next: Epoch | undefined;
@@ -206,7 +206,7 @@ class Life {
       );
       if (this.stopped) return;
       if (outcome === 'done') truth.now = planned.next;
-      // In doubt it is until the next write, which needs a store that is right again.
+      // The change is in doubt until the next write, which needs a working store.
       if (outcome !== 'STORE_IN_DOUBT') truth.next = undefined;
     }
     this.cutting = false;
@@ -250,7 +250,7 @@ async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<
       if (!fitting) {
         return `seed ${seed}, cycle ${cycle}: sectors ${missed(life.bitmaps, truth.now, sectors)} changed and are clean`;
       }
-      // Whatever was frozen is reclaimed.
+      // Frozen bitmaps are reclaimed.
       const { base, end } = fitting;
       truth.now = { base, ...(end && { end }) };
       truth.next = undefined;
@@ -282,7 +282,7 @@ test('no power cut hides a change while commits fail, before or after they took 
   expect(await firstMiss({}, 6)).toBeUndefined();
 });
 
-test('the checker notices data that goes before its mark', { timeout: 600_000 }, async () => {
+test('the checker notices data that is written before its mark', { timeout: 600_000 }, async () => {
   expect(await firstMiss({ dataBeforeMark: true })).toMatch('changed and are clean');
 });
 

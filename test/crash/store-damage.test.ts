@@ -89,7 +89,7 @@ function missing(before: readonly Range[], now: readonly Range[]): Range[] {
 
 function flipBit(file: string, random: Random): string {
   const content = readFileSync(file);
-  // Pages without anything in them are not worth a round.
+  // Skip empty pages.
   for (;;) {
     const page = random.below(content.length / PAGE_BYTES) * PAGE_BYTES;
     const used = random.chance(2) ? 128 : PAGE_BYTES;
@@ -125,7 +125,7 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
       trusted += dirty.size;
       rmSync(state, { recursive: true });
     }
-    // Else a server that trusted nothing would pass.
+    // Otherwise a server that trusts nothing would pass.
     expect(trusted).toBeGreaterThan(0);
     console.log(`${((100 * trusted) / (3 * rounds)).toFixed(0)} % of the bitmaps were trusted after ${signal}`);
   },
@@ -152,7 +152,7 @@ type Opened =
 
 const flipRounds = rounds * 10;
 
-/** Opens the store once for each flip, and without one. A process that dies does it of what it walked; the server has another for that. */
+/** Opens the store once per flip and once without. The process may crash while walking; the server walks in another. */
 async function openEach(store: string, flips: readonly (Flip | null)[]): Promise<Opened[]> {
   const opened: Opened[] = [];
   while (opened.length < flips.length) {

@@ -42,7 +42,7 @@ async function writeUntilRefused(client: NbdClient): Promise<{ region: number; c
   throw new Error('no write was refused');
 }
 
-test('a full state directory: what cannot be recorded is refused and not written, and with room all is well', async () => {
+test('with a full state directory, writes that cannot be recorded are refused; with free space they work again', async () => {
   const disk = await smallDisk(2 * MIB);
   const image = makeImage(256 * MIB);
   const { server, client } = await serveOn(disk, image);
@@ -75,7 +75,7 @@ test('a full state directory: what cannot be recorded is refused and not written
   expect(await dirtyRanges(next.uri('disk'), 'nightly')).toEqual([{ offset: 0, length: at + REGION_BYTES }]);
 });
 
-test('a full state directory: a new size that cannot be stored is refused, and taken with room', async () => {
+test('with a full state directory, a resize that cannot be stored is refused; with free space it works', async () => {
   const disk = await smallDisk(2 * MIB);
   const { server, client } = await serveOn(disk, makeImage(256 * MIB));
   disk.fill();
@@ -106,7 +106,7 @@ test.each(['refuse', 'continue'])(
   },
 );
 
-test('with --on-bitmap-error=continue writes go on and the bitmap says that it cannot be trusted, then and later', async () => {
+test('with --on-bitmap-error=continue, writes continue and the bitmap is inconsistent from then on', async () => {
   const disk = await smallDisk(2 * MIB);
   const image = makeImage(256 * MIB);
   const { server, client } = await serveOn(disk, image, '--on-bitmap-error', 'continue');
@@ -135,7 +135,7 @@ async function storedReason(disk: SmallDisk): Promise<string> {
   return (await tidemark('state', 'check', '--state', copy)).stdout;
 }
 
-test('a state directory without room is refused at the start, with how to mend it', async () => {
+test('a full state directory is refused at the start, with a hint', async () => {
   const disk = await smallDisk(2 * MIB);
   const state = join(disk.path, 'state');
   mkdirSync(state, { mode: 0o700 });
@@ -148,7 +148,7 @@ test('a state directory without room is refused at the start, with how to mend i
   expect(refused.code).toBe(1);
 });
 
-test('a state directory that cannot be written is refused at the start, with how to mend it', async () => {
+test('a state directory that is not writable is refused at the start, with a hint', async () => {
   const disk = await smallDisk(2 * MIB);
   mkdirSync(join(disk.path, 'state'));
   await disk.makeReadOnly();

@@ -17,7 +17,7 @@ const FINE = 512;
 const ROUNDS = 150;
 const WRITERS = 6;
 
-/** An export of min-block 1 on an image of random bytes, with a fine and a coarse bitmap, and a view of how it began. */
+/** An export with min-block 1 on an image of random bytes, with a fine and a coarse bitmap and an initial view. */
 async function served(place: keyof typeof places, random: Random) {
   const before = Buffer.from(Uint8Array.from({ length: SIZE_BYTES }, () => random.below(256)));
   const persistence = {
@@ -47,7 +47,7 @@ async function served(place: keyof typeof places, random: Random) {
   return { disk, before, view };
 }
 
-/** Some bytes somewhere, mostly few and at odd places. */
+/** A random range, mostly short and unaligned. */
 function anyRange(random: Random): { offset: number; length: number } {
   const offset = random.below(SIZE_BYTES - 1);
   const most = random.pick([3, 700, 5000, 100_000]);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { GIB, KIB } from '../../src/base/units.js';
 import { parseExportSpec } from '../../src/export/export-spec.js';
 
-test('a name and a path are enough', () => {
+test('a name and a path are sufficient', () => {
   expect(parseExportSpec('disk0=/images/disk0.img')).toEqual({
     name: 'disk0',
     path: '/images/disk0.img',
@@ -11,7 +11,7 @@ test('a name and a path are enough', () => {
   });
 });
 
-test('options say size, read-only and any number of bitmaps', () => {
+test('options give the size, read-only and any number of bitmaps', () => {
   expect(parseExportSpec('d=a.img,size=10G,readonly,bitmap=nightly,bitmap=hourly:64K')).toEqual({
     name: 'd',
     path: 'a.img',
@@ -21,7 +21,7 @@ test('options say size, read-only and any number of bitmaps', () => {
   });
 });
 
-test.each([1, 512, 4096])('min-block says the smallest block: %d', (minBlockBytes) => {
+test.each([1, 512, 4096])('min-block gives the smallest block: %d', (minBlockBytes) => {
   expect(parseExportSpec(`d=a.img,min-block=${minBlockBytes}`)).toMatchObject({ minBlockBytes });
 });
 

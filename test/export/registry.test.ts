@@ -47,7 +47,7 @@ test('closing closes an export that was still being opened', async () => {
   expect(exports.list()).toEqual([]);
 });
 
-test('a removal that fails does so for its caller alone', async () => {
+test('a removal that fails affects only its caller', async () => {
   const device = new FaultyDevice(new MemoryDevice(MIB));
   const exports = await memoryRegistry([{ name: 'disk', device }]);
   device.fail('flush', EIO);

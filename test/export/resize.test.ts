@@ -5,7 +5,7 @@ import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
 import { snapshotOf } from '../support/snapshots.js';
 
-test('a disk does not shrink under the view of a backup, even when nothing is frozen for it', async () => {
+test('a disk does not shrink while a backup has a view of it, even when no bitmap is frozen', async () => {
   const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
   const { snapshot } = snapshotOf(served.disk);
   const detach = served.copyBeforeWrite.attach(snapshot);
@@ -17,7 +17,7 @@ test('a disk does not shrink under the view of a backup, even when nothing is fr
   await expect(served.resize(served.sizeBytes / 2)).resolves.toBeUndefined();
 });
 
-test('nobody connects while a disk shrinks, and a tail that a bitmap does not know yet is dirty', async () => {
+test('no client can connect while a disk shrinks, and a tail that a bitmap does not cover yet is dirty', async () => {
   const device = new SlowResize(DISK_BYTES);
   const served = (await memoryRegistry([{ name: 'disk', device, bitmaps: ['nightly'] }])).get('disk');
   const client = {
@@ -44,7 +44,7 @@ test('nobody connects while a disk shrinks, and a tail that a bitmap does not kn
   await grown;
 });
 
-/** Has its new size at once, and says so when it is told to go on. */
+/** Has its new size at once, but completes the resize only when told to. */
 class SlowResize extends MemoryDevice {
   waiting = false;
   goOn = () => {};

@@ -78,7 +78,7 @@ describe('a file whose server was killed', () => {
     expect(judge(before, now, moment)).toEqual({ untrue: expect.stringMatching(reason) });
   });
 
-  test('on a file system with a clock of its own is trusted as the same disk, no more', () => {
+  test('on a file system with its own clock is only trusted to be the same disk', () => {
     const { localTimes: _, ...remote } = fileOf(9);
     const { lastSight: __, ...before } = killedWriting;
     expect(judge({ ...before, identity: remote }, remote, boot(9))).toEqual({ ground: 'identity' });
@@ -96,7 +96,7 @@ describe('a block device', () => {
 
   test.each([
     ['not written', counted(100), 'counters'],
-    ['counted anew after a boot', counted(3, 0, 'b'), 'identity'],
+    ['with a counter that was reset by a boot', counted(3, 0, 'b'), 'identity'],
     ['attached again', counted(3, 0, 'a', 8), 'identity'],
   ])('that was %s while it was away is trusted', (_what, now, ground) => {
     expect(judge(closed, now, boot(9))).toEqual({ ground });
@@ -114,7 +114,7 @@ describe('a block device', () => {
     expect(judge(atRest, now, boot(9))).toEqual({ untrue: expect.stringMatching(reason) });
   });
 
-  test('whose content cannot be compared where it has to be is not trusted', () => {
+  test('is not trusted when its content has to be compared and cannot be', () => {
     const witnessed = { ...closed, witness: 'w' };
     expect(judge(witnessed, counted(3, 0, 'b'), boot(9), 'w')).toEqual({ ground: 'witnesses' });
     expect(judge(witnessed, counted(3, 0, 'b'), boot(9))).toEqual({ untrue: expect.stringMatching(/cannot be read$/) });

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { LookAhead } from '../../../src/bitmap/store/look-ahead.js';
 
-test('before anything is known one region is marked ahead', () => {
+test('one region is marked ahead before anything is measured', () => {
   expect(new LookAhead(256).regions).toBe(1);
 });
 
-test('as many are marked as the writer reaches in two seconds', () => {
+test('as many regions are marked as the writer reaches in two seconds', () => {
   const lookAhead = new LookAhead(256);
   lookAhead.noteRegion(160);
   expect(lookAhead.regions).toBe(13);
@@ -15,7 +15,7 @@ test('as many are marked as the writer reaches in two seconds', () => {
   expect(lookAhead.regions).toBe(200);
 });
 
-test('a slow commit makes the reach four times as long, and is forgotten by and by', () => {
+test('after a slow commit the reach is four times its duration, and decays again', () => {
   const lookAhead = new LookAhead(256);
   lookAhead.noteRegion(100);
   lookAhead.noteCommit(2000);
@@ -27,7 +27,7 @@ test('a slow commit makes the reach four times as long, and is forgotten by and 
   expect(lookAhead.regions).toBe(1);
 });
 
-test('there is a limit, and at least one', () => {
+test('at least one region is marked, and at most the limit', () => {
   const lookAhead = new LookAhead(4);
   lookAhead.noteRegion(0);
   expect(lookAhead.regions).toBe(4);

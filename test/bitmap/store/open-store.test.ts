@@ -25,7 +25,7 @@ function change(folder: string, how: (file: Buffer) => Buffer): void {
   writeFileSync(file, how(readFileSync(file)));
 }
 
-/** Changes entries past their checksums, as if the server had been killed after that. */
+/** Changes entries without updating their checksums, and leaves the store as after a crash. */
 async function tamper(folder: string, changes: (lmdb: LmdbStore) => Change[]): Promise<void> {
   const lmdb = LmdbStore.open(folder);
   await lmdb.commit(changes(lmdb));
@@ -33,7 +33,7 @@ async function tamper(folder: string, changes: (lmdb: LmdbStore) => Change[]): P
   rmSync(join(folder, 'closed'));
 }
 
-/** The pages that a store shows, and what it says is damaged. */
+/** The pages that a store returns, and the damage it reports. */
 function readPages({ entries }: ServerStore) {
   const pages = new Map<number, Buffer>();
   const damage = entries.read('disk', (key, content) => {
@@ -42,14 +42,14 @@ function readPages({ entries }: ServerStore) {
   return { pages, damage };
 }
 
-test('what was committed is there after it was closed, and nothing is damaged', async () => {
+test('committed entries are there after a close, and nothing is damaged', async () => {
   const store = await ServerStore.open(await closedStore(), keepLog().log);
   const { pages, damage } = readPages(store);
   expect([pages.size, pages.get(7), damage, store.lost]).toEqual([50, value(7), undefined, undefined]);
   await store.close();
 });
 
-test('a store of a newer format is refused, with what to do', async () => {
+test('a store of a newer format is refused, with a hint', async () => {
   const folder = await closedStore();
   const store = await ServerStore.open(folder, keepLog().log);
   await store.entries.commit([{ key: formatKey, value: Buffer.from([200]) }]);
@@ -69,7 +69,7 @@ test.each<[string, (file: Buffer) => Buffer, string]>([
   ['that was cut off', (file) => file.subarray(0, 8192), 'its end is missing'],
   ['that goes back to an older commit', (file) => file.fill(0, 152, 160), 'its first two pages do not fit together'],
   ['whose pages make no sense', (file) => file.fill(0xff, 8192), ''],
-])('a store %s is moved out of the way, and that is known until it is accepted', async (_what, damage, message) => {
+])('a store %s is moved aside, and the loss is remembered until it is accepted', async (_what, damage, message) => {
   const folder = await closedStore();
   change(folder, damage);
   await expect(openToLook(folder)).rejects.toMatchObject({
@@ -92,7 +92,7 @@ test.each<[string, (file: Buffer) => Buffer, string]>([
   await last.close();
 });
 
-test('a page whose bits changed is told by its key, and the others are shown', async () => {
+test('a page with flipped bits is reported by its key, and the other pages are returned', async () => {
   const folder = await closedStore();
   change(folder, (file) => {
     file[file.indexOf(value(7)) + 100]! ^= 4;
@@ -104,7 +104,7 @@ test('a page whose bits changed is told by its key, and the others are shown', a
   await store.close();
 });
 
-test('an entry that is missing or out of date is noticed, and a sound store is made by writing all of it anew', async () => {
+test('a missing or outdated entry is noticed, and writing everything again repairs the store', async () => {
   const folder = await closedStore();
   const raw = LmdbStore.open(folder);
   const stale = raw.get(page(1));
@@ -140,7 +140,7 @@ test('an export that is missing as a whole is noticed', async () => {
   await store.close();
 });
 
-test('a store without checksums gets them, and keeps all that it had', async () => {
+test('a store without checksums is upgraded, and keeps its content', async () => {
   const folder = scratchFolder();
   const old = LmdbStore.open(folder);
   const entries = [

@@ -77,7 +77,7 @@ function dirty({ bitmaps }: Opened, name = 'nightly'): [offset: number, length: 
 }
 
 describe('after a clean close', () => {
-  test('bitmaps are as they were, to the granule', async () => {
+  test('bitmaps are exactly as they were', async () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await change(first, () =>
@@ -129,7 +129,7 @@ describe('after a clean close', () => {
     const opened = await open(store, now);
     expect(opened.bitmaps.get('nightly').inconsistent).toContain(reason);
     expect(() => opened.bitmaps.clear('nightly')).toThrow(expect.objectContaining({ code: 'BITMAP_INCONSISTENT' }));
-    // It says so at the next start too, when nothing else speaks against the disk.
+    // It is still inconsistent at the next start, although the disk is unchanged.
     await opened.persistence.close();
     const again = await open(store, now);
     expect(again.bitmaps.get('nightly').inconsistent).toContain(reason);
@@ -140,7 +140,7 @@ describe('after a clean close', () => {
 });
 
 describe('after a crash', () => {
-  test('the regions that were being written are dirty as a whole, and no other', async () => {
+  test('exactly the regions that were being written are entirely dirty', async () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 20 * MIB);
@@ -159,13 +159,13 @@ describe('after a crash', () => {
     store.failWith = ENOSPC;
     await expect(first.persistence.resize(32 * MIB)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' });
     store.failWith = undefined;
-    // Whatever is stored next says of which size the disk is that it describes.
+    // Whatever is stored next includes the size of the disk.
     await write(first, 0);
     const second = await open(store);
     expect(second.bitmaps.get('nightly').inconsistent).toMatch(/^its size changed from 33554432 to 67108864/);
   });
 
-  test('regions that cooled are as they were, to the granule', async () => {
+  test('regions that cooled are exactly as they were', async () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 20 * MIB);
@@ -174,7 +174,7 @@ describe('after a crash', () => {
     expect(dirty(await open(store))).toEqual([[20 * MIB, GRANULE_BYTES]]);
   });
 
-  test('a frozen bitmap is reclaimed: what was dirty before and since', async () => {
+  test('a frozen bitmap is reclaimed with what was dirty before and since', async () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 0);
@@ -219,7 +219,7 @@ describe('the write-intent log', () => {
     expect(store.commits - commits).toBeLessThanOrEqual(2);
   });
 
-  test('keeps to the number of active regions, the least recently written cools first', async () => {
+  test('respects the limit of active regions; the least recently written one cools first', async () => {
     const opened = await withBitmap();
     for (const region of [0, 2, 1, 3]) {
       await write(opened, region * REGION_BYTES);
@@ -252,7 +252,7 @@ describe('the write-intent log', () => {
   });
 });
 
-test('a change that cannot be stored is taken back', async () => {
+test('a change that cannot be stored is undone', async () => {
   const store = new MemoryStore();
   const opened = await withBitmap(store);
   await write(opened, 0);
@@ -297,7 +297,7 @@ test('a disk that grows: the new tail is dirty, and stays so', async () => {
 });
 
 describe('a change of bitmaps that fails because of a bug', () => {
-  test('is taken back when what to store with it cannot be had', async () => {
+  test('is undone when its records cannot be made', async () => {
     const store = new MemoryStore();
     const opened = await withBitmap(store);
     await write(opened, 0);
@@ -311,7 +311,7 @@ describe('a change of bitmaps that fails because of a bug', () => {
     expect(dirty(await open(store)).length).toBe(2);
   });
 
-  test('and cannot be taken back leaves no bitmap that is trusted', async () => {
+  test('and cannot be undone makes all bitmaps inconsistent', async () => {
     const store = new MemoryStore();
     const opened = await withBitmap(store);
     store.failWith = ENOSPC;

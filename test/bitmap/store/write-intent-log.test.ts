@@ -13,7 +13,7 @@ import { MemoryStore } from '../../support/memory-store.js';
 const REGION_BYTES = MIB;
 const REGIONS = 256;
 
-/** A store whose commits take as long as a writer needs for `turns` regions. */
+/** A store whose commits take as long as writing `turns` regions. */
 class SlowStore extends MemoryStore {
   turns = 0;
 
@@ -37,7 +37,7 @@ function openBitmaps(store: MemoryStore, bitmaps: BitmapSet, log = silentLog): P
   });
 }
 
-/** Writes so many bytes at the start of one region after the other, one a turn. */
+/** Writes this many bytes at the start of one region after another, one region per turn. */
 async function writeEachRegion(writeBytes: number, commitTurns: number, regions = REGIONS) {
   const store = new SlowStore();
   const sizeBytes = REGIONS * REGION_BYTES;
@@ -92,19 +92,19 @@ test('an error while the lease is renewed fails the writes that wait, and not th
   expect(bitmaps.get('nightly').dirtyBytes).toBe(64 * KIB);
 });
 
-test('who writes on and on waits at the start only: marks are set ahead of the writing', async () => {
+test('a sequential writer waits only at the start, because marks are set ahead of it', async () => {
   const { waits, commits } = await writeEachRegion(REGION_BYTES, 2);
   expect(waits).toBeLessThanOrEqual(4);
   // Many marks go into one commit.
   expect(commits).toBeLessThanOrEqual(REGIONS / 8);
 });
 
-test('where commits are slow marks are set further ahead', async () => {
+test('marks are set further ahead when commits are slow', async () => {
   // With marks four regions ahead, each fourth region would wait.
   expect((await writeEachRegion(REGION_BYTES, 16)).waits).toBeLessThanOrEqual(8);
 });
 
-test('who leaves gaps is not taken for one who writes on and on: only what is written is marked', async () => {
+test('a writer that leaves gaps is not treated as sequential: only what it writes is marked', async () => {
   const { activeRegions } = await writeEachRegion(4 * KIB, 2, 64);
   expect(activeRegions).toBe(64);
 });

@@ -20,11 +20,11 @@ export type Ending = 'commit' | 'abort' | 'expire' | 'crash';
 
 /** A backup agent with a bitmap of its own: what it has is rebuilt from extents alone, and held against each view. */
 export class Agent {
-  /** Bytes of views that were not read, for they had not changed. */
+  /** Bytes of views that were not read because they had not changed. */
   cleanBytes = 0;
   /** The last committed backup, and its disks. */
   private base: { readonly id: string; readonly disks: readonly Buffer[] } | undefined;
-  /** Read and complete, and whether it was committed is not known. */
+  /** A backup that was read completely, but may or may not have been committed. */
   private pending: { readonly id: string; readonly disks: readonly Buffer[] } | undefined;
 
   constructor(
@@ -94,7 +94,7 @@ export class Agent {
     }
   }
 
-  /** Slowly, in pieces of any size. */
+  /** Reads slowly, in pieces of random size. */
   private async readInto(client: NbdClient, content: Buffer, offset: number, length: number): Promise<void> {
     for (let at = offset; at < offset + length; ) {
       const bytes = Math.min(512 * (1 + this.random.below(MAX_PIECE_BYTES / 512)), offset + length - at);

@@ -8,7 +8,7 @@ export interface LoggedWrite {
   readonly firstSector: number;
   readonly sectors: number;
   readonly begunAt: number;
-  /** Infinity while it is not acknowledged. */
+  /** Infinity until it is acknowledged. */
   acknowledgedAt: number;
 }
 
@@ -50,7 +50,7 @@ export class WriteLog {
     this.acknowledged[disk]!.fill(sequence, firstSector, firstSector + sectors);
   }
 
-  /** To be called right before begin is. */
+  /** Call it right before begin. */
   openCut(): Cut {
     const before = this.acknowledged.map((sequences) => sequences.slice());
     const cut = { before, meanwhile: new Set(this.inFlight) };
@@ -58,7 +58,7 @@ export class WriteLog {
     return cut;
   }
 
-  /** Begin has returned, or failed. */
+  /** Call it when begin has returned or failed. */
   closeCut(cut: Cut): void {
     this.openCuts.delete(cut);
   }
@@ -79,8 +79,9 @@ export class WriteLog {
 }
 
 /**
- * Holds a view against the log: each write is wholly in it or wholly not, all acknowledged before begin was called are,
- * none begun after it returned is, and over all disks none is missing that was acknowledged before one that is there began.
+ * Checks a view against the log. Each write is in it entirely or not at all; every write acknowledged before begin was
+ * called is in it, and no write that began after it returned. Over all disks, if a write is in it, so is every write
+ * that was acknowledged before that one began.
  */
 export function checkCut(cut: Cut, view: readonly Uint32Array[]): void {
   const shown = new Map<LoggedWrite, boolean>();
