@@ -61,7 +61,7 @@ test('with a full state directory, writes that cannot be recorded are refused; w
   // A granule that is known to be dirty needs nothing recorded, but the store is not believed: refused as well.
   await expect(client.write(0, data)).rejects.toThrow();
   expect((await tidemark('bitmap', 'clear', 'disk', 'nightly', '--control', server.control)).stderr).toMatch(
-    /^tidemark: the change could not be stored and was undone: .*\(check that the state directory is writable and its disk is not full/,
+    /^tidemark: the change could not be stored or undone; .*\(check that the state directory is writable and its disk is not full/,
   );
 
   disk.makeRoom();
