@@ -4,10 +4,12 @@ import type { ExtentList } from '../base/extents.js';
 import type { Steps } from '../base/steps.js';
 import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from './bitmap-refusals.js';
 import { commonBytesOf, dirtyBytesOf, union } from './dirty-bits.js';
-import { appendExtents } from './dirty-extents.js';
 
 /** Granules that can be marked run by run in about a millisecond when every other one is dirty. */
 const MARKED_GRANULES = 2 ** 15;
+
+/** Status of an extent written since the bitmap's base. */
+export const DIRTY = 1;
 
 /**
  * What a bitmap counts from: the committed backup named by `backup`, or no backup at all. `none` gives the reason: the
@@ -117,13 +119,13 @@ export class DirtyBitmap {
   /** Appends the DIRTY and clean extents of the range until `list` is full. Covers all writes since the base. */
   extents(offset: number, length: number, list: ExtentList): void {
     const parts = this.successor ? [this.bits, this.successor] : [this.bits];
-    appendExtents(parts, this, offset, length, list);
+    this.describe(parts, offset, length, list);
   }
 
   /** Like `extents`, but covers only what was written before the freeze. */
   frozenExtents(offset: number, length: number, list: ExtentList): void {
     assert(this.successor !== undefined, 'only a frozen bitmap has frozen content');
-    appendExtents([this.bits], this, offset, length, list);
+    this.describe([this.bits], offset, length, list);
   }
 
   /** The bit arrays, for the code that stores them. Changes to the bitmap replace them with new arrays. */
@@ -266,6 +268,37 @@ export class DirtyBitmap {
       this.countsFrom = before.base;
     };
   }
+
+  /** Appends the extents of the union of `parts`. A range beyond the end of this bitmap is dirty. */
+  private describe(parts: readonly BitArray[], offset: number, length: number, list: ExtentList): void {
+    const end = Math.min(offset + length, this.disk);
+    const granules = Math.ceil(end / this.granularityBytes);
+    let at = offset;
+    let granule = Math.floor(offset / this.granularityBytes);
+    while (at < end) {
+      const dirtyFrom = Math.min(...parts.map((bits) => orEnd(bits.nextSet(granule, granules), granules)));
+      const dirtyAt = Math.min(Math.max(dirtyFrom * this.granularityBytes, at), end);
+      if (dirtyAt > at && !list.add(dirtyAt - at, 0)) return;
+      at = dirtyAt;
+      granule = dirtyFrom;
+      // This may add less than the whole dirty run; the list joins equal neighbours.
+      const cleanFrom = Math.max(...parts.map((bits) => runEnd(bits, granule, granules)));
+      const cleanAt = Math.min(cleanFrom * this.granularityBytes, end);
+      if (cleanAt > at && !list.add(cleanAt - at, DIRTY)) return;
+      at = cleanAt;
+      granule = cleanFrom;
+    }
+    if (at < offset + length) list.add(offset + length - at, DIRTY);
+  }
+}
+
+/** Where the run of set bits at `from` ends; `from` itself when that bit is clear. */
+function runEnd(bits: BitArray, from: number, end: number): number {
+  return orEnd(bits.nextClear(from, end), end);
+}
+
+function orEnd(bit: number, end: number): number {
+  return bit < 0 ? end : bit;
 }
 
 function markRange(bits: BitArray, granularityBytes: number, offset: number, length: number): void {

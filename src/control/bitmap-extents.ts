@@ -2,7 +2,7 @@ import type { Static } from '@fastify/type-provider-typebox';
 import { CodedError } from '../base/coded-error.js';
 import { ExtentList } from '../base/extents.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
-import { DIRTY } from '../bitmap/dirty-extents.js';
+import { DIRTY } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { Extents } from './schemas/bitmap.js';
 

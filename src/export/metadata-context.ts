@@ -1,8 +1,7 @@
 import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
-import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
-import { DIRTY } from '../bitmap/dirty-extents.js';
+import { DIRTY, type DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 

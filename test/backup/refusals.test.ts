@@ -149,7 +149,7 @@ describe('a range is not released', () => {
       await server.ask('POST', `/v1/backups/${id}/release`, range),
       'BACKUP_INVALID',
       `backup ${id} does not include "other"`,
-      'it is one of disk, third',
+      'it includes disk, third',
     );
   });
 

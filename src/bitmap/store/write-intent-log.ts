@@ -3,79 +3,100 @@ import { giveWay } from '../../base/loop-share.js';
 import { slicesOf } from '../../base/slices.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from '../change-recorder.js';
-import type { Change } from './key-value-store.js';
+import type { Change, KeyValueStore } from './key-value-store.js';
+import { allRegions, regionKey } from './keys.js';
 import { LookAhead } from './look-ahead.js';
-import { RegionEntries, type RegionEntriesOptions } from './region-entries.js';
-import { ACTIVE, COLD, MARKED, RegionTable } from './region-table.js';
-import { TaskQueue } from './task-queue.js';
+import type { ByteRange, StoredBitmaps } from './stored-bitmaps.js';
 import type { WriteLease } from './write-lease.js';
 
-/** Largest part of the allowed active regions that is marked ahead of one sequential writer. */
+/** A region is cold, without a mark that counts; durably marked, and waiting for its first write; or active. */
+const COLD = 0;
+const MARKED = 1;
+const ACTIVE = 2;
+
+/** The part of the regions that may be active which is marked ahead of one sequential writer, at the most. */
 const MAX_PART_AHEAD = 1 / 2;
-/** More marks are requested when less than this part of them is left ahead, so that one commit sets several. */
+/** Marks are asked for again when less than this part of them is left ahead: a commit for a few at a time. */
 const PART_LEFT_AHEAD = 3 / 4;
 
-/** Regions that one commit marks for a long range, or cools. Each takes a few microseconds. */
+/** Regions that one commit marks for a long range, and those that one commit cools: each is a few microseconds of work. */
 const MARKED_TOGETHER = 512;
 
-export interface WriteIntentLogOptions extends RegionEntriesOptions {
+const MARK = Buffer.from([1]);
+
+export interface WriteIntentLogOptions {
+  readonly exportName: string;
   readonly diskBytes: number;
   readonly regionBytes: number;
-  /** With more active regions than this, the least recently written ones cool. A burst may exceed it for a moment. */
+  /** With more active regions than this, those not written for longest cool. A burst may exceed it for a moment. */
   readonly maxActiveRegions: number;
+  readonly store: KeyValueStore;
   readonly bitmaps: BitmapSet;
+  readonly stored: StoredBitmaps;
+  /** What the store is to say of the disk while it is served. */
+  readonly describeDisk: () => Change;
   readonly lease: WriteLease;
-  /** Called when the marks that a change waits for cannot be stored. True: the change may go on without them. */
+  /** Told when the marks that a change waits for cannot be stored. True when the change may go on without. */
   readonly onLostMarks: (errno: Errno) => boolean;
-  /** Called with an unexpected error, which has also failed the operation. */
+  /** Told of an error that nobody expects; what was asked for has failed with it. */
   readonly onBug: (bug: unknown) => void;
 }
 
 /**
- * The write-intent log of one disk. A change that would set a new bit of a persistent bitmap waits until its region is
- * durably marked, and sets its bits only then. So in a region without a mark, the bits in memory are those in the store.
- * After a crash every granule of a marked region counts as dirty. The idea comes from DRBD's activity log.
+ * The write-intent log of one disk. A change that would set a new bit of a persistent bitmap waits until its region
+ * is durably marked, and sets its bits only then; so in a region without a mark the bits in memory are those in the
+ * store. After a crash every granule of a marked region counts as dirty. Source of the idea: DRBD's activity log.
  *
- * Marks that are needed at the same time share one commit. One commit cools a region: it stores the region's bits and
- * removes its mark. After a failed commit the content of the store is unknown, so changes are not recorded until a
- * commit has written everything again.
+ * All marks that are waited for at a time share one commit. A region cools by a commit that stores its bits and takes
+ * its mark away, both or neither. After a commit that failed nobody knows what the store holds, so nothing in it is
+ * believed, and nothing recorded on the strength of it, until one commit has written everything anew.
  */
 export class WriteIntentLog implements ChangeRecorder {
-  private readonly regions: RegionTable;
-  private readonly entries: RegionEntries;
-  /** Regions whose marks go into the next commit. */
+  private diskBytes: number;
+  private states: Uint8Array;
+  /** The turn of the cooling clock in which an active region was last written. */
+  private lastWritten: Uint32Array;
+  /** Regions with a mark that counts, and when each was first written, in milliseconds; 0 before that. */
+  private readonly active = new Map<number, number>();
   private readonly wanted = new Set<number>();
-  /** The commit that marks each region on its way, whether running or still to come. */
+  /** The commit on which the mark of a region is, or will be, on its way. */
   private readonly marking = new Map<number, Promise<Errno>>();
-  /** The next commit, which will carry the wanted marks. */
+  /** How many changes wait for the mark of a region. */
+  private readonly awaited = new Map<number, number>();
+  /** Settles with the commit that the wanted marks go into. */
   private nextMarks: Promise<Errno> | undefined;
   private readonly lookAhead: LookAhead;
-  /** Runs commits one at a time, because each depends on the outcome of the last. */
-  private readonly queue = new TaskQueue();
+  /**
+   * Settles when the last commit asked for is through, and never rejects, for all to come wait for it. There is one at a
+   * time, so each is built on what came of the last.
+   */
+  private queue: Promise<unknown> = Promise.resolve();
+  private clock = 0;
   /** Whether the store holds what its commits said. */
   private believed = true;
-  /** The store failed, and writes go on without it as configured; no persistent bitmap is trusted then. */
+  /** Changes go on although it does not, as the operator wants it; no persistent bitmap is trusted then. */
   private adrift = false;
 
   constructor(private readonly options: WriteIntentLogOptions) {
-    this.regions = new RegionTable(options.diskBytes, options.regionBytes);
-    this.entries = new RegionEntries(options, this.regions);
+    this.diskBytes = options.diskBytes;
+    const regions = Math.ceil(options.diskBytes / options.regionBytes);
+    this.states = new Uint8Array(regions);
+    this.lastWritten = new Uint32Array(regions);
     this.lookAhead = new LookAhead(Math.floor(options.maxActiveRegions * MAX_PART_AHEAD));
   }
 
   get activeRegions(): number {
-    return this.regions.activeCount;
+    return this.active.size;
   }
 
   recordNow(offset: number, length: number): boolean {
-    const { regions } = this;
     const { regionBytes, bitmaps } = this.options;
     if (!this.adrift && !(this.believed && this.options.lease.held)) return false;
     const first = Math.floor(offset / regionBytes);
     const last = Math.floor((offset + length - 1) / regionBytes);
     for (let region = first; region <= last; region++) {
-      const state = regions.stateOf(region);
-      if (state === ACTIVE) regions.touch(region);
+      const state = this.states[region];
+      if (state === ACTIVE) this.lastWritten[region] = this.clock;
       else if (state === MARKED) this.enter(region);
       else if (!this.isDirtyWithin(region, offset, length)) return false;
     }
@@ -93,14 +114,14 @@ export class WriteIntentLog implements ChangeRecorder {
     return OK;
   }
 
-  /** One turn of the clock: cools regions that were not written for more than `turns` turns, in several commits. */
+  /** One turn of the clock: regions that were not written for `turns` of them cool, some at a time. */
   async cool(turns: number): Promise<Errno> {
-    this.regions.turn();
+    this.clock++;
     this.lookAhead.turn();
     for (;;) {
       let isLast = true;
       const errno = await this.enqueue(() => {
-        const idle = this.regions.idleFor(turns);
+        const idle = this.coolable().filter((region) => this.clock - this.lastWritten[region]! > turns);
         isLast = idle.length <= MARKED_TOGETHER;
         return idle.length > 0 || !this.believed ? this.commit([], idle.slice(0, MARKED_TOGETHER)) : OK;
       });
@@ -108,12 +129,12 @@ export class WriteIntentLog implements ChangeRecorder {
     }
   }
 
-  /** Extends the write lease. */
+  /** Lets changes be made for another while. */
   renewLease(): Promise<Errno> {
     return this.nextCommit();
   }
 
-  /** Stores what `prepare` returns, if anything, while no other commit of this disk is running. */
+  /** Stores what `prepare` answers, if it does; no other commit of this disk is under way meanwhile. */
   save(prepare: () => Promise<readonly Change[] | undefined>): Promise<Errno> {
     return this.enqueue(async () => {
       const changes = await prepare();
@@ -121,34 +142,41 @@ export class WriteIntentLog implements ChangeRecorder {
     });
   }
 
-  /** Stores everything and removes every mark. Nothing may be recorded after that. */
+  /** Stores everything and takes every mark away. Nothing may be recorded from then on. */
   close(last: readonly Change[]): Promise<Errno> {
-    return this.enqueue(() => this.commit([], this.regions.activeRegions(), last));
+    return this.enqueue(() => this.commit([], [...this.active.keys()], last));
   }
 
-  /** Waits for the commits queued so far, and holds back later ones until the returned function is called. */
-  hold(): Promise<() => void> {
-    return this.queue.hold();
+  /** Waits for the commits asked for, and holds back those to come until the function returned is called. */
+  async hold(): Promise<() => void> {
+    let release = () => {};
+    const before = this.queue;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    this.queue = before.then(() => released);
+    await before;
+    return release;
   }
 
-  /** Resolves when the commits queued so far have finished. */
-  idle(): Promise<void> {
-    return this.queue.idle();
+  /** Resolves when the commits asked for are through. */
+  async idle(): Promise<void> {
+    await this.queue;
   }
 
-  /** The changes that make the stored bitmaps match memory. Commit them under `hold`. */
+  /** What makes the store say what memory says of the bitmaps themselves. To be committed under `hold`. */
   changes(): Change[] {
-    return this.believed ? this.entries.changes() : this.entries.everything();
+    return this.believed ? this.options.stored.changes(this.rangesOf(this.active.keys())) : this.everything();
   }
 
-  /** Notes the outcome of a commit of `changes`; `committed` is false when it failed or its outcome is unknown. */
+  /** The changes are committed, or it is not known whether they are. */
   settled(committed: boolean): void {
     if (committed) this.adrift = false;
     else this.options.stored.forget();
     this.believed = committed;
   }
 
-  /** A bug left bitmaps half changed. Marks all of them inconsistent; the next commit stores that. */
+  /** Bitmaps are half changed because of a bug. None is trusted any more, and the next commit says so. */
   distrust(bug: unknown): void {
     const { bitmaps, onBug } = this.options;
     for (const { name } of bitmaps.list()) bitmaps.markInconsistent(name, 'a change to it failed halfway');
@@ -157,28 +185,33 @@ export class WriteIntentLog implements ChangeRecorder {
   }
 
   /**
-   * Follows the disk to another size. Call it under `hold`, with no change in progress. Every region is cold afterwards,
-   * because the bitmaps are stored again as a whole. Returns the removals of the marks, to be committed with them.
+   * Follows the disk to another size, under `hold` and with no change under way. Every region is cold then, for the
+   * bitmaps are stored anew as a whole; returns what takes the marks away, to be committed with them.
    */
   resize(diskBytes: number): Change[] {
-    const marks = this.entries.removals(this.regions.activeRegions());
-    this.regions.resize(diskBytes);
+    const { exportName, regionBytes } = this.options;
+    const regions = Math.ceil(diskBytes / regionBytes);
+    this.diskBytes = diskBytes;
+    this.states = new Uint8Array(regions);
+    this.lastWritten = new Uint32Array(regions);
+    const marks = [...this.active.keys()].map((region) => ({ key: regionKey(exportName, region), value: undefined }));
+    this.active.clear();
     this.wanted.clear();
     this.marking.clear();
     return marks;
   }
 
-  /** Records a window whose regions are marked by one commit and stay marked until all of it is recorded. */
+  /** Its regions are marked by one commit, and stay so until all of it is recorded. */
   private async recordWindow(offset: number, length: number): Promise<Errno> {
-    const [first, last] = this.regions.touchedBy(offset, length);
-    this.regions.countWaiting(first, last, 1);
+    const [first, last] = this.regionsOf(offset, length);
+    this.awaitRegions(first, last, 1);
     try {
       for (const slice of slicesOf(offset, length, RECORDED_TOGETHER_BYTES)) {
         if (slice.offset > offset) await giveWay();
-        // The check and the recording are one step, so no region cools between them.
+        // The check and the marking are one step: no region cools between them.
         while (!this.recordNow(slice.offset, slice.length)) {
           this.want(first, last);
-          const errno = await this.nextCommitFor(...this.regions.touchedBy(slice.offset, slice.length));
+          const errno = await this.nextCommitFor(...this.regionsOf(slice.offset, slice.length));
           if (errno === OK) continue;
           if (!this.options.onLostMarks(errno)) return errno;
           this.adrift = true;
@@ -186,8 +219,14 @@ export class WriteIntentLog implements ChangeRecorder {
       }
       return OK;
     } finally {
-      this.regions.countWaiting(first, last, -1);
+      this.awaitRegions(first, last, -1);
     }
+  }
+
+  /** The first and the last one that a range touches. */
+  private regionsOf(offset: number, length: number): [first: number, last: number] {
+    const { regionBytes } = this.options;
+    return [Math.floor(offset / regionBytes), Math.floor((offset + length - 1) / regionBytes)];
   }
 
   private isDirtyWithin(region: number, offset: number, length: number): boolean {
@@ -200,36 +239,37 @@ export class WriteIntentLog implements ChangeRecorder {
   /** The first write to a marked region. */
   private enter(region: number): void {
     const now = performance.now();
-    this.regions.enter(region, now);
+    this.states[region] = ACTIVE;
+    this.lastWritten[region] = this.clock;
+    this.active.set(region, now);
     if (!this.isWrittenThrough(region - 1)) return;
-    this.lookAhead.noteRegion(now - this.regions.enteredAt(region - 1));
+    this.lookAhead.noteRegion(now - this.active.get(region - 1)!);
     this.markAhead(region);
   }
 
-  /** Whether a region was written sequentially: it is active, and dirty where random writes would leave gaps. */
+  /** Whether a region was written by one who writes on and on: it is active, and dirty where random writes leave gaps. */
   private isWrittenThrough(region: number): boolean {
     const { regionBytes } = this.options;
-    if (this.regions.stateOf(region) !== ACTIVE) return false;
-    return this.isDirtyWithin(region, (region + 0.5) * regionBytes, regionBytes / 4);
+    return this.states[region] === ACTIVE && this.isDirtyWithin(region, (region + 0.5) * regionBytes, regionBytes / 4);
   }
 
   private markAhead(region: number): void {
-    const ahead = this.lookAhead.regions;
-    const last = Math.min(region + ahead, this.regions.count - 1);
-    const due = Math.min(region + Math.ceil(ahead * PART_LEFT_AHEAD), last);
-    if (this.regions.stateOf(due) === COLD && !this.marking.has(due)) this.want(region + 1, last);
+    const { regions } = this.lookAhead;
+    const last = Math.min(region + regions, this.states.length - 1);
+    const due = Math.min(region + Math.ceil(regions * PART_LEFT_AHEAD), last);
+    if (this.states[due] === COLD && !this.marking.has(due)) this.want(region + 1, last);
   }
 
-  /** Requests marks for those of the regions that are cold. */
+  /** Asks for marks on the cold ones of some regions. */
   private want(first: number, last: number): void {
-    for (let region = first; region <= last && region < this.regions.count; region++) {
-      if (this.regions.stateOf(region) !== COLD || this.marking.has(region)) continue;
+    for (let region = first; region <= last && region < this.states.length; region++) {
+      if (this.states[region] !== COLD || this.marking.has(region)) continue;
       this.wanted.add(region);
       this.marking.set(region, this.nextCommit());
     }
   }
 
-  /** The commit that marks one of these regions; if there is none, the next commit. */
+  /** The commit that marks one of these regions; the next one when none does. */
   private nextCommitFor(first: number, last: number): Promise<Errno> {
     for (let region = first; region <= last; region++) {
       const marking = this.marking.get(region);
@@ -238,7 +278,7 @@ export class WriteIntentLog implements ChangeRecorder {
     return this.nextCommit();
   }
 
-  /** The commit that will carry the marks wanted so far. It begins when the one before it has finished. */
+  /** The commit that carries the marks wanted by now; it begins when the one before it is through. */
   private nextCommit(): Promise<Errno> {
     this.nextMarks ??= this.enqueue(async () => {
       let marks: readonly number[] = [];
@@ -248,46 +288,116 @@ export class WriteIntentLog implements ChangeRecorder {
           marks = [...this.wanted];
           this.wanted.clear();
         });
-        const excess = this.regions.activeCount + marks.length - this.options.maxActiveRegions;
-        const cooling = excess > 0 ? this.regions.leastRecentlyWritten(excess) : [];
+        const excess = this.active.size + marks.length - this.options.maxActiveRegions;
+        const cooling = excess > 0 ? this.leastRecentlyWritten(excess) : [];
         const errno = await this.commit(marks, cooling, renewal.changes);
         if (errno === OK) renewal.granted();
         return errno;
       } finally {
-        // Also when nothing was committed: otherwise later requests for such a mark would get this answer forever.
+        // Also when there was no commit: else whoever wants such a mark would get the old answer for ever.
         for (const region of marks) this.marking.delete(region);
       }
     });
     return this.nextMarks;
   }
 
-  /** An error thrown by `run` is a bug. The store is then no longer believed, and the callers get an errno. */
+  /** What `run` throws is a bug: nothing in the store is believed then, and whoever waits gets an error. */
   private enqueue(run: () => Promise<Errno> | Errno): Promise<Errno> {
-    return this.queue.run(run, (bug) => {
+    const done = this.queue.then(run).catch((bug: unknown) => {
       this.settled(false);
       this.options.onBug(bug);
       return EIO;
     });
+    this.queue = done;
+    return done;
   }
 
-  /** Marks some regions, cools others, and saves the changes of the bitmaps. */
+  /** Without the regions that changes wait for: else two that need more than there may be would take turns for ever. */
+  private coolable(): number[] {
+    return [...this.active.keys()].filter((region) => !this.awaited.has(region));
+  }
+
+  private awaitRegions(first: number, last: number, more: 1 | -1): void {
+    for (let region = first; region <= last; region++) {
+      const waiting = (this.awaited.get(region) ?? 0) + more;
+      if (waiting > 0) this.awaited.set(region, waiting);
+      else this.awaited.delete(region);
+    }
+  }
+
+  private leastRecentlyWritten(count: number): number[] {
+    const byAge = this.coolable().sort((a, b) => this.lastWritten[a]! - this.lastWritten[b]!);
+    return byAge.slice(0, count);
+  }
+
+  /** Marks some regions, cools others and saves what has changed of the bitmaps. */
   private async commit(
     marks: readonly number[],
     cooling: readonly number[],
     more: readonly Change[] = [],
   ): Promise<Errno> {
-    // These regions are cold from here on. If the commit fails, the store is not believed anyway.
-    for (const region of cooling) this.regions.cool(region);
-    const changes = [...this.changes(), ...this.entries.coolings(cooling), ...this.entries.marks(marks), ...more];
+    // From here on these regions count as cold. Should the commit fail, nothing is believed anyway.
+    for (const region of cooling) {
+      this.states[region] = COLD;
+      this.active.delete(region);
+    }
+    const changes = [
+      ...this.changes(),
+      ...this.coolings(cooling),
+      ...marks.map((region) => this.mark(region)),
+      ...more,
+    ];
     const began = performance.now();
-    const failure = await this.options.store.commit(changes).then((): Errno => OK, errnoOf);
+    const failure = await failureOf(this.options.store.commit(changes));
     if (failure !== OK) {
       this.settled(false);
       return failure;
     }
     this.lookAhead.noteCommit(performance.now() - began);
     this.settled(true);
-    for (const region of marks) this.regions.mark(region);
+    for (const region of marks) this.activate(region);
     return OK;
   }
+
+  private coolings(regions: readonly number[]): Change[] {
+    const { exportName, stored } = this.options;
+    const marks = regions.map((region) => ({ key: regionKey(exportName, region), value: undefined }));
+    return [...marks, ...stored.pagesOf(this.rangesOf(regions))];
+  }
+
+  private rangesOf(regions: Iterable<number>): ByteRange[] {
+    const { regionBytes } = this.options;
+    return [...regions].map((region) => {
+      const offset = region * regionBytes;
+      return { offset, length: Math.min(regionBytes, this.diskBytes - offset) };
+    });
+  }
+
+  private everything(): Change[] {
+    const { exportName, store, stored, describeDisk } = this.options;
+    const stale = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
+    return [
+      describeDisk(),
+      ...stale,
+      ...stored.everything(),
+      ...[...this.active.keys()].map((region) => this.mark(region)),
+    ];
+  }
+
+  private mark(region: number): Change {
+    return { key: regionKey(this.options.exportName, region), value: MARK };
+  }
+
+  private activate(region: number): void {
+    if (this.states[region] === COLD) this.states[region] = MARKED;
+    this.lastWritten[region] = this.clock;
+    this.active.set(region, 0);
+  }
+}
+
+function failureOf(commit: Promise<void>): Promise<Errno> {
+  return commit.then(
+    () => OK,
+    (error: unknown) => errnoOf(error),
+  );
 }

@@ -4,7 +4,7 @@ import { ExtentList } from '../../../src/base/extents.js';
 import { silentLog } from '../../../src/base/log.js';
 import { KIB, MIB } from '../../../src/base/units.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
-import { DIRTY } from '../../../src/bitmap/dirty-extents.js';
+import { DIRTY } from '../../../src/bitmap/dirty-bitmap.js';
 import { changeDurably } from '../../../src/bitmap/store/change-durably.js';
 import { inspectStore } from '../../../src/bitmap/store/inspect-store.js';
 import { type OnBitmapError, PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
