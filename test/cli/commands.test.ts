@@ -140,7 +140,7 @@ test('an inconsistent state is reported without talking to a server', async () =
   await store.entries.commit([{ key: [...allArrays('vm1'), 99, 0], value: Buffer.alloc(8) }]);
   await store.close();
   const { code, stdout, stderr } = await tidemark('state', 'check', '--state', state, '--control', '/nonexistent.sock');
-  expect(stdout).toContain('PROBLEM: export "vm1": pages of an array 99 that belongs to no bitmap\n');
+  expect(stdout).toContain('PROBLEM: export "vm1": array 99 has pages but belongs to no bitmap\n');
   expect(stderr).toContain(`tidemark: the state in ${state} has 1 problem (move the directory away`);
   expect(code).toBe(1);
 });
@@ -342,8 +342,8 @@ describe('a command that fails ends with 1', () => {
       [['export', 'add', `vm1=${image}`], 'there is already an export "vm1"'],
       [['export', 'add', `vm2=${image}`], `this server serves ${image} already, as "vm1"`],
       [['export', 'add', `vm3=${image}.missing`], 'there is no image'],
-      [['export', 'resize', 'vm1', '1000'], 'is not a multiple of 512'],
-      [['export', 'resize', 'vm1', '0'], 'the disk keeps the one it has'],
+      [['export', 'resize', 'vm1', '1000'], 'expected a positive multiple of 512'],
+      [['export', 'resize', 'vm1', '0'], 'the disk keeps its current size'],
       [['bitmap', 'list', 'vm9'], 'there is no export "vm9"'],
       [['bitmap', 'show', 'vm1', 'weekly'], "Dirty bitmap 'weekly' not found"],
       [['bitmap', 'add', 'vm1', 'nightly'], 'Bitmap already exists: nightly'],
