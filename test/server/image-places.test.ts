@@ -116,7 +116,7 @@ test('outside the image roots the answer does not reveal whether an image exists
     open(join(elsewhere, name)).catch(({ message }) => message.replace(name, '')),
   );
   const [present, absent] = await Promise.all(outcomes);
-  expect(present).toContain('is not below a folder');
+  expect(present).toContain('is outside the image roots of this server');
   expect(absent).toBe(present);
   await expect(open(`${images}-other/disk.img`)).rejects.toMatchObject(NOT_ALLOWED);
 });
