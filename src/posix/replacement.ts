@@ -91,7 +91,7 @@ export async function renameDurably(from: string, to: string): Promise<void> {
 }
 
 /** Makes the entries of a folder durable. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await folder.sync();

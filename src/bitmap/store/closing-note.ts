@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MIB } from '../../base/units.js';
 import { add64, loadXxh64 } from '../../base/xxh64.js';
+import { syncFolder } from '../../posix/replacement.js';
 import { STORE_FILE } from './check-lmdb-file.js';
 
 const NAME = 'closed';
@@ -39,11 +40,9 @@ export async function stateOf(directory: string): Promise<StoreState> {
 }
 
 /** Marks the store as not closed, durably. */
-export function forgetClosed(directory: string): void {
+export async function forgetClosed(directory: string): Promise<void> {
   rmSync(join(directory, NAME), { force: true });
-  const fd = openSync(directory, 'r');
-  fsyncSync(fd);
-  closeSync(fd);
+  await syncFolder(directory);
 }
 
 async function sumsOf(directory: string): Promise<Sums> {

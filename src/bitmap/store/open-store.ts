@@ -38,7 +38,7 @@ export class ServerStore {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const damage = await damageOfStore(directory, { renew: true });
     const setAside = damage && (await moveAside(directory, damage, log));
-    forgetClosed(directory);
+    await forgetClosed(directory);
     const lmdb = await openFormat(directory, log);
     const entries = await SealedStore.over(lmdb);
     refuseNewer(entries, directory);
