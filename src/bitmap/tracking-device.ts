@@ -19,7 +19,7 @@ export class TrackingDevice extends FilterDevice {
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     if (length > 0 && !this.recorder.recordNow(offset, length)) return WOULD_BLOCK;
-    const errno = this.inner.writeNow(source, start, length, offset);
+    const errno = this.writeExplained(source, start, length, offset);
     this.activity.ended();
     return errno;
   }
@@ -29,17 +29,56 @@ export class TrackingDevice extends FilterDevice {
   }
 
   override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    return this.change(offset, length, () => this.inner.zero(offset, length, options));
+    return this.change(offset, length, () => this.zeroExplained(offset, length, options));
   }
 
   override trim(offset: number, length: number): Promise<Errno> {
-    return this.change(offset, length, () => this.inner.trim(offset, length));
+    return this.change(offset, length, () => this.explain(offset, length, () => this.inner.trim(offset, length)));
+  }
+
+  override flush(): Promise<Errno> {
+    const { explained } = this.activity;
+    if (!explained) return this.inner.flush();
+    const succeeded = explained.flushing();
+    return this.inner.flush().then((errno) => {
+      if (errno === OK) succeeded();
+      return errno;
+    });
   }
 
   /** Tries without waiting first: the write may have waited only to be recorded, and the device may be ready. */
   private async writeRecorded(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
+    const errno = this.writeExplained(source, start, length, offset);
+    if (errno !== WOULD_BLOCK) return errno;
+    return this.explain(offset, length, () => this.inner.write(source, start, length, offset));
+  }
+
+  private writeExplained(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    const { explained } = this.activity;
+    if (!explained) return this.inner.writeNow(source, start, length, offset);
+    const sectors = explained.began(offset, length);
     const errno = this.inner.writeNow(source, start, length, offset);
-    return errno === WOULD_BLOCK ? this.inner.write(source, start, length, offset) : errno;
+    if (errno === WOULD_BLOCK) explained.refused(sectors);
+    else explained.over(sectors);
+    return errno;
+  }
+
+  /** Twice, because the device may give up on zeroing halfway and then write zeroes. */
+  private zeroExplained(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
+    return this.explain(offset, length, () =>
+      this.explain(offset, length, () => this.inner.zero(offset, length, options)),
+    );
+  }
+
+  private async explain(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {
+    const { explained } = this.activity;
+    if (!explained) return make();
+    const sectors = explained.began(offset, length);
+    try {
+      return await make();
+    } finally {
+      explained.over(sectors);
+    }
   }
 
   private async change(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {

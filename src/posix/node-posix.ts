@@ -45,4 +45,5 @@ export const nodePosix: Posix = {
   lockByteNow: missingNow,
   lockByteAloneNow: missingNow,
   byteLockedNow: missingNow,
+  mapSharedNow: () => undefined,
 };

@@ -58,6 +58,17 @@ export interface Posix {
   readonly loopTargetNow: (fd: number) => LoopTarget | undefined;
   /** 1 if another open file description holds a lock on that byte, else 0. */
   readonly byteLockedNow: (fd: number, offset: number) => CallResult;
+  /**
+   * mmap(2), MAP_SHARED, for reading and writing: the first `bytes` bytes of a file, which must have them. Undefined if
+   * the file cannot be mapped.
+   */
+  readonly mapSharedNow: (fd: number, bytes: number) => Mapping | undefined;
+}
+
+interface Mapping {
+  readonly memory: ArrayBuffer;
+  /** Nothing may use the memory afterwards: the process would crash. */
+  readonly unmap: () => void;
 }
 
 interface Program {

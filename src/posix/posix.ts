@@ -7,6 +7,7 @@ import { nodePosix } from './node-posix.js';
 import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
+import { bindMapping } from './posix-memory.js';
 
 /*
  * Binds the system calls that Node lacks, through koffi. The declarations and structure layouts are those of
@@ -74,6 +75,8 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const execve = declare('execve', 'int', ['const char *', 'const char **', 'const char **']);
   const exit = declare('_exit', 'void', ['int']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
+  const mmap = declare('mmap', 'void *', ['uintptr', 'size_t', 'int', 'int', 'int', 'int64']);
+  const munmap = declare('munmap', 'int', ['void *', 'size_t']);
   return {
     ...nodePosix,
     ...(preadv2 && { readCachedNow: bindReadCached(koffi, preadv2) }),
@@ -91,6 +94,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(send && { sendNow: bindSend(koffi, send) }),
     ...(execve && fcntl && { replaceProcessNow: bindExec(koffi, { execve, fcntl }) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
+    ...(mmap && munmap && { mapSharedNow: bindMapping(koffi, { mmap, munmap }) }),
   };
 }
 

@@ -100,7 +100,7 @@ function openPersistence(
   disk: FileDevice,
   bitmaps: BitmapSet,
   store: KeyValueStore,
-  { persistence, lost, log }: ExportHost,
+  { persistence, lost, posix, log }: ExportHost,
 ): Promise<PersistentBitmaps> {
   if (Buffer.byteLength(name) > MAX_STORED_NAME_BYTES) {
     throw new CodedError(
@@ -115,6 +115,8 @@ function openPersistence(
     bitmaps,
     store,
     identify: () => disk.identifySettled(),
+    readCounters: async () => (await disk.identify()).counters,
+    posix,
     witness: disk.isBlockDevice ? () => witnessOf(disk) : undefined,
     readOnly,
     // The clock ticks once a second.

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { lstatSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -6,6 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { openRestoreTarget } from '../../src/agent/restore-target.js';
 import { MIB } from '../../src/base/units.js';
+import { attachLoop } from '../support/loop-device.js';
 import { diskWith, pullScene } from '../support/pull-scene.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
@@ -83,8 +83,7 @@ test('only one restore at a time can use a block device', async () => {
   const file = join(scratchFolder(), 'image');
   writeFileSync(file, '');
   truncateSync(file, MIB);
-  const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'ascii' }).trim();
-  onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+  const device = attachLoop(file);
   const force = { ...disk, force: true };
   await expect(openRestoreTarget(device, disk)).rejects.toThrow(/is there already/);
   const first = await openRestoreTarget(device, force);

@@ -1,11 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { prune } from '../../src/agent/prune.js';
 import { MIB } from '../../src/base/units.js';
 import { tidemark } from '../support/agent.js';
 import { makeImage } from '../support/image.js';
+import { attachLoop } from '../support/loop-device.js';
 import { pullScene, quiet } from '../support/pull-scene.js';
 import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -44,8 +44,7 @@ test('a restore onto a served block device names the export', async () => {
   const { server, pull } = await served();
   const directory = scratchFolder();
   expect((await pull(directory)).code).toBe(0);
-  const device = execFileSync('losetup', ['--find', '--show', makeImage(DISK_BYTES)], { encoding: 'ascii' }).trim();
-  onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+  const device = attachLoop(makeImage(DISK_BYTES));
   const onServer = (...args: string[]) => tidemark(...args, '--control', server.control);
   expect((await onServer('export', 'add', `raw=${device}`)).code).toBe(0);
   const restore = () => onServer('restore', directory, 'vm1', '--to', device, '--force');

@@ -1,5 +1,8 @@
 import {
+  closeSync,
   copyFileSync,
+  fsyncSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -7,14 +10,17 @@ import {
   truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { grounds } from '../../src/bitmap/store/left-disk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { controlOf } from '../support/control.js';
 import { makeImage } from '../support/image.js';
+import { attachLoop } from '../support/loop-device.js';
+import { Random, testSeed } from '../support/random.js';
 import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, type Tidemark, tidemarkProgram } from '../support/tidemark.js';
@@ -92,6 +98,47 @@ test('an image that nobody touched keeps its bitmaps, after a crash with all of 
   expect(crashed.bitmap.trust).toMatchObject({ ground: 'heartbeat' });
   expect(crashed.bitmap).toMatchObject({ inconsistent: false, dirtyBytes: DISK_BYTES });
   expect(crashed.log).toContain('after a crash, marked regions count as dirty');
+});
+
+describe('a block device whose server is killed in the middle of writes', () => {
+  /** What the server says of the bitmap afterwards, when `befall` came over the device in between. */
+  async function killedWriting(befall: (device: string) => void) {
+    const device = attachLoop(makeImage(DISK_BYTES));
+    const folder = scratchFolder();
+    const start = () => startTidemarkIn(folder, [`disk=${device},bitmap=nightly`], options);
+    const server = await start();
+    const random = new Random(testSeed());
+    const client = await NbdClient.connect(server.uri('disk'));
+    const write = () => client.write(random.below(DISK_BYTES / KIB - 64) * KIB, Buffer.alloc(64 * KIB, 7));
+    // Writes are in flight when the server is killed.
+    let writes = 0;
+    const writer = (async () => {
+      for (;;) await write().then(() => writes++);
+    })().catch(() => {});
+    await vi.waitFor(() => expect(writes).toBeGreaterThan(50), { timeout: 30_000 });
+    await server.stop('SIGKILL');
+    await writer;
+    befall(device);
+    return controlOf(await start()).bitmap('disk', 'nightly');
+  }
+
+  test('is trusted if nobody else wrote to it', async () => {
+    const bitmap = await killedWriting(() => {});
+    expect(bitmap).toMatchObject({ inconsistent: false, trust: { ground: 'write-count' } });
+  });
+
+  test('is not trusted if another program wrote to it', async () => {
+    const bitmap = await killedWriting((device) => {
+      // More than the server can have overwritten in the page cache.
+      const fd = openSync(device, 'r+');
+      for (let i = 0; i < 8; i++) {
+        writeSync(fd, Buffer.alloc(DISK_BYTES, i), 0, DISK_BYTES, 0);
+        fsyncSync(fd);
+      }
+      closeSync(fd);
+    });
+    expect(bitmap.inconsistentReason).toMatch(/^written after its server was killed: .* by the kernel's count$/);
+  });
 });
 
 test('`bitmap show` says why a bitmap is trusted after a start', async () => {

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, ftruncateSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +128,23 @@ describe('byte locks', () => {
     expect(posix.byteLockedNow(other, 100)).toBe(0);
     closeSync(other);
     expect(posix.byteLockedNow(fd, 100)).toBe(0);
+  });
+});
+
+describe('shared memory', () => {
+  it('is the content of its file, in both directions', () => {
+    const { fd, path } = openScratch('disk', 'abcdefgh');
+    const { memory, unmap } = posix.mapSharedNow(fd, 8)!;
+    const bytes = new Uint8Array(memory);
+    expect(Buffer.from(bytes).toString()).toBe('abcdefgh');
+    bytes[0] = 0x41;
+    expect(readFileSync(path, 'utf8')).toBe('Abcdefgh');
+    unmap();
+  });
+
+  it('is refused where there is no file', () => {
+    expect(posix.mapSharedNow(-1, 8)).toBeUndefined();
+    expect(nodePosix.mapSharedNow(-1, 8)).toBeUndefined();
   });
 });
 

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -9,6 +8,7 @@ import { ImagePlaces } from '../../src/server/image-places.js';
 import { openDisk } from '../../src/storage/image/open-disk.js';
 import { Control } from '../support/control.js';
 import { makeImage } from '../support/image.js';
+import { attachLoop } from '../support/loop-device.js';
 import { native } from '../support/scratch-device.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn } from '../support/tidemark.js';
@@ -68,8 +68,7 @@ describe('the state directory', () => {
 
   test('cannot hold an image behind a loop device', async () => {
     const { store, open } = await scene({ limited: false });
-    const device = execFileSync('losetup', ['--find', '--show', store], { encoding: 'ascii' }).trim();
-    onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+    const device = attachLoop(store);
     await expect(open(device)).rejects.toMatchObject(NOT_ALLOWED);
   });
 

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   linkSync,
   openSync,
@@ -20,11 +21,15 @@ import type { StoredExport } from '../../src/bitmap/store/left-disk.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import type { Export } from '../../src/export/export.js';
 import type { ExportSpec } from '../../src/export/export-spec.js';
+import type { Posix } from '../../src/posix/posix-calls.js';
 import { DiskClaims } from '../../src/server/disk-claims.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/image/create-image.js';
 import { exportHost } from '../support/export-host.js';
+import { attachLoop } from '../support/loop-device.js';
 import { MemoryStore } from '../support/memory-store.js';
+import { Random, testSeed } from '../support/random.js';
+import { native } from '../support/scratch-device.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const REASON = 'another program changed the disk while it was served';
@@ -32,16 +37,16 @@ const REASON = 'another program changed the disk while it was served';
 /** How a disk is accessed whose data is in `file`. */
 const paths = {
   file: (file: string) => file,
-  'block device': (file: string) => attach(file),
-  partition: (file: string) => partition(attach(file), 1),
+  'block device': (file: string) => attachLoop(file),
+  partition: (file: string) => partition(attachLoop(file), 1),
 };
 
-async function scene(kind: keyof typeof paths = 'file', claims?: DiskClaims) {
+async function scene(kind: keyof typeof paths = 'file', claims?: DiskClaims, posix?: Posix) {
   const file = join(scratchFolder(), 'disk.img');
   await createImage(file, kind === 'partition' ? 8 * MIB : 4 * MIB);
   const path = paths[kind](file);
   const store = new MemoryStore();
-  const host = exportHost(store, claims);
+  const host = { ...exportHost(store, claims), ...(posix && { posix }) };
   const open = async (change: Partial<ExportSpec> = {}) => {
     const served = await openExport({ name: 'disk', path, bitmaps: [{ name: 'nightly' }], ...change }, host);
     onTestFinished(() => served.disk.close());
@@ -53,12 +58,6 @@ async function scene(kind: keyof typeof paths = 'file', claims?: DiskClaims) {
     return served.bitmaps.get('nightly').inconsistent;
   };
   return { file, path, store, open, inconsistency };
-}
-
-function attach(file: string, ...options: string[]): string {
-  const device = execFileSync('losetup', ['--find', '--show', ...options, file], { encoding: 'ascii' }).trim();
-  onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
-  return device;
 }
 
 /** The first or the second 4 MiB of a device. */
@@ -79,6 +78,21 @@ function overwrite(path: string): void {
 
 async function write(served: Export): Promise<void> {
   expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, MIB)).toBe(0);
+}
+
+/** Any change that a client can ask for, at any alignment, or what the server does by itself. */
+async function changeSomehow(served: Export, random: Random): Promise<void> {
+  const offset = random.below(3 * MIB);
+  const length = 1 + random.below(random.pick([512, 8 * KIB, MIB]));
+  const { device, persistence } = served;
+  const ways = [
+    () => device.write(Buffer.alloc(length, 7), 0, length, offset),
+    () => device.zero(offset, length, { keepAllocated: random.chance(2), fastOnly: false }),
+    () => device.trim(offset, length),
+    () => device.flush(),
+    () => persistence!.cool(),
+  ];
+  expect(await random.pick(ways)()).toBe(0);
 }
 
 /** Advances the clock until the store describes the current state of the disk. */
@@ -181,6 +195,86 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
   });
 });
 
+describe.each(['block device', 'partition'] as const)('a %s whose server is killed while it writes', (kind) => {
+  test('is not trusted if another program writes to it before the restart', async () => {
+    const { path, open, inconsistency } = await scene(kind);
+    const served = await open();
+    await write(served);
+    await killed(served);
+    overwrite(path);
+    expect(await inconsistency()).toBe("written after its server was killed: 4 KiB by the kernel's count");
+  });
+
+  test('is trusted if nobody else writes to it', async () => {
+    const { open } = await scene(kind);
+    const served = await open();
+    await write(served);
+    await killed(served);
+    const again = await open();
+    expect(again.persistence!.trustIn(again.bitmaps.get('nightly'))).toMatchObject({ ground: 'write-count' });
+  });
+
+  test('is trusted after any changes, and after a flush not if anything else is written', async () => {
+    const random = new Random(testSeed());
+    const { path, open } = await scene(kind);
+    for (let round = 0; round < 20; round++) {
+      const served = await open();
+      const nightly = served.bitmaps.get('nightly');
+      expect(nightly.inconsistent).toBeUndefined();
+      for (let change = 0; change < 30; change++) await changeSomehow(served, random);
+      expect(nightly.inconsistent).toBeUndefined();
+      await killed(served);
+    }
+    const served = await open();
+    await write(served);
+    for (let change = 0; change < 30; change++) await changeSomehow(served, random);
+    await write(served);
+    await served.flush();
+    await served.persistence!.cool();
+    await killed(served);
+    overwrite(path);
+    expect((await open()).bitmaps.get('nightly').inconsistent).toMatch(
+      /^written (after its server was killed|while not served): /,
+    );
+  });
+
+  test('is noticed to be written by another program as soon as the clock ticks', async () => {
+    const { path, open } = await scene(kind);
+    const served = await open();
+    await write(served);
+    overwrite(path);
+    await served.persistence!.cool();
+    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+  });
+});
+
+test('a block device is trusted with less reason if there is no shared memory to count in', async () => {
+  const { path, open } = await scene('block device', undefined, { ...native, mapSharedNow: () => undefined });
+  const served = await open();
+  await write(served);
+  await killed(served);
+  overwrite(path);
+  const again = await open();
+  expect(again.persistence!.trustIn(again.bitmaps.get('nightly'))).toMatchObject({ ground: 'write-intent' });
+});
+
+test('the shared memory of a block device is given back at a clean close, and by the start after a crash', async () => {
+  const { store, open } = await scene('block device');
+  const limitPath = () => (JSON.parse(store.get(exportKey('disk'))!.toString()) as StoredExport).lastSight!.limitPath!;
+  const served = await open();
+  await write(served);
+  const first = limitPath();
+  expect(existsSync(first)).toBe(true);
+  await killed(served);
+  const again = await open();
+  expect(existsSync(first)).toBe(false);
+  await write(again);
+  const second = limitPath();
+  expect(existsSync(second)).toBe(true);
+  await again.close();
+  expect(existsSync(second)).toBe(false);
+});
+
 describe('a loop device whose file is written', () => {
   const BEHIND = /^the file that it shows was written by itself$/;
 
@@ -208,7 +302,7 @@ describe('a loop device whose file is written', () => {
 
 test('a loop device over part of a file is not reported as changed when the rest is written', async () => {
   const { file, open } = await scene();
-  const part = { path: attach(file, '--sizelimit', `${MIB}`) };
+  const part = { path: attachLoop(file, '--sizelimit', `${MIB}`) };
   await (await open(part)).close();
   overwrite(file);
   expect((await open(part)).bitmaps.get('nightly').inconsistent).toBeUndefined();
@@ -285,7 +379,7 @@ describe('a disk that is served', () => {
 
   test('cannot be served again through a loop device, in either order', async () => {
     const { file, open } = await scene('file', new DiskClaims());
-    const loop = attach(file);
+    const loop = attachLoop(file);
     const served = await open();
     await expect(open(second(loop))).rejects.toMatchObject(
       refusal(`${loop} has bytes in common with ${file}, which this server serves, as "disk"`),
@@ -299,7 +393,7 @@ describe('a disk that is served', () => {
 
   test('is found behind a loop device even if the path of its file now names another file', async () => {
     const { file, open } = await scene('file', new DiskClaims());
-    const loop = attach(file);
+    const loop = attachLoop(file);
     renameSync(file, `${file}.old`);
     await createImage(file, 4 * MIB);
     await open();
@@ -310,7 +404,7 @@ describe('a disk that is served', () => {
   test('may be served twice when both are read-only', async () => {
     const { file, open } = await scene('file', new DiskClaims());
     await open({ readOnly: true });
-    await open(second(attach(file), { readOnly: true }));
+    await open(second(attachLoop(file), { readOnly: true }));
   });
 });
 
@@ -351,7 +445,7 @@ describe('a file', () => {
     const { file, open, inconsistency } = await scene();
     const served = await open();
     await write(served);
-    const loop = attach(file);
+    const loop = attachLoop(file);
     // Longer than the granularity of file times in the kernel.
     await delay(30);
     overwrite(loop);

@@ -8,6 +8,7 @@ import { openDiskAt, readBootId } from '../../src/posix/find-disk.js';
 import type { FileDevice } from '../../src/storage/file/file-device.js';
 import { openDisk } from '../../src/storage/image/open-disk.js';
 import { allocationOf, contentOf, expectSame, put } from '../support/device-content.js';
+import { attachLoop } from '../support/loop-device.js';
 import { native, writeImage } from '../support/scratch-device.js';
 
 const DISK_BYTES = 4 * MIB;
@@ -15,8 +16,7 @@ const DISK_BYTES = 4 * MIB;
 /** A loop device over a new file of DISK_BYTES; needs root. */
 function makeLoopDevice(...options: string[]): { path: string; file: string } {
   const file = writeImage({ content: DISK_BYTES });
-  const path = execFileSync('losetup', ['--find', '--show', ...options, file], { encoding: 'ascii' }).trim();
-  onTestFinished(() => void execFileSync('losetup', ['--detach', path]));
+  const path = attachLoop(file, ...options);
   return { path, file };
 }
 

@@ -1,8 +1,11 @@
 import { type Errno, OK } from '../../base/errno.js';
 import { type DiskIdentity, isWrittenSince, lastWriteOf } from '../../storage/image/disk-identity.js';
+import { countedSectors, type WriteCounters } from '../../storage/image/write-counters.js';
+import { ExplainedWrites } from '../explained-writes.js';
 import { WriteActivity } from '../write-activity.js';
 import type { Change } from './key-value-store.js';
 import { type LastSight, type Moment, momentNow, wasSetBack } from './left-disk.js';
+import type { SharedNumber } from './shared-number.js';
 import type { Renewal, WriteLease } from './write-lease.js';
 
 /** One second between two turns, plus a second for the commit, so that it does not hold up a write. */
@@ -14,11 +17,17 @@ const REST_MILLISECONDS = 100;
 /** File times may go back by up to this much, because a small clock correction has the same effect. */
 const PUT_BACK_MILLISECONDS = 5000;
 
+const CHANGED_BY_ANOTHER = 'another program changed the disk while it was served';
+
 export interface DiskWatchOptions {
   /** This server writes to the disk, and writes by other programs can be detected. */
   readonly watching: boolean;
   /** Reads the disk's identity, after flushing writes that the kernel counts only when they reach the disk. */
   readonly identify: () => Promise<DiskIdentity>;
+  /** Reads the kernel's counters of a block device without a flush; undefined if they cannot be read. */
+  readonly readCounters: () => Promise<WriteCounters | undefined>;
+  /** Undefined if this machine offers no such number. */
+  readonly shareNumber: () => SharedNumber | undefined;
   /** The disk's identity before this server wrote anything. */
   readonly seen: DiskIdentity;
   readonly bootId: string | undefined;
@@ -56,6 +65,7 @@ export class DiskWatch implements WriteLease {
   private countAtTurn = 0;
   private leaseEnds = 0;
   private commitMilliseconds = 0;
+  private limit: SharedNumber | undefined;
 
   constructor(private readonly options: DiskWatchOptions) {
     this.seen = options.seen;
@@ -76,12 +86,14 @@ export class DiskWatch implements WriteLease {
   async renew(): Promise<Renewal> {
     if (!this.options.watching) return { changes: [], granted: () => {} };
     if (this.atRest) await this.compareAtRest();
+    this.beginToExplain();
     const began = performance.now();
     const allowed = LEASE_MILLISECONDS + LEASE_IN_COMMITS * this.commitMilliseconds;
     const ends = this.options.matters() ? Date.now() + Math.ceil(allowed) : Number.POSITIVE_INFINITY;
     const sight = {
       moment: momentNow(this.options.bootId),
       writesUntil: ends === Number.POSITIVE_INFINITY ? null : ends,
+      ...(this.limit && { limitPath: this.limit.path }),
     };
     const granted = () => {
       this.commitMilliseconds = Math.max(performance.now() - began, this.commitMilliseconds / 2);
@@ -112,7 +124,9 @@ export class DiskWatch implements WriteLease {
     if (isQuiet) return this.rest();
     if (this.leaseEnds === Number.POSITIVE_INFINITY && !this.options.matters()) return OK;
     if (Date.now() > this.leaseEnds) this.held = false;
-    return this.options.renew();
+    const errno = await this.options.renew();
+    await this.compareWhileWritten();
+    return errno;
   }
 
   /** Puts the disk at rest and stores its identity, unless it is being written. */
@@ -135,6 +149,7 @@ export class DiskWatch implements WriteLease {
     if (!this.options.watching || this.closed) return;
     if (this.atRest) await this.lookAtRest();
     else if (this.seen.kind === 'file') await this.look();
+    else await this.compareWhileWritten();
   }
 
   /** Accepts a new identity after this server changed the disk, for example its size. No change may be in progress. */
@@ -151,7 +166,7 @@ export class DiskWatch implements WriteLease {
     const { count } = this.activity;
     const isExplained = count === this.seenCount ? !isWrittenSince(this.seen, now) : this.isOfOwnWrites(now);
     this.note(now);
-    if (!isExplained) this.options.onOutsideChange('another program changed the disk while it was served');
+    if (!isExplained) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
   }
 
   /** Stops watching, because the disk is about to be closed. */
@@ -159,8 +174,17 @@ export class DiskWatch implements WriteLease {
     this.closed = true;
   }
 
+  /** Deletes what only a start after a crash needs. The disk may not be written any more. */
+  discard(): void {
+    this.activity.explained?.detach();
+    this.limit?.release();
+    this.limit = undefined;
+  }
+
   /** A write by this server sets the file's time to a moment between the last look and the end of the write. */
   private isOfOwnWrites(now: DiskIdentity): boolean {
+    const { explained } = this.activity;
+    if (explained && now.counters) return countedSectors(now.counters) <= explained.limit;
     const [writtenAt, writtenBefore] = [lastWriteOf(now), lastWriteOf(this.seen)];
     if (writtenAt === undefined || writtenBefore === undefined) return true;
     // A file may have a time in the future.
@@ -173,6 +197,25 @@ export class DiskWatch implements WriteLease {
     this.seen = seen;
     this.seenAt = momentNow(this.options.bootId);
     this.seenCount = this.activity.count;
+    if (seen.counters) this.activity.explained?.restart(countedSectors(seen.counters));
+  }
+
+  /** From the first write on, because a disk that is only read needs no shared memory. */
+  private beginToExplain(): void {
+    const { counters } = this.seen;
+    if (this.activity.explained || !counters) return;
+    this.limit = this.options.shareNumber();
+    const cell = this.limit?.cell ?? new Float64Array(1);
+    this.activity.explained = new ExplainedWrites(cell, countedSectors(counters));
+  }
+
+  /** Finds writes by other programs to a block device even while this server writes to it. */
+  private async compareWhileWritten(): Promise<void> {
+    const isExplained = await this.activity.explained?.compare(async () => {
+      const counters = await this.options.readCounters();
+      return counters && countedSectors(counters);
+    });
+    if (isExplained === false) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
   }
 
   private isQuiet(): boolean {

@@ -1,4 +1,5 @@
 import { uptime } from 'node:os';
+import { formatSize, SECTOR_BYTES } from '../../base/units.js';
 import {
   changedSince,
   type DiskIdentity,
@@ -6,7 +7,7 @@ import {
   otherDisk,
   writtenSince,
 } from '../../storage/image/disk-identity.js';
-import { isSameCount } from '../../storage/image/write-counters.js';
+import { countedSectors, isSameCount } from '../../storage/image/write-counters.js';
 
 /** A point in time by two clocks, so that a change to one of them can be detected. */
 export interface Moment {
@@ -26,6 +27,8 @@ export interface LastSight {
    * disk was at rest: nothing was written since its identity was read.
    */
   readonly writesUntil?: number | null;
+  /** For a block device that was being written: the path of the `SharedNumber` that holds `ExplainedWrites.limit`. */
+  readonly limitPath?: string;
 }
 
 /** The store's entry for a disk, in JSON. */
@@ -48,6 +51,9 @@ export const grounds = {
   heartbeat: "the file was not changed after the server's last sign of life",
   counters: 'the kernel has counted no write to the device since it was last served',
   witnesses: 'both ends of the device and 256 sampled blocks are unchanged; the rest was not compared',
+  'write-count':
+    'the kernel has counted no more writes to the device than the server made before it was killed; ' +
+    'a few more by other programs would not be noticed',
   'write-intent': 'the server was killed while writing; later writes by other programs would not be noticed',
   identity: 'it is the same disk; writes by other programs while it was not served would not be noticed',
 } as const;
@@ -73,27 +79,42 @@ export function momentNow(bootId: string | undefined): Moment {
 }
 
 /** Decides whether bitmaps still describe their disk, by comparing the store's entry with the disk as it is now. */
-export function judge(before: StoredExport, now: DiskIdentity, moment: Moment, witness?: string): Judgement {
+export function judge(
+  before: StoredExport,
+  now: DiskIdentity,
+  moment: Moment,
+  { witness, limit }: { readonly witness?: string | undefined; readonly limit?: number | undefined } = {},
+): Judgement {
   if (before.servedAs !== undefined) return { untrue: `it was served as "${before.servedAs}" in the meantime` };
-  const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment);
+  const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment, limit);
   if (untrue !== undefined) return { untrue };
-  if (!needsWitness(before, now)) return { ground: groundFor(before, now) };
+  if (!needsWitness(before, now)) return { ground: groundFor(before, now, limit) };
   if (witness === undefined) return { untrue: 'its write counter was reset, and its content cannot be read' };
   return witness === before.witness ? { ground: 'witnesses' } : { untrue: OTHER_CONTENT };
 }
 
-function groundFor({ identity: before, clean, lastSight }: StoredExport, now: DiskIdentity): Ground {
+function groundFor({ identity: before, clean, lastSight }: StoredExport, now: DiskIdentity, limit?: number): Ground {
   const isWritten = !clean && lastSight?.writesUntil !== undefined;
-  if (isSameCount(before.counters, now.counters)) return isWritten ? 'write-intent' : 'counters';
+  if (isSameCount(before.counters, now.counters)) {
+    if (!isWritten) return 'counters';
+    return limit === undefined ? 'write-intent' : 'write-count';
+  }
   if (before.kind === 'block device') return 'identity';
   if (clean) return 'times';
   return lastSight && lastSight.writesUntil !== null && now.localTimes ? 'heartbeat' : 'identity';
 }
 
-function changedSinceCrash({ identity: before, lastSight }: StoredExport, now: DiskIdentity, moment: Moment) {
+function changedSinceCrash(
+  { identity: before, lastSight }: StoredExport,
+  now: DiskIdentity,
+  moment: Moment,
+  limit: number | undefined,
+) {
   const other = otherDisk(before, now);
   if (other !== undefined || !lastSight) return other;
   if (lastSight.writesUntil === undefined) return changedSinceRest(before, lastSight, now, moment);
+  const counted = countedBeyond(limit, before, now);
+  if (counted !== undefined) return counted;
   const changedAt = lastChangeOf(now);
   if (changedAt === undefined || lastSight.writesUntil === null) return undefined;
   if (wasSetBack(lastSight.moment, moment)) return CLOCK_SET_BACK;
@@ -102,6 +123,15 @@ function changedSinceCrash({ identity: before, lastSight }: StoredExport, now: D
   if (changedAt <= lastSight.writesUntil + GRACE_MILLISECONDS) return undefined;
   const [changed, life] = [changedAt, lastSight.writesUntil].map((at) => new Date(at).toISOString());
   return `changed at ${changed}, after the server's last sign of life, which was good until ${life}`;
+}
+
+function countedBeyond(limit: number | undefined, { counters: before }: DiskIdentity, { counters: now }: DiskIdentity) {
+  if (limit === undefined || !before || !now || !isSameCount(before, now)) return undefined;
+  const counted = countedSectors(now);
+  if (counted < countedSectors(before)) return "the kernel's count of what was written to it went down";
+  if (counted <= limit) return undefined;
+  const more = formatSize((counted - limit) * SECTOR_BYTES);
+  return `written after its server was killed: ${more} by the kernel's count`;
 }
 
 /** For a disk that was at rest. A power loss may bring back older timestamps, because nothing makes them durable. */

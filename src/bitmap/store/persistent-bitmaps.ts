@@ -3,7 +3,9 @@ import { type Errno, errnoName, OK } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
 import { LogLimit } from '../../base/log-limit.js';
 import { readBootId } from '../../posix/find-disk.js';
+import type { Posix } from '../../posix/posix-calls.js';
 import { changedSince, type DiskIdentity } from '../../storage/image/disk-identity.js';
+import type { WriteCounters } from '../../storage/image/write-counters.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
@@ -12,6 +14,7 @@ import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Ground, grounds, type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
 import { recover, replaceDamaged } from './recover.js';
+import { makeSharedNumber, readSharedNumber, removeSharedNumber } from './shared-number.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
 import { describeExport, notesToOthers, readExport } from './stored-exports.js';
 import { WriteIntentLog } from './write-intent-log.js';
@@ -32,6 +35,9 @@ export interface PersistenceOptions {
   readonly store: KeyValueStore;
   /** Reads the current identity of the disk. */
   readonly identify: () => Promise<DiskIdentity>;
+  /** Reads the kernel's counters of a block device, without a flush. */
+  readonly readCounters?: (() => Promise<WriteCounters | undefined>) | undefined;
+  readonly posix?: Posix | undefined;
   /** For a block device: the result of `witnessOf`. */
   readonly witness?: (() => Promise<string | undefined>) | undefined;
   /** This server does not write to the disk; other programs may. */
@@ -67,6 +73,8 @@ export class PersistentBitmaps {
     this.watch = new DiskWatch({
       watching: !readOnly && (identity.localTimes === true || identity.counters !== undefined),
       identify,
+      readCounters: options.readCounters ?? (async () => undefined),
+      shareNumber: () => options.posix && makeSharedNumber(options.posix),
       seen: identity,
       bootId,
       describe: (seen, lastSight) => this.describe(false, seen, lastSight),
@@ -102,7 +110,10 @@ export class PersistentBitmaps {
     const bootId = await readBootId();
     const before = readExport(store, exportName);
     const witness = before && needsWitness(before, identity) ? await options.witness?.() : undefined;
-    const verdict: Judgement = before ? judge(before, identity, momentNow(bootId), witness) : { ground: 'new' };
+    const limitPath = before?.lastSight?.limitPath;
+    const limit = limitPath === undefined ? undefined : await readSharedNumber(limitPath);
+    const evidence = { witness, limit };
+    const verdict: Judgement = before ? judge(before, identity, momentNow(bootId), evidence) : { ground: 'new' };
     let recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : [];
     if (damage) recovered = replaceDamaged(damage, stored, options);
     const damaged = damage?.whole === undefined ? undefined : reasonFor(damage.whole);
@@ -122,6 +133,7 @@ export class PersistentBitmaps {
         { cause },
       );
     }
+    if (limitPath !== undefined) removeSharedNumber(limitPath);
     log.debug({ export: exportName, bitmaps: bitmaps.list().length }, 'bitmaps are loaded');
     if (ground !== 'new' && bitmaps.list().length > 0) {
       log.info({ export: exportName, ground }, `the bitmaps are trusted: ${grounds[ground]}`);
@@ -212,7 +224,7 @@ export class PersistentBitmaps {
     this.watch.judge(identity);
     if (!readOnly && this.hasPersistent()) this.witness = await this.options.witness?.();
     const errno = await this.intents.close([this.describe(true, identity)]);
-    if (errno === OK) return;
+    if (errno === OK) return this.watch.discard();
     throw new CodedError(
       'STORE_UNUSABLE',
       `the bitmaps of "${this.options.exportName}" could not be stored at the close: ${errnoName(errno)}`,

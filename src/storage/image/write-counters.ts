@@ -57,6 +57,10 @@ async function readCounts(folder: string) {
   return { writtenSectors: fields[WRITTEN_SECTORS]!, discardedSectors: fields[DISCARDED_SECTORS] ?? 0 };
 }
 
+export function countedSectors({ writtenSectors, discardedSectors }: WriteCounters): number {
+  return writtenSectors + discardedSectors;
+}
+
 /** Whether the counts can be compared: same boot, and the device stayed attached. */
 export function isSameCount(a: WriteCounters | undefined, b: WriteCounters | undefined): boolean {
   return a !== undefined && b !== undefined && a.bootId === b.bootId && a.diskSequence === b.diskSequence;
@@ -65,7 +69,7 @@ export function isSameCount(a: WriteCounters | undefined, b: WriteCounters | und
 /** What was written between two readings; undefined if nothing was, or if it was not counted. */
 export function countedBetween(before: WriteCounters | undefined, now: WriteCounters | undefined): string | undefined {
   if (!before || !now || !isSameCount(before, now)) return undefined;
-  const sectors = now.writtenSectors - before.writtenSectors + now.discardedSectors - before.discardedSectors;
+  const sectors = countedSectors(now) - countedSectors(before);
   if (sectors < 0) return "the kernel's count of what was written to it went down";
   if (sectors > 0) return `written while not served: ${formatSize(sectors * SECTOR_BYTES)} by the kernel's count`;
   const isShown = before.shownFile !== undefined && now.shownFile !== undefined;

@@ -114,9 +114,31 @@ describe('a block device', () => {
     expect(judge(atRest, now, boot(9))).toEqual({ untrue: expect.stringMatching(reason) });
   });
 
+  const writing: StoredExport = {
+    ...closed,
+    clean: false,
+    lastSight: { moment: boot(1), writesUntil: NOON, limitPath: '/dev/shm/number' },
+  };
+
+  test.each([
+    ['as often as its server explains', counted(150), 150, 'write-count'],
+    ['less often than its server explains', counted(120), 150, 'write-count'],
+    ['while what its server explains is lost', counted(999), undefined, 'write-intent'],
+    ['before a boot, which resets the counter', counted(999, 0, 'b'), 150, 'identity'],
+  ])('whose server was killed while it wrote, written %s, is trusted', (_what, now, limit, ground) => {
+    expect(judge(writing, now, boot(9), { limit })).toEqual({ ground });
+  });
+
+  test.each([
+    ['more often than its server explains', counted(150, 8), /^written after its server was killed: 4 KiB/],
+    ['and counted down', counted(99), /went down/],
+  ])('whose server was killed while it wrote, written %s, is not trusted', (_what, now, reason) => {
+    expect(judge(writing, now, boot(9), { limit: 150 })).toEqual({ untrue: expect.stringMatching(reason) });
+  });
+
   test('is not trusted when its content has to be compared and cannot be', () => {
     const witnessed = { ...closed, witness: 'w' };
-    expect(judge(witnessed, counted(3, 0, 'b'), boot(9), 'w')).toEqual({ ground: 'witnesses' });
+    expect(judge(witnessed, counted(3, 0, 'b'), boot(9), { witness: 'w' })).toEqual({ ground: 'witnesses' });
     expect(judge(witnessed, counted(3, 0, 'b'), boot(9))).toEqual({ untrue: expect.stringMatching(/cannot be read$/) });
     expect(judge(witnessed, counted(100), boot(9))).toEqual({ ground: 'counters' });
   });

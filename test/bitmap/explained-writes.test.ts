@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest';
+import { KIB } from '../../src/base/units.js';
+import { ExplainedWrites } from '../../src/bitmap/explained-writes.js';
+
+/** Sectors of a change of 4 KiB that lies in one block of the page cache. */
+const BLOCK = process.arch === 'x64' ? 8 : 128;
+
+function scene(counted = 1000) {
+  const cell = new Float64Array(1);
+  const explained = new ExplainedWrites(cell, counted);
+  const write = (offset = 0, length = 4 * KIB) => explained.over(explained.began(offset, length));
+  return { cell, explained, write, compare: (count: number) => explained.compare(async () => count) };
+}
+
+test('the limit grows by whole blocks before a change is made, and is kept in the memory given', () => {
+  const { cell, explained } = scene();
+  expect(explained.began(0, 4 * KIB)).toBe(BLOCK);
+  expect(cell[0]).toBe(1000 + BLOCK);
+  expect(explained.began(64 * KIB - 1, 2)).toBe(2 * BLOCK);
+  expect(explained.limit).toBe(1000 + 3 * BLOCK);
+});
+
+test('a change that the device did not take does not count', () => {
+  const { explained } = scene();
+  explained.refused(explained.began(0, 512));
+  expect(explained.limit).toBe(1000);
+});
+
+test('a count up to the limit is explained, a higher one is not', async () => {
+  const { write, compare } = scene();
+  write();
+  expect(await compare(1000 + BLOCK)).toBe(true);
+  expect(await compare(1001 + BLOCK)).toBe(false);
+});
+
+test('a flush takes what was overwritten in the page cache off the limit', async () => {
+  const { explained, write, compare } = scene();
+  for (let i = 0; i < 5; i++) write();
+  const succeeded = explained.flushing();
+  write();
+  succeeded();
+  expect(await compare(1000 + BLOCK)).toBe(true);
+  expect(explained.limit).toBe(1000 + 2 * BLOCK);
+});
+
+test('a change in flight when a flush begins is not covered by it', async () => {
+  const { explained, compare } = scene();
+  const sectors = explained.began(0, 4 * KIB);
+  const succeeded = explained.flushing();
+  explained.over(sectors);
+  succeeded();
+  expect(await compare(1000)).toBe(true);
+  expect(explained.limit).toBe(1000 + BLOCK);
+});
+
+test('a flush that ends while the count is read does not lower the limit', async () => {
+  const { explained, write } = scene();
+  write();
+  await explained.compare(async () => {
+    explained.flushing()();
+    return 1000;
+  });
+  expect(explained.limit).toBe(1000 + BLOCK);
+});
+
+test('a count that cannot be read changes nothing', async () => {
+  const { explained, write } = scene();
+  write();
+  expect(await explained.compare(async () => undefined)).toBe(true);
+  expect(explained.limit).toBe(1000 + BLOCK);
+});
+
+test('once all is written back, the count itself is the limit, and memory can be let go', () => {
+  const { cell, explained, write } = scene();
+  for (let i = 0; i < 5; i++) write();
+  explained.restart(1000 + BLOCK);
+  expect(explained.limit).toBe(1000 + BLOCK);
+  explained.detach();
+  write();
+  expect([explained.limit, cell[0]]).toEqual([1000 + 2 * BLOCK, 1000 + BLOCK]);
+});

@@ -1,0 +1,40 @@
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { makeSharedNumber, readSharedNumber, removeSharedNumber } from '../../../src/bitmap/store/shared-number.js';
+import { nodePosix } from '../../../src/posix/node-posix.js';
+import { native } from '../../support/scratch-device.js';
+import { scratchFolder } from '../../support/scratch-folder.js';
+
+test('a number is seen by others as soon as it is set, belongs to its owner alone, and goes when it is released', async () => {
+  const { path, cell, release } = makeSharedNumber(native)!;
+  expect(await readSharedNumber(path)).toBe(0);
+  cell[0] = 2 ** 52 + 1;
+  expect(await readSharedNumber(path)).toBe(2 ** 52 + 1);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  release();
+  expect(existsSync(path)).toBe(false);
+  expect(await readSharedNumber(path)).toBeUndefined();
+  removeSharedNumber(path);
+});
+
+test('there is none where memory cannot be shared, and no file stays', () => {
+  let made: string | undefined;
+  const posix = {
+    ...nodePosix,
+    mapSharedNow: (fd: number) => {
+      made = `/proc/self/fd/${fd}`;
+      return undefined;
+    },
+  };
+  expect(makeSharedNumber(posix)).toBeUndefined();
+  expect(existsSync(made!)).toBe(false);
+});
+
+test('a file that holds no number is none', async () => {
+  const path = join(scratchFolder(), 'number');
+  onTestFinished(() => removeSharedNumber(path));
+  writeFileSync(path, '1234567');
+  expect(await readSharedNumber(path)).toBeUndefined();
+  expect(await readSharedNumber('/dev/shm')).toBeUndefined();
+});
