@@ -7,21 +7,22 @@ const source = resolve(import.meta.dirname, '../src');
 /** Which layers each layer may import, besides itself; `main.ts` is the entry of the CLI. */
 const mayImport: Record<string, readonly string[]> = {
   base: [],
-  posix: ['base'],
+  api: ['base'],
+  posix: ['api', 'base'],
   protocol: ['base'],
   storage: ['posix', 'base'],
-  bitmap: ['storage', 'posix', 'base'],
-  snapshot: ['storage', 'posix', 'base'],
-  export: ['snapshot', 'bitmap', 'storage', 'posix', 'base'],
-  backup: ['export', 'snapshot', 'bitmap', 'storage', 'posix', 'base'],
+  bitmap: ['storage', 'posix', 'api', 'base'],
+  snapshot: ['storage', 'posix', 'api', 'base'],
+  export: ['snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
+  backup: ['export', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
   session: ['protocol', 'export', 'storage', 'base'],
-  control: ['backup', 'export', 'bitmap', 'posix', 'base'],
-  server: ['control', 'session', 'backup', 'export', 'snapshot', 'bitmap', 'storage', 'posix', 'base'],
+  control: ['backup', 'export', 'bitmap', 'posix', 'api', 'base'],
+  server: ['control', 'session', 'backup', 'export', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
   doctor: ['server', 'backup', 'bitmap', 'storage', 'posix', 'base'],
   client: ['protocol', 'posix', 'base'],
   qcow2: ['posix', 'base'],
-  agent: ['client', 'qcow2', 'protocol', 'posix', 'base'],
-  cli: ['doctor', 'server', 'control', 'agent', 'client', 'export', 'storage', 'base'],
+  agent: ['client', 'qcow2', 'protocol', 'posix', 'api', 'base'],
+  cli: ['doctor', 'server', 'control', 'agent', 'client', 'export', 'storage', 'api', 'base'],
   'main.ts': ['cli', 'server'],
 };
 
@@ -51,6 +52,12 @@ test('imports go one way only', () => {
       .map((imported) => `${relative(source, file)} imports ${imported}`),
   );
   expect(violations).toEqual([]);
+});
+
+test('only the control API loads the schemas; the others take types and values from them', () => {
+  const schema = /^import (?!type\b)[^;]*'[^']*\/api\/(?!values\.js)/m;
+  const loaders = files.filter((file) => schema.test(readFileSync(file, 'utf8'))).map(layerOf);
+  expect([...new Set(loaders)]).toEqual(['control']);
 });
 
 test('no files import each other in a circle, type imports included', () => {

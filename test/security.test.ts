@@ -16,7 +16,7 @@ const rows = [...source('docs/security.md').matchAll(/^\| (.+?) \| (\S+(?: \S+)?
 }));
 
 /** The default of each setting that a row names. */
-const { limits, persistence, cutTimeoutSeconds, stopTimeoutSeconds } = resolveConfig([]);
+const { limits, persistence, cutTimeoutSeconds, stopTimeoutSeconds } = resolveConfig();
 const settingDefaults: Readonly<Record<string, number>> = {
   'max-connections': limits.maxConnections,
   'handshake-timeout': limits.handshakeTimeoutSeconds,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ReadInFull } from '../api/backup.js';
 import { AgentError } from './agent-error.js';
-import { type BackupService, NoAnswerError, type ReadInFull } from './backup-service.js';
+import { type BackupService, NoAnswerError } from './backup-service.js';
 
 const PAUSE_MILLISECONDS = 250;
 

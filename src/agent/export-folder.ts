@@ -1,5 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { FullReason } from '../api/backup.js';
 import { folderHint } from '../base/folder-hint.js';
 import type { LockFile } from '../posix/lock-file.js';
 import { makeFolders, removeEmptyFolders } from '../posix/regular-files.js';
@@ -8,7 +9,6 @@ import { Qcow2Image } from '../qcow2/image.js';
 import { AgentError } from './agent-error.js';
 import { MANIFEST_NAME, readManifest, repairHint, writeManifest } from './manifest.js';
 import { chainOf } from './manifest-chain.js';
-import type { FullReason } from './manifest-format.js';
 import {
   type ImageEntry,
   isId,

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { DiskLocation } from '../base/disk-location.js';
+import type { DiskLocation } from '../api/backup.js';
 import { OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
 import { type Extent, extentsOf } from '../client/block-status-walk.js';
 import { contextKind } from '../client/context-kind.js';

@@ -1,12 +1,6 @@
-export const MANIFEST_FORMAT = 3;
+import type { FullReason } from '../api/backup.js';
 
-/** Why everything has to be read. */
-export interface FullReason {
-  /** For programs. */
-  readonly code: string;
-  /** For people. */
-  readonly detail: string;
-}
+export const MANIFEST_FORMAT = 3;
 
 /** The source of an image that was not pulled through the control API of a tidemark server. */
 export interface ImageOrigin {

@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
+import type { ReadInFull } from '../api/backup.js';
 import { Cleanup } from '../base/cleanup.js';
-import type { Backup, BackupService, ReadInFull } from './backup-service.js';
+import type { Backup, BackupService } from './backup-service.js';
 import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
 import { Lease } from './lease-renewal.js';

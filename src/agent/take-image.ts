@@ -1,10 +1,11 @@
 import { basename } from 'node:path';
+import type { FullReason } from '../api/backup.js';
 import { createTarget } from '../qcow2/append-file.js';
 import { checkImage } from '../qcow2/check-image.js';
 import type { Backup, BackupPart } from './backup-service.js';
 import { type CopiedBody, copyView } from './copy-view.js';
 import type { ExportFolder } from './export-folder.js';
-import type { FullReason, ImageEntry } from './manifest-format.js';
+import type { ImageEntry } from './manifest-format.js';
 import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
 import type { RateLimit } from './rate-limit.js';
 import { ViewReader } from './view-reader.js';

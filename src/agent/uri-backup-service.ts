@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import type { FullReason } from '../api/backup.js';
 import type { Backup, BackupService, BeginRequest } from './backup-service.js';
-import type { FullReason } from './manifest-format.js';
 
 export interface UriSource {
   readonly uri: string;

@@ -1,4 +1,4 @@
-import type { DiskLocation } from '../base/disk-location.js';
+import type { DiskLocation } from '../api/backup.js';
 import { BASE_ALLOCATION } from '../base/metadata-contexts.js';
 import { printable } from '../base/printable.js';
 import { KIB, MIB } from '../base/units.js';

@@ -1,6 +1,7 @@
+import type { FullReason } from '../api/backup.js';
 import type { BackupPart } from './backup-service.js';
 import type { ExportFolder } from './export-folder.js';
-import type { FullReason, ImageEntry, ImageOrigin } from './manifest-format.js';
+import type { ImageEntry, ImageOrigin } from './manifest-format.js';
 
 /** Says why an export has to be read in full; undefined if an increment fits on the newest image. */
 export async function whyFull(folder: ExportFolder, part: BackupPart): Promise<FullReason | undefined> {

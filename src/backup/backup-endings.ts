@@ -1,3 +1,5 @@
+import type { ReadInFull } from '../api/backup.js';
+import type { AbortReason } from '../api/values.js';
 import type { Log } from '../base/log.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { type Undo, undoable } from '../bitmap/undo.js';
@@ -5,7 +7,7 @@ import { changeAtOneInstant, type InstantChange } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { Backup, BackupPart } from './backup.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
-import type { AbortReason, EndOfBackup, ReadInFull } from './backup-record.js';
+import type { EndOfBackup } from './backup-record.js';
 import type { RecordStore } from './record-store.js';
 
 export interface EndingsHost {

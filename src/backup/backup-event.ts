@@ -1,5 +1,5 @@
+import type { AbortReason } from '../api/values.js';
 import type { Backup } from './backup.js';
-import type { AbortReason } from './backup-record.js';
 
 /** An event in the life of a backup. */
 export interface BackupEvent {

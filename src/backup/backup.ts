@@ -1,11 +1,12 @@
+import type { DiskLocation, ReadInFull } from '../api/backup.js';
+import type { AbortReason } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
-import type { DiskLocation } from '../base/disk-location.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { View } from '../export/view.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
-import type { AbortReason, BackupRecord, EndOfBackup, PartRecord, ReadInFull } from './backup-record.js';
+import type { BackupRecord, EndOfBackup, PartRecord } from './backup-record.js';
 import { Lease } from './lease.js';
 
 /** What an active backup holds of one export. */

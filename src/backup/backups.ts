@@ -1,15 +1,16 @@
+import type { ReadInFull } from '../api/backup.js';
+import type { HeldWrites } from '../api/transaction.js';
 import { CodedError } from '../base/coded-error.js';
 import { ENOSPC, type Errno, errnoName, OK } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { Undo } from '../bitmap/undo.js';
-import type { HeldWrites } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { type Backup, endedError } from './backup.js';
 import { BackupEndings } from './backup-endings.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
 import { newBackupId } from './backup-id.js';
-import type { BackupRecord, ReadInFull } from './backup-record.js';
+import type { BackupRecord } from './backup-record.js';
 import { type BeginRequest, beginBackup } from './begin-backup.js';
 import { ExportClaims } from './export-claims.js';
 import { RecordStore } from './record-store.js';

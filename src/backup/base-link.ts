@@ -1,21 +1,19 @@
+import type { FullReason, NewBackup } from '../api/backup.js';
+import type { FullReasonCode } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { BitmapBase, DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import { type Undo, undoable } from '../bitmap/undo.js';
-import type { FullReason } from './backup-record.js';
 
-export interface ChainRequest {
-  readonly bitmap: string;
-  /** The backup that the agent has; it wants the changes since then. */
-  readonly since?: string | undefined;
-  /** Read everything, even if the bitmap has a base. */
-  readonly full?: boolean | undefined;
-}
+export type ChainRequest = Pick<NewBackup, 'bitmap' | 'since' | 'full'>;
+
+/** Why this server makes a backup full. */
+type OwnReason = FullReason & { readonly code: FullReasonCode };
 
 /** How a backup of one disk follows on from the last one. */
 export interface Link {
   /** Undefined: incremental. */
-  readonly fullReason: FullReason | undefined;
+  readonly fullReason: OwnReason | undefined;
   readonly base: string | null;
 }
 
@@ -75,7 +73,7 @@ function checkUsable(exportName: string, bitmap: DirtyBitmap | undefined): void 
   );
 }
 
-function whyFull(bitmap: DirtyBitmap | undefined, name: string): FullReason {
+function whyFull(bitmap: DirtyBitmap | undefined, name: string): OwnReason {
   if (!bitmap) return { code: 'no-such-bitmap', detail: `there was no bitmap '${name}'; it records from now on` };
   if (bitmap.inconsistent !== undefined) {
     return { code: 'inconsistent', detail: `bitmap '${name}' is inconsistent: ${bitmap.inconsistent}` };

@@ -1,4 +1,5 @@
-import { changeAtOneInstant, type HeldWrites, patienceFor } from '../export/cut.js';
+import type { HeldWrites } from '../api/transaction.js';
+import { changeAtOneInstant, patienceFor } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { Patience } from '../export/patience.js';
 import type { Backup } from './backup.js';

@@ -1,5 +1,5 @@
+import type { DiskLocation, NewBackup } from '../api/backup.js';
 import { CodedError } from '../base/coded-error.js';
-import type { DiskLocation } from '../base/disk-location.js';
 import type { Errno } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
@@ -15,24 +15,17 @@ import { View } from '../export/view.js';
 import type { Scratch } from '../snapshot/scratch.js';
 import { ScratchBudget } from '../snapshot/scratch-budget.js';
 import { Snapshot } from '../snapshot/snapshot.js';
-import type { OnScratchFull } from '../snapshot/snapshot-options.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { Backup, type BackupPart } from './backup.js';
 import type { BackupRecord, PartRecord } from './backup-record.js';
-import { type ChainRequest, freeze, type Link, linkTo } from './base-link.js';
+import { freeze, type Link, linkTo } from './base-link.js';
 import type { RecordChange } from './record-store.js';
 
 /** Old data is copied in pieces of one granule of the bitmap, within these limits. */
 const MIN_COPY_BYTES = 4 * KIB;
 const MAX_COPY_BYTES = 1 * MIB;
 
-export interface BeginRequest extends ChainRequest {
-  readonly exports: readonly string[];
-  readonly ttlSeconds: number;
-  /** Most bytes of old data to keep for the views; undefined: as much as there is space for. */
-  readonly scratchLimitBytes?: number | undefined;
-  readonly onScratchFull: OnScratchFull;
-}
+export type BeginRequest = NewBackup & Required<Pick<NewBackup, 'ttlSeconds' | 'onScratchFull'>>;
 
 export interface BeginHost {
   /** Opens an empty, sparse device with this size. @throws CodedError SCRATCH_UNUSABLE */

@@ -1,6 +1,6 @@
-import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { Backup, BegunBackup } from '../control/schemas/backup.js';
+import type { Backup, BackupPart, BegunBackup } from '../api/backup.js';
+import { onScratchFullChoices } from '../api/values.js';
 import {
   type CommonOptions,
   controlClient,
@@ -10,9 +10,6 @@ import {
   sizeArgument,
   withCommonOptions,
 } from './command-line.js';
-
-type Described = Static<typeof Backup>;
-type Begun = Static<typeof BegunBackup>;
 
 interface BeginOptions extends CommonOptions {
   readonly bitmap: string;
@@ -59,27 +56,27 @@ function addBegin(group: Command): void {
         '--on-scratch-full <WHAT>',
         'what to do when there is no space for old data: abort the backup, or fail the write',
       )
-        .choices(['fail-view', 'fail-writer'])
+        .choices(onScratchFullChoices)
         .default(undefined, 'fail-view'),
     )
     .action(async (exports: string[], options: BeginOptions) => {
       const { bitmap, since, full, ttl, scratchLimit, onScratchFull } = options;
       const wanted = { exports, bitmap, since, full, ttlSeconds: ttl, scratchLimitBytes: scratchLimit, onScratchFull };
-      print(options, await controlClient(options).post<Begun>(['backups'], wanted), sayBegun);
+      print(options, await controlClient(options).post<BegunBackup>(['backups'], wanted), sayBegun);
     });
 }
 
 function addQueries(group: Command): void {
   withCommonOptions(group.command('list').description('list active backups and those that ended recently')).action(
     async (options: CommonOptions) => {
-      const answer = await controlClient(options).get<{ backups: Described[] }>('backups');
+      const answer = await controlClient(options).get<{ backups: Backup[] }>('backups');
       print(options, answer, ({ backups }) => backupTable(backups));
     },
   );
 
   withCommonOptions(group.command('show <ID>').description('show one backup')).action(
     async (id: string, options: CommonOptions) => {
-      print(options, await controlClient(options).get<Described>('backups', id), describe);
+      print(options, await controlClient(options).get<Backup>('backups', id), describe);
     },
   );
 }
@@ -88,7 +85,7 @@ function addLease(group: Command): void {
   withCommonOptions(group.command('renew <ID>').description('extend the lease; reading a view also extends it'))
     .option('--ttl <TIME>', 'length of the lease, from now and from each later read', secondsArgument)
     .action(async (id: string, options: CommonOptions & { ttl?: number }) => {
-      const answer = await controlClient(options).post<Described>(['backups', id, 'renew'], {
+      const answer = await controlClient(options).post<Backup>(['backups', id, 'renew'], {
         ttlSeconds: options.ttl,
       });
       print(options, answer, ({ expiresAt }) => `${id} is held until ${expiresAt}`);
@@ -100,7 +97,7 @@ function addLease(group: Command): void {
       .description('free the scratch space of a range that you have read; reading it again is an error'),
   ).action(async (id: string, exportName: string, offset: string, length: string, options: CommonOptions) => {
     const range = { export: exportName, offset: sizeArgument(offset), length: sizeArgument(length) };
-    const answer = await controlClient(options).post<Described>(['backups', id, 'release'], range);
+    const answer = await controlClient(options).post<Backup>(['backups', id, 'release'], range);
     print(options, answer, ({ scratch }) => `${id} keeps ${formatSize(scratch.usedBytes)} of old data`);
   });
 }
@@ -113,7 +110,7 @@ function addEndings(group: Command): void {
   for (const [verb, description] of Object.entries(endings)) {
     withCommonOptions(group.command(`${verb} <ID>`).description(description)).action(
       async (id: string, options: CommonOptions) => {
-        const answer = await controlClient(options).post<Described>(['backups', id, verb]);
+        const answer = await controlClient(options).post<Backup>(['backups', id, verb]);
         print(options, answer, ({ state }) => `${id} is ${state}`);
       },
     );
@@ -127,7 +124,7 @@ function secondsArgument(text: string): number {
   return Number(match[1]) * { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match[2] as '' | 's' | 'm' | 'h' | 'd'];
 }
 
-function sayBegun(backup: Begun): string {
+function sayBegun(backup: BegunBackup): string {
   return [
     `began ${backup.id}, held until ${backup.expiresAt}`,
     ...backup.exports.flatMap(sayView),
@@ -135,20 +132,18 @@ function sayBegun(backup: Begun): string {
   ].join('\n');
 }
 
-type Part = Described['exports'][number];
-
-function sayPart({ export: name, mode, base, fullReason, estimatedReadBytes }: Part): string {
+function sayPart({ export: name, mode, base, fullReason, estimatedReadBytes }: BackupPart): string {
   const from = base === null ? '' : ` since ${base}`;
   const why = fullReason ? `, because ${fullReason.detail}` : '';
   return `${name}: ${mode}${from}${why}; about ${formatSize(estimatedReadBytes)} to read`;
 }
 
-function sayView(part: Part): string[] {
+function sayView(part: BackupPart): string[] {
   return [sayPart(part), `  ${part.uri}`, `  ${part.context}`];
 }
 
 /** A row for each export of a backup. */
-function backupTable(backups: readonly Described[]): string {
+function backupTable(backups: readonly Backup[]): string {
   const rows = backups.flatMap(({ id, bitmap, exports, state, endReason, scratch }) =>
     exports.map((part, index) => {
       const ofPart = [part.export, sayMode(part)];
@@ -161,11 +156,11 @@ function backupTable(backups: readonly Described[]): string {
 }
 
 /** `full (no-base)` */
-function sayMode({ mode, fullReason }: Part): string {
+function sayMode({ mode, fullReason }: BackupPart): string {
   return fullReason ? `${mode} (${fullReason.code})` : mode;
 }
 
-function describe(backup: Described): string {
+function describe(backup: Backup): string {
   const { id, bitmap, state, startedAt, expiresAt, endedAt, endReason, endDetail, ttlSeconds, scratch } = backup;
   const limit = scratch.limitBytes === undefined ? '' : ` of ${formatSize(scratch.limitBytes)}`;
   return [

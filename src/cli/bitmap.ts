@@ -1,7 +1,6 @@
-import type { Static } from '@fastify/type-provider-typebox';
 import type { Command } from 'commander';
+import type { Bitmap } from '../api/bitmap.js';
 import { formatExactSize } from '../base/units.js';
-import type { Bitmap } from '../control/schemas/bitmap.js';
 import {
   type CommonOptions,
   controlClient,
@@ -11,8 +10,6 @@ import {
   sizeArgument,
   withCommonOptions,
 } from './command-line.js';
-
-type Described = Static<typeof Bitmap>;
 
 interface AddOptions extends CommonOptions {
   readonly granularity?: number;
@@ -39,14 +36,14 @@ export function addBitmapCommands(program: Command): void {
 function addQueries(group: Command): void {
   withCommonOptions(group.command('list <EXPORT>').description('list the bitmaps of an export')).action(
     async (exportName: string, options: CommonOptions) => {
-      const answer = await controlClient(options).get<{ bitmaps: Described[] }>('exports', exportName, 'bitmaps');
+      const answer = await controlClient(options).get<{ bitmaps: Bitmap[] }>('exports', exportName, 'bitmaps');
       print(options, answer, ({ bitmaps }) => bitmapTable(bitmaps));
     },
   );
 
   withCommonOptions(group.command('show <EXPORT> <NAME>').description('show one bitmap')).action(
     async (exportName: string, name: string, options: CommonOptions) => {
-      const answer = await controlClient(options).get<Described>('exports', exportName, 'bitmaps', name);
+      const answer = await controlClient(options).get<Bitmap>('exports', exportName, 'bitmaps', name);
       print(options, answer, describe);
     },
   );
@@ -60,7 +57,7 @@ function addChanges(group: Command): void {
     .action(async (exportName: string, name: string, options: AddOptions) => {
       const { granularity, disabled, transient } = options;
       const body = { name, granularityBytes: granularity, disabled, transient };
-      const added = await controlClient(options).post<Described>(['exports', exportName, 'bitmaps'], body);
+      const added = await controlClient(options).post<Bitmap>(['exports', exportName, 'bitmaps'], body);
       print(options, added, (bitmap) => `added ${bitmap.name}, ${stateOf(bitmap)}`);
     });
 
@@ -80,7 +77,7 @@ function addChanges(group: Command): void {
     withCommonOptions(group.command(`${verb} <EXPORT> <NAME>`).description(description)).action(
       async (exportName: string, name: string, options: CommonOptions) => {
         const path = ['exports', exportName, 'bitmaps', name, verb];
-        print(options, await controlClient(options).post<Described>(path), summary);
+        print(options, await controlClient(options).post<Bitmap>(path), summary);
       },
     );
   }
@@ -91,12 +88,12 @@ function addChanges(group: Command): void {
       .description('mark dirty in TARGET everything that is dirty in the sources, which do not change'),
   ).action(async (exportName: string, target: string, sources: string[], options: CommonOptions) => {
     const path = ['exports', exportName, 'bitmaps', target, 'merge'];
-    print(options, await controlClient(options).post<Described>(path, { sources }), summary);
+    print(options, await controlClient(options).post<Bitmap>(path, { sources }), summary);
   });
 }
 
 /** A table with a row for each bitmap. */
-export function bitmapTable(bitmaps: readonly Described[]): string {
+export function bitmapTable(bitmaps: readonly Bitmap[]): string {
   const rows = bitmaps.map((bitmap) => [
     bitmap.name,
     formatExactSize(bitmap.granularityBytes),
@@ -108,12 +105,12 @@ export function bitmapTable(bitmaps: readonly Described[]): string {
   return formatTable(['NAME', 'GRANULARITY', 'SIZE', 'DIRTY', '%', 'STATE'], rows, [1, 2, 3, 4]);
 }
 
-function percent({ dirtyBytes, sizeBytes }: Described): string {
+function percent({ dirtyBytes, sizeBytes }: Bitmap): string {
   const shown = ((100 * dirtyBytes) / sizeBytes).toFixed(1);
   return dirtyBytes > 0 && shown === '0.0' ? '<0.1' : shown;
 }
 
-function stateOf({ recording, busy, persistent, inconsistent }: Described): string {
+function stateOf({ recording, busy, persistent, inconsistent }: Bitmap): string {
   return [
     inconsistent ? 'inconsistent' : recording ? 'recording' : 'disabled',
     ...(busy ? ['busy'] : []),
@@ -121,11 +118,11 @@ function stateOf({ recording, busy, persistent, inconsistent }: Described): stri
   ].join(', ');
 }
 
-function summary(bitmap: Described): string {
+function summary(bitmap: Bitmap): string {
   return `${bitmap.name}: ${formatSize(bitmap.dirtyBytes)} dirty, ${stateOf(bitmap)}`;
 }
 
-function describe(bitmap: Described): string {
+function describe(bitmap: Bitmap): string {
   const { name, granularityBytes, sizeBytes, dirtyBytes, inconsistentReason } = bitmap;
   return [
     `name         ${name}`,

@@ -1,6 +1,5 @@
-import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { Client } from '../control/schemas/export.js';
+import type { Client } from '../api/export.js';
 import {
   type CommonOptions,
   controlClient,
@@ -10,14 +9,12 @@ import {
   withCommonOptions,
 } from './command-line.js';
 
-type Described = Static<typeof Client>;
-
 export function addClientCommands(program: Command): void {
   const group = program.command('client').description('manage the connected NBD clients');
 
   withCommonOptions(group.command('list').description('list the clients of all exports and views')).action(
     async (options: CommonOptions) => {
-      const answer = await controlClient(options).get<{ clients: Described[] }>('clients');
+      const answer = await controlClient(options).get<{ clients: Client[] }>('clients');
       print(options, answer, ({ clients }) => clientTable(clients));
     },
   );
@@ -40,7 +37,7 @@ function idArgument(text: string): number {
   return Number(text);
 }
 
-function clientTable(clients: readonly Described[]): string {
+function clientTable(clients: readonly Client[]): string {
   const rows = clients.map(({ id, client, export: name, tls, bytesRead, bytesWritten, connectedAt }) => [
     String(id),
     client,

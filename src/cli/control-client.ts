@@ -1,14 +1,8 @@
 import { type RequestOptions, request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { CodedError, type ErrorCode } from '../base/coded-error.js';
+import type { Problem } from '../api/shapes.js';
+import { CodedError } from '../base/coded-error.js';
 import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
-
-/** The body of an error response from the control API. */
-interface Problem {
-  readonly code: ErrorCode;
-  readonly detail: string;
-  readonly hint?: string;
-}
 
 type Method = 'GET' | 'POST' | 'DELETE';
 

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
-import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { ExportDescription } from '../control/schemas/export.js';
+import type { ExportDescription } from '../api/export.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { bitmapTable } from './bitmap.js';
 import {
@@ -14,8 +13,6 @@ import {
   withCommonOptions,
 } from './command-line.js';
 
-type Described = Static<typeof ExportDescription>;
-
 interface RemoveOptions extends CommonOptions {
   readonly drain?: string;
   readonly force?: boolean;
@@ -25,13 +22,13 @@ export function addExportCommands(program: Command): void {
   const group = program.command('export').description('manage the disks that a server serves');
 
   withCommonOptions(group.command('list').description('list the exports')).action(async (options: CommonOptions) => {
-    const answer = await controlClient(options).get<{ exports: Described[] }>('exports');
+    const answer = await controlClient(options).get<{ exports: ExportDescription[] }>('exports');
     print(options, answer, ({ exports }) => exportTable(exports));
   });
 
   withCommonOptions(group.command('show <NAME>').description('show one export, its bitmaps and clients')).action(
     async (name: string, options: CommonOptions) => {
-      print(options, await controlClient(options).get<Described>('exports', name), describe);
+      print(options, await controlClient(options).get<ExportDescription>('exports', name), describe);
     },
   );
 
@@ -39,7 +36,10 @@ export function addExportCommands(program: Command): void {
     .addHelpText('after', `\nSPEC is ${EXPORT_GRAMMAR}; a relative PATH starts at the current folder.`)
     .action(async (text: string, options: CommonOptions) => {
       const spec = parseExportSpec(text);
-      const added = await controlClient(options).post<Described>(['exports'], { ...spec, path: resolve(spec.path) });
+      const added = await controlClient(options).post<ExportDescription>(['exports'], {
+        ...spec,
+        path: resolve(spec.path),
+      });
       print(options, added, ({ name }) => `serving ${name}`);
     });
 
@@ -63,7 +63,7 @@ export function addExportCommands(program: Command): void {
     .argument('<SIZE>', 'the new size, such as 20G', sizeArgument)
     .addHelpText('after', '\nA file that is too small grows. The new part is dirty in every bitmap.')
     .action(async (name: string, sizeBytes: number, options: CommonOptions) => {
-      const resized = await controlClient(options).post<Described>(['exports', name, 'resize'], { sizeBytes });
+      const resized = await controlClient(options).post<ExportDescription>(['exports', name, 'resize'], { sizeBytes });
       print(options, resized, (served) => `${served.name} has ${formatSize(served.sizeBytes)} now`);
     });
 }
@@ -74,7 +74,7 @@ function drainArgument(text: string): string {
   return text;
 }
 
-function exportTable(exports: readonly Described[]): string {
+function exportTable(exports: readonly ExportDescription[]): string {
   const rows = exports.map(({ name, sizeBytes, readOnly, bitmaps, connections, path }) => [
     name,
     formatSize(sizeBytes),
@@ -86,7 +86,7 @@ function exportTable(exports: readonly Described[]): string {
   return formatTable(['NAME', 'SIZE', 'ACCESS', 'BITMAPS', 'CLIENTS', 'PATH'], rows, [1, 3, 4]);
 }
 
-function describe(served: Described): string {
+function describe(served: ExportDescription): string {
   const { name, path, description, sizeBytes, readOnly, minBlockBytes, bitmaps, connections } = served;
   const facts = [
     `name         ${name}`,

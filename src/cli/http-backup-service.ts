@@ -1,10 +1,6 @@
-import {
-  type Backup,
-  type BackupService,
-  type BeginRequest,
-  NoAnswerError,
-  type ReadInFull,
-} from '../agent/backup-service.js';
+import { type Backup, type BackupService, type BeginRequest, NoAnswerError } from '../agent/backup-service.js';
+import type { ReadInFull } from '../api/backup.js';
+import { MAX_DETAIL_CHARACTERS } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import type { ControlClient } from './control-client.js';
 
@@ -13,9 +9,6 @@ const noAnswers = new Set<string>(['NO_SERVER', 'SHUTTING_DOWN']);
 
 /** Short, so that an interrupted pull ends within a second even if the server does not answer. */
 const LAST_WORD_MILLISECONDS = 300;
-
-/** The most that the API accepts. */
-const MAX_DETAIL_CHARACTERS = 1000;
 
 /** Backups made by a tidemark server, through its control API. */
 export class HttpBackupService implements BackupService {

@@ -1,13 +1,19 @@
-import type { Static } from '@fastify/type-provider-typebox';
 import { type Command, Option } from 'commander';
+import type { Server } from '../api/server.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
-import type { Server } from '../control/schemas/server.js';
-import { type Entry, resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
+import { resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
 import { endProcess } from '../server/end-process.js';
 import { takeListenFds } from '../server/listen-fds.js';
-import { type SettingKey, settingKeys, settings } from '../server/settings.js';
+import {
+  type Flag,
+  type GivenSettings,
+  readFlags,
+  type SettingKey,
+  settingKeys,
+  settings,
+} from '../server/settings.js';
 import { controlClient } from './command-line.js';
 import { writeJson } from './output.js';
 import { stopSignals } from './stop-signals.js';
@@ -31,32 +37,31 @@ Example:
 
 export function addServeCommand(program: Command): void {
   const command = program.command('serve').description('serve disks over NBD, and accept commands');
-  const entries: Entry[] = [];
+  const flags: Flag[] = [];
   command.option('--config <FILE>', 'read settings from a TOML file');
-  for (const key of settingKeys) command.addOption(toOption(key, entries));
+  for (const key of settingKeys) command.addOption(toOption(key, flags));
   command.option('--json', 'print one line of JSON when the server is ready: its addresses and exports');
   command.addHelpText('after', help);
-  command.action(async (options: ServeOptions) => serve(entries, options));
+  command.action(async (options: ServeOptions) => serve(flags, options));
 }
 
-function toOption(key: SettingKey, entries: Entry[]): Option {
+function toOption(key: SettingKey, noted: Flag[]): Option {
   const { argument, description, repeated } = settings[key];
-  const note = (text: string) => entries.push({ key, text, place: `--${key}` });
+  const note = (value: string | true) => noted.push({ key, value });
   const flags = argument === undefined ? `--${key}` : `--${key} <${argument}>`;
   const option = new Option(flags, repeated ? `${description} (may be repeated)` : description);
   // Commander calls the parser of a switch only if the switch has a preset value.
-  return argument === undefined ? option.argParser(() => note('true')).preset('true') : option.argParser(note);
+  return argument === undefined ? option.argParser(() => note(true)).preset('true') : option.argParser(note);
 }
 
 /**
  * Serves until a signal, or until the only client leaves (--stdio). The server's modules are loaded here, because
  * loading them takes several times as long as a whole run of any other command.
  */
-async function serve(flags: readonly Entry[], { config: configPath, json }: ServeOptions): Promise<void> {
-  const { readConfigFile } = await import('../server/config-file.js');
-  const file = configPath === undefined ? undefined : await readConfigFile(configPath);
+async function serve(flags: readonly Flag[], { config: configPath, json }: ServeOptions): Promise<void> {
+  const file = configPath === undefined ? undefined : await readConfig(configPath);
   const inherited = takeListenFds(process.env, process.pid);
-  const config = resolveConfig(flags, file?.entries, file?.exports, inherited);
+  const config = resolveConfig(readFlags(flags), file, inherited);
   if (config.stdio && json) throw stdioConflict('--json');
   const { openServerLog } = await import('../server/server-log.js');
   const { log, end } = openServerLog(config);
@@ -67,6 +72,11 @@ async function serve(flags: readonly Entry[], { config: configPath, json }: Serv
     if (error instanceof CodedError && error.code === 'STOP_TIMED_OUT') setImmediate(endProcess, FAILED);
     throw error;
   }
+}
+
+async function readConfig(path: string): Promise<GivenSettings> {
+  const { readConfigFile } = await import('../server/config-file.js');
+  return await readConfigFile(path);
 }
 
 async function run(config: ServerConfig, log: Log, json: boolean | undefined): Promise<void> {
@@ -107,7 +117,7 @@ function warnOfFewThreads(log: Log): void {
  * Prints one line, so that the program that started the server can read it without waiting for the end of the output.
  */
 async function announce(control: string): Promise<void> {
-  const server = await controlClient({ control }).get<Static<typeof Server>>('server');
+  const server = await controlClient({ control }).get<Server>('server');
   writeJson(process.stdout, server);
 }
 

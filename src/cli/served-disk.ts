@@ -1,11 +1,7 @@
 import { stat } from 'node:fs/promises';
+import type { ExportDescription } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import type { ControlClient } from './control-client.js';
-
-interface ServedDisk {
-  readonly name: string;
-  readonly path: string;
-}
 
 /** A healthy server answers sooner than this. */
 const PATIENCE_MILLISECONDS = 2000;
@@ -25,9 +21,9 @@ export async function nameServedDisk(error: unknown, path: string, client: Contr
   );
 }
 
-async function findExport(path: string, client: ControlClient): Promise<ServedDisk | undefined> {
+async function findExport(path: string, client: ControlClient): Promise<ExportDescription | undefined> {
   const patient = client.until(AbortSignal.timeout(PATIENCE_MILLISECONDS));
-  const { exports } = await patient.get<{ exports: ServedDisk[] }>('exports');
+  const { exports } = await patient.get<{ exports: ExportDescription[] }>('exports');
   const wanted = await identityOf(path);
   for (const served of exports) {
     if ((await identityOf(served.path).catch(() => undefined)) === wanted) return served;

@@ -1,6 +1,7 @@
+import { DEFAULT_NBD_PORT, formatHostPort, type HostPort } from '../base/host-port.js';
 import { NbdUriError } from './errors.js';
 
-export type NbdAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string };
+export type NbdAddress = HostPort | { readonly socketPath: string };
 
 /** An export of a server. */
 export interface NbdTarget {
@@ -9,7 +10,6 @@ export interface NbdTarget {
   readonly exportName: string;
 }
 
-const DEFAULT_PORT = 10809;
 const SCHEMES = ['nbd', 'nbd+unix', 'nbds', 'nbds+unix'];
 
 /** RFC 3986, appendix B: scheme, authority, path, query, fragment. */
@@ -59,7 +59,7 @@ export function parseNbdUri(uri: string): NbdTarget {
     return { address: { socketPath }, exportName };
   }
   const [, bracketed, name, port = ''] = authorityParts.exec(authority) ?? refuse('has no valid host and port');
-  const portNumber = port === '' ? DEFAULT_PORT : Number(port);
+  const portNumber = port === '' ? DEFAULT_NBD_PORT : Number(port);
   if (portNumber < 1 || portNumber > 65535) refuse(`has no valid port`);
   return { address: { host: decode(bracketed ?? name ?? '') || 'localhost', port: portNumber }, exportName };
 }
@@ -76,8 +76,7 @@ function readQuery(query: string, decode: (text: string) => string): Map<string,
 
 /** Formats the address for people. */
 export function formatAddress(address: NbdAddress): string {
-  if ('socketPath' in address) return address.socketPath;
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return 'socketPath' in address ? address.socketPath : formatHostPort(address);
 }
 
 /** @throws NbdUriError */

@@ -1,21 +1,15 @@
-import type { Static } from '@fastify/type-provider-typebox';
+import type { Extents } from '../api/bitmap.js';
 import { CodedError } from '../base/coded-error.js';
 import { ExtentList } from '../base/extents.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import { DIRTY } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
-import type { Extents } from './schemas/bitmap.js';
 
 /**
  * Lists at most `limit` extents of the bitmap, beginning at `offset`. @throws CodedError BAD_REQUEST,
  * BITMAP_INCONSISTENT
  */
-export function pageOfExtents(
-  served: Export,
-  bitmap: DirtyBitmap,
-  offset: number,
-  limit: number,
-): Static<typeof Extents> {
+export function pageOfExtents(served: Export, bitmap: DirtyBitmap, offset: number, limit: number): Extents {
   const { sizeBytes, granularityBytes } = bitmap;
   if (bitmap.inconsistent !== undefined) {
     throw new CodedError(

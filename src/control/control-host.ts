@@ -1,9 +1,8 @@
-import type { Static } from '@fastify/type-provider-typebox';
+import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from './event-feed.js';
-import type { Server } from './schemas/server.js';
 
 /** The parts of the server that the control API uses. */
 export interface ControlHost {
@@ -15,4 +14,4 @@ export interface ControlHost {
 }
 
 /** The description of the server, without its exports. */
-export type ServerFacts = Omit<Static<typeof Server>, 'exports'>;
+export type ServerFacts = Omit<Server, 'exports'>;

@@ -1,6 +1,6 @@
 import type { AddressInfo, Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { isLoopback } from '../base/loopback.js';
+import { isLoopback } from '../base/host-port.js';
 import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import { AnswersDue } from './answers-due.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';

@@ -1,11 +1,10 @@
-import type { Static } from '@fastify/type-provider-typebox';
+import type { Bitmap } from '../api/bitmap.js';
+import type { ExportDescription } from '../api/export.js';
 import { baseOf } from '../backup/base-link.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
-import type { Bitmap } from './schemas/bitmap.js';
-import type { ExportDescription } from './schemas/export.js';
 
-export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<typeof Bitmap> {
+export function describeBitmap(served: Export, bitmap: DirtyBitmap): Bitmap {
   const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent } = bitmap;
   const trust = served.persistence?.trustIn(bitmap);
   return {
@@ -24,7 +23,7 @@ export function describeBitmap(served: Export, bitmap: DirtyBitmap): Static<type
   };
 }
 
-export function describeExport(served: Export): Static<typeof ExportDescription> {
+export function describeExport(served: Export): ExportDescription {
   const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served;
   return {
     name,

@@ -1,6 +1,6 @@
 import type { onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
-import { isLoopback } from '../base/loopback.js';
+import { isLoopback } from '../base/host-port.js';
 
 /**
  * Keeps web pages away from the routes that a loopback address serves without a token. A browser lets any page send simple

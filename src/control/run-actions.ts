@@ -1,11 +1,11 @@
+import { type Action, type HeldWrites, MAX_MERGE_SOURCES } from '../api/transaction.js';
 import { CodedError } from '../base/coded-error.js';
 import { runGivingWay } from '../base/steps.js';
 import { type BitmapAction, FailedStep, type TransactionStep, takingSteps } from '../bitmap/transaction.js';
-import { changeAtOneInstant, type HeldWrites } from '../export/cut.js';
+import { changeAtOneInstant } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { ControlHost } from './control-host.js';
-import { type Action, MAX_MERGE_SOURCES } from './schemas/transaction.js';
 
 /**
  * Applies either all actions, at one instant with respect to writes, or none. Returns how long writes were held back.

@@ -1,7 +1,5 @@
+import { formatHostPort, reachableHost } from '../base/host-port.js';
 import type { ServerFacts } from './control-host.js';
-
-/** Addresses that stand for every address of the machine. */
-const WILDCARDS = new Set(['0.0.0.0', '::']);
 
 /** The NBD URI of an export for clients on this machine. Prefers the unix socket, because it is faster. */
 export function viewUri({ tcp, unix }: ServerFacts['nbd'], exportName: string): string {
@@ -9,8 +7,7 @@ export function viewUri({ tcp, unix }: ServerFacts['nbd'], exportName: string): 
   if (unix !== undefined) return `nbd+unix:///${name}?socket=${encodePath(unix)}`;
   const [address] = tcp;
   if (!address) return '';
-  const host = WILDCARDS.has(address.host) ? 'localhost' : address.host;
-  return `nbd://${host.includes(':') ? `[${host}]` : host}:${address.port}/${name}`;
+  return `nbd://${formatHostPort({ ...address, host: reachableHost(address.host) })}/${name}`;
 }
 
 function encodePath(path: string): string {

@@ -1,18 +1,11 @@
 import { channel } from 'node:diagnostics_channel';
+import type { HeldWrites } from '../api/transaction.js';
 import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { WriteIntentLog } from '../bitmap/store/write-intent-log.js';
 import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
 import { Patience } from './patience.js';
-
-/** How long writes were held back during a cut, in milliseconds. */
-export interface HeldWrites {
-  readonly count: number;
-  readonly medianMilliseconds: number;
-  readonly p99Milliseconds: number;
-  readonly maxMilliseconds: number;
-}
 
 export interface InstantChange {
   /**

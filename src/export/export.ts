@@ -1,5 +1,6 @@
+import type { DiskLocation } from '../api/backup.js';
+import type { MinBlockBytes } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
-import type { DiskLocation } from '../base/disk-location.js';
 import { errnoName, OK } from '../base/errno.js';
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { Turnstile } from '../base/turnstile.js';
@@ -12,7 +13,7 @@ import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { WriteGate } from '../storage/device/write-gate.js';
 import type { DiskIdentity } from '../storage/image/disk-identity.js';
-import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES, type MinBlockBytes } from './block-size.js';
+import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from './block-size.js';
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
 import { type ClientConnection, ServedDisk } from './served-disk.js';

@@ -1,6 +1,7 @@
+import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Export } from './export.js';
-import { checkTexts, type ExportSpec } from './export-spec.js';
+import { checkTexts } from './export-spec.js';
 import type { ServedDisk } from './served-disk.js';
 import type { View } from './view.js';
 

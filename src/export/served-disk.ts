@@ -1,5 +1,6 @@
+import type { Connection } from '../api/export.js';
+import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
-import type { MinBlockBytes } from './block-size.js';
 import type { MetadataContext } from './metadata-context.js';
 
 export type { BlockDevice };
@@ -12,18 +13,9 @@ export interface ClientConnection {
 }
 
 /** What clients have done with a disk since it is being served. */
-export interface ClientCounters {
-  requests: number;
-  failedRequests: number;
-  bytesRead: number;
-  bytesWritten: number;
-}
+export type ClientCounters = Pick<Connection, 'requests' | 'failedRequests' | 'bytesRead' | 'bytesWritten'>;
 
-export interface ConnectionSummary extends Readonly<ClientCounters> {
-  readonly id: number;
-  readonly client: string;
-  readonly connectedAt: string;
-}
+export type ConnectionSummary = Readonly<Connection>;
 
 /** A disk that a client can connect to by name: an export, or a backup's view of one. */
 export abstract class ServedDisk {

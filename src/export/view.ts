@@ -1,5 +1,5 @@
+import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
-import type { MinBlockBytes } from './block-size.js';
 import { AllocationContext, type MetadataContext } from './metadata-context.js';
 import { ServedDisk } from './served-disk.js';
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
-import { type DiskLocation, diskId } from '../base/disk-location.js';
+import type { DiskLocation } from '../api/backup.js';
+import { diskId } from '../base/disk-id.js';
 
 /** Undefined if the kernel does not provide one. */
 export function readBootId(): Promise<string | undefined> {

@@ -1,11 +1,11 @@
+import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
+import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { GIB, MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
-import type { ExportSpec } from '../export/export-spec.js';
-import type { HostPort } from './host-port.js';
 import type { NbdLimits } from './nbd-listener.js';
-import { type SettingKey, type SettingValue, settings } from './settings.js';
+import { type GivenSettings, readFlags, type SettingKey, type settings } from './settings.js';
 import type { SocketAccess } from './unix-socket.js';
 
 /** The complete configuration of a server. */
@@ -27,7 +27,7 @@ export interface ServerConfig {
   readonly http: HostPort | undefined;
   readonly httpTokenFile: string | undefined;
   readonly httpMetricsOnly: boolean;
-  readonly logLevel: SettingValue<'log-level'>;
+  readonly logLevel: LogLevel;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
   /** How long a backup or a transaction waits for a disk to finish its writes. */
@@ -44,31 +44,22 @@ export interface PersistenceConfig {
   readonly coolAfterSeconds: number;
 }
 
-/** A setting as the user wrote it. */
-export interface Entry {
-  readonly key: SettingKey;
-  readonly text: string;
-  /** Where it was written, for messages: `--listen`, `tidemark.toml:12`. */
-  readonly place: string;
-}
+type LogLevel = NonNullable<ReturnType<(typeof settings)['log-level']['read']>>;
 
-const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 10809 };
+const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: DEFAULT_NBD_PORT };
 
 /**
  * Flags override the file, and exports of both are served. The default address is used only when there is no other.
  * @throws CodedError CONFIG_INVALID
  */
 export function resolveConfig(
-  flags: readonly Entry[],
-  file: readonly Entry[] = [],
-  fileExports: readonly ExportSpec[] = [],
+  flags: GivenSettings = readFlags([]),
+  file: GivenSettings = readFlags([]),
   inheritedSockets: readonly number[] = [],
 ): ServerConfig {
-  const all = <Key extends SettingKey>(key: Key): SettingValue<Key>[] => {
-    const given = flags.filter((entry) => entry.key === key);
-    return (given.length > 0 ? given : file.filter((entry) => entry.key === key)).map((entry) => readValue<Key>(entry));
-  };
-  const last = <Key extends SettingKey>(key: Key) => all(key).at(-1);
+  const from = (key: SettingKey) => (flags.has(key) ? flags : file);
+  const all = <Key extends SettingKey>(key: Key) => from(key).all(key);
+  const last = <Key extends SettingKey>(key: Key) => from(key).last(key);
 
   const stdio = last('stdio') ?? false;
   const unixPath = last('unix');
@@ -76,7 +67,7 @@ export function resolveConfig(
   const unixGroup = last('unix-group');
   const stateDirectory = last('state') ?? defaultStateDirectory();
   const config: ServerConfig = {
-    exports: [...fileExports, ...all('export')],
+    exports: [...file.all('export'), ...flags.all('export')],
     listen:
       listen.length > 0 || unixPath !== undefined || stdio || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
     unixPath,
@@ -110,14 +101,6 @@ export function resolveConfig(
   checkHttp(config);
   checkStdio(config);
   return config;
-}
-
-/** @throws CodedError CONFIG_INVALID */
-function readValue<Key extends SettingKey>({ key, text, place }: Entry): SettingValue<Key> {
-  const { parse, expected } = settings[key];
-  const value = parse(text);
-  if (value !== undefined) return value as SettingValue<Key>;
-  throw new CodedError('CONFIG_INVALID', `${place}: invalid ${key} "${text}"`, `expected ${expected}`);
 }
 
 /** @throws CodedError CONFIG_INVALID */

@@ -2,7 +2,7 @@ import { type FileHandle, lstat, readdir, readlink, realpath } from 'node:fs/pro
 import { constants } from 'node:os';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
-import { diskId } from '../base/disk-location.js';
+import { diskId } from '../base/disk-id.js';
 import { errnoOf } from '../base/errno.js';
 import type { ExportSource } from '../export/registry.js';
 import { nodePosix } from '../posix/node-posix.js';

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { BitmapSpec, ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { BitmapSet } from '../bitmap/bitmap-set.js';
@@ -8,7 +9,6 @@ import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { undoable } from '../bitmap/undo.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from '../export/block-size.js';
 import { Export } from '../export/export.js';
-import type { BitmapSpec, ExportSpec } from '../export/export-spec.js';
 import type { ExportSource } from '../export/registry.js';
 import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
@@ -116,7 +116,6 @@ function openPersistence(
     store,
     identify: () => disk.identifySettled(),
     readCounters: async () => (await disk.identify()).counters,
-    counting: disk.counting,
     posix,
     witness: disk.isBlockDevice ? () => witnessOf(disk) : undefined,
     readOnly,

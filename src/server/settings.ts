@@ -1,132 +1,101 @@
-import { MIB, parseSize } from '../base/units.js';
-import { EXPORT_GRAMMAR, type ExportSpec, parseExportSpec } from '../export/export-spec.js';
+import { CodedError } from '../base/coded-error.js';
+import { parseHostPort } from '../base/host-port.js';
+import { choice, Given, onOff, path, repeated, type Setting, size, text, whole } from '../base/setting.js';
+import { MIB } from '../base/units.js';
+import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { MIN_BUDGET_BYTES } from '../session/memory-budget.js';
-import { type HostPort, parseHostPort } from './host-port.js';
 
-/**
- * One setting of a server: a flag `--key` of `tidemark serve`, and a key of the configuration file.
- * docs/configuration.md describes each; a test holds it against this table.
- */
-export interface Setting<Value> {
-  /** The placeholder of the value in help texts. Undefined for a switch. */
-  readonly argument: string | undefined;
+/** A setting of a server. docs/configuration.md describes each; a test holds it against this table. */
+interface ServerSetting<Value> extends Setting<Value> {
   readonly description: string;
-  /** Whether it may be given several times. */
-  readonly repeated: boolean;
-  /** Describes a valid value; messages put it after "expected". */
-  readonly expected: string;
-  /** Must be in quotes in the configuration file, where a number would mean something else. */
-  readonly textOnly?: boolean;
-  /** Undefined if the text is invalid. The values of a switch are `true` and `false`. */
-  readonly parse: (text: string) => Value | undefined;
 }
 
-function one<Value>(
-  argument: string,
-  description: string,
-  expected: string,
-  parse: (text: string) => Value | undefined,
-): Setting<Value> {
-  return { argument, description, repeated: false, expected, parse };
-}
-
-function choice<const Name extends string>(argument: string, description: string, names: readonly Name[]) {
-  return one(argument, description, `one of ${names.join(', ')}`, (text) => names.find((name) => name === text));
-}
-
-function whole(argument: string, description: string, least: number, most: number): Setting<number> {
-  return one(argument, description, `a whole number from ${least} to ${most}`, (text) => {
-    const value = Number(text);
-    return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined;
-  });
-}
-
-function path(argument: string, description: string): Setting<string> {
-  return { ...one(argument, description, 'a path', (text) => text || undefined), textOnly: true };
-}
-
-function octalMode(text: string): number | undefined {
-  return /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : undefined;
-}
-
-function flag(description: string): Setting<boolean> {
-  const parse = (text: string) => (text === 'true' ? true : text === 'false' ? false : undefined);
-  return { argument: undefined, description, repeated: false, expected: 'true or false', parse };
+function set<Value>(description: string, setting: Setting<Value>): ServerSetting<Value> {
+  return { ...setting, description };
 }
 
 const MIN_REGION_BYTES = 65_536;
+const hostPort = text('HOST:PORT', 'HOST:PORT', parseHostPort);
 
-function regionBytes(text: string): number | undefined {
-  const bytes = parseSize(text);
-  return bytes !== undefined && bytes >= MIN_REGION_BYTES && bytes % MIN_REGION_BYTES === 0 ? bytes : undefined;
+function parseMode(given: string): number | undefined {
+  return /^0?[0-7]{3}$/.test(given) ? Number.parseInt(given, 8) : undefined;
 }
 
-function memoryBudget(text: string): number | undefined {
-  const bytes = parseSize(text);
-  return bytes !== undefined && bytes >= MIN_BUDGET_BYTES ? bytes : undefined;
+function isRegionSize(bytes: number): boolean {
+  return bytes >= MIN_REGION_BYTES && bytes % MIN_REGION_BYTES === 0;
 }
 
+/** Each setting is a flag `--KEY` of `tidemark serve`, and a key of the configuration file. */
 export const settings = {
-  export: {
-    ...one<ExportSpec>('SPEC', `a disk to serve: ${EXPORT_GRAMMAR}`, 'NAME=PATH and options', parseExportSpec),
-    repeated: true,
-  },
-  listen: {
-    ...one<HostPort>('HOST:PORT', 'serve NBD on this TCP address', 'HOST:PORT', parseHostPort),
-    repeated: true,
-  },
-  unix: path('PATH', 'serve NBD on this unix socket'),
-  'unix-mode': {
-    ...one(
-      'MODE',
-      'mode of that socket, which says who may connect',
-      'three or four octal digits in quotes, such as 0660',
-      octalMode,
-    ),
-    textOnly: true,
-  },
-  'unix-group': {
-    ...one('GROUP', 'group of that socket', 'the name or number of a group', (text) => text || undefined),
-    textOnly: true,
-  },
-  stdio: flag('serve one client on stdin and stdout, and exit when it disconnects'),
-  state: path('DIR', 'keep bitmaps in this directory'),
-  scratch: path('DIR', 'directory for old data that views of backups still need'),
-  'image-root': {
-    ...path('DIR', 'let commands add only images below this directory'),
-    repeated: true,
-  },
-  control: path('PATH', 'accept commands on this unix socket'),
-  http: one<HostPort>('HOST:PORT', 'also accept commands on this TCP address', 'HOST:PORT', parseHostPort),
-  'http-token-file': path(
-    'FILE',
+  export: set(`a disk to serve: ${EXPORT_GRAMMAR}`, repeated(text('SPEC', 'NAME=PATH and options', parseExportSpec))),
+  listen: set('serve NBD on this TCP address', repeated(hostPort)),
+  unix: set('serve NBD on this unix socket', path('PATH')),
+  'unix-mode': set(
+    'mode of that socket, which says who may connect',
+    text('MODE', 'three or four octal digits in quotes, such as 0660', parseMode),
+  ),
+  'unix-group': set(
+    'group of that socket',
+    text('GROUP', 'the name or number of a group', (given) => given || undefined),
+  ),
+  stdio: set('serve one client on stdin and stdout, and exit when it disconnects', onOff()),
+  state: set('keep bitmaps in this directory', path('DIR')),
+  scratch: set('directory for old data that views of backups still need', path('DIR')),
+  'image-root': set('let commands add only images below this directory', repeated(path('DIR'))),
+  control: set('accept commands on this unix socket', path('PATH')),
+  http: set('also accept commands on this TCP address', hostPort),
+  'http-token-file': set(
     'file with the token that commands over TCP must carry (default: the server makes one)',
+    path('FILE'),
   ),
-  'http-metrics-only': flag('serve only /metrics and /healthz over TCP, without a token'),
-  'log-level': choice('LEVEL', 'lowest level to log', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
-  'max-connections': whole('N', 'maximum number of NBD clients', 1, 100_000),
-  'handshake-timeout': whole('SECONDS', 'disconnect clients that have not chosen an export after this time', 1, 3600),
-  'memory-budget': one(
-    'SIZE',
+  'http-metrics-only': set('serve only /metrics and /healthz over TCP, without a token', onOff()),
+  'log-level': set(
+    'lowest level to log',
+    choice('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+  ),
+  'max-connections': set('maximum number of NBD clients', whole('N', 1, 100_000)),
+  'handshake-timeout': set(
+    'disconnect clients that have not chosen an export after this time',
+    whole('SECONDS', 1, 3600),
+  ),
+  'memory-budget': set(
     'memory that clients share for large or waiting requests',
-    `a size from ${MIN_BUDGET_BYTES / MIB}M`,
-    memoryBudget,
+    size('SIZE', `a size from ${MIN_BUDGET_BYTES / MIB}M`, (bytes) => bytes >= MIN_BUDGET_BYTES),
   ),
-  'busy-poll': whole('MICROSECONDS', 'how long to poll for the next request (0: never)', 0, 1_000_000),
-  transient: flag('keep bitmaps only in memory, so that they are lost when the server stops'),
-  'on-bitmap-error': choice(
-    'WHAT',
+  'busy-poll': set('how long to poll for the next request (0: never)', whole('MICROSECONDS', 0, 1_000_000)),
+  transient: set('keep bitmaps only in memory, so that they are lost when the server stops', onOff()),
+  'on-bitmap-error': set(
     'what to do when a write cannot be recorded: refuse it, or continue without bitmaps',
-    ['refuse', 'continue'],
+    choice('WHAT', ['refuse', 'continue']),
   ),
-  'region-size': one('SIZE', 'size of a region in the write-intent log', 'a multiple of 64K', regionBytes),
-  'max-active-regions': whole('N', 'maximum number of regions that count as dirty after a crash', 1, 1_000_000),
-  'cool-after': whole('SECONDS', 'time without writes after which a region is no longer active', 0, 86_400),
-  'cut-timeout': whole('SECONDS', 'how long a backup or a transaction waits for a disk before it is refused', 1, 3600),
-  'stop-timeout': whole('SECONDS', 'how long each step of stopping waits for a disk', 1, 3600),
-} satisfies Record<string, Setting<unknown>>;
+  'region-size': set('size of a region in the write-intent log', size('SIZE', 'a multiple of 64K', isRegionSize)),
+  'max-active-regions': set('maximum number of regions that count as dirty after a crash', whole('N', 1, 1_000_000)),
+  'cool-after': set('time without writes after which a region is no longer active', whole('SECONDS', 0, 86_400)),
+  'cut-timeout': set(
+    'how long a backup or a transaction waits for a disk before it is refused',
+    whole('SECONDS', 1, 3600),
+  ),
+  'stop-timeout': set('how long each step of stopping waits for a disk', whole('SECONDS', 1, 3600)),
+} satisfies Record<string, ServerSetting<unknown>>;
 
 export type SettingKey = keyof typeof settings;
-export type SettingValue<Key extends SettingKey> = NonNullable<ReturnType<(typeof settings)[Key]['parse']>>;
 
 export const settingKeys = Object.keys(settings) as SettingKey[];
+
+export type GivenSettings = Given<typeof settings>;
+
+/** A flag as the user wrote it; `true` for a switch. */
+export interface Flag {
+  readonly key: SettingKey;
+  readonly value: string | true;
+}
+
+/** @throws CodedError CONFIG_INVALID, EXPORT_INVALID */
+export function readFlags(flags: readonly Flag[]): GivenSettings {
+  const given: GivenSettings = new Given(settings);
+  for (const { key, value } of flags) {
+    if (given.read(key, value)) continue;
+    throw new CodedError('CONFIG_INVALID', `--${key}: invalid ${key} "${value}"`, `expected ${settings[key].expected}`);
+  }
+  return given;
+}

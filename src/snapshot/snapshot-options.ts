@@ -1,10 +1,8 @@
+import type { OnScratchFull } from '../api/values.js';
 import type { Errno } from '../base/errno.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import type { Scratch } from './scratch.js';
 import type { ScratchBudget } from './scratch-budget.js';
-
-/** What happens if old data cannot be saved: the view breaks, or the write fails. */
-export type OnScratchFull = 'fail-view' | 'fail-writer';
 
 export interface SnapshotOptions {
   /** The live disk, below the filter. */

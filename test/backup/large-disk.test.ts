@@ -1,9 +1,8 @@
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect, test } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
 import { GIB, KIB } from '../../src/base/units.js';
 import { extentsOf } from '../../src/client/block-status-walk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import type { Backup } from '../../src/control/schemas/backup.js';
 import { Control } from '../support/control.js';
 import { makeImage } from '../support/image.js';
 import { startTidemark } from '../support/tidemark.js';
@@ -30,8 +29,7 @@ async function each(work: (i: number) => Promise<void>): Promise<void> {
 test('a backup of a sparse disk of 100 GiB with 1 GiB dirty, in 16384 pieces', async () => {
   const server = await startTidemark(`disk=${makeImage(DISK_BYTES)}`);
   const control = new Control(server.control);
-  const begin = () =>
-    control.call<Static<typeof Backup>>('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
+  const begin = () => control.call<Backup>('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
   const first = await begin();
   expect(first.exports).toMatchObject([{ mode: 'full', estimatedReadBytes: 0, dirtyBytes: DISK_BYTES }]);
   await control.call('POST', `/v1/backups/${first.id}/commit`);
@@ -65,7 +63,7 @@ test('a backup of a sparse disk of 100 GiB with 1 GiB dirty, in 16384 pieces', a
     expect((await view.read(i * STEP, 512)).equals(block(i))).toBe(true);
   });
   await Promise.all([disk.disconnect(), view.disconnect()]);
-  const ended = await control.call<Static<typeof Backup>>('POST', `/v1/backups/${backup.id}/commit`);
+  const ended = await control.call<Backup>('POST', `/v1/backups/${backup.id}/commit`);
   expect(ended.state).toBe('committed');
   const [held, extents, last] = [begunAfter, firstAfter, all].map((time) => time.toFixed(1));
   console.log(`begun after ${held} ms; the first extents came after ${extents} ms, all after ${last} ms`);

@@ -1,12 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, test } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
 import { OVERWRITTEN_CONTEXT } from '../../src/base/metadata-contexts.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { extentsOf } from '../../src/client/block-status-walk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import type { Backup } from '../../src/control/schemas/backup.js';
 import { openDiskAt } from '../../src/posix/find-disk.js';
 import { Control } from '../support/control.js';
 import { expectSame } from '../support/device-content.js';
@@ -41,7 +40,7 @@ test('data read from the image is the data of the view if it is not reported as 
   writeFileSync(path, before);
   const server = await startTidemark(`disk=${path},bitmap=nightly`);
   const wanted = { exports: ['disk'], bitmap: 'nightly' };
-  const backup = await new Control(server.control).call<Static<typeof Backup>>('POST', '/v1/backups', wanted);
+  const backup = await new Control(server.control).call<Backup>('POST', '/v1/backups', wanted);
   const { disk, uri } = backup.exports[0]!;
   const image = (await openDiskAt(disk!))!;
   onTestFinished(() => image.close());

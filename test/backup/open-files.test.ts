@@ -1,16 +1,15 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect, test, vi } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
-import type { Backup } from '../../src/control/schemas/backup.js';
 import { Control, Refusal } from '../support/control.js';
 import { xfsDisk } from '../support/mounted-disk.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark } from '../support/tidemark.js';
 
-type Described = Static<typeof Backup>;
+type Described = Backup;
 
 const folders = {
   'copies old data': async () => ({ folder: scratchFolder('tmpfs'), clones: false }),

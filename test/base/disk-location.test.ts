@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { type DiskLocation, diskId } from '../../src/base/disk-location.js';
+import type { DiskLocation } from '../../src/api/backup.js';
+import { diskId } from '../../src/base/disk-id.js';
 import { openDiskAt, readBootId } from '../../src/posix/find-disk.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 

@@ -1,10 +1,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { relative } from 'node:path';
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, test } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
 import { silentLog } from '../../src/base/log.js';
 import { MIB } from '../../src/base/units.js';
-import type { Backup } from '../../src/control/schemas/backup.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { resolveConfig } from '../../src/server/config.js';
 import { openExport } from '../../src/server/open-export.js';
@@ -12,7 +11,7 @@ import { controlApiOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { native, writeImage } from '../support/scratch-device.js';
 
-type Described = Static<typeof Backup>;
+type Described = Backup;
 
 /** Sends a request to the control API and expects an answer without an error. */
 async function askOver(exports: ExportRegistry) {
@@ -26,7 +25,7 @@ async function askOver(exports: ExportRegistry) {
 
 /** The control API of a server that serves `path` as the export "disk", in memory, where images cannot be cloned. */
 async function askOverImage(path: string, readOnly = false) {
-  const { persistence } = resolveConfig([]);
+  const { persistence } = resolveConfig();
   const host = { store: undefined, persistence, posix: native, log: silentLog };
   const exports = new ExportRegistry((spec) => openExport(spec, host));
   onTestFinished(() => exports.close());

@@ -14,8 +14,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import { grounds } from '../../src/api/values.js';
 import { KIB, MIB } from '../../src/base/units.js';
-import { grounds } from '../../src/bitmap/store/left-disk.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { controlOf } from '../support/control.js';
 import { makeImage } from '../support/image.js';

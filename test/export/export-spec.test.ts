@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { GIB, KIB } from '../../src/base/units.js';
-import { parseExportSpec } from '../../src/export/export-spec.js';
+import { EXPORT_GRAMMAR, parseExportSpec } from '../../src/export/export-spec.js';
 
 test('a name and a path are sufficient', () => {
   expect(parseExportSpec('disk0=/images/disk0.img')).toEqual({
@@ -36,10 +36,20 @@ test.each([
   ['d=', 'names no path'],
   ['d=,readonly', 'names no path'],
   ['d=a.img,size=ten', '"ten" in size=ten is not a size'],
-  ['d=a.img,bitmap=n:big', '"big" in bitmap=n:big is not a size'],
+  ['d=a.img,bitmap=n:big', '"n:big" in bitmap=n:big is not a bitmap such as "nightly" or "weekly:1M"'],
   ['d=a.img,min-block=1024', '"1024" in min-block=1024 is not one of 1, 512, 4096'],
   ['d=a.img,colour=red', '"colour=red" is not an option of an export'],
+  ['d=a.img,readonly=yes', '"readonly=yes" is not an option of an export'],
+  ['d=a.img,size', '"size" is not an option of an export'],
+  ['d=a.img,name=b', '"name=b" is not an option of an export'],
+  ['d=a.img,constructor=b', '"constructor=b" is not an option of an export'],
   ['d=a.img,', '"" is not an option of an export'],
 ])('"%s" is refused: %s', (text, message) => {
   expect(() => parseExportSpec(text)).toThrow(message);
+});
+
+test('the grammar in help texts and errors names every option', () => {
+  expect(EXPORT_GRAMMAR).toBe(
+    'NAME=PATH[,size=SIZE][,readonly][,format=raw][,min-block=1|512|4096][,bitmap=BITMAP[:GRANULARITY]]...',
+  );
 });

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, test } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
 import { KIB, MIB } from '../../src/base/units.js';
-import type { Backup } from '../../src/control/schemas/backup.js';
 import { Control } from '../support/control.js';
 import { expectSameContent, makeImage, type Range } from '../support/image.js';
 import { run } from '../support/run.js';
@@ -52,9 +51,8 @@ async function viewUnderWrites() {
   const [base, copy] = [join(scratchFolder(), 'base.img'), join(scratchFolder(), 'copy.img')];
   const server = await startTidemark(`disk=${image}`);
   const control = new Control(server.control);
-  const begin = () =>
-    control.call<Static<typeof Backup>>('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
-  const look = ({ id }: { id: string }) => control.call<Static<typeof Backup>>('GET', `/v1/backups/${id}`);
+  const begin = () => control.call<Backup>('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
+  const look = ({ id }: { id: string }) => control.call<Backup>('GET', `/v1/backups/${id}`);
 
   const first = await begin();
   await control.call('POST', `/v1/backups/${first.id}/commit`);
@@ -142,7 +140,7 @@ test("libnbd's Python binding brings the last backup up to date from the dirty e
 test("libnbd's Python binding reads all of a full backup", async () => {
   const image = makeImage(SIZE_BYTES, data);
   const server = await startTidemark(`disk=${image}`);
-  const backup = await new Control(server.control).call<Static<typeof Backup>>('POST', '/v1/backups', {
+  const backup = await new Control(server.control).call<Backup>('POST', '/v1/backups', {
     ...{ exports: ['disk'], bitmap: 'nightly' },
   });
   const copy = join(scratchFolder(), 'copy.img');

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
 import { resolveConfig } from '../../src/server/config.js';
 import { parseConfigFile, readConfigFile } from '../../src/server/config-file.js';
+import { readFlags } from '../../src/server/settings.js';
 
 const example = `
 listen = ["127.0.0.1:10809", "[::1]:10810"]
@@ -25,8 +26,7 @@ description = "last year"
 `;
 
 test('a configuration file has the same settings as the flags, and a table for each export', () => {
-  const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
-  const config = resolveConfig([], entries, exports);
+  const config = resolveConfig(undefined, parseConfigFile(example, 'tidemark.toml'));
   expect(config).toMatchObject({
     listen: [
       { host: '127.0.0.1', port: 10809 },
@@ -58,13 +58,12 @@ test('a configuration file has the same settings as the flags, and a table for e
 });
 
 test('flags override the file, and exports of both are served', () => {
-  const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
-  const flag = (key: 'listen' | 'export' | 'state', text: string) => ({ key, text, place: `--${key}` });
-  const config = resolveConfig(
-    [flag('listen', 'localhost:0'), flag('export', 'more=/srv/more.img,size=64K'), flag('state', '/tmp/state')],
-    entries,
-    exports,
-  );
+  const flags = readFlags([
+    { key: 'listen', value: 'localhost:0' },
+    { key: 'export', value: 'more=/srv/more.img,size=64K' },
+    { key: 'state', value: '/tmp/state' },
+  ]);
+  const config = resolveConfig(flags, parseConfigFile(example, 'tidemark.toml'));
   expect(config.listen).toEqual([{ host: 'localhost', port: 0 }]);
   expect(config.stateDirectory).toBe('/tmp/state');
   expect(config.exports.map(({ name }) => name)).toEqual(['vm1', 'archive', 'more']);
@@ -72,9 +71,16 @@ test('flags override the file, and exports of both are served', () => {
 });
 
 test('by default NBD is served on its port of the loopback address, and with --unix only on the socket', () => {
-  expect(resolveConfig([]).listen).toEqual([{ host: '127.0.0.1', port: 10809 }]);
-  expect(resolveConfig([{ key: 'unix', text: '/run/nbd.sock', place: '--unix' }]).listen).toEqual([]);
+  expect(resolveConfig().listen).toEqual([{ host: '127.0.0.1', port: 10809 }]);
+  expect(resolveConfig(readFlags([{ key: 'unix', value: '/run/nbd.sock' }])).listen).toEqual([]);
 });
+
+const matching = (message: string | RegExp) =>
+  typeof message === 'string' ? expect.stringContaining(message) : expect.stringMatching(message);
+
+const http = { key: 'http', value: '0.0.0.0:8080' } as const;
+const metricsOnly = [http, { key: 'http-metrics-only', value: true } as const];
+const token = { key: 'http-token-file', value: '/etc/token' } as const;
 
 describe('an invalid configuration is refused, and the error names the place and the expected value', () => {
   test.each([
@@ -89,30 +95,20 @@ describe('an invalid configuration is refused, and the error names the place and
     [
       'a value of another kind',
       'max-connections = []',
-      't.toml:1: max-connections has a value of the wrong type',
+      't.toml:1: invalid max-connections []',
       'expected a whole number',
     ],
-    ['a switch for a path', 'state = true', 't.toml:1: state has a value of the wrong type', 'expected a path'],
-    ['a number for a path', 'control = 5', 't.toml:1: control has a value of the wrong type', 'expected a path'],
-    [
-      'text for a switch',
-      'transient = "yes"',
-      't.toml:1: transient has a value of the wrong type',
-      'expected true or false',
-    ],
-    [
-      'a table for a value',
-      '\n[state]\npath = "x"',
-      't.toml:2: state has a value of the wrong type',
-      'expected a path',
-    ],
+    ['a switch for a path', 'state = true', 't.toml:1: invalid state true', 'expected a path'],
+    ['a number for a path', 'control = 5', 't.toml:1: invalid control 5', 'expected a path'],
+    ['text for a switch', 'transient = "yes"', 't.toml:1: invalid transient "yes"', 'expected true or false'],
+    ['a table for a value', '\n[state]\npath = "x"', 't.toml:2: invalid state [state]', 'expected a path'],
     [
       'a table with a wrong name',
       '\n\n[[exports]]\nname = "a"',
       't.toml:3: exports is not a setting',
       'expected one of',
     ],
-    ['a list of one', 'unix = ["a", "b"]', 't.toml:1: unix has a value of the wrong type', 'expected a path'],
+    ['a list of one', 'unix = ["a", "b"]', 't.toml:1: invalid unix ["a", "b"]', 'expected a path'],
     ['an export without a path', '[[export]]\nname = "a"', 't.toml:1: path is missing', 'a name and a path'],
     [
       'an unknown key of the second export',
@@ -120,25 +116,91 @@ describe('an invalid configuration is refused, and the error names the place and
       't.toml:7: siez is not a key of an export',
       'expected one of name, path, description, size, readonly, format, min-block, bitmap',
     ],
-    ['a bad size', '[[export]]\nname = "a"\npath = "b"\nsize = "much"', 't.toml:4: size is "much"', 'such as "512M"'],
+    [
+      'a bad size',
+      '[[export]]\nname = "a"\npath = "b"\nsize = "much"',
+      't.toml:4: invalid size "much"',
+      'such as "512M"',
+    ],
     [
       'a bad switch',
       '[[export]]\nreadonly = "yes"\nname = "a"\npath = "b"',
-      't.toml:2: readonly is "yes"',
+      't.toml:2: invalid readonly "yes"',
       'true or false',
     ],
     [
       'a bad granularity',
       '[[export]]\nname = "a"\npath = "b"\nbitmap = ["n:x"]',
-      't.toml:4: bitmap has "n:x"',
+      't.toml:4: invalid bitmap "n:x"',
       '"weekly:1M"',
     ],
+    [
+      'an item of a list, with the line of the item',
+      'listen = [\n  "localhost:1",\n  "localhost",\n]',
+      't.toml:3: invalid listen "localhost"',
+      'expected HOST:PORT',
+    ],
+    [
+      'a key of an inline table',
+      'export = [\n  { name = "a", path = "b" },\n  { name = 5 },\n]',
+      't.toml:3: invalid name 5',
+      'text in quotes',
+    ],
+    [
+      'a disk that is not in a list',
+      '[export]\nname = "a"\npath = "b"',
+      't.toml:1: invalid export [export]',
+      '[[export]]',
+    ],
+    [
+      'a disk in the words of the flag',
+      'export = ["vm1=/vm1.img"]',
+      't.toml:1: invalid export "vm1=/vm1.img"',
+      '[[export]]',
+    ],
+    ['a dotted key', '\nstate.path = "x"', 't.toml:2: invalid state state.path = "x"', 'expected a path'],
+    ['a key that objects have', '__proto__ = 1', 't.toml:1: __proto__ is not a setting', 'expected one of'],
+    [
+      'a table that objects have',
+      '\n[__proto__]\nname = "a"',
+      't.toml:2: __proto__ is not a setting',
+      'expected one of',
+    ],
+    [
+      'a key of an export that objects have',
+      '[[export]]\nconstructor = 1',
+      't.toml:2: constructor is not a key of an export',
+      'expected one of name,',
+    ],
+    ['a key that is there twice', 'state = "a"\nstate = "b"', /^t\.toml:2: /, 'expected a TOML document'],
+    [
+      'a number with a fraction',
+      'cool-after = 1.5',
+      't.toml:1: invalid cool-after 1.5',
+      'a whole number from 0 to 86400',
+    ],
+    [
+      'a number out of range',
+      'cool-after = 86401',
+      't.toml:1: invalid cool-after 86401',
+      'a whole number from 0 to 86400',
+    ],
+    ['a date', 'state = 2026-01-01', 't.toml:1: invalid state 2026-01-01', 'expected a path'],
+    [
+      'a block size',
+      '[[export]]\nname = "a"\npath = "b"\nmin-block = 1024',
+      't.toml:4: invalid min-block 1024',
+      'one of 1, 512, 4096',
+    ],
+    [
+      'a format',
+      '[[export]]\nname = "a"\npath = "b"\nformat = "qcow2"',
+      't.toml:4: invalid format "qcow2"',
+      '"raw", the only format',
+    ],
   ])('%s', (_what, text, message, hint) => {
-    const parse = () => {
-      const { entries, exports } = parseConfigFile(text, 't.toml');
-      return resolveConfig([], entries, exports);
-    };
-    expect(parse).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) }));
+    const parse = () => parseConfigFile(text, 't.toml');
+    expect(parse).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', message: matching(message) }));
     expect(parse).toThrow(expect.objectContaining({ hint: expect.stringContaining(hint) }));
   });
 
@@ -146,27 +208,43 @@ describe('an invalid configuration is refused, and the error names the place and
     await expect(readConfigFile('/nowhere/tidemark.toml')).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
 
+  test('a flag', () => {
+    expect(() => readFlags([{ key: 'cool-after', value: 'often' }])).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: '--cool-after: invalid cool-after "often"',
+        hint: 'expected a whole number from 0 to 86400',
+      }),
+    );
+  });
+
   test('a token file that has no effect', () => {
-    const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
-    const metricsOnly = { key: 'http-metrics-only', text: 'true', place: '' } as const;
-    expect(resolveConfig([http, metricsOnly]).httpMetricsOnly).toBe(true);
-    const token = { key: 'http-token-file', text: '/etc/token', place: '' } as const;
-    expect(() => resolveConfig([http, metricsOnly, token])).toThrow(
+    expect(resolveConfig(readFlags(metricsOnly)).httpMetricsOnly).toBe(true);
+    expect(() => resolveConfig(readFlags([...metricsOnly, token]))).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID' }),
     );
   });
 });
 
 test('the control API on a network address uses the token that the server makes, or one from a file', () => {
-  const http = { key: 'http', text: '0.0.0.0:8080', place: '--http' } as const;
-  expect(resolveConfig([http])).toMatchObject({ http: { host: '0.0.0.0' }, httpTokenFile: undefined });
-  const token = { key: 'http-token-file', text: '/etc/token', place: '' } as const;
-  expect(resolveConfig([http, token]).httpTokenFile).toBe('/etc/token');
+  expect(resolveConfig(readFlags([http]))).toMatchObject({ http: { host: '0.0.0.0' }, httpTokenFile: undefined });
+  expect(resolveConfig(readFlags([http, token])).httpTokenFile).toBe('/etc/token');
 });
 
 test('a mode is octal text, not a number, because TOML would read that as decimal', () => {
   const modeOf = (value: string) =>
-    resolveConfig([], parseConfigFile(`unix-mode = ${value}`, 't.toml').entries).unixAccess.mode;
+    resolveConfig(undefined, parseConfigFile(`unix-mode = ${value}`, 't.toml')).unixAccess.mode;
   expect(modeOf('"0660"')).toBe(0o660);
   expect(() => modeOf('660')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+});
+
+test('a size in the file may be a number of bytes, and a number may be in quotes', () => {
+  const given = parseConfigFile(
+    'region-size = 131072\ncool-after = "7"\n[[export]]\nname = "a"\npath = "b"\nsize = 512',
+    't',
+  );
+  expect(resolveConfig(undefined, given)).toMatchObject({
+    persistence: { regionBytes: 128 * KIB, coolAfterSeconds: 7 },
+    exports: [{ name: 'a', sizeBytes: 512 }],
+  });
 });

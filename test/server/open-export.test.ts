@@ -1,10 +1,10 @@
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { ExportSpec } from '../../src/api/export.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import type { Export } from '../../src/export/export.js';
-import type { ExportSpec } from '../../src/export/export-spec.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/image/create-image.js';
 import { MemoryStore } from '../support/memory-store.js';

@@ -1,10 +1,11 @@
 import { closeSync, openSync, renameSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { ExportSpec } from '../../src/api/export.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import type { Export } from '../../src/export/export.js';
-import { type ExportSpec, parseExportSpec } from '../../src/export/export-spec.js';
+import { parseExportSpec } from '../../src/export/export-spec.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/image/create-image.js';
 import { exportHost } from '../support/export-host.js';
@@ -106,7 +107,7 @@ describe('a raw image', () => {
 
 test('a SPEC accepts only format=raw', () => {
   expect(parseExportSpec('a=b,format=raw')).toMatchObject({ format: 'raw' });
-  expect(() => parseExportSpec('a=b,format=qcow2')).toThrow('format=qcow2 is not served: raw is the only format');
+  expect(() => parseExportSpec('a=b,format=qcow2')).toThrow('"qcow2" in format=qcow2 is not "raw", the only format');
 });
 
 describe('the size of a disk', () => {

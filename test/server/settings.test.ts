@@ -3,9 +3,9 @@ import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../../src/base/places.js';
 import { GIB, MIB } from '../../src/base/units.js';
-import { type Entry, resolveConfig, type ServerConfig } from '../../src/server/config.js';
+import { resolveConfig, type ServerConfig } from '../../src/server/config.js';
 import { parseConfigFile } from '../../src/server/config-file.js';
-import { type SettingKey, settingKeys, settings } from '../../src/server/settings.js';
+import { type Flag, readFlags, type SettingKey, settingKeys, settings } from '../../src/server/settings.js';
 
 const text = readFileSync(resolve(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
 
@@ -68,8 +68,9 @@ describe('docs/configuration.md', () => {
 
   test.each(settingKeys)('states the default of %s', (key) => {
     const { defaultText } = rows.find((row) => row.key === key)!;
-    const documented = defaultText === '' ? undefined : settings[key].parse(defaultText);
-    expect(documented).toEqual(defaults[key](resolveConfig([])));
+    const given = settings[key].argument === undefined ? defaultText === 'true' : defaultText;
+    const documented = defaultText === '' ? undefined : settings[key].read(given);
+    expect(documented).toEqual(defaults[key](resolveConfig()));
   });
 
   test.each(settingKeys)('states the limits of %s', (key) => {
@@ -101,8 +102,7 @@ describe('the example in docs/configuration.md', () => {
   });
 
   test('parses to the expected configuration', () => {
-    const { entries, exports } = parseConfigFile(example, 'tidemark.toml');
-    expect(resolveConfig([], entries, exports)).toEqual({
+    expect(resolveConfig(undefined, parseConfigFile(example, 'tidemark.toml'))).toEqual({
       exports: [
         {
           name: 'vm1',
@@ -146,14 +146,15 @@ describe('the example in docs/configuration.md', () => {
 });
 
 describe('the default address', () => {
-  const listensOn = (entries: Entry[], sockets: number[] = []) => resolveConfig(entries, [], [], sockets).listen;
+  const listensOn = (flags: Flag[], sockets: number[] = []) =>
+    resolveConfig(readFlags(flags), undefined, sockets).listen;
 
   test('is used when there is no other', () => {
     expect(listensOn([])).toEqual([{ host: '127.0.0.1', port: 10809 }]);
   });
 
   test('is not used with a unix socket or inherited sockets', () => {
-    expect(listensOn([{ key: 'unix', text: '/run/nbd.sock', place: '--unix' }])).toEqual([]);
+    expect(listensOn([{ key: 'unix', value: '/run/nbd.sock' }])).toEqual([]);
     expect(listensOn([], [3])).toEqual([]);
   });
 });

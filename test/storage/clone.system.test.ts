@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { diskId } from '../../src/base/disk-location.js';
+import { diskId } from '../../src/base/disk-id.js';
 import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { cloneImage, type ImageToClone } from '../../src/storage/image/clone.js';

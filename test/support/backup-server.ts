@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect, onTestFinished, vi } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
+import type { Extents } from '../../src/api/bitmap.js';
 import { Backups } from '../../src/backup/backups.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { silentLog } from '../../src/base/log.js';
@@ -9,8 +10,6 @@ import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { type OnBitmapError, PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
 import type { ControlHost } from '../../src/control/control-host.js';
 import { EventFeed, type ServerEvent } from '../../src/control/event-feed.js';
-import type { Backup } from '../../src/control/schemas/backup.js';
-import type { Extents } from '../../src/control/schemas/bitmap.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { View } from '../../src/export/view.js';
@@ -25,7 +24,7 @@ import { MemoryStore } from './memory-store.js';
 import { RawClient } from './raw-client.js';
 import { scratchFolder } from './scratch-folder.js';
 
-export type Described = Static<typeof Backup>;
+export type Described = Backup;
 
 export const GRANULE = 64 * KIB;
 export const GRANULES = 16;
@@ -127,7 +126,7 @@ export class BackupServer {
   /** The numbers of the dirty granules, as the control API has them. */
   async dirty(bitmap = 'nightly', exportName = 'disk'): Promise<number[]> {
     const url = `/v1/exports/${exportName}/bitmaps/${bitmap}/extents`;
-    const { extents } = await this.call<Static<typeof Extents>>('GET', url);
+    const { extents } = await this.call<Extents>('GET', url);
     return granulesIn(extents.filter(({ dirty }) => dirty));
   }
 

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { Action } from '../../src/control/schemas/transaction.js';
+import type { Action } from '../../src/api/transaction.js';
 import { type Control, Refusal } from './control.js';
 import type { Range } from './image.js';
 import { type Qmp, QmpRefusal, type StorageDaemon } from './qmp.js';

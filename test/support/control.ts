@@ -1,13 +1,12 @@
 import { request } from 'node:http';
-import type { Static } from '@fastify/type-provider-typebox';
-import type { Bitmap, Extents } from '../../src/control/schemas/bitmap.js';
-import type { Problem } from '../../src/control/schemas/shapes.js';
-import type { Action, HeldWrites } from '../../src/control/schemas/transaction.js';
+import type { Bitmap, Extents } from '../../src/api/bitmap.js';
+import type { Problem } from '../../src/api/shapes.js';
+import type { Action, HeldWrites } from '../../src/api/transaction.js';
 import type { Range } from './image.js';
 
 /** What the control API answered with a status of 400 or more. */
 export class Refusal extends Error {
-  constructor(readonly problem: Static<typeof Problem>) {
+  constructor(readonly problem: Problem) {
     super(problem.detail);
   }
 }
@@ -20,18 +19,18 @@ export function controlOf(server: { readonly control: string }): Control {
 export class Control {
   constructor(private readonly socketPath: string) {}
 
-  async transact(actions: readonly Action[]): Promise<Static<typeof HeldWrites>> {
-    const { heldWrites } = await this.call<{ heldWrites: Static<typeof HeldWrites> }>('POST', '/v1/transactions', {
+  async transact(actions: readonly Action[]): Promise<HeldWrites> {
+    const { heldWrites } = await this.call<{ heldWrites: HeldWrites }>('POST', '/v1/transactions', {
       actions,
     });
     return heldWrites;
   }
 
-  async bitmaps(exportName: string): Promise<Static<typeof Bitmap>[]> {
-    return (await this.call<{ bitmaps: Static<typeof Bitmap>[] }>('GET', bitmapsOf(exportName))).bitmaps;
+  async bitmaps(exportName: string): Promise<Bitmap[]> {
+    return (await this.call<{ bitmaps: Bitmap[] }>('GET', bitmapsOf(exportName))).bitmaps;
   }
 
-  bitmap(exportName: string, bitmap: string): Promise<Static<typeof Bitmap>> {
+  bitmap(exportName: string, bitmap: string): Promise<Bitmap> {
     return this.call('GET', `${bitmapsOf(exportName)}/${encodeURIComponent(bitmap)}`);
   }
 
@@ -40,7 +39,7 @@ export class Control {
     const url = `${bitmapsOf(exportName)}/${encodeURIComponent(bitmap)}/extents?limit=${pageExtents}`;
     const dirty: Range[] = [];
     for (let offset: number | null = 0; offset !== null; ) {
-      const page: Static<typeof Extents> = await this.call('GET', `${url}&offset=${offset}`);
+      const page: Extents = await this.call('GET', `${url}&offset=${offset}`);
       for (const extent of page.extents) if (extent.dirty) append(dirty, extent);
       offset = page.nextOffset;
     }

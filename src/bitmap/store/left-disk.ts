@@ -1,4 +1,5 @@
 import { uptime } from 'node:os';
+import type { Ground } from '../../api/values.js';
 import { formatSize, SECTOR_BYTES } from '../../base/units.js';
 import {
   changedSince,
@@ -27,7 +28,7 @@ export interface LastSight {
    * disk was at rest: nothing was written since its identity was read.
    */
   readonly writesUntil?: number | null;
-  /** For a block device that was ever written: the path of the `SharedNumber` that holds `ExplainedWrites.limit`. */
+  /** For a block device that was being written: the path of the `SharedNumber` that holds `ExplainedWrites.limit`. */
   readonly limitPath?: string;
 }
 
@@ -44,30 +45,13 @@ export interface StoredExport {
   readonly witness?: string;
 }
 
-/** Why the bitmaps of a disk are trusted. The texts are shown to users. */
-export const grounds = {
-  new: 'nothing was known about the disk before',
-  times: "the file's timestamps are unchanged since it was last served",
-  heartbeat: "the file was not changed after the server's last sign of life",
-  counters: 'the kernel has counted no write to the device since it was last served',
-  witnesses: 'both ends of the device and 256 sampled blocks are unchanged; the rest was not compared',
-  'write-count':
-    'the kernel has counted no more writes to the device than the server made before it was killed; ' +
-    'a few more by other programs would not be noticed',
-  'write-intent': 'the server was killed while writing; later writes by other programs would not be noticed',
-  identity: 'it is the same disk; writes by other programs while it was not served would not be noticed',
-} as const;
-
-export type Ground = keyof typeof grounds;
-
 export type Judgement = { readonly untrue: string } | { readonly ground: Ground };
 
 const OTHER_CONTENT = 'its content changed while it was not served, at its ends or in a sampled block';
 
-/** Whether only the content can show that the disk was written: its write counter was reset, or is not exact. */
+/** Whether only the content can show that the disk was written, because its write counter was reset. */
 export function needsWitness({ clean, identity, witness }: StoredExport, now: DiskIdentity): boolean {
-  if (!clean || witness === undefined) return false;
-  return !isSameCount(identity.counters, now.counters) || now.counters?.hasBorders === true;
+  return clean && witness !== undefined && !isSameCount(identity.counters, now.counters);
 }
 
 /** Kernel timestamps are coarse, and a write may begin a little later than it was admitted. */
@@ -90,9 +74,8 @@ export function judge(
   const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment, limit);
   if (untrue !== undefined) return { untrue };
   if (!needsWitness(before, now)) return { ground: groundFor(before, now, limit) };
-  if (witness === undefined) return { untrue: 'its write counter does not show all, and its content cannot be read' };
-  if (witness !== before.witness) return { untrue: OTHER_CONTENT };
-  return { ground: isSameCount(before.identity.counters, now.counters) ? 'counters' : 'witnesses' };
+  if (witness === undefined) return { untrue: 'its write counter was reset, and its content cannot be read' };
+  return witness === before.witness ? { ground: 'witnesses' } : { untrue: OTHER_CONTENT };
 }
 
 function groundFor({ identity: before, clean, lastSight }: StoredExport, now: DiskIdentity, limit?: number): Ground {

@@ -1,3 +1,4 @@
+import { type Ground, grounds } from '../../api/values.js';
 import { CodedError } from '../../base/coded-error.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
@@ -5,13 +6,13 @@ import { LogLimit } from '../../base/log-limit.js';
 import { readBootId } from '../../posix/find-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import { changedSince, type DiskIdentity } from '../../storage/image/disk-identity.js';
-import type { CountingFacts, WriteCounters } from '../../storage/image/write-counters.js';
+import type { WriteCounters } from '../../storage/image/write-counters.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
 import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
-import { type Ground, grounds, type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
+import { type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
 import { recover, replaceDamaged } from './recover.js';
 import { makeSharedNumber, readSharedNumber, removeSharedNumber } from './shared-number.js';
@@ -37,8 +38,6 @@ export interface PersistenceOptions {
   readonly identify: () => Promise<DiskIdentity>;
   /** Reads the kernel's counters of a block device, without a flush. */
   readonly readCounters?: (() => Promise<WriteCounters | undefined>) | undefined;
-  /** Undefined for a file. */
-  readonly counting?: CountingFacts | undefined;
   readonly posix?: Posix | undefined;
   /** For a block device: the result of `witnessOf`. */
   readonly witness?: (() => Promise<string | undefined>) | undefined;
@@ -76,7 +75,6 @@ export class PersistentBitmaps {
       watching: !readOnly && (identity.localTimes === true || identity.counters !== undefined),
       identify,
       readCounters: options.readCounters ?? (async () => undefined),
-      counting: options.counting,
       shareNumber: () => options.posix && makeSharedNumber(options.posix),
       seen: identity,
       bootId,

@@ -1,8 +1,8 @@
-import type { Static } from '@fastify/type-provider-typebox';
 import type { Command } from 'commander';
+import type { Server } from '../../api/server.js';
 import { CodedError } from '../../base/coded-error.js';
+import { reachableHost } from '../../base/host-port.js';
 import { looksLikeNbdUri, type NbdTarget, parseNbdUri } from '../../client/nbd-uri.js';
-import type { Server } from '../../control/schemas/server.js';
 import { type CommonOptions, controlClient, withCommonOptions } from '../command-line.js';
 import { writeStyled } from '../output.js';
 import { outputScreen, renderMap } from './map.js';
@@ -30,15 +30,9 @@ export function addMapCommand(program: Command): void {
 async function findExport(exportName: string, options: Options): Promise<NbdTarget> {
   const client = controlClient(options);
   await client.get('exports', exportName);
-  const { nbd } = await client.get<Static<typeof Server>>('server');
+  const { nbd } = await client.get<Server>('server');
   if (nbd.unix !== undefined) return { address: { socketPath: nbd.unix }, exportName };
   const [address] = nbd.tcp;
-  if (address) return { address: { ...address, host: reachable(address.host) }, exportName };
+  if (address) return { address: { ...address, host: reachableHost(address.host) }, exportName };
   throw new CodedError('NO_SERVER', 'the server does not listen for NBD clients', 'start it with --listen or --unix');
-}
-
-/** The address to connect to; a wildcard address becomes the loopback address. */
-function reachable(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
 }

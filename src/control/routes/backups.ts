@@ -1,11 +1,11 @@
-import { type Static, Type } from '@fastify/type-provider-typebox';
+import { Type } from '@fastify/type-provider-typebox';
+import { Abort, Backup, BegunBackup, Commit, NewBackup, Release, Renewal } from '../../api/backup.js';
+import { Refusal } from '../../api/shapes.js';
 import type { Backup as RunningBackup } from '../../backup/backup.js';
 import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { Abort, Backup, BegunBackup, Commit, NewBackup, Release, Renewal } from '../schemas/backup.js';
-import { Refusal } from '../schemas/shapes.js';
 import { viewUri } from '../view-uri.js';
 
 const Params = Type.Object({ backup: Type.String() });
@@ -119,7 +119,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
   );
 }
 
-function describeBackup(host: ControlHost, record: BackupRecord): Static<typeof Backup> {
+function describeBackup(host: ControlHost, record: BackupRecord): Backup {
   const { parts, scratchLimitBytes, ...facts } = record;
   const running = host.backups.running(record.id);
   const { nbd } = host.describeServer();

@@ -1,12 +1,12 @@
 import { Type } from '@fastify/type-provider-typebox';
+import { Bitmap, Extents, NewBitmap } from '../../api/bitmap.js';
+import { Refusal } from '../../api/shapes.js';
+import { MergeSources } from '../../api/transaction.js';
 import { pageOfExtents } from '../bitmap-extents.js';
 import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
 import type { ControlApi } from '../new-api.js';
 import { runAction } from '../run-actions.js';
-import { Bitmap, Extents, NewBitmap } from '../schemas/bitmap.js';
-import { Refusal } from '../schemas/shapes.js';
-import { MergeSources } from '../schemas/transaction.js';
 import { wholeNumbers } from '../whole-numbers.js';
 
 const ExportParams = Type.Object({ export: Type.String() });

@@ -1,11 +1,11 @@
-import { type Static, Type } from '@fastify/type-provider-typebox';
+import { Type } from '@fastify/type-provider-typebox';
+import { Client } from '../../api/export.js';
+import { Refusal } from '../../api/shapes.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { ExportRegistry } from '../../export/registry.js';
 import type { ClientConnection } from '../../export/served-disk.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { Client } from '../schemas/export.js';
-import { Refusal } from '../schemas/shapes.js';
 
 const Params = Type.Object({ id: Type.Integer({ minimum: 1 }) });
 
@@ -44,7 +44,7 @@ export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
 
 interface ConnectedClient {
   readonly connection: ClientConnection;
-  readonly described: Static<typeof Client>;
+  readonly described: Client;
 }
 
 /** Lists clients in the order in which they connected. */

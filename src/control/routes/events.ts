@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { Type } from '@fastify/type-provider-typebox';
+import { answerOf, Refusal } from '../../api/shapes.js';
 import { MIB } from '../../base/units.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { answerOf, Refusal } from '../schemas/shapes.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;
 const MAX_UNREAD_BYTES = 1 * MIB;

@@ -1,11 +1,11 @@
 import { Type } from '@fastify/type-provider-typebox';
+import { ExportDescription, NewExport, Size } from '../../api/export.js';
+import { Refusal } from '../../api/shapes.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
 import { hangUpOf } from '../hang-up.js';
 import type { ControlApi } from '../new-api.js';
 import { removeExport } from '../remove-export.js';
-import { ExportDescription, NewExport, Size } from '../schemas/export.js';
-import { Refusal } from '../schemas/shapes.js';
 import { wholeNumbers } from '../whole-numbers.js';
 
 const strict = { additionalProperties: false };

@@ -1,6 +1,6 @@
 import { Type } from '@fastify/type-provider-typebox';
+import { Refusal } from '../../api/shapes.js';
 import type { ControlApi } from '../new-api.js';
-import { Refusal } from '../schemas/shapes.js';
 
 export function healthRoutes(api: ControlApi): void {
   api.get(

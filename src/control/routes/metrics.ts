@@ -1,12 +1,12 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { answerOf, Refusal } from '../../api/shapes.js';
 import type { DirtyBitmap } from '../../bitmap/dirty-bitmap.js';
 import type { Export } from '../../export/export.js';
 import { collectBackupMetrics } from '../backup-metrics.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
 import type { ControlApi } from '../new-api.js';
-import { answerOf, Refusal } from '../schemas/shapes.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);

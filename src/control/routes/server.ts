@@ -1,7 +1,7 @@
+import { Server } from '../../api/server.js';
+import { Refusal } from '../../api/shapes.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
-import { Server } from '../schemas/server.js';
-import { Refusal } from '../schemas/shapes.js';
 
 export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
   api.get(

@@ -1,9 +1,9 @@
 import { Type } from '@fastify/type-provider-typebox';
+import { Refusal } from '../../api/shapes.js';
+import { HeldWrites, Transaction } from '../../api/transaction.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 import { runActions } from '../run-actions.js';
-import { Refusal } from '../schemas/shapes.js';
-import { HeldWrites, Transaction } from '../schemas/transaction.js';
 
 export function transactionRoutes(api: ControlApi, host: ControlHost): void {
   api.post(

@@ -1,6 +1,6 @@
 import { type FileHandle, lstat, open, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { diskId } from '../../base/disk-location.js';
+import { diskId } from '../../base/disk-id.js';
 import { errnoName } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
 import type { Posix } from '../../posix/posix-calls.js';

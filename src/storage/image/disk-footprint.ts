@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open, readdir, readlink, stat } from 'node:fs/promises';
-import { diskId } from '../../base/disk-location.js';
+import { diskId } from '../../base/disk-id.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import { packDevice, readAttribute, sysfsFolder } from './sysfs.js';
 

@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { diskId } from '../../base/disk-location.js';
+import { diskId } from '../../base/disk-id.js';
 import { SECTOR_BYTES } from '../../base/units.js';
 import { readNumber, readSerial, sysfsFolder } from './sysfs.js';
 import { countedBetween, readWriteCounters, type WriteCounters } from './write-counters.js';

@@ -1,16 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Static } from '@fastify/type-provider-typebox';
 import { expect } from 'vitest';
+import type { Backup } from '../../../src/api/backup.js';
 import { KIB } from '../../../src/base/units.js';
 import { extentsOf } from '../../../src/client/block-status-walk.js';
 import { NbdClient } from '../../../src/client/nbd-client.js';
-import type { Backup } from '../../../src/control/schemas/backup.js';
 import { type Control, Refusal } from '../../support/control.js';
 import type { Random } from '../../support/random.js';
 import { sequencesIn } from './blocks.js';
 import { type Cut, checkCut, type WriteLog } from './write-log.js';
 
-type Described = Static<typeof Backup>;
+type Described = Backup;
 
 const MAX_PIECE_BYTES = 512 * KIB;
 const PATIENCE_MILLISECONDS = 20_000;

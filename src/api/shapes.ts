@@ -1,5 +1,5 @@
-import { type TSchema, Type } from '@fastify/type-provider-typebox';
-import { errorTitles } from '../../base/coded-error.js';
+import { type Static, type TLiteral, type TSchema, type TUnion, Type } from '@fastify/type-provider-typebox';
+import { type ErrorCode, errorTitles } from '../base/coded-error.js';
 
 /** Unknown keys are refused. */
 export const strict = { additionalProperties: false };
@@ -7,18 +7,32 @@ export const strict = { additionalProperties: false };
 export const Bytes = (description: string) =>
   Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
 
+type Literals<Values extends readonly (string | number)[]> = {
+  -readonly [Index in keyof Values]: TLiteral<Values[Index]>;
+};
+
+/** One of several numbers. */
+export const oneOf = <const Values extends readonly number[]>(values: Values, options: { description: string }) =>
+  Type.Union(
+    values.map((value) => Type.Literal(value)),
+    options,
+  ) as unknown as TUnion<Literals<Values>>;
+
 export const Problem = Type.Object(
   {
     type: Type.String({ description: 'Link to the explanation of the code, relative to the documentation' }),
     title: Type.String(),
     status: Type.Integer(),
     detail: Type.String({ description: 'What happened' }),
-    code: Type.String({ enum: Object.keys(errorTitles), description: 'Stable, so that callers can branch on it' }),
+    code: Type.Unsafe<ErrorCode>(
+      Type.String({ enum: Object.keys(errorTitles), description: 'Stable, so that callers can branch on it' }),
+    ),
     hint: Type.Optional(Type.String({ description: 'How to fix it' })),
     failedAction: Type.Optional(Type.Integer({ description: 'Index of the refused action of a transaction, from 0' })),
   },
   { description: 'An error (RFC 9457)' },
 );
+export type Problem = Readonly<Static<typeof Problem>>;
 
 /** Describes an answer whose media type is not plain JSON. */
 export const answerOf = <Schema extends TSchema>(mediaType: string, description: string, schema: Schema) => ({

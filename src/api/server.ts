@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bytes } from './shapes.js';
 
 export const Server = Type.Object({
@@ -33,3 +33,4 @@ export const Server = Type.Object({
     ),
   ),
 });
+export type Server = Readonly<Static<typeof Server>>;

@@ -1,9 +1,9 @@
-import { Type } from '@fastify/type-provider-typebox';
-import { abortReasons } from '../../backup/backup-record.js';
+import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bytes, strict } from './shapes.js';
 import { HeldWrites } from './transaction.js';
+import { abortReasons, fullReasonCodes, MAX_DETAIL_CHARACTERS, onScratchFullChoices } from './values.js';
 
-const onScratchFull = Type.Enum(['fail-view', 'fail-writer'], {
+const onScratchFull = Type.Enum(onScratchFullChoices, {
   description:
     'When there is no space for old data: abort the backup (fail-view, the default), or refuse the write (fail-writer)',
 });
@@ -34,31 +34,37 @@ export const NewBackup = Type.Object(
   },
   strict,
 );
+export type NewBackup = Readonly<Static<typeof NewBackup>>;
 
 export const Renewal = Type.Object({ ttlSeconds: Type.Optional(ttlSeconds) }, strict);
 
 export const Abort = Type.Object(
-  { reason: Type.Optional(Type.String({ description: 'Why the backup is aborted, in words', maxLength: 1000 })) },
+  {
+    reason: Type.Optional(
+      Type.String({ description: 'Why the backup is aborted, in words', maxLength: MAX_DETAIL_CHARACTERS }),
+    ),
+  },
   strict,
 );
+
+/** An export that the agent read in full although reading the changes would have been enough. */
+const ReadInFull = Type.Object(
+  {
+    export: Type.String(),
+    code: Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Why, for programs' }),
+    detail: Type.String({ maxLength: MAX_DETAIL_CHARACTERS, description: 'Why, in words' }),
+  },
+  strict,
+);
+export type ReadInFull = Readonly<Static<typeof ReadInFull>>;
 
 export const Commit = Type.Object(
   {
     readInFull: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            export: Type.String(),
-            code: Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Why, for programs' }),
-            detail: Type.String({ maxLength: 1000, description: 'Why, in words' }),
-          },
-          strict,
-        ),
-        {
-          maxItems: 256,
-          description: 'Exports that were read in full although reading the changes would have been enough',
-        },
-      ),
+      Type.Array(ReadInFull, {
+        maxItems: 256,
+        description: 'Exports that were read in full although reading the changes would have been enough',
+      }),
     ),
   },
   strict,
@@ -73,40 +79,44 @@ export const Release = Type.Object(
   strict,
 );
 
+/** How an agent on the same machine finds a disk and checks that it found the right one. */
+const DiskLocation = Type.Object(
+  {
+    path: Type.String({ description: 'Path of a file or a block device' }),
+    id: Type.String({
+      description: 'From stat(2), in decimal: st_dev:st_ino of a file, st_rdev of a block device',
+    }),
+    bootId: Type.String({ description: '/proc/sys/kernel/random/boot_id of the machine with the disk' }),
+  },
+  {
+    description:
+      'The live disk, which agents on the same machine may read while the backup is active. Data read from it is that of ' +
+      'the view if the metadata context tidemark:overwritten of the view does not report the range as overwritten afterwards',
+  },
+);
+/** `id` is from `diskId`, and means nothing on another machine or after a reboot. */
+export type DiskLocation = Readonly<Static<typeof DiskLocation>>;
+
+const FullReason = Type.Object(
+  {
+    code: Type.String({
+      description: `${fullReasonCodes.join(', ')}, or the code that the agent gave at commit`,
+    }),
+    detail: Type.String(),
+  },
+  { description: 'Why the backup is a full one' },
+);
+/** Why everything has to be read: a code for programs, and text for people. */
+export type FullReason = Readonly<Static<typeof FullReason>>;
+
 const BackupPart = Type.Object({
   export: Type.String(),
   view: Type.String({ description: 'The name of the view, as an NBD export' }),
   uri: Type.String({ description: 'The NBD URI of the view' }),
   context: Type.String({ description: 'The metadata context of the view that reports dirty extents' }),
-  disk: Type.Optional(
-    Type.Object(
-      {
-        path: Type.String({ description: 'Path of a file or a block device' }),
-        id: Type.String({
-          description: 'From stat(2), in decimal: st_dev:st_ino of a file, st_rdev of a block device',
-        }),
-        bootId: Type.String({ description: '/proc/sys/kernel/random/boot_id of the machine with the disk' }),
-      },
-      {
-        description:
-          'The live disk, which agents on the same machine may read while the backup is active. Data read from it is that of ' +
-          'the view if the metadata context tidemark:overwritten of the view does not report the range as overwritten afterwards',
-      },
-    ),
-  ),
+  disk: Type.Optional(DiskLocation),
   mode: Type.Union([Type.Literal('full'), Type.Literal('incremental')]),
-  fullReason: Type.Optional(
-    Type.Object(
-      {
-        code: Type.String({
-          description:
-            'no-such-bitmap, inconsistent, no-base, base-mismatch, asked-for, or the code that the agent gave at commit',
-        }),
-        detail: Type.String(),
-      },
-      { description: 'Why the backup is a full one' },
-    ),
-  ),
+  fullReason: Type.Optional(FullReason),
   base: Type.Union([Type.String(), Type.Null()], { description: 'The backup since which changes are reported' }),
   sizeBytes: Bytes('Size of the view'),
   granularityBytes: Bytes('Bytes that one bit of the bitmap stands for'),
@@ -115,6 +125,8 @@ const BackupPart = Type.Object({
     'Estimate of the bytes to read: the dirty bytes or, for a full backup, the allocated bytes',
   ),
 });
+/** One export's part in a backup. */
+export type BackupPart = Readonly<Static<typeof BackupPart>>;
 
 export const Backup = Type.Object({
   id: Type.String(),
@@ -124,7 +136,7 @@ export const Backup = Type.Object({
   ttlSeconds: Type.Integer(),
   expiresAt: Type.Optional(Type.String({ description: 'When the lease of an active backup ends' })),
   endedAt: Type.Optional(Type.String()),
-  endReason: Type.Optional(Type.Enum([...abortReasons], { description: 'Why it was aborted' })),
+  endReason: Type.Optional(Type.Enum(abortReasons, { description: 'Why it was aborted' })),
   endDetail: Type.Optional(Type.String()),
   onScratchFull,
   scratch: Type.Object({
@@ -133,5 +145,7 @@ export const Backup = Type.Object({
   }),
   exports: Type.Array(BackupPart),
 });
+export type Backup = Readonly<Static<typeof Backup>>;
 
 export const BegunBackup = Type.Object({ ...Backup.properties, heldWrites: HeldWrites });
+export type BegunBackup = Readonly<Static<typeof BegunBackup>>;

@@ -1,6 +1,7 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bitmap, granularityBytes } from './bitmap.js';
-import { Bytes, strict } from './shapes.js';
+import { Bytes, oneOf, strict } from './shapes.js';
+import { minBlockChoices } from './values.js';
 
 const Connection = Type.Object({
   id: Type.Integer(),
@@ -11,14 +12,16 @@ const Connection = Type.Object({
   bytesRead: Type.Integer(),
   bytesWritten: Type.Integer(),
 });
+export type Connection = Static<typeof Connection>;
 
 export const Client = Type.Object({
   ...Connection.properties,
   export: Type.String({ description: 'The export or view that the client uses' }),
   tls: Type.Literal('none'),
 });
+export type Client = Readonly<Static<typeof Client>>;
 
-const minBlockBytes = Type.Union([Type.Literal(1), Type.Literal(512), Type.Literal(4096)], {
+const minBlockBytes = oneOf(minBlockChoices, {
   description: 'Clients that negotiate block sizes may only use multiples of this; the default is 512',
 });
 
@@ -32,6 +35,10 @@ export const ExportDescription = Type.Object({
   bitmaps: Type.Array(Bitmap),
   connections: Type.Array(Connection),
 });
+export type ExportDescription = Readonly<Static<typeof ExportDescription>>;
+
+const NewBitmapOfExport = Type.Object({ name: Type.String(), granularityBytes }, strict);
+export type BitmapSpec = Readonly<Static<typeof NewBitmapOfExport>>;
 
 export const NewExport = Type.Object(
   {
@@ -47,9 +54,11 @@ export const NewExport = Type.Object(
       Type.Literal('raw', { description: 'Serve a new image as raw even if it looks like another format' }),
     ),
     minBlockBytes: Type.Optional(minBlockBytes),
-    bitmaps: Type.Optional(Type.Array(Type.Object({ name: Type.String(), granularityBytes }, strict))),
+    bitmaps: Type.Optional(Type.Array(NewBitmapOfExport)),
   },
   strict,
 );
+/** The description of an export to be served. */
+export type ExportSpec = Readonly<Static<typeof NewExport>>;
 
 export const Size = Type.Object({ sizeBytes: Bytes('A multiple of 512') }, strict);

@@ -1,6 +1,6 @@
-import { Type } from '@fastify/type-provider-typebox';
-import { grounds } from '../../bitmap/store/left-disk.js';
+import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bytes, strict } from './shapes.js';
+import { type Ground, grounds } from './values.js';
 
 export const Bitmap = Type.Object({
   name: Type.String(),
@@ -19,13 +19,14 @@ export const Bitmap = Type.Object({
   trust: Type.Optional(
     Type.Object(
       {
-        ground: Type.String({ enum: Object.keys(grounds) }),
+        ground: Type.Unsafe<Ground>(Type.String({ enum: Object.keys(grounds) })),
         text: Type.String({ description: 'The same in words' }),
       },
       { description: 'Why a bitmap from an earlier run of the server is trusted' },
     ),
   ),
 });
+export type Bitmap = Readonly<Static<typeof Bitmap>>;
 
 export const granularityBytes = Type.Optional(Bytes('A power of two from 512 to 2147483648; the default is 65536'));
 
@@ -51,3 +52,4 @@ export const Extents = Type.Object({
     description: 'Where the next page begins; null on the last page',
   }),
 });
+export type Extents = Readonly<Static<typeof Extents>>;

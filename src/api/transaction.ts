@@ -57,3 +57,4 @@ export const HeldWrites = Type.Object(
   },
   { description: 'How long the writes that arrived during the change had to wait' },
 );
+export type HeldWrites = Readonly<Static<typeof HeldWrites>>;

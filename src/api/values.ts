@@ -1,0 +1,47 @@
+/*
+ * Lists and limits of the control API that other code needs while it runs. They are apart from the schemas because
+ * those need typebox, which takes longer to load than most commands run.
+ */
+
+/** Longest text about one export or the end of a backup. */
+export const MAX_DETAIL_CHARACTERS = 1000;
+
+/** What happens if old data cannot be saved: the view breaks, or the write fails. */
+export const onScratchFullChoices = ['fail-view', 'fail-writer'] as const;
+export type OnScratchFull = (typeof onScratchFullChoices)[number];
+
+/** Why a backup was aborted. */
+export const abortReasons = [
+  'asked',
+  'expired',
+  'server-restarted',
+  'server-stopped',
+  'scratch-full',
+  'scratch-failed',
+  'export-removed',
+  'bitmap-inconsistent',
+] as const;
+export type AbortReason = (typeof abortReasons)[number];
+
+/** Why a server makes a backup full. */
+export const fullReasonCodes = ['no-such-bitmap', 'inconsistent', 'no-base', 'base-mismatch', 'asked-for'] as const;
+export type FullReasonCode = (typeof fullReasonCodes)[number];
+
+/** Smallest unit in bytes that a client may read or write, if it has asked for the block sizes. */
+export const minBlockChoices = [1, 512, 4096] as const;
+export type MinBlockBytes = (typeof minBlockChoices)[number];
+
+/** Why the bitmaps of a disk are trusted after a start. The texts are shown to users. */
+export const grounds = {
+  new: 'nothing was known about the disk before',
+  times: "the file's timestamps are unchanged since it was last served",
+  heartbeat: "the file was not changed after the server's last sign of life",
+  counters: 'the kernel has counted no write to the device since it was last served',
+  witnesses: 'both ends of the device and 256 sampled blocks are unchanged; the rest was not compared',
+  'write-count':
+    'the kernel has counted no more writes to the device than the server made before it was killed; ' +
+    'a few more by other programs would not be noticed',
+  'write-intent': 'the server was killed while writing; later writes by other programs would not be noticed',
+  identity: 'it is the same disk; writes by other programs while it was not served would not be noticed',
+} as const;
+export type Ground = keyof typeof grounds;
