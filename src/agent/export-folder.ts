@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { FullReason } from '../api/backup.js';
+import { isMissing } from '../base/errno.js';
 import { folderHint } from '../base/folder-hint.js';
 import type { LockFile } from '../posix/lock-file.js';
 import { makeFolders, removeEmptyFolders } from '../posix/regular-files.js';
@@ -68,7 +69,7 @@ export async function hasImages(folder: string): Promise<boolean> {
 
 function list(folder: string, hint: string): Promise<string[]> {
   return readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    const what = error.code === 'ENOENT' ? `there is no folder ${folder}` : `${folder} cannot be read: ${error.code}`;
+    const what = isMissing(error) ? `there is no folder ${folder}` : `${folder} cannot be read: ${error.code}`;
     throw new AgentError(what, hint, { cause: error });
   });
 }

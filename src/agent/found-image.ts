@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { timeOfId } from '../base/timed-id.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { Qcow2Image } from '../qcow2/image.js';
 import { Qcow2Error } from '../qcow2/qcow2-error.js';
@@ -59,13 +60,4 @@ async function measure(path: string, id: string, signal: AbortSignal): Promise<I
     checksum: await readChecksum(path, fileBytes, signal),
     measured: true,
   };
-}
-
-/** An ID begins with the start time of its backup, in UTC. */
-function timeOfId(id: string): Date | undefined {
-  const match = /^(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-/.exec(id);
-  if (!match) return undefined;
-  const [, year, month, day, hour, minute, second] = match;
-  const time = new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  return Number.isNaN(time.getTime()) ? undefined : time;
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { isMissing } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { ImageChecksum } from '../qcow2/checksum.js';
@@ -31,7 +32,7 @@ export async function findDamage(path: string, image: ImageEntry, signal: AbortS
     return await findDisagreement(path, image);
   } catch (error) {
     if (error instanceof Qcow2Error) return error.problem;
-    if (isSystemError(error)) return error.code === 'ENOENT' ? 'the file is missing' : `the file: ${error.message}`;
+    if (isSystemError(error)) return isMissing(error) ? 'the file is missing' : `the file: ${error.message}`;
     throw error;
   }
 }
@@ -73,7 +74,7 @@ export function checkByQemu(
     execFile(QEMU_IMG, args, { maxBuffer: MAX_OUTPUT_BYTES, signal }, (error, stdout, stderr) => {
       if (!error) return done(undefined);
       if (signal.aborted) return reject(signal.reason);
-      if (error.code === 'ENOENT') return done('missing');
+      if (isMissing(error)) return done('missing');
       const line = (stderr.trim() || stdout.trim()).split('\n')[0];
       done({ problem: `qemu-img check: ${line}` });
     });

@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path';
+import { isMissing } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 import { openRegularFile } from '../posix/regular-files.js';
 import { replaceFile } from '../posix/replacement.js';
@@ -17,7 +18,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   const path = join(folder, MANIFEST_NAME);
   const text = await readText(folder, path).catch((error: NodeJS.ErrnoException) => {
     if (error instanceof AgentError) throw error;
-    if (error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw new AgentError(`${path} cannot be read: ${error.code}`, 'fix its permissions, or check the disk', {
       cause: error,
     });

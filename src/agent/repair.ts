@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { timeStamp } from '../base/timed-id.js';
 import { renameDurably } from '../posix/replacement.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { folderOf, listBackups, lockFolder } from './export-folder.js';
@@ -104,8 +105,7 @@ async function readOlder(folder: string): Promise<{ state: ManifestState; older:
 /** Keeps a damaged manifest, because it may still help a person. */
 async function setAside(folder: string): Promise<void> {
   const path = join(folder, MANIFEST_NAME);
-  const stamp = new Date().toISOString().replaceAll(/[-:]/g, '').slice(0, 15);
-  await renameDurably(path, `${path}.damaged-${stamp}`);
+  await renameDurably(path, `${path}.damaged-${timeStamp(new Date())}`);
 }
 
 function describe(folder: string, state: ManifestState, { manifest, isNew, leftOut, gone }: Rebuilt): RepairedExport {

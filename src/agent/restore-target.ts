@@ -2,11 +2,13 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
+import { isMissing } from '../base/errno.js';
 import { GIB, MIB } from '../base/units.js';
 import { NbdUnsupportedError } from '../client/errors.js';
 import { NbdClient } from '../client/nbd-client.js';
 import { looksLikeNbdUri } from '../client/nbd-uri.js';
 import { Replacement, removeUnfinished } from '../posix/replacement.js';
+import { writeFully } from '../posix/write-fully.js';
 import { AgentError } from './agent-error.js';
 import type { DiskSink } from './copy-chain.js';
 import { takeLock } from './take-lock.js';
@@ -52,7 +54,10 @@ async function isBlockDevice(path: string): Promise<boolean> {
 /** A sparse file, under a temporary name until it is complete. A lock keeps others from restoring to the same name. */
 async function openFile(path: string, options: TargetOptions): Promise<RestoreTarget> {
   const folder = dirname(path);
-  if (!(await stat(folder).catch(isMissing))) throw new AgentError(`there is no folder ${folder}`, 'make it first');
+  const found = await stat(folder).catch((error: Error) => {
+    if (!isMissing(error)) throw error;
+  });
+  if (!found) throw new AgentError(`there is no folder ${folder}`, 'make it first');
   await checkReplaceable(path, options);
   const lock = await takeLock(join(dirname(path), `.${basename(path)}.lock`), { path, verb: 'restore to' });
   try {
@@ -69,7 +74,7 @@ async function openFile(path: string, options: TargetOptions): Promise<RestoreTa
       throw error;
     });
     return {
-      write: (offset, data) => writeFully(replacement.file, offset, data),
+      write: (offset, data) => writeFully(replacement.file, [data], offset),
       zero: () => {},
       async finish() {
         await replacement.commit();
@@ -81,10 +86,6 @@ async function openFile(path: string, options: TargetOptions): Promise<RestoreTa
     await lock[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-function isMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
 }
 
 /** Whatever exists, even a dangling link, is replaced only with `force`, and only if it is not in use. */
@@ -124,7 +125,7 @@ async function openDevice(path: string, options: TargetOptions): Promise<Restore
     await file.close();
     throw error;
   }
-  const write = (offset: number, data: Buffer) => writeFully(file, offset, data);
+  const write = (offset: number, data: Buffer) => writeFully(file, [data], offset);
   return {
     write,
     zero: (offset, length) => writeZeroes(write, offset, length),
@@ -187,12 +188,5 @@ async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions):
 async function writeZeroes(write: DiskSink['write'], offset: number, length: number): Promise<void> {
   for (let at = 0; at < length; at += ZEROES.length) {
     await write(offset + at, ZEROES.subarray(0, Math.min(ZEROES.length, length - at)));
-  }
-}
-
-async function writeFully(file: FileHandle, offset: number, data: Buffer): Promise<void> {
-  for (let done = 0; done < data.length; ) {
-    const { bytesWritten } = await file.write(data, done, data.length - done, offset + done);
-    done += bytesWritten;
   }
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { FullReason } from '../api/backup.js';
+import { timedId } from '../base/timed-id.js';
 import type { Backup, BackupService, BeginRequest } from './backup-service.js';
 
 export interface UriSource {
@@ -26,7 +27,7 @@ export class UriBackupService implements BackupService {
     const fullReason = whyFull(this.source, full);
     const now = new Date();
     return {
-      id: newId(now),
+      id: timedId(now, randomBytes(RANDOM_BYTES).toString('hex')),
       state: 'active',
       startedAt: now.toISOString(),
       ttlSeconds: TTL_SECONDS,
@@ -61,10 +62,4 @@ function whyFull({ context, since }: UriSource, full: boolean): FullReason | und
   if (since !== undefined) return undefined;
   const detail = `plain NBD does not tell which backup "${context}" counts from; if you know, say so with --since ID`;
   return { code: 'base-unknown', detail };
-}
-
-/** Begins with the time in UTC, so that IDs sort by time. */
-function newId(now: Date): string {
-  const [date, time] = now.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').split('T');
-  return `${date}-${time}-${randomBytes(RANDOM_BYTES).toString('hex')}`;
 }

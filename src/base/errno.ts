@@ -42,3 +42,8 @@ export function errnoOf(error: unknown): Errno {
   const errno = (error as { errno?: unknown } | null)?.errno;
   return typeof errno === 'number' && errno !== 0 ? Math.abs(errno) : EIO;
 }
+
+/** Whether a call failed because a file or a folder does not exist. */
+export function isMissing(error: unknown): boolean {
+  return (error as { code?: unknown } | null | undefined)?.code === 'ENOENT';
+}

@@ -1,6 +1,6 @@
-import type { FileHandle } from 'node:fs/promises';
 import { MIB } from '../base/units.js';
 import { createNewFile } from '../posix/replacement.js';
+import { writeFully } from '../posix/write-fully.js';
 import { ImageChecksum } from './checksum.js';
 import { FileEnd } from './file-end.js';
 
@@ -124,16 +124,4 @@ export async function createTarget(path: string): Promise<AppendTarget> {
     sync: () => file.sync(),
     close: () => file.close(),
   };
-}
-
-async function writeFully(file: FileHandle, buffers: readonly Buffer[], position: number): Promise<void> {
-  const total = buffers.reduce((sum, { length }) => sum + length, 0);
-  const { bytesWritten } = await file.writev(buffers, position);
-  if (bytesWritten === total) return;
-  // A disk that is nearly full accepts only a part. Writing the rest reports the error.
-  const rest = Buffer.concat(buffers).subarray(bytesWritten);
-  for (let done = 0; done < rest.length; ) {
-    const more = await file.write(rest, done, rest.length - done, position + bytesWritten + done);
-    done += more.bytesWritten;
-  }
 }

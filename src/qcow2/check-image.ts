@@ -1,3 +1,4 @@
+import { readUInt64 } from '../base/uint64.js';
 import { CLUSTER_BYTES } from './cluster.js';
 import { ClusterState, ENTRY_BYTES, L2_ENTRIES, REFCOUNT_BYTES, REFCOUNTS_PER_BLOCK } from './format.js';
 import { Qcow2Image } from './image.js';
@@ -46,7 +47,7 @@ async function checkRefcounts(image: Qcow2Image, use: ClusterUse): Promise<void>
   for (let block = 0; block * REFCOUNTS_PER_BLOCK < use.clusters; block++) {
     const at = block * ENTRY_BYTES;
     if (at >= table.length) throw new Qcow2Error(image.path, 'its reference count table is too short');
-    const offset = table.readUInt32BE(at) * 2 ** 32 + table.readUInt32BE(at + 4);
+    const offset = readUInt64(table, at);
     use.take(offset, 1);
     const counts = await image.read(offset, CLUSTER_BYTES);
     const counted = Math.min(REFCOUNTS_PER_BLOCK, use.clusters - block * REFCOUNTS_PER_BLOCK);

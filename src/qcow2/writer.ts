@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { putUInt64 } from '../base/uint64.js';
 import type { AppendFile } from './append-file.js';
 import { CLUSTER_BYTES } from './cluster.js';
 import { contentRuns, padToCluster } from './content-runs.js';
@@ -176,8 +177,7 @@ export class Qcow2Writer {
       const counts = Buffer.alloc(CLUSTER_BYTES);
       for (let i = 0; i < counted; i++) counts.writeUInt16BE(1, i * REFCOUNT_BYTES);
       const offset = await this.appendPadded(counts);
-      table.writeUInt32BE(Math.floor(offset / 2 ** 32), block * ENTRY_BYTES);
-      table.writeUInt32BE(offset % 2 ** 32, block * ENTRY_BYTES + 4);
+      putUInt64(table, block * ENTRY_BYTES, offset);
     }
     const offset = await this.appendPadded(table);
     return { offset, clusters: tableClusters };

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
+import { isMissing } from '../base/errno.js';
 import { Given, type Schema } from '../base/setting.js';
 import { exportKeys, exportOf } from '../export/export-spec.js';
 import { type GivenSettings, settings } from './settings.js';
@@ -19,8 +20,7 @@ export async function readConfigFile(path: string): Promise<GivenSettings> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const what = code === 'ENOENT' ? `there is no file ${path}` : `${path} cannot be read: ${message}`;
+    const what = isMissing(error) ? `there is no file ${path}` : `${path} cannot be read: ${(error as Error).message}`;
     throw new CodedError('CONFIG_INVALID', what, 'check --config', { cause: error });
   }
   return parseConfigFile(text, basename(path));

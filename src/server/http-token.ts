@@ -3,6 +3,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
+import { isMissing } from '../base/errno.js';
 import { replaceFile } from '../posix/replacement.js';
 
 /** The file in the state directory that holds the token made by the server. */
@@ -37,7 +38,7 @@ export async function ownToken(stateDirectory: string): Promise<{ token: string;
   try {
     return { token: await readOwnToken(path), path };
   } catch (error) {
-    if (!isMissing(error)) throw error;
+    if (!isMissing((error as Error).cause)) throw error;
   }
   const content = `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`;
   await replaceFile(path, content).catch((cause: Error) => {
@@ -94,10 +95,6 @@ function usable(path: string, text: string): string {
     throw new CodedError('CONFIG_INVALID', what, 'write one line of ASCII letters and digits into it');
   }
   return token;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof CodedError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
 }
 
 function octal(mode: number): string {

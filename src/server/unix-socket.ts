@@ -3,6 +3,7 @@ import { chmod, chown, lstat, open, readFile, stat, unlink } from 'node:fs/promi
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
+import { isMissing } from '../base/errno.js';
 
 /** The longest path of a unix socket (sun_path in unix(7) without the final NUL). A longer one would be truncated. */
 const MAX_PATH_BYTES = 107;
@@ -38,7 +39,7 @@ export async function checkSocketPath(path: string): Promise<void> {
   }
   const folder = dirname(path);
   const stats = await stat(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw listenError(path, error);
   });
   if (stats?.isDirectory()) return;

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
 import type { Log } from '../../base/log.js';
+import { timeStamp } from '../../base/timed-id.js';
 import { renameDurably } from '../../posix/replacement.js';
 import { damageOfLmdbFile, STORE_FILE } from './check-lmdb-file.js';
 import { forgetClosed, noteClosed, stateOf } from './closing-note.js';
@@ -99,7 +100,7 @@ async function damageOfStore(directory: string, how: { renew: boolean }): Promis
 }
 
 async function moveAside(directory: string, damage: string, log: Log): Promise<string> {
-  const aside = `${directory}-damaged-${new Date().toISOString().replaceAll(/[-:]|\.\d+Z$/g, '')}`;
+  const aside = `${directory}-damaged-${timeStamp(new Date())}`;
   try {
     await renameDurably(directory, aside);
     mkdirSync(directory, { mode: 0o700 });

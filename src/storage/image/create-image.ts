@@ -3,7 +3,7 @@ import { open, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CodedError } from '../../base/coded-error.js';
-import { errnoName, errnoOf } from '../../base/errno.js';
+import { errnoName, errnoOf, isMissing } from '../../base/errno.js';
 import { formatCount } from '../../base/units.js';
 import type { ImageGuard } from './image-guard.js';
 import { checkImageSize } from './image-size.js';
@@ -26,7 +26,7 @@ export async function createImage(path: string, sizeBytes: number, guard?: Image
     await folder.sync();
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+    if (isMissing(error)) {
       const what = `cannot create the image ${path}: there is no folder ${dirname(path)}`;
       throw new CodedError('IMAGE_UNUSABLE', what, 'create it first, or choose another path', { cause: error });
     }
