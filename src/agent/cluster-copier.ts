@@ -1,10 +1,9 @@
 import { readSync, writeSync } from 'node:fs';
 import { KIB } from '../base/units.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 import { hashCluster } from '../qcow2/cluster-hash.js';
+import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from '../qcow2/clusters.js';
 import { contentRuns } from '../qcow2/content-runs.js';
 import type { FileEnd } from '../qcow2/file-end.js';
-import { type PlacedClusters, ZERO_CLUSTER } from '../qcow2/placed-clusters.js';
 
 /** Small enough that a piece is still in the CPU's cache when it is hashed and written. */
 const PIECE_BYTES = 128 * KIB;

@@ -2,7 +2,7 @@ import { BASE_ALLOCATION } from '../base/metadata-contexts.js';
 import { extentsOf, type StatusWindow } from '../client/block-status-walk.js';
 import type { NbdClient } from '../client/nbd-client.js';
 import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 
 /** Unchanged since the base, known to be zero, or to be read. */
 type RunKind = 'skip' | 'zero' | 'data';

@@ -1,4 +1,4 @@
-import type { PlacedClusters } from '../qcow2/placed-clusters.js';
+import type { PlacedClusters } from '../qcow2/clusters.js';
 
 /** Messages between a copy thread and its owner. */
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { AppendFile } from '../qcow2/append-file.js';
-import type { PlacedClusters } from '../qcow2/placed-clusters.js';
+import type { PlacedClusters } from '../qcow2/clusters.js';
 import { type CopyAnswer, type CopyOrder, type CopyThreadData, END } from './copy-orders.js';
 
 /** More threads gain nothing, because the file takes one writer at a time. */

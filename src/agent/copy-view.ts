@@ -1,6 +1,6 @@
 import { MIB } from '../base/units.js';
 import { AppendFile, type AppendTarget } from '../qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { BufferPool } from './buffer-pool.js';
 import { LIVE_COPY_BYTES, LiveCopy } from './live-copy.js';

@@ -1,5 +1,5 @@
 import { type ChainRun, Qcow2Chain } from '../qcow2/chain.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { BufferPool } from './buffer-pool.js';
 import type { RateLimit } from './rate-limit.js';
 import { ViewReader, type ViewSource } from './view-reader.js';

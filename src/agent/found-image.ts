@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { timeOfId } from '../base/timed-id.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { Qcow2Image } from '../qcow2/image.js';
-import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { Qcow2Error } from '../qcow2/image-file.js';
 import { isSystemError } from './agent-error.js';
 import { idOfImage } from './export-folder.js';
 import { findDamage, readChecksum } from './inspect-image.js';

@@ -1,9 +1,8 @@
 import { MIB } from '../base/units.js';
 import type { AppendFile } from '../qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
 import { hashCluster } from '../qcow2/cluster-hash.js';
+import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from '../qcow2/clusters.js';
 import { contentRuns } from '../qcow2/content-runs.js';
-import { type PlacedClusters, ZERO_CLUSTER } from '../qcow2/placed-clusters.js';
 import { UNREAD_CLUSTER } from './cluster-copier.js';
 import { CopyThreads } from './copy-threads.js';
 import type { LiveDisk } from './live-disk.js';

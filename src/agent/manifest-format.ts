@@ -153,6 +153,15 @@ export function isId(value: unknown): value is string {
   return typeof value === 'string' && ID.test(value);
 }
 
+/** Undefined if the text is not JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 export function isRecord<Shape>(value: unknown): value is { [Field in keyof Shape]?: unknown } {
   return typeof value === 'object' && value !== null;
 }

@@ -4,7 +4,7 @@ import { MIB } from '../base/units.js';
 import { openRegularFile } from '../posix/regular-files.js';
 import { replaceFile } from '../posix/replacement.js';
 import { AgentError } from './agent-error.js';
-import { isManifest, isOfAnotherFormat, type Manifest } from './manifest-format.js';
+import { isManifest, isOfAnotherFormat, type Manifest, parseJson } from './manifest-format.js';
 
 /** The file is not a valid manifest any more. */
 export class DamagedManifestError extends AgentError {}
@@ -24,7 +24,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     });
   });
   if (text === undefined) return undefined;
-  const manifest = parse(text);
+  const manifest = parseJson(text);
   if (isManifest(manifest)) return manifest;
   const message = `${path} is no manifest that this tidemark understands`;
   if (isOfAnotherFormat(manifest))
@@ -58,13 +58,5 @@ async function readText(folder: string, path: string): Promise<string> {
     throw new DamagedManifestError(`${path} has ${size} bytes, too many for a manifest`, repairHint(folder));
   } finally {
     await file.close();
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -1,10 +1,10 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { ImageChecksum } from '../qcow2/checksum.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { MAX_NOTE_BYTES, noteIn, withNote } from '../qcow2/head.js';
-import { readFully } from '../qcow2/read-fully.js';
-import { type ImageEntry, isChecksum, isImage, isRecord } from './manifest-format.js';
+import { readFully } from '../qcow2/image-file.js';
+import { type ImageEntry, isChecksum, isImage, isRecord, parseJson } from './manifest-format.js';
 
 /** The manifest entry that an image carries, so that a lost manifest can be rebuilt. */
 export interface OwnEntry {
@@ -68,19 +68,11 @@ export function ownEntryIn(head: Buffer): OwnEntry | 'damaged' | undefined {
 function readNote(head: Buffer): Note | 'damaged' | undefined {
   const content = noteIn(head);
   if (content === undefined || content === 'damaged') return content;
-  const note = parse(content.toString());
+  const note = parseJson(content.toString());
   return isNote(note) ? note : undefined;
 }
 
 function isNote(value: unknown): value is Note {
   if (!isRecord<Note>(value)) return false;
   return typeof value.export === 'string' && isChecksum(value.bodyChecksum) && isRecord<EntryDraft>(value.entry);
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,6 @@
+import type { AbortReason } from '../api/values.js';
 import { NbdClientError } from '../client/errors.js';
-import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { Qcow2Error } from '../qcow2/image-file.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type Backup, type BackupService, NoAnswerError } from './backup-service.js';
 import { KeptImagesError } from './commit.js';
@@ -16,7 +17,7 @@ export interface FailureContext {
 }
 
 /** What to do for each reason for which a server ends a backup. */
-const hints: Readonly<Record<string, string>> = {
+const hints: Readonly<Partial<Record<AbortReason, string>>> = {
   expired: 'the server got no renewal in time: run it again, and make sure that this machine and the network stay up',
   'scratch-full': 'run it again with a higher --bwlimit, or give the server a larger scratch limit',
   'scratch-failed': 'fix the disk of the scratch files, and run it again',
@@ -48,9 +49,10 @@ function interrupted(): AgentError {
   return new AgentError('interrupted: the backup was aborted, and nothing of it is kept', RUN_AGAIN);
 }
 
-function endedByServer({ id, endReason = '', endDetail }: Backup, cause: unknown): AgentError {
-  const why = endDetail ?? endReason;
-  return new AgentError(`the server ended backup ${id}: ${why}`, hints[endReason] ?? RUN_AGAIN, { cause });
+function endedByServer({ id, endReason, endDetail }: Backup, cause: unknown): AgentError {
+  const why = endDetail ?? endReason ?? 'it does not say why';
+  const hint = endReason === undefined ? undefined : hints[endReason];
+  return new AgentError(`the server ended backup ${id}: ${why}`, hint ?? RUN_AGAIN, { cause });
 }
 
 function describe(error: unknown, { directory }: FailureContext): unknown {

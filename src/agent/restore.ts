@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Qcow2Chain } from '../qcow2/chain.js';
-import { Qcow2Error } from '../qcow2/qcow2-error.js';
+import { Qcow2Error } from '../qcow2/image-file.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { currentImages, folderOf, hasImages, imagePath, listBackups } from './export-folder.js';

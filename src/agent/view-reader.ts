@@ -4,7 +4,7 @@ import { printable } from '../base/printable.js';
 import { KIB, MIB } from '../base/units.js';
 import { NbdUnsupportedError } from '../client/errors.js';
 import { NbdClient } from '../client/nbd-client.js';
-import { CLUSTER_BYTES } from '../qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
 import { LiveDisk } from './live-disk.js';
 

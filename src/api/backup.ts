@@ -1,5 +1,5 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
-import { Bytes, strict } from './shapes.js';
+import { Bytes, List, strict } from './shapes.js';
 import { HeldWrites } from './transaction.js';
 import { abortReasons, fullReasonCodes, MAX_DETAIL_CHARACTERS, onScratchFullChoices } from './values.js';
 
@@ -16,7 +16,7 @@ const ttlSeconds = Type.Integer({
 
 export const NewBackup = Type.Object(
   {
-    exports: Type.Array(Type.String(), {
+    exports: List(Type.String(), {
       minItems: 1,
       maxItems: 256,
       description: 'The backup shows all of them at the same instant',
@@ -61,7 +61,7 @@ export type ReadInFull = Readonly<Static<typeof ReadInFull>>;
 export const Commit = Type.Object(
   {
     readInFull: Type.Optional(
-      Type.Array(ReadInFull, {
+      List(ReadInFull, {
         maxItems: 256,
         description: 'Exports that were read in full although reading the changes would have been enough',
       }),
@@ -143,7 +143,7 @@ export const Backup = Type.Object({
     usedBytes: Bytes('Size of the old data kept for the views now'),
     limitBytes: Type.Optional(Bytes('The most that may be kept')),
   }),
-  exports: Type.Array(BackupPart),
+  exports: List(BackupPart),
 });
 export type Backup = Readonly<Static<typeof Backup>>;
 

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
-import { Bytes, strict } from './shapes.js';
+import { Bytes, List, strict } from './shapes.js';
 import { type Ground, grounds } from './values.js';
 
 export const Bitmap = Type.Object({
@@ -45,7 +45,7 @@ export const Extents = Type.Object({
   bitmap: Type.String(),
   sizeBytes: Bytes('Size of the disk'),
   granularityBytes: Bytes('Bytes that one bit stands for'),
-  extents: Type.Array(
+  extents: List(
     Type.Object({ offset: Bytes('Start of the extent'), length: Bytes('Length of the extent'), dirty: Type.Boolean() }),
   ),
   nextOffset: Type.Union([Type.Integer(), Type.Null()], {

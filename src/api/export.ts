@@ -1,6 +1,6 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bitmap, granularityBytes } from './bitmap.js';
-import { Bytes, oneOf, strict } from './shapes.js';
+import { Bytes, List, oneOf, strict } from './shapes.js';
 import { minBlockChoices } from './values.js';
 
 const Connection = Type.Object({
@@ -32,8 +32,8 @@ export const ExportDescription = Type.Object({
   sizeBytes: Bytes('Size of the disk'),
   readOnly: Type.Boolean(),
   minBlockBytes,
-  bitmaps: Type.Array(Bitmap),
-  connections: Type.Array(Connection),
+  bitmaps: List(Bitmap),
+  connections: List(Connection),
 });
 export type ExportDescription = Readonly<Static<typeof ExportDescription>>;
 
@@ -54,7 +54,7 @@ export const NewExport = Type.Object(
       Type.Literal('raw', { description: 'Serve a new image as raw even if it looks like another format' }),
     ),
     minBlockBytes: Type.Optional(minBlockBytes),
-    bitmaps: Type.Optional(Type.Array(NewBitmapOfExport)),
+    bitmaps: Type.Optional(List(NewBitmapOfExport)),
   },
   strict,
 );

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
-import { Bytes } from './shapes.js';
+import { Bytes, List } from './shapes.js';
 
 export const Server = Type.Object({
   version: Type.String(),
@@ -16,9 +16,9 @@ export const Server = Type.Object({
     },
     { description: 'Memory that NBD clients share for large or waiting requests' },
   ),
-  exports: Type.Array(Type.String()),
+  exports: List(Type.String()),
   nbd: Type.Object({
-    tcp: Type.Array(Type.Object({ host: Type.String(), port: Type.Integer() })),
+    tcp: List(Type.Object({ host: Type.String(), port: Type.Integer() })),
     unix: Type.Optional(Type.String()),
   }),
   http: Type.Optional(

@@ -1,4 +1,11 @@
-import { type Static, type TLiteral, type TSchema, type TUnion, Type } from '@fastify/type-provider-typebox';
+import {
+  type Static,
+  type TArrayOptions,
+  type TLiteral,
+  type TSchema,
+  type TUnion,
+  Type,
+} from '@fastify/type-provider-typebox';
 import { type ErrorCode, errorTitles } from '../base/coded-error.js';
 
 /** Unknown keys are refused. */
@@ -17,6 +24,10 @@ export const oneOf = <const Values extends readonly number[]>(values: Values, op
     values.map((value) => Type.Literal(value)),
     options,
   ) as unknown as TUnion<Literals<Values>>;
+
+/** An array that nobody changes. */
+export const List = <Item extends TSchema>(items: Item, options: TArrayOptions = {}) =>
+  Type.Immutable(Type.Array(items, options));
 
 export const Problem = Type.Object(
   {

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { granularityBytes } from './bitmap.js';
-import { strict } from './shapes.js';
+import { List, strict } from './shapes.js';
 
 const MergeSource = Type.Union([
   Type.String({ description: 'A bitmap of the same export' }),
@@ -11,7 +11,7 @@ const MergeSource = Type.Union([
 export const MAX_MERGE_SOURCES = 1000;
 
 export const MergeSources = Type.Object(
-  { sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }) },
+  { sources: List(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }) },
   strict,
 );
 
@@ -39,14 +39,14 @@ export const Action = Type.Union([
       type: Type.Literal('bitmap-merge'),
       export: Type.String(),
       bitmap: Type.String({ description: 'The target of the merge' }),
-      sources: Type.Array(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }),
+      sources: List(MergeSource, { minItems: 1, maxItems: MAX_MERGE_SOURCES }),
     },
     strict,
   ),
 ]);
 export type Action = Static<typeof Action>;
 
-export const Transaction = Type.Object({ actions: Type.Array(Action, { minItems: 1, maxItems: 1000 }) }, strict);
+export const Transaction = Type.Object({ actions: List(Action, { minItems: 1, maxItems: 1000 }) }, strict);
 
 export const HeldWrites = Type.Object(
   {

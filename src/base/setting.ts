@@ -78,7 +78,11 @@ function isWhole(value: unknown): value is number {
 export class Given<Known extends Schema> {
   private readonly values = new Map<keyof Known, unknown[]>();
 
-  constructor(private readonly schema: Known) {}
+  constructor(readonly schema: Known) {}
+
+  knows(key: string): key is keyof Known & string {
+    return Object.hasOwn(this.schema, key);
+  }
 
   /** Adds a value as the user wrote it. False if it is invalid. */
   read<Key extends keyof Known>(key: Key, given: unknown): boolean {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { formatSize, parseSize } from '../base/units.js';
 import { ControlClient, defaultControlPath } from './control-client.js';
@@ -52,3 +53,23 @@ export function sizeArgument(text: string): number {
 }
 
 export { formatSize, print };
+
+/** The version in package.json, which is next to the folder of the built program. */
+export function readVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return version;
+}
+
+/** Signals that ask a program to stop: from the user, a supervisor, or a terminal that closes. */
+export const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Aborts on the first signal to stop, so that a command can clean up; a second signal ends the program at once. */
+export function abortOnSignals(): AbortSignal {
+  const controller = new AbortController();
+  const abort = () => {
+    for (const signal of stopSignals) process.off(signal, abort);
+    controller.abort(new Error('interrupted'));
+  };
+  for (const signal of stopSignals) process.on(signal, abort);
+  return controller.signal;
+}

@@ -2,8 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { CodedError } from '../base/coded-error.js';
 import type { Finding } from '../doctor/finding.js';
-import { formatTable, print, withOfflineOptions } from './command-line.js';
-import { readVersion } from './version.js';
+import { formatTable, print, readVersion, withOfflineOptions } from './command-line.js';
 
 interface Report {
   readonly version: string;

@@ -2,7 +2,7 @@ import { CommanderError } from 'commander';
 import { AgentError } from '../agent/agent-error.js';
 import { CodedError } from '../base/coded-error.js';
 import { NbdClientError, NbdUriError } from '../client/errors.js';
-import { problemOf } from '../control/problem-document.js';
+import { problemOf } from '../control/error-statuses.js';
 import { hasWrittenJson, writeJson, writeLine, writeText } from './output.js';
 
 const DONE = 0;

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addBackupCommands } from './backup.js';
 import { addBitmapCommands } from './bitmap.js';
 import { addClientCommands } from './client.js';
+import { readVersion } from './command-line.js';
 import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
@@ -14,7 +15,6 @@ import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
 import { addVerifyCommand } from './verify.js';
-import { readVersion } from './version.js';
 
 const DONE = 0;
 

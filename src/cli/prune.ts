@@ -1,9 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../agent/agent-error.js';
 import type { PrunedExport } from '../agent/prune.js';
-import { formatSize, print, withOfflineOptions } from './command-line.js';
+import { abortOnSignals, formatSize, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './stop-signals.js';
 
 interface Options {
   readonly keep: number;

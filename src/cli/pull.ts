@@ -4,6 +4,7 @@ import type { PulledImage, PullRequest, PullResult } from '../agent/pull.js';
 import { DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { printable } from '../base/printable.js';
 import {
+  abortOnSignals,
   type CommonOptions,
   controlClient,
   formatSize,
@@ -14,7 +15,6 @@ import {
 import { HttpBackupService } from './http-backup-service.js';
 import { writeLine } from './output.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './stop-signals.js';
 
 interface PullOptions extends CommonOptions {
   readonly bitmap?: string;

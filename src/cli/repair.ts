@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { AgentError } from '../agent/agent-error.js';
 import type { RepairedExport } from '../agent/repair.js';
-import { print, withOfflineOptions } from './command-line.js';
-import { abortOnSignals } from './stop-signals.js';
+import { abortOnSignals, print, withOfflineOptions } from './command-line.js';
 
 interface Options {
   readonly dryRun?: boolean;

@@ -1,9 +1,15 @@
 import type { Command } from 'commander';
 import type { RestoreResult } from '../agent/restore.js';
-import { type CommonOptions, controlClient, formatSize, print, withCommonOptions } from './command-line.js';
+import {
+  abortOnSignals,
+  type CommonOptions,
+  controlClient,
+  formatSize,
+  print,
+  withCommonOptions,
+} from './command-line.js';
 import { Progress } from './progress.js';
 import { nameServedDisk } from './served-disk.js';
-import { abortOnSignals } from './stop-signals.js';
 
 interface Options extends CommonOptions {
   readonly to: string;

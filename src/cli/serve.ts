@@ -4,8 +4,8 @@ import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
 import { resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
-import { endProcess } from '../server/end-process.js';
 import { takeListenFds } from '../server/listen-fds.js';
+import { endProcess } from '../server/server-threads.js';
 import {
   type Flag,
   type GivenSettings,
@@ -14,10 +14,8 @@ import {
   settingKeys,
   settings,
 } from '../server/settings.js';
-import { controlClient } from './command-line.js';
+import { controlClient, readVersion, stopSignals } from './command-line.js';
 import { writeJson } from './output.js';
-import { stopSignals } from './stop-signals.js';
-import { readVersion } from './version.js';
 
 const KILLED_BY_SECOND_SIGNAL = 1;
 const FAILED = 1;

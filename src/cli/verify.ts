@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { AgentError } from '../agent/agent-error.js';
 import type { VerifyResult } from '../agent/verify.js';
-import { formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
+import { abortOnSignals, formatSize, formatTable, print, withOfflineOptions } from './command-line.js';
 import { Progress } from './progress.js';
-import { abortOnSignals } from './stop-signals.js';
 
 type Point = VerifyResult['exports'][number]['points'][number];
 

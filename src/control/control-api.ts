@@ -1,22 +1,20 @@
 import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
-import type { AnswersDue } from './answers-due.js';
 import type { ControlHost } from './control-host.js';
+import type { AnswersDue } from './http-server.js';
 import { capConnections, type HttpLimits, httpLimits, hurryReaders } from './http-server.js';
-import { takeJsonBodies } from './json-body.js';
 import { watchMethods } from './method-not-allowed.js';
 import { type ControlApi, newApi } from './new-api.js';
 import { problemHandler, sendProblem } from './problem.js';
-import { refuseWhenClosing } from './refuse-when-closing.js';
+import { refuseWhenClosing, takeJsonBodies } from './request-checks.js';
 import { backupRoutes } from './routes/backups.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
 import { clientRoutes } from './routes/clients.js';
 import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
-import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
-import { serverRoutes } from './routes/server.js';
+import { healthRoutes, serverRoutes } from './routes/server.js';
 import { transactionRoutes } from './routes/transactions.js';
 
 /** The version of the API, not of the program. */

@@ -2,10 +2,10 @@ import type { AddressInfo, Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { isLoopback } from '../base/host-port.js';
 import { forOwnerAlone } from '../posix/for-owner-alone.js';
-import { AnswersDue } from './answers-due.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
 import type { HttpLimits } from './http-server.js';
+import { AnswersDue } from './http-server.js';
 import { refuseForeign } from './refuse-foreign.js';
 import { demandToken } from './token.js';
 

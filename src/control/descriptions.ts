@@ -1,8 +1,10 @@
 import type { Bitmap } from '../api/bitmap.js';
 import type { ExportDescription } from '../api/export.js';
 import { baseOf } from '../backup/base-link.js';
+import { formatHostPort, reachableHost } from '../base/host-port.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
+import type { ServerFacts } from './control-host.js';
 
 export function describeBitmap(served: Export, bitmap: DirtyBitmap): Bitmap {
   const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent } = bitmap;
@@ -35,4 +37,17 @@ export function describeExport(served: Export): ExportDescription {
     bitmaps: served.bitmaps.list().map((bitmap) => describeBitmap(served, bitmap)),
     connections: [...served.connections].map((connection) => connection.describe()),
   };
+}
+
+/** The NBD URI of an export for clients on this machine. Prefers the unix socket, because it is faster. */
+export function viewUri({ tcp, unix }: ServerFacts['nbd'], exportName: string): string {
+  const name = encodeURIComponent(exportName).replaceAll('%40', '@');
+  if (unix !== undefined) return `nbd+unix:///${name}?socket=${encodePath(unix)}`;
+  const [address] = tcp;
+  if (!address) return '';
+  return `nbd://${formatHostPort({ ...address, host: reachableHost(address.host) })}/${name}`;
+}
+
+function encodePath(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/');
 }

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../base/coded-error.js';
+import { type CodedError, type ErrorCode, errorTitles } from '../base/coded-error.js';
 
 /** The HTTP status for each error code. */
 export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
@@ -45,3 +45,16 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   SHUTTING_DOWN: 503,
   INTERNAL: 500,
 };
+
+/** The problem document (RFC 9457) of an error, which the control API sends and commands print with --json. */
+export function problemOf({ code, message, hint }: CodedError, failedAction?: number) {
+  return {
+    type: `errors.md#${code.toLowerCase()}`,
+    title: errorTitles[code],
+    status: errorStatuses[code],
+    detail: message,
+    code,
+    ...(hint === '' ? {} : { hint }),
+    ...(failedAction === undefined ? {} : { failedAction }),
+  };
+}

@@ -1,5 +1,6 @@
+import type { ServerResponse } from 'node:http';
 import { type Server, Socket } from 'node:net';
-import type { onSendHookHandler } from 'fastify';
+import type { onSendHookHandler, preHandlerHookHandler } from 'fastify';
 import type { Log } from '../base/log.js';
 import { LogLimit } from '../base/log-limit.js';
 
@@ -62,4 +63,19 @@ export function hurryReaders({ unreadMilliseconds }: HttpLimits): onSendHookHand
     if (socket instanceof Socket) socket.setTimeout(unreadMilliseconds);
     done();
   };
+}
+
+/** The requests that have been received in full and have not been answered yet. */
+export class AnswersDue {
+  private readonly responses = new Set<ServerResponse>();
+
+  readonly watch: preHandlerHookHandler = (_request, { raw }, done) => {
+    this.responses.add(raw);
+    raw.once('close', () => this.responses.delete(raw));
+    done();
+  };
+
+  get any(): boolean {
+    return [...this.responses].some(({ headersSent }) => !headersSent);
+  }
 }

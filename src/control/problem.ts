@@ -2,7 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { FailedStep } from '../bitmap/transaction.js';
-import { problemOf } from './problem-document.js';
+import { problemOf } from './error-statuses.js';
 
 /** Answers every failure with a problem document (RFC 9457) that has a code of the catalogue. */
 export function problemHandler(log: Log) {

@@ -1,9 +1,9 @@
 import { dirname, join } from 'node:path';
 import { assert } from '../base/assert.js';
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './clusters.js';
 import { ClusterState, L2_ENTRIES, L2_SPAN_BYTES } from './format.js';
 import { Qcow2Image } from './image.js';
-import { Qcow2Error } from './qcow2-error.js';
+import { Qcow2Error } from './image-file.js';
 
 /** A longer chain is assumed to be a cycle. */
 const MAX_IMAGES = 100_000;

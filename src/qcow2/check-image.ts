@@ -1,8 +1,8 @@
 import { readUInt64 } from '../base/uint64.js';
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './clusters.js';
 import { ClusterState, ENTRY_BYTES, L2_ENTRIES, REFCOUNT_BYTES, REFCOUNTS_PER_BLOCK } from './format.js';
 import { Qcow2Image } from './image.js';
-import { Qcow2Error } from './qcow2-error.js';
+import { Qcow2Error } from './image-file.js';
 
 /**
  * Checks all tables of an image, without reading its data: every cluster of the file must be used exactly once and have

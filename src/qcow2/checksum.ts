@@ -1,5 +1,5 @@
-import { CLUSTER_BYTES } from './cluster.js';
 import { hash64, hashCluster, loadHash } from './cluster-hash.js';
+import { CLUSTER_BYTES } from './clusters.js';
 
 const PREFIX = 'xxh64-sum:';
 

@@ -1,6 +1,6 @@
 import xxhash from 'xxhash-wasm';
 import { assert } from '../base/assert.js';
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './clusters.js';
 
 let h64Raw: ((data: Uint8Array) => bigint) | undefined;
 

@@ -1,4 +1,4 @@
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './clusters.js';
 
 const zeroCluster = Buffer.alloc(CLUSTER_BYTES);
 

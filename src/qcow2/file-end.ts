@@ -1,4 +1,4 @@
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './clusters.js';
 
 /** The end of a file that several threads append to. A thread takes a position here before it writes. */
 export class FileEnd {

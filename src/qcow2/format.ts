@@ -1,5 +1,5 @@
 import { nu64be, struct, u32be } from 'buffer-layout';
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES } from './clusters.js';
 
 /** The part of the qcow2 format (docs/interop/qcow2.txt of QEMU) that backups need: version 3, 64 KiB clusters. */
 

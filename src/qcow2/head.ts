@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import { hash64 } from './checksum.js';
-import { CLUSTER_BITS, CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BITS, CLUSTER_BYTES } from './clusters.js';
 import {
   ExtensionType,
   extensionLayout,

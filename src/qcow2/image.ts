@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { CLUSTER_BITS, CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BITS, CLUSTER_BYTES } from './clusters.js';
 import {
   ClusterState,
   ENTRY_BYTES,
@@ -13,9 +13,7 @@ import {
   REFCOUNT_ORDER,
 } from './format.js';
 import { backingNameIn } from './head.js';
-import { openImageFile } from './open-image-file.js';
-import { Qcow2Error } from './qcow2-error.js';
-import { readFully } from './read-fully.js';
+import { openImageFile, Qcow2Error, readFully } from './image-file.js';
 
 /** An image made by `Qcow2Writer`, open for reading. */
 export class Qcow2Image implements AsyncDisposable {

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js';
 import { putUInt64 } from '../base/uint64.js';
 import type { AppendFile } from './append-file.js';
-import { CLUSTER_BYTES } from './cluster.js';
+import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from './clusters.js';
 import { contentRuns, padToCluster } from './content-runs.js';
 import {
   ENTRY_BYTES,
@@ -14,7 +14,6 @@ import {
   roundUpToCluster,
 } from './format.js';
 import { encodeHead } from './head.js';
-import { type PlacedClusters, ZERO_CLUSTER } from './placed-clusters.js';
 
 /** The finished parts of an image, before its first cluster is written. */
 export interface WrittenBody {

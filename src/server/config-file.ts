@@ -38,7 +38,7 @@ class ConfigReader {
     const given: GivenSettings = new Given(settings);
     for (const [key, node] of parseToml(text, this.name)) {
       if (key === 'export') for (const disk of this.disks(node)) given.add('export', disk);
-      else this.readKey(given, settings, key, node, 'a setting');
+      else this.readKey(given, key, node, 'a setting');
     }
     return given;
   }
@@ -51,17 +51,17 @@ class ConfigReader {
   private disk(node: TomlNode): ExportSpec {
     if (!(node.content instanceof Map)) return this.invalid('export', node, '[[export]]');
     const given = new Given(exportKeys);
-    for (const [key, value] of node.content) this.readKey(given, exportKeys, key, value, 'a key of an export');
+    for (const [key, value] of node.content) this.readKey(given, key, value, 'a key of an export');
     const missing = given.has('name') ? 'path' : 'name';
     return exportOf(given) ?? this.refuse(node, `${missing} is missing`, 'an export needs a name and a path');
   }
 
-  /** Reads a key of a table by the schema of the table; `what` says what every key should be. */
-  private readKey<Known extends Schema>(given: Given<Known>, schema: Known, key: string, node: TomlNode, what: string) {
-    if (!Object.hasOwn(schema, key)) {
-      this.refuse(node, `${key} is not ${what}`, `expected one of ${Object.keys(schema).join(', ')}`);
+  /** `what` says what every key of the table should be. */
+  private readKey<Known extends Schema>(given: Given<Known>, key: string, node: TomlNode, what: string): void {
+    if (!given.knows(key)) {
+      this.refuse(node, `${key} is not ${what}`, `expected one of ${Object.keys(given.schema).join(', ')}`);
     }
-    const { repeated, expected } = schema[key]!;
+    const { repeated, expected } = given.schema[key]!;
     const items = repeated && Array.isArray(node.content) ? node.content : [node];
     for (const item of items) if (!given.read(key, item.content)) this.invalid(key, item, expected);
   }

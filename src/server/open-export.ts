@@ -5,7 +5,9 @@ import type { Log } from '../base/log.js';
 import { BitmapSet } from '../bitmap/bitmap-set.js';
 import { changeDurably } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
+import { exportKey } from '../bitmap/store/keys.js';
 import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
+import { readExport, readExports } from '../bitmap/store/stored-exports.js';
 import { undoable } from '../bitmap/undo.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from '../export/block-size.js';
 import { Export } from '../export/export.js';
@@ -14,12 +16,12 @@ import { nodePosix } from '../posix/node-posix.js';
 import type { Posix } from '../posix/posix-calls.js';
 import type { FileDevice } from '../storage/file/file-device.js';
 import { footprintOf } from '../storage/image/disk-footprint.js';
-import { openDisk } from '../storage/image/open-disk.js';
+import { type DiskIdentity, isSameDisk } from '../storage/image/disk-identity.js';
+import { type KnownDisk, openDisk } from '../storage/image/open-disk.js';
 import { witnessOf } from '../storage/image/witness.js';
 import type { PersistenceConfig } from './config.js';
 import type { DiskClaim, DiskClaims } from './disk-claims.js';
 import type { ImagePlaces } from './image-places.js';
-import { knownDisk } from './known-disk.js';
 
 /** Together with the longest name of a bitmap, it still fits into an LMDB key of at most 1978 bytes. */
 const MAX_STORED_NAME_BYTES = 512;
@@ -153,4 +155,18 @@ async function addMissing(
     });
   if (persistence) await changeDurably([persistence.intents], persistence.store, add);
   else add();
+}
+
+/**
+ * Looks up in the store what is known about a disk that is opened as this export. A disk that was served before is raw,
+ * whatever its guest has written into the first sector since. It keeps the size with which it was served, as long as the
+ * image has the same size as then. If the entry is damaged, the disk counts as raw, because damage to the store must not
+ * keep a disk from being served.
+ */
+function knownDisk(store: KeyValueStore, exportName: string, disk: DiskIdentity): KnownDisk {
+  const own = readExport(store, exportName)?.identity;
+  const isDamaged = own === undefined && [...store.keys(exportKey(exportName))].length > 0;
+  const isRaw = isDamaged || readExports(store).some(({ stored }) => isSameDisk(stored.identity, disk));
+  if (!own || !isSameDisk(own, disk) || own.imageBytes !== disk.imageBytes) return { isRaw };
+  return { isRaw, sizeBytes: own.sizeBytes };
 }

@@ -1,5 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { SERVER_THREADS } from '../base/thread-count.js';
+import { nodePosix } from '../posix/node-posix.js';
 import { loadPosix } from '../posix/posix.js';
 
 const STANDARD_STREAMS = 3;
@@ -33,4 +34,9 @@ function isProgram(path: string | undefined, program: string): boolean {
 function inheritedSockets(): number {
   const { LISTEN_PID, LISTEN_FDS = '' } = process.env;
   return LISTEN_PID === String(process.pid) && /^\d{1,4}$/.test(LISTEN_FDS) ? Number(LISTEN_FDS) : 0;
+}
+
+/** Ends this process at once, even if one of its threads waits for a disk that hangs. `process.exit` would wait for it. */
+export function endProcess(code: number): void {
+  (loadPosix() ?? nodePosix).exitNow(code);
 }

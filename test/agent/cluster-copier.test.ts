@@ -2,8 +2,8 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ClusterCopier, UNREAD_CLUSTER } from '../../src/agent/cluster-copier.js';
-import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
 import { hashCluster, loadHash } from '../../src/qcow2/cluster-hash.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { FileEnd } from '../../src/qcow2/file-end.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { CopyThreads } from '../../src/agent/copy-threads.js';
 import { AppendFile, createTarget } from '../../src/qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const SIZE_BYTES = 64 * CLUSTER_BYTES;

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { LiveCopy } from '../../src/agent/live-copy.js';
 import { AppendFile, createTarget } from '../../src/qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
 import { hashCluster } from '../../src/qcow2/cluster-hash.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const CLUSTERS = 64;

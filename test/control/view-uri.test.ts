@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseNbdUri } from '../../src/client/nbd-uri.js';
-import { viewUri } from '../../src/control/view-uri.js';
+import { viewUri } from '../../src/control/descriptions.js';
 
 const at = (host: string) => ({ tcp: [{ host, port: 10809 }] });
 

@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { Qcow2Image } from '../../src/qcow2/image.js';
-import { Qcow2Error } from '../../src/qcow2/qcow2-error.js';
+import { Qcow2Error } from '../../src/qcow2/image-file.js';
 import { writeImage } from '../support/qcow2-files.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 

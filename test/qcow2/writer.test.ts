@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
 import { Qcow2Chain } from '../../src/qcow2/chain.js';
 import { checkImage } from '../../src/qcow2/check-image.js';
-import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { applyTo, type ClusterContent, checksumByHand, randomContents, writeImage } from '../support/qcow2-files.js';
 import { Random, testSeed } from '../support/random.js';
 import { run } from '../support/run.js';

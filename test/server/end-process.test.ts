@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-const built = resolve(import.meta.dirname, '../../dist/server/end-process.js');
+const built = resolve(import.meta.dirname, '../../dist/server/server-threads.js');
 
 test('a process ends at once even if one of its threads never returns, for which process.exit would wait', async () => {
   const fifo = join(scratchFolder(), 'fifo');

@@ -1,5 +1,5 @@
 import { AppendFile, createTarget } from '../../src/qcow2/append-file.js';
-import { CLUSTER_BYTES } from '../../src/qcow2/cluster.js';
+import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { Qcow2Writer, type WrittenImage } from '../../src/qcow2/writer.js';
 import type { Random } from './random.js';
 import { run } from './run.js';

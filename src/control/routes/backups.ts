@@ -1,12 +1,12 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Abort, Backup, BegunBackup, Commit, NewBackup, Release, Renewal } from '../../api/backup.js';
-import { Refusal } from '../../api/shapes.js';
+import { List, Refusal } from '../../api/shapes.js';
 import type { Backup as RunningBackup } from '../../backup/backup.js';
 import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
+import { viewUri } from '../descriptions.js';
 import type { ControlApi } from '../new-api.js';
-import { viewUri } from '../view-uri.js';
 
 const Params = Type.Object({ backup: Type.String() });
 const DEFAULT_TTL_SECONDS = 2 * 3600;
@@ -21,7 +21,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       schema: {
         operationId: 'listBackups',
         summary: 'List active backups, and those that ended recently',
-        response: { 200: Type.Object({ backups: Type.Array(Backup) }), default: Refusal },
+        response: { 200: Type.Object({ backups: List(Backup) }), default: Refusal },
       },
     },
     async () => ({ backups: backups.list().map(describe) }),

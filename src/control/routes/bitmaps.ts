@@ -1,13 +1,13 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Bitmap, Extents, NewBitmap } from '../../api/bitmap.js';
-import { Refusal } from '../../api/shapes.js';
+import { List, Refusal, strict } from '../../api/shapes.js';
 import { MergeSources } from '../../api/transaction.js';
 import { pageOfExtents } from '../bitmap-extents.js';
 import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
 import type { ControlApi } from '../new-api.js';
+import { wholeNumbers } from '../request-checks.js';
 import { runAction } from '../run-actions.js';
-import { wholeNumbers } from '../whole-numbers.js';
 
 const ExportParams = Type.Object({ export: Type.String() });
 const Params = Type.Object({ export: Type.String(), bitmap: Type.String() });
@@ -29,7 +29,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         operationId: 'listBitmaps',
         summary: 'List the bitmaps of an export',
         params: ExportParams,
-        response: { 200: Type.Object({ bitmaps: Type.Array(Bitmap) }), default: Refusal },
+        response: { 200: Type.Object({ bitmaps: List(Bitmap) }), default: Refusal },
       },
     },
     async ({ params }) => {
@@ -143,7 +143,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
               }),
             ),
           },
-          { additionalProperties: false },
+          strict,
         ),
         response: { 200: Extents, default: Refusal },
       },

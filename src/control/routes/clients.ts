@@ -1,6 +1,6 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Client } from '../../api/export.js';
-import { Refusal } from '../../api/shapes.js';
+import { List, Refusal } from '../../api/shapes.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { ExportRegistry } from '../../export/registry.js';
 import type { ClientConnection } from '../../export/served-disk.js';
@@ -16,7 +16,7 @@ export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
       schema: {
         operationId: 'listClients',
         summary: 'List the NBD clients of all exports and views',
-        response: { 200: Type.Object({ clients: Type.Array(Client) }), default: Refusal },
+        response: { 200: Type.Object({ clients: List(Client) }), default: Refusal },
       },
     },
     async () => ({ clients: clientsOf(exports).map(({ described }) => described) }),

@@ -1,14 +1,13 @@
 import { Type } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
 import { ExportDescription, NewExport, Size } from '../../api/export.js';
-import { Refusal } from '../../api/shapes.js';
+import { List, Refusal, strict } from '../../api/shapes.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
-import { hangUpOf } from '../hang-up.js';
 import type { ControlApi } from '../new-api.js';
 import { removeExport } from '../remove-export.js';
-import { wholeNumbers } from '../whole-numbers.js';
+import { wholeNumbers } from '../request-checks.js';
 
-const strict = { additionalProperties: false };
 const Params = Type.Object({ export: Type.String() });
 const MAX_DRAIN_SECONDS = 24 * 3600;
 
@@ -43,7 +42,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       schema: {
         operationId: 'listExports',
         summary: 'List the exports',
-        response: { 200: Type.Object({ exports: Type.Array(ExportDescription) }), default: Refusal },
+        response: { 200: Type.Object({ exports: List(ExportDescription) }), default: Refusal },
       },
     },
     async () => ({ exports: exports.list().map(describeExport) }),
@@ -117,4 +116,13 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       return describeExport(served);
     },
   );
+}
+
+/** The returned signal is aborted when the client hangs up before it has received the whole answer. */
+function hangUpOf({ raw }: FastifyReply): AbortSignal {
+  const hangUp = new AbortController();
+  raw.once('close', () => {
+    if (!raw.writableFinished) hangUp.abort();
+  });
+  return hangUp.signal;
 }

@@ -1,3 +1,4 @@
+import { Type } from '@fastify/type-provider-typebox';
 import { Server } from '../../api/server.js';
 import { Refusal } from '../../api/shapes.js';
 import type { ControlHost } from '../control-host.js';
@@ -10,5 +11,19 @@ export function serverRoutes(api: ControlApi, { exports, describeServer }: Contr
       schema: { operationId: 'getServer', summary: 'Describe the server', response: { 200: Server, default: Refusal } },
     },
     async () => ({ ...describeServer(), exports: exports.list().map(({ name }) => name) }),
+  );
+}
+
+export function healthRoutes(api: ControlApi): void {
+  api.get(
+    '/healthz',
+    {
+      schema: {
+        operationId: 'getHealth',
+        summary: 'Check that the server is running',
+        response: { 200: Type.Object({ status: Type.Literal('ok') }), default: Refusal },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
   );
 }

@@ -1,3 +1,7 @@
+/** Every image has clusters of 64 KiB. */
+export const CLUSTER_BITS = 16;
+export const CLUSTER_BYTES = 2 ** CLUSTER_BITS;
+
 /** Consecutive clusters of a disk, and where they are in the file of an image. */
 export interface PlacedClusters {
   /** In bytes; ZERO_CLUSTER for a cluster of zeroes, which is not in the file. */
