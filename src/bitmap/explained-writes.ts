@@ -1,11 +1,17 @@
 import { KIB, SECTOR_BYTES } from '../base/units.js';
+import type { CountingFacts } from '../storage/image/write-counters.js';
 
 /**
- * The kernel writes whole blocks of the page cache back, of at most a page. 64-bit machines of other kinds may have
- * pages of 64 KiB.
+ * The kernel writes whole blocks of the page cache back, of at most a page, unless the device has larger blocks. 64-bit
+ * machines of other kinds may have pages of 64 KiB.
  */
-const BLOCK_BYTES = process.arch === 'x64' ? 4 * KIB : 64 * KIB;
-const BLOCK_SECTORS = BLOCK_BYTES / SECTOR_BYTES;
+const MOST_PAGE_BYTES = process.arch === 'x64' ? 4 * KIB : 64 * KIB;
+
+/**
+ * How often the kernel may count a range while it is zeroed: for a hole that the device refuses, for a range of zeroes
+ * that it refuses, and for zeroes that are written instead.
+ */
+const COUNTS_OF_ZEROING = 3;
 
 /**
  * The highest number of written and discarded sectors that the kernel may have counted for a block device if only this
@@ -20,12 +26,15 @@ export class ExplainedWrites {
   private handed = 0;
   private ended = 0;
   private flushed = 0;
+  private readonly blockBytes: number;
 
   /** `cell` holds the limit as its only element. The kernel's count is `counted` now, and nothing is in flight. */
   constructor(
     private cell: Float64Array,
     counted: number,
+    private readonly counting: CountingFacts,
   ) {
+    this.blockBytes = Math.max(MOST_PAGE_BYTES, counting.blockBytes);
     this.restart(counted);
   }
 
@@ -40,11 +49,13 @@ export class ExplainedWrites {
 
   /** Call it before a change is handed to the device. Returns the sectors of the change. */
   began(offset: number, length: number): number {
-    const first = Math.floor(offset / BLOCK_BYTES);
-    const sectors = (Math.ceil((offset + length) / BLOCK_BYTES) - first) * BLOCK_SECTORS;
-    this.handed += sectors;
-    this.cell[0] = this.cell[0]! + sectors;
-    return sectors;
+    return this.hand(this.blockBytesOf(offset, length) + this.neighbourBytesOf(offset, length));
+  }
+
+  /** The same for zeroing. The blocks in which the range begins and ends may have to be written besides. */
+  beganZeroing(offset: number, length: number): number {
+    const bytes = this.blockBytesOf(offset, length) + this.neighbourBytesOf(offset, length);
+    return this.hand(COUNTS_OF_ZEROING * bytes + 2 * this.blockBytes);
   }
 
   /** The change has reached the page cache or the device, as far as it ever will. */
@@ -83,5 +94,25 @@ export class ExplainedWrites {
   restart(counted: number): void {
     this.flushed = this.ended;
     this.cell[0] = counted + this.handed - this.ended;
+  }
+
+  private blockBytesOf(offset: number, length: number): number {
+    const { blockBytes } = this;
+    return (Math.ceil((offset + length) / blockBytes) - Math.floor(offset / blockBytes)) * blockBytes;
+  }
+
+  /** What may be counted besides, because it was written to a neighbouring partition in one request with this change. */
+  private neighbourBytesOf(offset: number, length: number): number {
+    const { partition } = this.counting;
+    if (!partition) return 0;
+    const isAtBorder = offset < this.blockBytes || offset + length > partition.sizeBytes - this.blockBytes;
+    return isAtBorder ? partition.requestBytes : 0;
+  }
+
+  private hand(bytes: number): number {
+    const sectors = bytes / SECTOR_BYTES;
+    this.handed += sectors;
+    this.cell[0] = this.cell[0]! + sectors;
+    return sectors;
   }
 }

@@ -29,11 +29,17 @@ export class TrackingDevice extends FilterDevice {
   }
 
   override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    return this.change(offset, length, () => this.zeroExplained(offset, length, options));
+    return this.change(offset, length, () => {
+      const sectors = this.activity.explained?.beganZeroing(offset, length);
+      return this.explain(sectors, () => this.inner.zero(offset, length, options));
+    });
   }
 
   override trim(offset: number, length: number): Promise<Errno> {
-    return this.change(offset, length, () => this.explain(offset, length, () => this.inner.trim(offset, length)));
+    return this.change(offset, length, () => {
+      const sectors = this.activity.explained?.began(offset, length);
+      return this.explain(sectors, () => this.inner.trim(offset, length));
+    });
   }
 
   override flush(): Promise<Errno> {
@@ -50,7 +56,8 @@ export class TrackingDevice extends FilterDevice {
   private async writeRecorded(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
     const errno = this.writeExplained(source, start, length, offset);
     if (errno !== WOULD_BLOCK) return errno;
-    return this.explain(offset, length, () => this.inner.write(source, start, length, offset));
+    const sectors = this.activity.explained?.began(offset, length);
+    return this.explain(sectors, () => this.inner.write(source, start, length, offset));
   }
 
   private writeExplained(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
@@ -63,17 +70,10 @@ export class TrackingDevice extends FilterDevice {
     return errno;
   }
 
-  /** Twice, because the device may give up on zeroing halfway and then write zeroes. */
-  private zeroExplained(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    return this.explain(offset, length, () =>
-      this.explain(offset, length, () => this.inner.zero(offset, length, options)),
-    );
-  }
-
-  private async explain(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {
+  /** `sectors` is what `explained` returned when the change began; undefined if nothing explains it. */
+  private async explain(sectors: number | undefined, make: () => Promise<Errno>): Promise<Errno> {
     const { explained } = this.activity;
-    if (!explained) return make();
-    const sectors = explained.began(offset, length);
+    if (!explained || sectors === undefined) return make();
     try {
       return await make();
     } finally {

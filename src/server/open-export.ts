@@ -118,6 +118,7 @@ function openPersistence(
     store,
     identify: () => disk.identifySettled(),
     readCounters: async () => (await disk.identify()).counters,
+    counting: disk.counting,
     posix,
     witness: disk.isBlockDevice ? () => witnessOf(disk) : undefined,
     readOnly,

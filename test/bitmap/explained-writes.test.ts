@@ -1,13 +1,14 @@
 import { expect, test } from 'vitest';
 import { KIB } from '../../src/base/units.js';
 import { ExplainedWrites } from '../../src/bitmap/explained-writes.js';
+import type { CountingFacts } from '../../src/storage/image/write-counters.js';
 
 /** Sectors of a change of 4 KiB that lies in one block of the page cache. */
 const BLOCK = process.arch === 'x64' ? 8 : 128;
 
-function scene(counted = 1000) {
+function scene(counted = 1000, counting: CountingFacts = { blockBytes: 512 }) {
   const cell = new Float64Array(1);
-  const explained = new ExplainedWrites(cell, counted);
+  const explained = new ExplainedWrites(cell, counted, counting);
   const write = (offset = 0, length = 4 * KIB) => explained.over(explained.began(offset, length));
   return { cell, explained, write, compare: (count: number) => explained.compare(async () => count) };
 }
@@ -18,6 +19,24 @@ test('the limit grows by whole blocks before a change is made, and is kept in th
   expect(cell[0]).toBe(1000 + BLOCK);
   expect(explained.began(64 * KIB - 1, 2)).toBe(2 * BLOCK);
   expect(explained.limit).toBe(1000 + 3 * BLOCK);
+});
+
+test('a device with blocks larger than a page is written in its blocks', () => {
+  const { explained } = scene(1000, { blockBytes: 128 * KIB });
+  expect(explained.began(128 * KIB - 1, 2)).toBe(512);
+});
+
+test('a write at either end of a partition explains a request that covers the neighbouring one too', () => {
+  const partition = { sizeBytes: 1024 * KIB, requestBytes: 512 * KIB };
+  const { explained } = scene(1000, { blockBytes: 512, partition });
+  expect(explained.began(0, 512)).toBe(BLOCK + 1024);
+  expect(explained.began(128 * KIB, 512)).toBe(BLOCK);
+  expect(explained.began(1024 * KIB - 512, 512)).toBe(BLOCK + 1024);
+});
+
+test('zeroing explains two attempts and the zeroes that are written instead, and the blocks at both ends', () => {
+  const { explained } = scene();
+  expect(explained.beganZeroing(0, 64 * KIB)).toBe(3 * 128 + 2 * BLOCK);
 });
 
 test('a change that the device did not take does not count', () => {

@@ -2,7 +2,9 @@ import { expect, test } from 'vitest';
 import { ENOSPC, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { ExplainedWrites } from '../../src/bitmap/explained-writes.js';
 import { TrackingDevice } from '../../src/bitmap/tracking-device.js';
+import { WriteActivity } from '../../src/bitmap/write-activity.js';
 import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
@@ -91,4 +93,14 @@ test('a write that waited for its mark is tried at once, and waits again if stor
   disk.deferAll(true);
   expect(await device.write(data, 0, 512, 512)).toBe(OK);
   expect(taken).toEqual(['now', 'now', 'later']);
+});
+
+test('a zeroed range explains all that the kernel may count for it', async () => {
+  const { disk, bitmaps } = tracked();
+  const activity = new WriteActivity();
+  activity.explained = new ExplainedWrites(new Float64Array(1), 0, { blockBytes: 512 });
+  const device = new TrackingDevice(disk, bitmaps, activity);
+  expect(await device.zero(0, 64 * KIB, { keepAllocated: false, fastOnly: false })).toBe(OK);
+  // A device may count the hole that it refuses, the range of zeroes that it refuses, and the zeroes written instead.
+  expect(activity.explained.limit).toBeGreaterThanOrEqual(3 * 128);
 });

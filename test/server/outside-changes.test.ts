@@ -39,6 +39,7 @@ const paths = {
   file: (file: string) => file,
   'block device': (file: string) => attachLoop(file),
   partition: (file: string) => partition(attachLoop(file), 1),
+  'block device with large blocks': (file: string) => attachLoop(file, '--sector-size', `${64 * KIB}`),
 };
 
 async function scene(kind: keyof typeof paths = 'file', claims?: DiskClaims, posix?: Posix) {
@@ -248,6 +249,64 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
   });
 });
 
+test('a block device that is written while its server writes is noticed when it gets another size', async () => {
+  const { path, open } = await scene('block device');
+  const served = await open();
+  await write(served);
+  const fd = openSync(path, 'r+');
+  onTestFinished(() => closeSync(fd));
+  // Not yet counted by the kernel.
+  writeSync(fd, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 2 * MIB);
+  await served.resize(3 * MIB);
+  expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+});
+
+test('a partition is not reported as changed when the kernel joins a write at its end with one to the next partition', async () => {
+  const { path, open } = await scene('partition');
+  const next = openSync(partition(path.slice(0, -2), 2), 'r+');
+  onTestFinished(() => closeSync(next));
+  const served = await open();
+  await write(served);
+  expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, 4 * MIB - 4 * KIB)).toBe(0);
+  writeSync(next, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 0);
+  // Writes everything back at once.
+  execFileSync('sync');
+  await served.persistence!.cool();
+  expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+});
+
+test('a partition that is written while it is not served is noticed, even if the kernel counts that for its neighbour', async () => {
+  const { path, open } = await scene('partition');
+  const [before, after] = [path, partition(path.slice(0, -2), 2)];
+  const served = await open({ path: after });
+  await write(served);
+  await served.close();
+  await (await open({ path: after })).close();
+  const fds = [before, after].map((device) => openSync(device, 'r+'));
+  onTestFinished(() => {
+    for (const fd of fds) closeSync(fd);
+  });
+  writeSync(fds[0]!, Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, 4 * MIB - 4 * KIB);
+  writeSync(fds[1]!, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 0);
+  execFileSync('sync');
+  expect((await open({ path: after })).bitmaps.get('nightly').inconsistent).toMatch(
+    /^(its content changed while it was not served|written while not served)/,
+  );
+});
+
+test('a block device whose blocks are larger than a page is trusted after a kill', async (context) => {
+  const { open } = await scene('block device with large blocks').catch((error) => context.skip(`${error}`));
+  const served = await open();
+  await write(served);
+  await served.flush();
+  await served.persistence!.cool();
+  expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  await write(served);
+  await killed(served);
+  const again = await open();
+  expect(again.persistence!.trustIn(again.bitmaps.get('nightly'))).toMatchObject({ ground: 'write-count' });
+});
+
 test('a block device is trusted with less reason if there is no shared memory to count in', async () => {
   const { path, open } = await scene('block device', undefined, { ...native, mapSharedNow: () => undefined });
   const served = await open();
@@ -271,8 +330,16 @@ test('the shared memory of a block device is given back at a clean close, and by
   await write(again);
   const second = limitPath();
   expect(existsSync(second)).toBe(true);
-  await again.close();
+  await comeToRest(again);
+  expect(limitPath()).toBe(second);
+  await killed(again);
+  const last = await open();
   expect(existsSync(second)).toBe(false);
+  await write(last);
+  const third = limitPath();
+  expect(existsSync(third)).toBe(true);
+  await last.close();
+  expect(existsSync(third)).toBe(false);
 });
 
 describe('a loop device whose file is written', () => {

@@ -1,6 +1,6 @@
 import { type Errno, OK } from '../../base/errno.js';
 import { type DiskIdentity, isWrittenSince, lastWriteOf } from '../../storage/image/disk-identity.js';
-import { countedSectors, type WriteCounters } from '../../storage/image/write-counters.js';
+import { type CountingFacts, countedSectors, type WriteCounters } from '../../storage/image/write-counters.js';
 import { ExplainedWrites } from '../explained-writes.js';
 import { WriteActivity } from '../write-activity.js';
 import type { Change } from './key-value-store.js';
@@ -26,6 +26,8 @@ export interface DiskWatchOptions {
   readonly identify: () => Promise<DiskIdentity>;
   /** Reads the kernel's counters of a block device without a flush; undefined if they cannot be read. */
   readonly readCounters: () => Promise<WriteCounters | undefined>;
+  /** Undefined for a file. */
+  readonly counting: CountingFacts | undefined;
   /** Undefined if this machine offers no such number. */
   readonly shareNumber: () => SharedNumber | undefined;
   /** The disk's identity before this server wrote anything. */
@@ -90,11 +92,7 @@ export class DiskWatch implements WriteLease {
     const began = performance.now();
     const allowed = LEASE_MILLISECONDS + LEASE_IN_COMMITS * this.commitMilliseconds;
     const ends = this.options.matters() ? Date.now() + Math.ceil(allowed) : Number.POSITIVE_INFINITY;
-    const sight = {
-      moment: momentNow(this.options.bootId),
-      writesUntil: ends === Number.POSITIVE_INFINITY ? null : ends,
-      ...(this.limit && { limitPath: this.limit.path }),
-    };
+    const sight = { ...this.sightNow(), writesUntil: ends === Number.POSITIVE_INFINITY ? null : ends };
     const granted = () => {
       this.commitMilliseconds = Math.max(performance.now() - began, this.commitMilliseconds / 2);
       this.sight = sight;
@@ -139,7 +137,7 @@ export class DiskWatch implements WriteLease {
       if (!isSeen) return undefined;
       this.held = false;
       this.atRest = true;
-      this.sight = { moment: momentNow(this.options.bootId) };
+      this.sight = this.sightNow();
       return [this.describe()];
     });
   }
@@ -154,10 +152,12 @@ export class DiskWatch implements WriteLease {
 
   /** Accepts a new identity after this server changed the disk, for example its size. No change may be in progress. */
   follow(seen: DiskIdentity): void {
+    // A file looks different with another size, but a block device was not written for it.
+    if (this.activity.explained && !this.isOfOwnWrites(seen)) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
     this.note(seen);
     this.held = !this.options.watching;
     this.atRest = true;
-    this.sight = { moment: momentNow(this.options.bootId) };
+    this.sight = this.sightNow();
   }
 
   /** Reports a change that this server did not make. None of its own changes may be in progress. */
@@ -193,6 +193,11 @@ export class DiskWatch implements WriteLease {
     return writtenAt <= this.activity.lastEndedAt;
   }
 
+  /** Names the shared number even at rest, so that the next start can delete it. */
+  private sightNow(): LastSight {
+    return { moment: momentNow(this.options.bootId), ...(this.limit && { limitPath: this.limit.path }) };
+  }
+
   private note(seen: DiskIdentity): void {
     this.seen = seen;
     this.seenAt = momentNow(this.options.bootId);
@@ -203,10 +208,11 @@ export class DiskWatch implements WriteLease {
   /** From the first write on, because a disk that is only read needs no shared memory. */
   private beginToExplain(): void {
     const { counters } = this.seen;
-    if (this.activity.explained || !counters) return;
+    const { counting } = this.options;
+    if (this.activity.explained || !counters || !counting) return;
     this.limit = this.options.shareNumber();
     const cell = this.limit?.cell ?? new Float64Array(1);
-    this.activity.explained = new ExplainedWrites(cell, countedSectors(counters));
+    this.activity.explained = new ExplainedWrites(cell, countedSectors(counters), counting);
   }
 
   /** Finds writes by other programs to a block device even while this server writes to it. */

@@ -28,7 +28,7 @@ export interface LastSight {
    * disk was at rest: nothing was written since its identity was read.
    */
   readonly writesUntil?: number | null;
-  /** For a block device that was being written: the path of the `SharedNumber` that holds `ExplainedWrites.limit`. */
+  /** For a block device that was ever written: the path of the `SharedNumber` that holds `ExplainedWrites.limit`. */
   readonly limitPath?: string;
 }
 
@@ -49,9 +49,10 @@ export type Judgement = { readonly untrue: string } | { readonly ground: Ground 
 
 const OTHER_CONTENT = 'its content changed while it was not served, at its ends or in a sampled block';
 
-/** Whether only the content can show that the disk was written, because its write counter was reset. */
+/** Whether only the content can show that the disk was written: its write counter was reset, or is not exact. */
 export function needsWitness({ clean, identity, witness }: StoredExport, now: DiskIdentity): boolean {
-  return clean && witness !== undefined && !isSameCount(identity.counters, now.counters);
+  if (!clean || witness === undefined) return false;
+  return !isSameCount(identity.counters, now.counters) || now.counters?.hasBorders === true;
 }
 
 /** Kernel timestamps are coarse, and a write may begin a little later than it was admitted. */
@@ -74,8 +75,9 @@ export function judge(
   const untrue = before.clean ? changedSince(before.identity, now) : changedSinceCrash(before, now, moment, limit);
   if (untrue !== undefined) return { untrue };
   if (!needsWitness(before, now)) return { ground: groundFor(before, now, limit) };
-  if (witness === undefined) return { untrue: 'its write counter was reset, and its content cannot be read' };
-  return witness === before.witness ? { ground: 'witnesses' } : { untrue: OTHER_CONTENT };
+  if (witness === undefined) return { untrue: 'its write counter does not show all, and its content cannot be read' };
+  if (witness !== before.witness) return { untrue: OTHER_CONTENT };
+  return { ground: isSameCount(before.identity.counters, now.counters) ? 'counters' : 'witnesses' };
 }
 
 function groundFor({ identity: before, clean, lastSight }: StoredExport, now: DiskIdentity, limit?: number): Ground {

@@ -6,7 +6,7 @@ import { LogLimit } from '../../base/log-limit.js';
 import { readBootId } from '../../posix/find-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import { changedSince, type DiskIdentity } from '../../storage/image/disk-identity.js';
-import type { WriteCounters } from '../../storage/image/write-counters.js';
+import type { CountingFacts, WriteCounters } from '../../storage/image/write-counters.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
@@ -38,6 +38,8 @@ export interface PersistenceOptions {
   readonly identify: () => Promise<DiskIdentity>;
   /** Reads the kernel's counters of a block device, without a flush. */
   readonly readCounters?: (() => Promise<WriteCounters | undefined>) | undefined;
+  /** Undefined for a file. */
+  readonly counting?: CountingFacts | undefined;
   readonly posix?: Posix | undefined;
   /** For a block device: the result of `witnessOf`. */
   readonly witness?: (() => Promise<string | undefined>) | undefined;
@@ -75,6 +77,7 @@ export class PersistentBitmaps {
       watching: !readOnly && (identity.localTimes === true || identity.counters !== undefined),
       identify,
       readCounters: options.readCounters ?? (async () => undefined),
+      counting: options.counting,
       shareNumber: () => options.posix && makeSharedNumber(options.posix),
       seen: identity,
       bootId,

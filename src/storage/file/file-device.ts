@@ -6,6 +6,7 @@ import type { BlockDevice, DeviceCapabilities, ZeroOptions } from '../device/blo
 import { assertInside } from '../device/range.js';
 import { type DiskIdentity, identifyDisk } from '../image/disk-identity.js';
 import { growImage } from '../image/image-size.js';
+import type { CountingFacts } from '../image/write-counters.js';
 import type { DiskShare } from './disk-threads.js';
 import { FileExtents } from './file-extents.js';
 import { FileFlusher } from './file-flusher.js';
@@ -27,6 +28,7 @@ export interface FileDeviceParts {
   readonly isBlockDevice: boolean;
   readonly capabilities: DeviceCapabilities;
   readonly zeroing: ZeroingFacts;
+  readonly counting?: CountingFacts | undefined;
 }
 
 /**
@@ -58,6 +60,11 @@ export class FileDevice implements BlockDevice {
 
   get isBlockDevice(): boolean {
     return this.parts.isBlockDevice;
+  }
+
+  /** Undefined for a file. */
+  get counting(): CountingFacts | undefined {
+    return this.parts.counting;
   }
 
   get sizeBytes(): number {

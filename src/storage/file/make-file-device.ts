@@ -28,6 +28,7 @@ export function makeFileDevice(handle: FileHandle, facts: ImageFacts, options: M
     localTimes: facts.localTimes,
     isBlockDevice: facts.kind === 'block device',
     capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
+    counting: facts.counting,
     zeroing: { alignmentBytes: facts.alignmentBytes, mayPunch },
   });
 }

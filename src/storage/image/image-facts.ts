@@ -1,9 +1,10 @@
 import type { BigIntStats } from 'node:fs';
 import { type FileHandle, statfs } from 'node:fs/promises';
-import { SECTOR_BYTES } from '../../base/units.js';
+import { KIB, SECTOR_BYTES } from '../../base/units.js';
 import { fileSystemOf } from '../file/disk-threads.js';
 import type { ZeroingFacts } from '../file/file-zeroer.js';
 import { readNumber, sysfsFolder } from './sysfs.js';
+import type { CountingFacts } from './write-counters.js';
 
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
@@ -36,6 +37,8 @@ export interface ImageFacts extends ZeroingFacts {
   readonly fileSystem: string;
   /** As in `DiskIdentity`. */
   readonly localTimes: boolean;
+  /** Only for a block device. */
+  readonly counting?: CountingFacts;
 }
 
 /** Undefined if it is neither a regular file nor a block device, or a block device that /sys does not list. */
@@ -63,17 +66,23 @@ async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts
 }
 
 async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | undefined> {
-  const sectors = await readNumber(`${sysfsFolder(stats.rdev)}/size`);
+  const folder = sysfsFolder(stats.rdev);
+  const sectors = await readNumber(`${folder}/size`);
   if (sectors === undefined) return undefined;
+  const sizeBytes = sectors * SECTOR_BYTES;
+  const blockBytes = (await queueNumber(stats.rdev, 'logical_block_size')) ?? SECTOR_BYTES;
+  const isPartition = (await readNumber(`${folder}/partition`)) !== undefined;
+  const requestBytes = ((await queueNumber(stats.rdev, 'max_sectors_kb')) ?? 0) * KIB;
   return {
     kind: 'block device',
-    sizeBytes: sectors * SECTOR_BYTES,
+    sizeBytes,
     fileSystem: `device ${stats.rdev}`,
     inMemory: false,
     rotational: (await queueNumber(stats.rdev, 'rotational')) === 1,
     localTimes: false,
-    alignmentBytes: (await queueNumber(stats.rdev, 'logical_block_size')) ?? SECTOR_BYTES,
+    alignmentBytes: blockBytes,
     mayPunch: ((await queueNumber(stats.rdev, 'write_zeroes_max_bytes')) ?? 0) > 0,
+    counting: { blockBytes, ...(isPartition && { partition: { sizeBytes, requestBytes } }) },
   };
 }
 

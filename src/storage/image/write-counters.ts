@@ -16,6 +16,19 @@ export interface WriteCounters {
   readonly discardedSectors: number;
   /** Only for a loop device: its backing file, and when that file was last written by any means. */
   readonly shownFile?: string;
+  /** The kernel may have counted a write at a border of this partition for the neighbouring one. */
+  readonly hasBorders?: boolean;
+}
+
+/** What decides how many sectors the kernel counts for a write to a block device. */
+export interface CountingFacts {
+  /** The smallest unit that the device can write. */
+  readonly blockBytes: number;
+  /**
+   * Only for a partition. The kernel joins writes on both sides of the border between two partitions, and counts such a
+   * request, of up to `requestBytes`, for one of them.
+   */
+  readonly partition?: { readonly sizeBytes: number; readonly requestBytes: number };
 }
 
 /** Indexes of fields in /sys/dev/block/M:N/stat (Documentation/block/stat.rst). */
@@ -34,7 +47,13 @@ export async function readWriteCounters(folder: string): Promise<WriteCounters |
     readShownFile(folder),
   ]);
   if (bootId === undefined || diskSequence === undefined || isCounting !== 1 || !counted) return undefined;
-  return { bootId, diskSequence, ...counted, ...(shownFile !== undefined && { shownFile }) };
+  return {
+    bootId,
+    diskSequence,
+    ...counted,
+    ...(shownFile !== undefined && { shownFile }),
+    ...(isPartition && { hasBorders: true }),
+  };
 }
 
 /** Undefined if it is not visible, or if the device covers only a part of it, because the rest may change freely. */

@@ -1,4 +1,4 @@
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { makeSharedNumber, readSharedNumber, removeSharedNumber } from '../../../src/bitmap/store/shared-number.js';
@@ -37,4 +37,8 @@ test('a file that holds no number is none', async () => {
   writeFileSync(path, '1234567');
   expect(await readSharedNumber(path)).toBeUndefined();
   expect(await readSharedNumber('/dev/shm')).toBeUndefined();
+});
+
+test('systemd does not delete the numbers of a server that it starts again', () => {
+  expect(readFileSync('packaging/systemd/tidemark.service', 'utf8')).toMatch(/^RemoveIPC=no$/m);
 });
