@@ -38,10 +38,10 @@ export class BackupEndings {
       const parts = backup.partsAsRead(readInFull);
       const end = { state: 'committed', endedAt: new Date().toISOString(), parts } as const;
       // This makes clean only what was written before the backup began and not since.
-      const abdicate = ({ served, bitmap }: BackupPart) => {
-        // While this waited for the exports, its bitmap may have become inconsistent and been replaced.
+      const abdicate = ({ freeze }: BackupPart) => {
+        // While this waited for the exports, a bitmap may have become inconsistent.
         backup.mustGoOn('committed');
-        return served.bitmaps.abdicate(bitmap.name, backup.id);
+        return freeze.abdicate(backup.id);
       };
       await this.end(backup, end, abdicate, { flush: 'written-earlier' });
       this.host.publish(eventOf(backup, { type: 'backup-committed' }));
@@ -115,9 +115,5 @@ export class BackupEndings {
 }
 
 function giveUp({ served: { bitmaps, closing }, bitmap, freeze }: BackupPart): Undo {
-  if (closing) return () => {};
-  // The bitmap became inconsistent and was removed or replaced. The bitmap that has its name now is not this backup's.
-  if (bitmap.removed) return () => {};
-  if (bitmap.provisional) return bitmaps.withdraw(bitmap.name);
-  return bitmap.busy && bitmap.freezes === freeze ? bitmaps.reclaim(bitmap.name) : () => {};
+  return closing ? () => {} : bitmaps.takeBack(bitmap, freeze);
 }

@@ -2,6 +2,7 @@ import type { DiskLocation, ReadInFull } from '../api/backup.js';
 import type { AbortReason } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { Turnstile } from '../base/turnstile.js';
+import type { Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { View } from '../export/view.js';
@@ -14,8 +15,8 @@ export interface BackupPart {
   readonly served: Export;
   /** Frozen by this backup. Once it is inconsistent, another bitmap may take its name. */
   readonly bitmap: DirtyBitmap;
-  /** The bitmap's count of freezes when this backup froze it. */
-  readonly freeze: number;
+  /** The freeze by this backup. */
+  readonly freeze: Freeze;
   readonly snapshot: Snapshot;
   readonly view: View;
   readonly record: PartRecord;

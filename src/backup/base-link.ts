@@ -2,8 +2,9 @@ import type { FullReason, NewBackup } from '../api/backup.js';
 import type { FullReasonCode } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
-import type { BitmapBase, DirtyBitmap } from '../bitmap/dirty-bitmap.js';
-import { type Undo, undoable } from '../bitmap/undo.js';
+import type { BitmapBase, Freeze } from '../bitmap/bitmap-state.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { Undo } from '../bitmap/undo.js';
 
 export type ChainRequest = Pick<NewBackup, 'bitmap' | 'since' | 'full'>;
 
@@ -48,19 +49,25 @@ export function linkTo(exportName: string, bitmaps: BitmapSet, { bitmap: name, s
 
 /**
  * Freezes the bitmap of a backup. A missing bitmap is created and an inconsistent one is replaced with an empty one.
- * Returns the undo.
+ * Adds the undo of each step to `undos`.
  */
-export function freeze(bitmaps: BitmapSet, name: string, persistent: boolean): Undo {
-  return undoable((undos) => {
-    const found = bitmaps.find(name);
-    if (!found) undos.push(bitmaps.add({ name, persistent, provisional: true }));
-    else if (found.inconsistent !== undefined) {
-      const { granularityBytes } = found;
-      undos.push(bitmaps.remove(name));
-      undos.push(bitmaps.add({ name, granularityBytes, persistent: found.persistent }));
-    }
-    undos.push(bitmaps.createSuccessor(name));
-  });
+export function freezeBitmap(
+  bitmaps: BitmapSet,
+  name: string,
+  persistent: boolean,
+  undos: Undo[],
+): { bitmap: DirtyBitmap; freeze: Freeze } {
+  const found = bitmaps.find(name);
+  if (!found) undos.push(bitmaps.add({ name, persistent, provisional: true }));
+  else if (found.inconsistent !== undefined) {
+    const { granularityBytes } = found;
+    undos.push(bitmaps.remove(found));
+    undos.push(bitmaps.add({ name, granularityBytes, persistent: found.persistent }));
+  }
+  const bitmap = bitmaps.get(name);
+  const freeze = bitmap.createSuccessor();
+  undos.push(freeze.undo);
+  return { bitmap, freeze };
 }
 
 function checkUsable(exportName: string, bitmap: DirtyBitmap | undefined): void {

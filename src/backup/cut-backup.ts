@@ -2,6 +2,7 @@ import type { DiskLocation, NewBackup } from '../api/backup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Errno } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
+import type { Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import { type Undo, undoable } from '../bitmap/undo.js';
 import type { Export } from '../export/export.js';
@@ -18,7 +19,7 @@ import { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { Backup, type BackupPart } from './backup.js';
 import type { BackupRecord, PartRecord } from './backup-record.js';
-import { freeze, type Link, linkTo } from './base-link.js';
+import { freezeBitmap, type Link, linkTo } from './base-link.js';
 import type { RecordChange } from './record-store.js';
 
 /** Old data is copied in pieces of one granule of the bitmap, within these limits. */
@@ -88,16 +89,15 @@ class Cutter {
     }
     const { bitmaps, persistence, copyBeforeWrite } = served;
     const link = linkTo(served.name, bitmaps, this.request);
-    this.undos.push(freeze(bitmaps, this.request.bitmap, persistence !== undefined));
-    const bitmap = bitmaps.get(this.request.bitmap);
+    const { bitmap, freeze } = freezeBitmap(bitmaps, this.request.bitmap, persistence !== undefined, this.undos);
     const snapshot = this.snapshotOf(prepared, bitmap);
     const detach = clone ? () => snapshot.end() : copyBeforeWrite.attach(snapshot);
     this.undos.push(detach);
     const record = describe(prepared, bitmap, link);
     // With a clone there is no record of what is overwritten.
     const [location, live] = clone ? [undefined, []] : [prepared.location, [new OverwrittenContext(snapshot)]];
-    const view = this.viewOf(served, snapshot.device, [changesOf(record, bitmap), ...live]);
-    return { served, bitmap, freeze: bitmap.freezes, snapshot, view, record, location, detach };
+    const view = this.viewOf(served, snapshot.device, [changesOf(record, bitmap.name, freeze), ...live]);
+    return { served, bitmap, freeze, snapshot, view, record, location, detach };
   }
 
   private snapshotOf({ served, scratch, clone }: Preparation, { granularityBytes }: DirtyBitmap): Snapshot {
@@ -125,8 +125,8 @@ class Cutter {
   }
 }
 
-function changesOf({ mode }: PartRecord, bitmap: DirtyBitmap): MetadataContext {
-  return mode === 'full' ? new FullContext(bitmap.name) : new FrozenBitmapContext(bitmap);
+function changesOf({ mode }: PartRecord, bitmap: string, freeze: Freeze): MetadataContext {
+  return mode === 'full' ? new FullContext(bitmap) : new FrozenBitmapContext(bitmap, freeze);
 }
 
 function describe(

@@ -1,9 +1,9 @@
 import { CodedError, type ErrorCode } from '../base/coded-error.js';
 
 /** A bitmap state that can refuse an operation. */
-export type Obstacle = 'busy' | 'inconsistent' | 'successor' | 'no-successor';
+export type Obstacle = 'busy' | 'inconsistent' | 'successor';
 
-/** An operation on a bitmap. */
+/** An operation on a bitmap that its state can refuse. */
 export type BitmapOperation =
   | 'remove'
   | 'clear'
@@ -12,8 +12,6 @@ export type BitmapOperation =
   | 'merge-into'
   | 'merge-from'
   | 'create-successor'
-  | 'abdicate'
-  | 'reclaim'
   | 'backup'
   | 'shrink';
 
@@ -29,8 +27,6 @@ export const refusedBy: Record<BitmapOperation, readonly Obstacle[]> = {
   'merge-into': ['busy', 'inconsistent'],
   'merge-from': ['busy', 'inconsistent'],
   'create-successor': ['successor', 'busy', 'inconsistent'],
-  abdicate: ['no-successor'],
-  reclaim: ['no-successor'],
   // A backup replaces an inconsistent bitmap with an empty one.
   backup: ['busy'],
   shrink: ['busy'],
@@ -61,18 +57,20 @@ const refusals: Record<Obstacle, Refusal> = {
     message: () => 'Cannot create a successor for a bitmap that already has one',
     hint: 'wait until the operation that froze it has ended',
   },
-  'no-successor': {
-    code: 'BITMAP_NO_SUCCESSOR',
-    message: (_name, operation) =>
-      operation === 'abdicate'
-        ? "Cannot relinquish control if there's no successor present"
-        : 'Cannot reclaim a successor when none is present',
-    hint: 'the bitmap is not frozen',
-  },
 };
 
 /** The error for a refused operation, in QEMU's words and with a stable code. */
 export function refusalFor(name: string, operation: BitmapOperation, obstacle: Obstacle): CodedError {
   const { code, message, hint } = refusals[obstacle];
   return new CodedError(code, message(name, operation), hint);
+}
+
+const noSuccessor = {
+  abdicate: "Cannot relinquish control if there's no successor present",
+  reclaim: 'Cannot reclaim a successor when none is present',
+};
+
+/** The error for a freeze that cannot be ended, because it has ended already. */
+export function noSuccessorFor(operation: 'abdicate' | 'reclaim'): CodedError {
+  return new CodedError('BITMAP_NO_SUCCESSOR', noSuccessor[operation], 'the bitmap is not frozen');
 }

@@ -3,11 +3,11 @@ import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
 import { giveWay } from '../base/loop-share.js';
 import { slicesOf } from '../base/slices.js';
-import type { Steps } from '../base/steps.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularity } from './bitmap-limits.js';
+import type { BitmapBase, Freeze } from './bitmap-state.js';
 import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.js';
-import { type BitmapBase, DirtyBitmap } from './dirty-bitmap.js';
-import type { Undo } from './undo.js';
+import { DirtyBitmap, type DirtyBitmapOptions } from './dirty-bitmap.js';
+import { type Undo, undoable } from './undo.js';
 
 export interface NewBitmap {
   readonly name: string;
@@ -33,7 +33,7 @@ export interface StoredState {
 }
 
 /**
- * The bitmaps of one disk, in the order in which they were added. Changes are recorded in memory only, so recording
+ * The bitmaps of one disk, in the order in which they were added. Writes are recorded in memory only, so recording
  * never waits; the write-intent log does the rest for persistent bitmaps.
  */
 export class BitmapSet implements ChangeRecorder {
@@ -51,6 +51,11 @@ export class BitmapSet implements ChangeRecorder {
 
   find(name: string): DirtyBitmap | undefined {
     return this.bitmaps.get(name);
+  }
+
+  /** Whether this very bitmap is in the set; after it was removed, another may have its name. */
+  has(bitmap: DirtyBitmap): boolean {
+    return this.bitmaps.get(bitmap.name) === bitmap;
   }
 
   /** @throws CodedError BITMAP_NOT_FOUND */
@@ -115,107 +120,55 @@ export class BitmapSet implements ChangeRecorder {
     checkGranularity(granularityBytes, this.diskBytes);
   }
 
-  /** @throws CodedError as `checkNew` */
+  /** Returns the undo. @throws CodedError as `checkNew` */
   add(wanted: NewBitmap): Undo {
     this.checkNew(wanted);
     const { name, granularityBytes = DEFAULT_GRANULARITY_BYTES, disabled = false, persistent = false } = wanted;
     const { provisional } = wanted;
-    const { diskBytes } = this;
-    const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: !disabled, persistent, provisional });
-    this.bitmaps.set(name, bitmap);
-    return this.changed(() => this.drop(bitmap));
+    this.put({ name, granularityBytes, enabled: !disabled, persistent, provisional });
+    return () => this.drop(name);
   }
 
   /** Adds a persistent bitmap as it was stored; `load` fills the array that has the given number. */
   restore(name: string, stored: StoredState, load: (array: BitArray, number: number) => void): void {
     const { inconsistent, bits, successor } = stored;
-    const bitmap = new DirtyBitmap({ ...stored, name, diskBytes: this.diskBytes, persistent: true });
+    const bitmap = this.put({ ...stored, name, persistent: true });
     load(bitmap.arrays.bits, bits);
     if (successor !== undefined) {
       bitmap.createSuccessor();
       load(bitmap.arrays.successor!, successor);
     }
     if (inconsistent !== undefined) bitmap.markInconsistent(inconsistent);
-    this.bitmaps.set(name, bitmap);
-    this.refresh();
   }
 
   /** Adds an inconsistent bitmap in place of one of which only the name could be read. */
   restoreUnknown(name: string, reason: string): void {
-    const { diskBytes } = this;
-    const granularityBytes = usualGranularity(diskBytes);
-    const bitmap = new DirtyBitmap({ name, diskBytes, granularityBytes, enabled: false, persistent: true });
-    bitmap.markInconsistent(reason);
-    this.bitmaps.set(name, bitmap);
+    const granularityBytes = usualGranularity(this.diskBytes);
+    this.put({ name, granularityBytes, enabled: false, persistent: true }).markInconsistent(reason);
   }
 
-  remove(name: string): Undo {
-    const bitmap = this.get(name);
+  /** Returns the undo. @throws CodedError BITMAP_BUSY */
+  remove(bitmap: DirtyBitmap): Undo {
     bitmap.check('remove');
     const before = this.list();
-    this.drop(bitmap);
-    return this.changed(() => {
-      bitmap.removed = false;
+    this.drop(bitmap.name);
+    return () => {
       this.bitmaps.clear();
       for (const one of before) this.bitmaps.set(one.name, one);
-    });
-  }
-
-  /** Removes a bitmap that was created by a backup that failed, even if it is still frozen. */
-  withdraw(name: string): Undo {
-    const undo = this.get(name).busy ? this.reclaim(name) : () => {};
-    const undoRemove = this.remove(name);
-    return () => {
-      undoRemove();
-      undo();
+      this.refresh();
     };
   }
 
-  clear(name: string): Undo {
-    return this.changed(this.get(name).clear());
-  }
-
-  enable(name: string): Undo {
-    return this.changed(this.get(name).enable());
-  }
-
-  disable(name: string): Undo {
-    return this.changed(this.get(name).disable());
-  }
-
   /**
-   * Marks in `target` everything that is dirty in the sources, which may be on another disk of the same size. Runs in
-   * steps; until the last one nothing may be written and none of these bitmaps may change.
+   * Takes a bitmap back from the backup that froze it and failed: reclaims it, or removes it if that backup created it.
+   * Leaves it alone if it has been removed since; another bitmap may have its name. Returns the undo.
    */
-  *merging(target: string, sources: readonly DirtyBitmap[]): Steps<Undo> {
-    const bitmap = this.get(target);
-    const stranger = sources.find((source) => source.sizeBytes !== this.diskBytes);
-    if (stranger) {
-      throw new CodedError(
-        'BITMAP_INCOMPATIBLE',
-        "Bitmaps are incompatible and can't be merged",
-        `the disk of '${target}' has ${this.diskBytes} bytes, the disk of '${stranger.name}' has ${stranger.sizeBytes}`,
-      );
-    }
-    return this.changed(yield* bitmap.merging(sources));
-  }
-
-  createSuccessor(name: string): Undo {
-    return this.changed(this.get(name).createSuccessor());
-  }
-
-  /** @throws CodedError BITMAP_NO_SUCCESSOR */
-  abdicate(name: string, backup: string): Undo {
-    return this.changed(this.get(name).abdicate(backup));
-  }
-
-  reclaim(name: string): Undo {
-    return this.changed(this.get(name).reclaim());
-  }
-
-  markInconsistent(name: string, reason: string): void {
-    this.get(name).markInconsistent(reason);
-    this.refresh();
+  takeBack(bitmap: DirtyBitmap, freeze: Freeze | undefined): Undo {
+    return undoable((undos) => {
+      if (!this.has(bitmap)) return;
+      if (freeze?.active) undos.push(freeze.reclaim());
+      if (bitmap.provisional) undos.push(this.remove(bitmap));
+    });
   }
 
   /** @throws CodedError BITMAP_BUSY on shrinking; BITMAP_INVALID when a bitmap would be too large */
@@ -229,23 +182,21 @@ export class BitmapSet implements ChangeRecorder {
     this.checkResize(diskBytes);
     for (const bitmap of this.list()) bitmap.resize(diskBytes);
     this.diskBytes = diskBytes;
+  }
+
+  private put(options: Omit<DirtyBitmapOptions, 'diskBytes'>): DirtyBitmap {
+    const bitmap = new DirtyBitmap({ ...options, diskBytes: this.diskBytes }, () => this.refresh());
+    this.bitmaps.set(bitmap.name, bitmap);
+    this.refresh();
+    return bitmap;
+  }
+
+  private drop(name: string): void {
+    this.bitmaps.delete(name);
     this.refresh();
   }
 
-  private drop(bitmap: DirtyBitmap): void {
-    bitmap.removed = true;
-    this.bitmaps.delete(bitmap.name);
-  }
-
-  /** Recomputes which bitmaps record, now and again when the change is undone. */
-  private changed(undo: Undo): Undo {
-    this.refresh();
-    return () => {
-      undo();
-      this.refresh();
-    };
-  }
-
+  /** Recomputes which arrays record writes. */
   private refresh(): void {
     const bitmaps = this.list();
     const persistent = bitmaps.filter((bitmap) => bitmap.persistent && bitmap.recording);

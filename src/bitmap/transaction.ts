@@ -62,12 +62,11 @@ function* taking({ bitmaps, action }: TransactionStep): Steps<Undo> {
     case 'add':
       return bitmaps.add(action.bitmap);
     case 'merge':
-      return yield* bitmaps.merging(
-        action.target,
-        action.sources.map((source) => source.bitmaps.get(source.name)),
-      );
+      return yield* bitmaps.get(action.target).merging(action.sources.map((source) => source.bitmaps.get(source.name)));
+    case 'remove':
+      return bitmaps.remove(bitmaps.get(action.name));
     default:
-      return bitmaps[action.type](action.name);
+      return bitmaps.get(action.name)[action.type]();
   }
 }
 

@@ -2,7 +2,7 @@ import type { Extents } from '../api/bitmap.js';
 import { CodedError } from '../base/coded-error.js';
 import { ExtentList } from '../base/extents.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
-import { DIRTY } from '../bitmap/dirty-bitmap.js';
+import { DIRTY } from '../bitmap/dirty-bits.js';
 import type { Export } from '../export/export.js';
 
 /**

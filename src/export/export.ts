@@ -93,14 +93,14 @@ export class Export extends ServedDisk {
 
   override contexts(): MetadataContext[] {
     const usable = this.bitmaps.list().filter((bitmap) => bitmap.inconsistent === undefined);
-    return [this.allocation, ...usable.map((bitmap) => new DirtyBitmapContext(bitmap))];
+    return [this.allocation, ...usable.map((bitmap) => new DirtyBitmapContext(this.bitmaps, bitmap))];
   }
 
   override context(name: string): MetadataContext | undefined {
     if (name === BASE_ALLOCATION) return this.allocation;
     if (!name.startsWith(DIRTY_BITMAP_PREFIX)) return undefined;
     const bitmap = this.bitmaps.find(name.slice(DIRTY_BITMAP_PREFIX.length));
-    return bitmap && bitmap.inconsistent === undefined ? new DirtyBitmapContext(bitmap) : undefined;
+    return bitmap && bitmap.inconsistent === undefined ? new DirtyBitmapContext(this.bitmaps, bitmap) : undefined;
   }
 
   /** Bytes that hold data or may hold data. */

@@ -1,7 +1,10 @@
 import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
-import { DIRTY, type DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import type { BitmapSet } from '../bitmap/bitmap-set.js';
+import type { Freeze } from '../bitmap/bitmap-state.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import { DIRTY } from '../bitmap/dirty-bits.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 
@@ -53,30 +56,36 @@ export class DirtyBitmapContext implements MetadataContext {
   readonly name: string;
   readonly combine = either;
 
-  constructor(private readonly bitmap: DirtyBitmap) {
+  constructor(
+    private readonly bitmaps: BitmapSet,
+    private readonly bitmap: DirtyBitmap,
+  ) {
     this.name = DIRTY_BITMAP_PREFIX + bitmap.name;
   }
 
   async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
-    if (this.bitmap.removed || this.bitmap.inconsistent !== undefined) return EIO;
+    if (!this.bitmaps.has(this.bitmap) || this.bitmap.inconsistent !== undefined) return EIO;
     this.bitmap.extents(offset, length, list);
     return OK;
   }
 }
 
-/** A frozen bitmap, for the view of the backup that froze it: what was written before the cut. */
+/** A bitmap as a backup froze it, for the view of that backup: what was written before the cut. */
 export class FrozenBitmapContext implements MetadataContext {
   readonly name: string;
   readonly combine = either;
 
-  constructor(private readonly bitmap: DirtyBitmap) {
-    this.name = DIRTY_BITMAP_PREFIX + bitmap.name;
+  constructor(
+    bitmap: string,
+    private readonly freeze: Freeze,
+  ) {
+    this.name = DIRTY_BITMAP_PREFIX + bitmap;
   }
 
   async status(offset: number, length: number, list: ExtentList): Promise<Errno> {
-    // It is no longer frozen after the backup has ended or when the bitmap is inconsistent.
-    if (!this.bitmap.busy) return EIO;
-    this.bitmap.frozenExtents(offset, length, list);
+    // The freeze ends with the backup, or when the bitmap becomes inconsistent.
+    if (!this.freeze.active) return EIO;
+    this.freeze.extents(offset, length, list);
     return OK;
   }
 }

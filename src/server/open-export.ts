@@ -151,7 +151,7 @@ async function addMissing(
       for (const bitmap of missing) {
         undos.push(bitmaps.add({ ...bitmap, persistent }));
         // The store may have lost a bitmap of this name, and with it the record of what was dirty.
-        if (persistence?.lost !== undefined) bitmaps.markInconsistent(bitmap.name, persistence.lost);
+        if (persistence?.lost !== undefined) bitmaps.get(bitmap.name).markInconsistent(persistence.lost);
       }
     });
   if (persistence) await changeDurably([persistence.intents], persistence.store, add);

@@ -37,7 +37,7 @@ const losses: [string, (server: BackupServer) => Promise<unknown>, string][] = [
 ];
 
 function breakBitmap(server: BackupServer): void {
-  server.exports.get('disk').bitmaps.markInconsistent('nightly', 'somebody else wrote the image');
+  server.exports.get('disk').bitmaps.get('nightly').markInconsistent('somebody else wrote the image');
 }
 
 /** What every full backup reports, whatever the reason. */

@@ -62,7 +62,7 @@ const endings: Ending[] = [
     reason: 'bitmap-inconsistent',
     detail: 'a write could not be recorded, so its bitmap is inconsistent',
     end: async (server) => {
-      server.exports.get('disk').bitmaps.markInconsistent('nightly', 'the store failed');
+      server.exports.get('disk').bitmaps.get('nightly').markInconsistent('the store failed');
       await server.pass(0);
     },
     broken: true,

@@ -9,7 +9,7 @@ async function lost(server: BackupServer): Promise<Described> {
   await server.committed();
   await server.write([1]);
   const backup = await server.begin();
-  server.exports.get('disk').bitmaps.markInconsistent('nightly', 'the store failed');
+  server.exports.get('disk').bitmaps.get('nightly').markInconsistent('the store failed');
   return backup;
 }
 
@@ -84,7 +84,7 @@ test('a commit that has to wait does not end a backup that has replaced the bitm
   const waits = vi.spyOn(server.exports.get('a').cuts, 'pass');
   const committed = server.ask('POST', `/v1/backups/${first.id}/commit`);
   await expect.poll(() => waits.mock.calls.length).toBe(1);
-  server.exports.get('b').bitmaps.markInconsistent('nightly', 'the store failed');
+  server.exports.get('b').bitmaps.get('nightly').markInconsistent('the store failed');
   await server.write([5], 'z', 'b');
   const second = await server.begin({ exports: ['b'] });
   free();

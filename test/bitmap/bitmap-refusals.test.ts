@@ -1,26 +1,30 @@
 import { expect, test } from 'vitest';
 import { runToEnd } from '../../src/base/steps.js';
 import { MIB } from '../../src/base/units.js';
-import { type BitmapOperation, type Obstacle, refusalFor, refusedBy } from '../../src/bitmap/bitmap-refusals.js';
+import {
+  type BitmapOperation,
+  noSuccessorFor,
+  type Obstacle,
+  refusalFor,
+  refusedBy,
+} from '../../src/bitmap/bitmap-refusals.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 
 const states: Record<string, { prepare: (set: BitmapSet) => void; obstacles: readonly Obstacle[] }> = {
-  plain: { prepare: () => {}, obstacles: ['no-successor'] },
-  disabled: { prepare: (set) => set.disable('a'), obstacles: ['no-successor'] },
-  frozen: { prepare: (set) => set.createSuccessor('a'), obstacles: ['busy', 'successor'] },
-  inconsistent: { prepare: (set) => set.markInconsistent('a', 'why'), obstacles: ['inconsistent', 'no-successor'] },
+  plain: { prepare: () => {}, obstacles: [] },
+  disabled: { prepare: (set) => set.get('a').disable(), obstacles: [] },
+  frozen: { prepare: (set) => set.get('a').createSuccessor(), obstacles: ['busy', 'successor'] },
+  inconsistent: { prepare: (set) => set.get('a').markInconsistent('why'), obstacles: ['inconsistent'] },
 };
 
 const perform: Record<BitmapOperation, (set: BitmapSet) => void> = {
-  remove: (set) => set.remove('a'),
-  clear: (set) => set.clear('a'),
-  enable: (set) => set.enable('a'),
-  disable: (set) => set.disable('a'),
-  'merge-into': (set) => runToEnd(set.merging('a', [set.get('b')])),
-  'merge-from': (set) => runToEnd(set.merging('b', [set.get('a')])),
-  'create-successor': (set) => set.createSuccessor('a'),
-  abdicate: (set) => set.abdicate('a', 'backup'),
-  reclaim: (set) => set.reclaim('a'),
+  remove: (set) => set.remove(set.get('a')),
+  clear: (set) => set.get('a').clear(),
+  enable: (set) => set.get('a').enable(),
+  disable: (set) => set.get('a').disable(),
+  'merge-into': (set) => runToEnd(set.get('a').merging([set.get('b')])),
+  'merge-from': (set) => runToEnd(set.get('b').merging([set.get('a')])),
+  'create-successor': (set) => set.get('a').createSuccessor(),
   backup: (set) => set.get('a').check('backup'),
   shrink: (set) => set.resize(MIB / 2),
 };
@@ -53,6 +57,6 @@ test("refusals use QEMU's words", () => {
   expect(text('create-successor', 'busy')).toBe(
     'Cannot create a successor for a bitmap that is in-use by an operation',
   );
-  expect(text('abdicate', 'no-successor')).toBe("Cannot relinquish control if there's no successor present");
-  expect(text('reclaim', 'no-successor')).toBe('Cannot reclaim a successor when none is present');
+  expect(noSuccessorFor('abdicate').message).toBe("Cannot relinquish control if there's no successor present");
+  expect(noSuccessorFor('reclaim').message).toBe('Cannot reclaim a successor when none is present');
 });

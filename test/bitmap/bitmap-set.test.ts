@@ -62,19 +62,22 @@ test('the error for an unknown bitmap names it', () => {
   expect(() => setWith().get('nightly')).toThrow("Dirty bitmap 'nightly' not found");
 });
 
-test('a removed bitmap is marked as removed for code that still holds it', () => {
+test('a set does not have a bitmap that was removed, even if another has its name', () => {
   const set = setWith('a');
   const bitmap = set.get('a');
-  const undo = set.remove('a');
-  expect(bitmap.removed).toBe(true);
+  const undo = set.remove(bitmap);
+  expect(set.has(bitmap)).toBe(false);
+  const undoAdd = set.add({ name: 'a' });
+  expect(set.has(bitmap)).toBe(false);
+  undoAdd();
   undo();
-  expect(bitmap.removed).toBe(false);
+  expect(set.has(bitmap)).toBe(true);
   expect(set.get('a')).toBe(bitmap);
 });
 
 test('undoing a removal restores the order', () => {
   const set = setWith('a', 'b', 'c');
-  set.remove('b')();
+  set.remove(set.get('b'))();
   expect(set.list().map(({ name }) => name)).toEqual(['a', 'b', 'c']);
 });
 
@@ -82,7 +85,7 @@ test('merging a coarser source marks every finer granule that it touches', () =>
   const set = setWith('coarse');
   set.add({ name: 'fine', granularityBytes: 4 * KIB, disabled: true });
   set.markDirty(70 * KIB, 1);
-  runToEnd(set.merging('fine', [set.get('coarse')]));
+  runToEnd(set.get('fine').merging([set.get('coarse')]));
   const list = new ExtentList(10);
   set.get('fine').extents(0, DISK, list);
   expect(list.lengths).toEqual([64 * KIB, 64 * KIB, DISK - 128 * KIB]);
@@ -91,27 +94,31 @@ test('merging a coarser source marks every finer granule that it touches', () =>
 test('a merge from a bitmap of a disk of another size is refused', () => {
   const other = new BitmapSet(2 * MIB);
   other.add({ name: 'b' });
-  expect(() => runToEnd(setWith('a').merging('a', [other.get('b')]))).toThrow(
-    "Bitmaps are incompatible and can't be merged",
-  );
+  expect(() =>
+    runToEnd(
+      setWith('a')
+        .get('a')
+        .merging([other.get('b')]),
+    ),
+  ).toThrow("Bitmaps are incompatible and can't be merged");
 });
 
 test('a merge changes nothing when one source is refused', () => {
   const set = setWith('target', 'good', 'busy');
-  set.disable('target');
+  set.get('target').disable();
   set.markDirty(0, 1);
-  set.createSuccessor('busy');
-  expect(() => runToEnd(set.merging('target', [set.get('good'), set.get('busy')]))).toThrow(code('BITMAP_BUSY'));
+  set.get('busy').createSuccessor();
+  expect(() => runToEnd(set.get('target').merging([set.get('good'), set.get('busy')]))).toThrow(code('BITMAP_BUSY'));
   expect(set.get('target').dirtyBytes).toBe(0);
 });
 
 test('writes to a frozen bitmap reach only its successor', () => {
   const set = setWith('a');
   set.markDirty(0, 1);
-  set.createSuccessor('a');
+  set.get('a').createSuccessor();
   set.markDirty(512 * KIB, 1);
   const frozen = new ExtentList(10);
-  set.get('a').frozenExtents(0, DISK, frozen);
+  set.get('a').freeze!.extents(0, DISK, frozen);
   expect(frozen.lengths).toEqual([64 * KIB, DISK - 64 * KIB]);
   expect(set.get('a').dirtyBytes).toBe(128 * KIB);
 });
@@ -120,10 +127,10 @@ test('abdicating keeps only what was written since the freeze, reclaiming keeps 
   const after = (end: 'abdicate' | 'reclaim') => {
     const set = setWith('a');
     set.markDirty(0, 1);
-    set.createSuccessor('a');
+    set.get('a').createSuccessor();
     set.markDirty(512 * KIB, 1);
-    if (end === 'abdicate') set.abdicate('a', 'backup');
-    else set.reclaim('a');
+    if (end === 'abdicate') set.get('a').freeze!.abdicate('backup');
+    else set.get('a').freeze!.reclaim();
     set.markDirty(960 * KIB, 1);
     return set.get('a');
   };
@@ -133,38 +140,38 @@ test('abdicating keeps only what was written since the freeze, reclaiming keeps 
 
 test('a disabled bitmap has a disabled successor, and is disabled again afterwards', () => {
   const set = setWith('a');
-  set.disable('a');
-  set.createSuccessor('a');
+  set.get('a').disable();
+  set.get('a').createSuccessor();
   set.markDirty(0, 1);
   expect(set.get('a').recording).toBe(false);
-  set.reclaim('a');
+  set.get('a').freeze!.reclaim();
   expect(set.get('a')).toMatchObject({ recording: false, dirtyBytes: 0 });
 });
 
 test('when a disk grows, its new end is dirty in every bitmap, even a disabled or frozen one', () => {
   const set = setWith('on', 'off', 'frozen');
-  set.disable('off');
-  set.createSuccessor('frozen');
+  set.get('off').disable();
+  set.get('frozen').createSuccessor();
   set.resize(2 * MIB);
   expect(set.list().map((bitmap) => bitmap.dirtyBytes)).toEqual([MIB, MIB, MIB]);
-  set.abdicate('frozen', 'backup');
+  set.get('frozen').freeze!.abdicate('backup');
   expect(set.get('frozen').dirtyBytes).toBe(MIB);
 });
 
 test('shrinking is refused while a bitmap is busy', () => {
   const set = setWith('a');
-  set.createSuccessor('a');
+  set.get('a').createSuccessor();
   expect(() => set.resize(512 * KIB)).toThrow(code('BITMAP_BUSY'));
-  set.reclaim('a');
+  set.get('a').freeze!.reclaim();
   set.resize(512 * KIB);
   expect(set.get('a').sizeBytes).toBe(512 * KIB);
 });
 
 test('an inconsistent bitmap records nothing, and can only be removed', () => {
   const set = setWith('a');
-  set.markInconsistent('a', 'the disk was changed elsewhere');
+  set.get('a').markInconsistent('the disk was changed elsewhere');
   set.markDirty(0, 1);
   expect(set.get('a')).toMatchObject({ recording: false, inconsistent: 'the disk was changed elsewhere' });
-  expect(() => set.clear('a')).toThrow(code('BITMAP_INCONSISTENT'));
-  set.remove('a');
+  expect(() => set.get('a').clear()).toThrow(code('BITMAP_INCONSISTENT'));
+  set.remove(set.get('a'));
 });

@@ -61,9 +61,9 @@ test('the extents of a bitmap match a list of the written ranges, frozen or not,
         enabled: true,
         persistent: false,
       });
-      const pairs = (method: 'extents' | 'frozenExtents') => {
+      const pairs = (described: Pick<DirtyBitmap, 'extents'>) => {
         const list = new ExtentList(1000);
-        bitmap[method](asked[0], asked[1] - asked[0], list);
+        described.extents(asked[0], asked[1] - asked[0], list);
         return list.lengths.map((length, i) => [length, list.statuses[i]]);
       };
       const record = ([from, end]: Range) =>
@@ -71,11 +71,11 @@ test('the extents of a bitmap match a list of the written ranges, frozen or not,
           .recordingBits()!
           .setRange(Math.floor(from / granularityBytes), Math.floor((end - 1) / granularityBytes) + 1);
       written.forEach(record);
-      expect(pairs('extents')).toEqual(modelExtents(written, granularityBytes, asked));
-      bitmap.createSuccessor();
+      expect(pairs(bitmap)).toEqual(modelExtents(written, granularityBytes, asked));
+      const freeze = bitmap.createSuccessor();
       afterFreezing.forEach(record);
-      expect(pairs('frozenExtents')).toEqual(modelExtents(written, granularityBytes, asked));
-      expect(pairs('extents')).toEqual(modelExtents([...written, ...afterFreezing], granularityBytes, asked));
+      expect(pairs(freeze)).toEqual(modelExtents(written, granularityBytes, asked));
+      expect(pairs(bitmap)).toEqual(modelExtents([...written, ...afterFreezing], granularityBytes, asked));
       const dirty = modelExtents([...written, ...afterFreezing], granularityBytes, [0, sizeBytes]);
       expect(bitmap.dirtyBytes).toBe(dirty.reduce((sum, [length, status]) => sum + length * status, 0));
     }),

@@ -4,6 +4,8 @@ import { CodedError } from '../../src/base/coded-error.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { runToEnd } from '../../src/base/steps.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import type { Freeze } from '../../src/bitmap/bitmap-state.js';
+import { DirtyBitmap } from '../../src/bitmap/dirty-bitmap.js';
 import { type BitmapAction, FailedStep, type TransactionStep, takingSteps } from '../../src/bitmap/transaction.js';
 import { propertyRuns } from '../support/property.js';
 
@@ -130,7 +132,7 @@ function expectSame(model: Model, set: BitmapSet): void {
       busy: bitmap.busy,
       inconsistent: bitmap.inconsistent !== undefined,
       dirtyBytes: bitmap.dirtyBytes,
-      dirty: dirtySectors(set, name, 'extents'),
+      dirty: dirtySectors(bitmap, bitmap),
     }).toEqual({
       name,
       recording: (expected.successor ?? expected).enabled,
@@ -140,15 +142,14 @@ function expectSame(model: Model, set: BitmapSet): void {
       dirty: [...all].sort((a, b) => a - b),
     });
     if (expected.successor) {
-      expect(dirtySectors(set, name, 'frozenExtents')).toEqual([...expected.dirty].sort((a, b) => a - b));
+      expect(dirtySectors(bitmap, bitmap.freeze!)).toEqual([...expected.dirty].sort((a, b) => a - b));
     }
   }
 }
 
-function dirtySectors(set: BitmapSet, name: string, which: 'extents' | 'frozenExtents'): number[] {
-  const bitmap = set.get(name);
+function dirtySectors({ sizeBytes }: DirtyBitmap, described: Pick<DirtyBitmap, 'extents'>): number[] {
   const list = new ExtentList(10_000);
-  bitmap[which](0, bitmap.sizeBytes, list);
+  described.extents(0, sizeBytes, list);
   const sectors: number[] = [];
   let at = 0;
   list.lengths.forEach((length, i) => {
@@ -245,6 +246,16 @@ const write = fc.tuple(fc.nat(START_SECTORS * 2), fc.integer({ min: 1, max: 12 }
   );
 });
 
+const lastFreeze = new WeakMap<DirtyBitmap, Freeze>();
+const options = { name: 'x', diskBytes: SECTOR, granularityBytes: SECTOR, enabled: true, persistent: false };
+const ended = new DirtyBitmap(options).createSuccessor();
+ended.undo();
+
+/** The last freeze of the bitmap, even if it has ended; one that has ended if the bitmap never had a freeze. */
+function freezeOf(bitmap: DirtyBitmap): Freeze {
+  return lastFreeze.get(bitmap) ?? ended;
+}
+
 const successor = fc.tuple(fc.constantFrom('create', 'abdicate', 'reclaim'), name).map(
   ([what, target]) =>
     new Step(
@@ -265,9 +276,10 @@ const successor = fc.tuple(fc.constantFrom('create', 'abdicate', 'reclaim'), nam
         return undefined;
       },
       (set) => {
-        if (what === 'create') set.createSuccessor(target);
-        else if (what === 'abdicate') set.abdicate(target, 'backup');
-        else set.reclaim(target);
+        const bitmap = set.get(target);
+        if (what === 'create') lastFreeze.set(bitmap, bitmap.createSuccessor());
+        else if (what === 'abdicate') freezeOf(bitmap).abdicate('backup');
+        else freezeOf(bitmap).reclaim();
       },
     ),
 );
@@ -284,7 +296,7 @@ const fault = name.map(
         delete bitmap.successor;
         return undefined;
       },
-      (set) => set.markInconsistent(target, 'the test says so'),
+      (set) => set.get(target).markInconsistent('the test says so'),
     ),
 );
 

@@ -133,7 +133,7 @@ describe('bitmaps', () => {
 
   test('report why they are inconsistent', async () => {
     const { ask, exports } = await serve();
-    exports.get('disk').bitmaps.markInconsistent('nightly', 'the image was written by somebody else');
+    exports.get('disk').bitmaps.get('nightly').markInconsistent('the image was written by somebody else');
     expect((await ask('GET', bitmapUrl)).document).toEqual({
       ...nightly,
       recording: false,

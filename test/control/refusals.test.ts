@@ -20,8 +20,8 @@ async function serve() {
     { name: 'small', device: small, bitmaps: ['nightly'] },
   ]);
   const { bitmaps } = exports.get('disk');
-  bitmaps.createSuccessor('busy');
-  bitmaps.markInconsistent('broken', 'the image was written by somebody else');
+  bitmaps.get('busy').createSuccessor();
+  bitmaps.get('broken').markInconsistent('the image was written by somebody else');
   return { exports, small, ...(await controlApiOver(exports)) };
 }
 
@@ -227,7 +227,7 @@ describe('an operation that is not possible is refused', () => {
 
   test('shrinking an export that has clients', async () => {
     const { ask, exports } = await serve();
-    await exports.get('disk').bitmaps.reclaim('busy');
+    exports.get('disk').bitmaps.get('busy').freeze!.reclaim();
     const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
     const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
     exports.get('disk').attach({ drain: async () => {}, describe });

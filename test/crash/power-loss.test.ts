@@ -60,12 +60,14 @@ interface Step {
 const clear: Step = {
   flush: 'everything',
   plan: (bitmaps, { frozen, end }, content) =>
-    frozen ? undefined : { change: () => bitmaps.clear('a'), next: { base: content, ...(end && { end: content }) } },
+    frozen
+      ? undefined
+      : { change: () => bitmaps.get('a').clear(), next: { base: content, ...(end && { end: content }) } },
 };
 const disable: Step = {
   flush: 'everything',
   plan: (bitmaps, { base, frozen, end }, content) =>
-    frozen || end ? undefined : { change: () => bitmaps.disable('a'), next: { base, end: content } },
+    frozen || end ? undefined : { change: () => bitmaps.get('a').disable(), next: { base, end: content } },
 };
 const enableAnew: Step = {
   flush: 'everything',
@@ -73,8 +75,8 @@ const enableAnew: Step = {
     if (frozen || !end) return undefined;
     const change = () =>
       undoable((undos) => {
-        undos.push(bitmaps.enable('a'));
-        undos.push(bitmaps.clear('a'));
+        undos.push(bitmaps.get('a').enable());
+        undos.push(bitmaps.get('a').clear());
       });
     return { change, next: { base: content } };
   },
@@ -83,16 +85,19 @@ const enableAnew: Step = {
 const freeze: Step = {
   flush: 'nothing',
   plan: (bitmaps, { base, frozen, end }, content) =>
-    frozen || end ? undefined : { change: () => bitmaps.createSuccessor('a'), next: { base, frozen: content } },
+    frozen || end
+      ? undefined
+      : { change: () => bitmaps.get('a').createSuccessor().undo, next: { base, frozen: content } },
 };
 const abdicate: Step = {
   flush: 'written-earlier',
   plan: (bitmaps, { frozen }) =>
-    frozen ? { change: () => bitmaps.abdicate('a', 'backup'), next: { base: frozen } } : undefined,
+    frozen ? { change: () => bitmaps.get('a').freeze!.abdicate('backup'), next: { base: frozen } } : undefined,
 };
 const reclaim: Step = {
   flush: 'nothing',
-  plan: (bitmaps, { base, frozen }) => (frozen ? { change: () => bitmaps.reclaim('a'), next: { base } } : undefined),
+  plan: (bitmaps, { base, frozen }) =>
+    frozen ? { change: () => bitmaps.get('a').freeze!.reclaim(), next: { base } } : undefined,
 };
 const steps = [clear, disable, enableAnew, freeze, abdicate, reclaim];
 

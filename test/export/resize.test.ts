@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
-import { DIRTY } from '../../src/bitmap/dirty-bitmap.js';
+import { DIRTY } from '../../src/bitmap/dirty-bits.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
 import { snapshotOf } from '../support/snapshots.js';

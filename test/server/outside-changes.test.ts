@@ -554,7 +554,7 @@ describe('a file', () => {
     const served = await open();
     await write(served);
     await vi.waitFor(async () => {
-      await changeAtOneInstant([served], { apply: () => served.bitmaps.clear('nightly') });
+      await changeAtOneInstant([served], { apply: () => served.bitmaps.get('nightly').clear() });
       await served.persistence!.settle();
       expect(served.persistence!.watched).toBe('at rest');
     });

@@ -37,7 +37,7 @@ test('the contexts of a reply share the limit on extents, and each gets some', a
 test('an extent of many runs is cut short, so that other clients need not wait', async () => {
   const { server, bitmaps } = await fragmented();
   // Sectors that were dirty before the freeze alternate with sectors written since, and all together are one extent.
-  bitmaps.createSuccessor('bitmap0');
+  bitmaps.get('bitmap0').createSuccessor();
   for (let sector = 1; sector < EXTENTS; sector += 2) bitmaps.markDirty(sector * SECTOR_BYTES, SECTOR_BYTES);
   const client = await server.connect();
   await client.go('disk', { contexts: ['qemu:dirty-bitmap:bitmap0'] });

@@ -1,6 +1,7 @@
 import type { BitArray } from '../../base/bit-array.js';
 import { isName } from '../bitmap-limits.js';
 import type { BitmapSet, StoredState } from '../bitmap-set.js';
+import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { Damage, Key } from './key-value-store.js';
 
 /** Loads the entries of a disk into its bitmaps. The entry of a bitmap must come before its pages. */
@@ -20,7 +21,7 @@ export class Loading {
   /** Marks bitmaps with damaged entries as inconsistent, and adds those that could not be loaded. */
   distrust({ entries, whole }: Damage): void {
     if (whole !== undefined) {
-      for (const { name } of this.bitmaps.list()) this.bitmaps.markInconsistent(name, reasonFor(whole));
+      for (const bitmap of this.bitmaps.list()) bitmap.markInconsistent(reasonFor(whole));
     }
     for (const key of entries) this.distrustFor(key);
   }
@@ -39,15 +40,15 @@ export class Loading {
   private distrustFor(key: Key): void {
     const reason = reasonFor(`${key.join('/')} does not match its checksum`);
     if (key[0] === 'bitmap') this.restoreUnknown(String(key.at(-1)), reason);
-    for (const name of this.concernedBy(key)) this.bitmaps.markInconsistent(name, reason);
+    for (const bitmap of this.concernedBy(key)) bitmap.markInconsistent(reason);
   }
 
   /** Damage to the entry of the disk or to a region mark affects all bitmaps of the disk. */
-  private concernedBy(key: Key): string[] {
+  private concernedBy(key: Key): DirtyBitmap[] {
     if (key[0] === 'bitmap') return [];
-    if (key[0] !== 'page') return this.bitmaps.list().map(({ name }) => name);
+    if (key[0] !== 'page') return this.bitmaps.list();
     const owner = this.arrays.get(Number(key.at(-2)))?.bitmap;
-    return owner === undefined ? [] : [owner];
+    return owner === undefined ? [] : [this.bitmaps.get(owner)];
   }
 }
 

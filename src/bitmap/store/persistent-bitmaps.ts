@@ -254,7 +254,7 @@ export class PersistentBitmaps {
   private distrust(reason: string): void {
     const { bitmaps, exportName, log } = this.options;
     const trusted = bitmaps.list().filter(({ inconsistent }) => inconsistent === undefined);
-    for (const { name } of trusted) bitmaps.markInconsistent(name, reason);
+    for (const bitmap of trusted) bitmap.markInconsistent(reason);
     if (trusted.length === 0) return;
     log.warn({ export: exportName }, `${reason}: its bitmaps are inconsistent, and the next backup is a full one`);
   }
@@ -271,7 +271,7 @@ export class PersistentBitmaps {
     this.logLostMarks(errno);
     if (onBitmapError === 'refuse') return false;
     const reason = `a write could not be recorded in the store: ${errnoName(errno)}`;
-    for (const bitmap of bitmaps.list()) if (bitmap.persistent) bitmaps.markInconsistent(bitmap.name, reason);
+    for (const bitmap of bitmaps.list()) if (bitmap.persistent) bitmap.markInconsistent(reason);
     return true;
   }
 

@@ -26,17 +26,16 @@ export function recover(
 ): Change[] {
   const { exportName, bitmaps, store, log } = options;
   const marks = [...store.keys(allRegions(exportName))];
-  // The backup that created it ended with the server.
-  for (const bitmap of bitmaps.list()) if (bitmap.provisional) bitmaps.withdraw(bitmap.name);
+  if (reason !== undefined) for (const bitmap of bitmaps.list()) bitmap.markInconsistent(reason);
+  // All backups ended with the server.
+  for (const bitmap of bitmaps.list()) bitmaps.takeBack(bitmap, bitmap.freeze);
   if (reason !== undefined) {
-    for (const bitmap of bitmaps.list()) bitmaps.markInconsistent(bitmap.name, reason);
     log.warn(
       { export: exportName, reason },
       'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them again, and take a full backup',
     );
     return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
   }
-  for (const bitmap of bitmaps.list()) if (bitmap.busy) bitmaps.reclaim(bitmap.name);
   const ranges = marks.map((key) => {
     const offset = Number(key.at(-1)) * before.regionBytes;
     return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };

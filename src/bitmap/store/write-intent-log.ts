@@ -179,7 +179,7 @@ export class WriteIntentLog implements ChangeRecorder {
   /** Bitmaps are half changed because of a bug. None is trusted any more, and the next commit says so. */
   distrust(bug: unknown): void {
     const { bitmaps, onBug } = this.options;
-    for (const { name } of bitmaps.list()) bitmaps.markInconsistent(name, 'a change to it failed halfway');
+    for (const bitmap of bitmaps.list()) bitmap.markInconsistent('a change to it failed halfway');
     this.settled(false);
     onBug(bug);
   }

@@ -4,7 +4,7 @@ import { ExtentList } from '../../../src/base/extents.js';
 import { silentLog } from '../../../src/base/log.js';
 import { KIB, MIB } from '../../../src/base/units.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
-import { DIRTY } from '../../../src/bitmap/dirty-bitmap.js';
+import { DIRTY } from '../../../src/bitmap/dirty-bits.js';
 import { changeDurably } from '../../../src/bitmap/store/change-durably.js';
 import { inspectStore } from '../../../src/bitmap/store/inspect-store.js';
 import { type OnBitmapError, PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
@@ -102,7 +102,7 @@ describe('after a clean close', () => {
     const opened = await open(store, { ...disk, sizeBytes: DISK_BYTES + 512 });
     await change(opened, () => opened.bitmaps.add({ name: 'nightly', persistent: true }));
     await write(opened, DISK_BYTES, 512);
-    await change(opened, () => opened.bitmaps.createSuccessor('nightly'));
+    await change(opened, () => opened.bitmaps.get('nightly').createSuccessor().undo);
     await write(opened, DISK_BYTES - 512, 1024);
     await opened.persistence.close();
     const { dirtyBytes } = opened.bitmaps.get('nightly');
@@ -128,12 +128,14 @@ describe('after a clean close', () => {
     await (await withBitmap(store)).persistence.close();
     const opened = await open(store, now);
     expect(opened.bitmaps.get('nightly').inconsistent).toContain(reason);
-    expect(() => opened.bitmaps.clear('nightly')).toThrow(expect.objectContaining({ code: 'BITMAP_INCONSISTENT' }));
+    expect(() => opened.bitmaps.get('nightly').clear()).toThrow(
+      expect.objectContaining({ code: 'BITMAP_INCONSISTENT' }),
+    );
     // It is still inconsistent at the next start, although the disk is unchanged.
     await opened.persistence.close();
     const again = await open(store, now);
     expect(again.bitmaps.get('nightly').inconsistent).toContain(reason);
-    await change(again, () => again.bitmaps.remove('nightly'));
+    await change(again, () => again.bitmaps.remove(again.bitmaps.get('nightly')));
     await change(again, () => again.bitmaps.add({ name: 'nightly', persistent: true }));
     expect(again.bitmaps.get('nightly').inconsistent).toBeUndefined();
   });
@@ -178,10 +180,7 @@ describe('after a crash', () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 0);
-    await change(first, () => {
-      first.bitmaps.createSuccessor('nightly');
-      return () => first.bitmaps.reclaim('nightly');
-    });
+    await change(first, () => first.bitmaps.get('nightly').createSuccessor().undo);
     await write(first, 40 * MIB);
     await first.persistence.cool();
     const second = await open(store);
@@ -257,7 +256,9 @@ test('a change that cannot be stored is undone', async () => {
   const opened = await withBitmap(store);
   await write(opened, 0);
   store.failWith = ENOSPC;
-  await expect(change(opened, () => opened.bitmaps.clear('nightly'))).rejects.toMatchObject({ code: 'STORE_IN_DOUBT' });
+  await expect(change(opened, () => opened.bitmaps.get('nightly').clear())).rejects.toMatchObject({
+    code: 'STORE_IN_DOUBT',
+  });
   expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
   store.failWith = undefined;
   await opened.persistence.close();
@@ -304,7 +305,12 @@ describe('a change of bitmaps that fails because of a bug', () => {
     const noRecord = () => {
       throw new Error('no record');
     };
-    const changed = changeDurably([opened.persistence.intents], store, () => opened.bitmaps.clear('nightly'), noRecord);
+    const changed = changeDurably(
+      [opened.persistence.intents],
+      store,
+      () => opened.bitmaps.get('nightly').clear(),
+      noRecord,
+    );
     await expect(changed).rejects.toThrow('no record');
     expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
     expect(await write(opened, 32 * MIB)).toBe(OK);
