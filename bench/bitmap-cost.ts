@@ -4,6 +4,7 @@ import { GIB, KIB } from '../src/base/units.js';
 import { type FioJob, runFio } from './fio.js';
 import { makeImage } from './image.js';
 import { type BitmapMode, bitmapModes, startServer } from './servers.js';
+import { inTurn } from './statistics.js';
 import type { BenchRun } from './throughput.js';
 
 /** Runs of everything in each round: single ones differ by a quarter, what they are compared for by hundredths. */
@@ -71,18 +72,12 @@ export async function measureBitmapCost(
       const ofSeries = steps.map((step) => ({ place, step, figures: noFigures() }));
       results.push(...ofSeries);
       for (let turn = 0; turn < run.options.rounds * RUNS_A_ROUND; turn++) {
-        for (const mode of inTurn(turn)) await measureMode(run, mode, folder, image, ofSeries);
+        for (const mode of inTurn(bitmapModes, turn)) await measureMode(run, mode, folder, image, ofSeries);
       }
     }
     await rm(image);
   }
   return results;
-}
-
-/** Who is first changes from turn to turn, and who comes after whom too: what one leaves behind another meets. */
-function inTurn(turn: number): BitmapMode[] {
-  const order = bitmapModes.map((_, place) => bitmapModes[(place + turn) % bitmapModes.length]!);
-  return turn % 2 === 0 ? order : order.reverse();
 }
 
 function noFigures(): Map<BitmapMode, number[]> {

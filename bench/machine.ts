@@ -9,7 +9,7 @@ export function describeMachine(): string[] {
   return [
     `${processors.length} cores of ${processors[0]?.model.trim()}, ${Math.round(totalmem() / GIB)} GiB of memory`,
     `${distribution()}, Linux ${release()}`,
-    `Node.js ${process.version}, tidemark ${firstLine('git', 'describe', '--always', '--dirty')}`,
+    `Node.js ${process.version}, tidemark ${describeCheckout('.')}`,
     [
       firstLine('qemu-nbd', '--version').replace(/ \(.*/, ''),
       firstLine('nbdkit', '--version'),
@@ -17,6 +17,11 @@ export function describeMachine(): string[] {
       firstLine('fio', '--version'),
     ].join(', '),
   ];
+}
+
+/** The commit that is checked out in the folder. */
+export function describeCheckout(folder: string): string {
+  return firstLine('git', '-C', folder, 'describe', '--always', '--dirty');
 }
 
 function distribution(): string {

@@ -3,6 +3,7 @@ import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MIB } from '../src/base/units.js';
 import { NbdClient } from '../src/client/nbd-client.js';
+import { Random, testSeed } from '../test/support/random.js';
 import { Program } from './program.js';
 import { allocatedBytes, backupsIn, GRANULE_BYTES, type PullFigures, pullWith, timed } from './pull-tools.js';
 import { type Image, startServer } from './servers.js';
@@ -29,6 +30,7 @@ interface Scene {
   readonly folder: string;
   readonly image: Image;
   readonly options: IncrementOptions;
+  readonly random: Random;
 }
 
 const BITMAP = 'nightly';
@@ -42,7 +44,8 @@ export async function pullIncrement(
 ): Promise<PulledIncrement> {
   const folder = join(parent, 'increment');
   await mkdir(folder);
-  const scene = { run, folder, image: { path: join(folder, 'disk.img'), exportName: 'disk' }, options };
+  const image = { path: join(folder, 'disk.img'), exportName: 'disk' };
+  const scene = { run, folder, image, options, random: new Random(testSeed()) };
   await makeSparseImage(scene);
   const ours = await withTidemark(scene);
   const qemus = await withQemu(scene);
@@ -65,12 +68,12 @@ async function makeSparseImage({ image, options: { sizeBytes, dataBytes } }: Sce
 }
 
 /** Writes granules at random to an export. */
-async function change(uri: string, { sizeBytes, changedBytes }: IncrementOptions): Promise<void> {
+async function change(uri: string, { random, options: { sizeBytes, changedBytes } }: Scene): Promise<void> {
   const client = await NbdClient.connect(uri);
   const data = randomFillSync(Buffer.allocUnsafe(GRANULE_BYTES));
   const granules = new Set<number>();
   while (granules.size < changedBytes / GRANULE_BYTES) {
-    granules.add(Math.floor(Math.random() * (sizeBytes / GRANULE_BYTES)));
+    granules.add(random.below(sizeBytes / GRANULE_BYTES));
   }
   for (const granule of granules) await client.write(granule * GRANULE_BYTES, data);
   await client.flush();
@@ -89,7 +92,7 @@ async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied
   });
   await pullWith(run, folder, image.exportName);
   for (let round = 0; round < options.rounds; round++) {
-    await change(server.uri(image), options);
+    await change(server.uri(image), scene);
     const { seconds, readBytes, fileBytes } = await pullWith(run, folder, image.exportName);
     pulled.seconds.push(seconds);
     Object.assign(pulled, { readBytes, writtenBytes: fileBytes });
@@ -107,7 +110,8 @@ async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied
  * The same with a qcow2 image, its persistent bitmap, and qemu-nbd: qemu-img map tells what is dirty, and reading that
  * through an overlay that copies on read (qemu-io -C) fills the overlay.
  */
-async function withQemu({ run, folder, image, options }: Scene): Promise<PullFigures> {
+async function withQemu(scene: Scene): Promise<PullFigures> {
+  const { run, folder, image, options } = scene;
   const { signal, log } = run;
   const figures = { title: 'qemu-img and qemu-io', seconds: [] as number[], readBytes: undefined, writtenBytes: 0 };
   const disk = join(folder, 'disk.qcow2');
@@ -118,7 +122,7 @@ async function withQemu({ run, folder, image, options }: Scene): Promise<PullFig
     const socket = join(folder, 'qemu.sock');
     {
       await using _writable = await startQemuNbd(['-f', 'qcow2', disk], socket, signal);
-      await change(uriOf(socket), options);
+      await change(uriOf(socket), scene);
     }
     const increment = join(folder, 'increment.qcow2');
     {

@@ -1,14 +1,16 @@
+import { dirname } from 'node:path';
 import { formatSize, KIB, MIB } from '../src/base/units.js';
 import type { CostResult } from './bitmap-cost.js';
 import type { ColdReadResult } from './cold-reads.js';
 import type { CrashResult } from './crash.js';
 import { BITMAPS, DISK_BYTES, type StartResult } from './large-start.js';
-import { describeMachine } from './machine.js';
+import { describeCheckout, describeMachine } from './machine.js';
+import { paragraph, table } from './markdown.js';
 import type { BenchOptions } from './options.js';
 import type { PullResults } from './pull.js';
 import type { PullFigures } from './pull-tools.js';
 import { bitmapModes, type ServerName } from './servers.js';
-import { medianInterval, type Summary, summarize } from './statistics.js';
+import { pairedRatio, type Summary, summarize } from './statistics.js';
 import type { CaseResult } from './throughput.js';
 import type { ViewResult } from './view-cost.js';
 
@@ -41,40 +43,56 @@ export function formatReport(results: BenchResults, options: BenchOptions): stri
 
 function introduction(
   { startedAt, minutes }: BenchResults,
-  { rounds, seconds, sizeBytes, pin, only }: BenchOptions,
+  { rounds, seconds, sizeBytes, pin, only, before }: BenchOptions,
 ): string {
   const measured = only.length > 0 ? `--only ${only.join(' ')} ` : '';
-  const given = `${measured}--rounds ${rounds} --seconds ${seconds} --size ${sizeBytes}${pin ? ' --pin' : ''}`;
+  const beside = before === undefined ? '' : `--beside ${checkoutOf(before)} `;
+  const given = `${measured}${beside}--rounds ${rounds} --seconds ${seconds} --size ${sizeBytes}${pin ? ' --pin' : ''}`;
+  const facts = describeMachine();
+  if (before !== undefined) facts.push(`before: tidemark ${describeCheckout(checkoutOf(before))}`);
   return [
     '# Benchmarks',
-    `Written by \`npm run bench -- ${given}\` on ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC, in ${minutes.toFixed(0)} minutes.`,
-    describeMachine()
-      .map((fact) => `- ${fact}`)
-      .join('\n'),
+    paragraph(`Written by \`npm run bench -- ${given}\` on ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC,
+in ${minutes.toFixed(0)} minutes.`),
+    facts.map((fact) => `- ${fact}`).join('\n'),
   ].join('\n\n');
 }
 
-function throughputSection(results: readonly CaseResult[], { rounds, seconds, sizeBytes, pin }: BenchOptions): string {
+function checkoutOf(main: string): string {
+  return dirname(dirname(main));
+}
+
+const WITH_BEFORE = `"before" is the other build of tidemark. For tidemark/before, the figures of both builds in the same
+round are compared: the median of these ratios; in brackets, the 95 % confidence interval (with fewer than six rounds,
+the lowest and the highest ratio). If 1 is within the brackets, no difference was found.`;
+
+function throughputSection(results: readonly CaseResult[], options: BenchOptions): string {
+  const { rounds, seconds, sizeBytes, pin } = options;
   const servers = [...results[0]!.figures.keys()];
+  const isCompared = servers.includes('tidemark') && servers.includes('before');
   const rows = results.map((result) => [
     `${result.case.title} (${result.case.unit})`,
     ...servers.map((server) => spread(summarize(result.figures.get(server)!))),
+    ...(isCompared ? [certain(result.figures.get('tidemark')!, result.figures.get('before')!)] : []),
     ...ratioCells(result),
   ]);
   return [
     '## Against other servers',
-    `All servers serve one ${formatSize(sizeBytes)} file in tmpfs over unix sockets to fio's nbd engine, one
-connection. There are ${rounds} rounds. In each round, every case runs on one server after the other for ${seconds} s after 1 s of
-warm-up; the server that goes first changes from round to round. ${pin ? 'The servers are on one core and fio is on the other.' : 'Nothing is pinned to a core: some servers use several threads.'} tidemark records in two
-bitmaps; qemu-nbd uses io_uring. The cells show the median of the rounds, with minimum and maximum in brackets. The ratio
-compares the medians: tidemark to the best of the others.`,
-    table(['', ...servers, 'ratio', 'goal'], rows),
+    paragraph(`All servers serve one ${formatSize(sizeBytes)} file in tmpfs over a unix socket to fio's nbd engine, one
+connection. There are ${rounds} rounds. In each round, every case runs on one server after the other, and each time the
+server is started for it. First the whole disk is written once, then the case runs for ${seconds} s after 1 s of
+warm-up. The order of the servers changes from round to round.
+${pin ? 'The servers are on one core and fio is on the other.' : 'Nothing is pinned to a core, and some servers use several threads.'}
+tidemark records in two bitmaps; qemu-nbd uses io_uring. The cells show the median of the rounds, with minimum and
+maximum in brackets. The ratio compares the medians: tidemark to the best of the others.`),
+    ...(isCompared ? [paragraph(WITH_BEFORE)] : []),
+    table(['', ...servers, ...(isCompared ? ['tidemark/before'] : []), 'ratio', 'goal'], rows),
   ].join('\n\n');
 }
 
 function ratioCells({ case: { goal }, figures }: CaseResult): string[] {
   const medianOf = (server: ServerName) => summarize(figures.get(server)!).median;
-  const peers = [...figures.keys()].filter((server) => server !== 'tidemark');
+  const peers = [...figures.keys()].filter((server) => server !== 'tidemark' && server !== 'before');
   if (!figures.has('tidemark') || peers.length === 0) return ['-', String(goal)];
   const best = peers.reduce((a, b) => (medianOf(b) > medianOf(a) ? b : a));
   return [`**${(medianOf('tidemark') / medianOf(best)).toFixed(2)}** of ${best}`, String(goal)];
@@ -88,33 +106,29 @@ function coldReadsSection(results: readonly ColdReadResult[], { sizeBytes, secon
   ]);
   return [
     '## One disk does not hold up another',
-    `One tidemark with two exports, ${formatSize(sizeBytes)} files on a disk. The first is in the page cache and is read in pieces of 4 KiB,
-depth 1, for ${seconds} s. Meanwhile another client reads the other export, 4 KiB at random, depth 8. "Cold" means that the file was
-dropped from the page cache before. The latencies are those of reads of the first export. A busy neighbour costs processor time,
-cached or cold; a server that waited for the disk would show the disk's latency in the last line.`,
+    paragraph(`One tidemark serves two files of ${formatSize(sizeBytes)} on a disk. The first one is in the page cache. It is read in
+pieces of 4 KiB, depth 1, for ${seconds} s, while another client reads the other one, 4 KiB at random, depth 8. "Cold" means
+that the other file was dropped from the page cache first. The latencies are those of the first file. A busy neighbour
+costs processor time, cached or cold; a server that waited for the disk would show the disk's latency in the last line.`),
     table(['the other export', 'p50 (µs)', 'p99 (µs)', 'its reads (kIOPS)'], rows),
   ].join('\n\n');
 }
 
 function costSection(results: readonly CostResult[], { seconds }: BenchOptions): string {
-  const rows = results.map(({ place, step, figures }) => {
-    const off = figures.get('off')!;
-    const ratios = figures.get('persistent')!.map((figure, turn) => figure / off[turn]!);
-    return [
-      place,
-      `${step.title} (${step.unit})`,
-      ...bitmapModes.map((mode) => spread(summarize(figures.get(mode)!))),
-      certain(ratios),
-      String(step.goal),
-    ];
-  });
+  const rows = results.map(({ place, step, figures }) => [
+    place,
+    `${step.title} (${step.unit})`,
+    ...bitmapModes.map((mode) => spread(summarize(figures.get(mode)!))),
+    certain(figures.get('persistent')!, figures.get('off')!),
+    String(step.goal),
+  ]);
   return [
     '## What bitmaps cost',
-    `One tidemark with a disk of 4 GiB, both the disk and the state in tmpfs or on the disk. ${results[0]!.figures.get('off')!.length} times, the steps run with
-two bitmaps in the store, with two in memory only, and with none, each time on a freshly started server. A first pass begins with
-clean bitmaps; every other step runs for ${seconds} s after 1 s of warm-up. The ratio compares bitmaps in the store to none. It is the
-median of the ratios of consecutive runs, because the speed of the machine varies over time; in brackets, the 95 % confidence
-interval.`,
+    paragraph(`One tidemark serves a disk of 4 GiB. Both the disk and the state are in tmpfs, or both are on the disk. The steps run
+${results[0]!.figures.get('off')!.length} times with two bitmaps in the store, with two in memory only, and with none, each time on a freshly
+started server. A first pass begins with clean bitmaps; every other step runs for ${seconds} s after 1 s of warm-up. The
+ratio compares bitmaps in the store to none. It is the median of the ratios of consecutive runs, because the speed of
+the machine varies over time; in brackets, the 95 % confidence interval.`),
     table(['', '', ...bitmapModes, 'ratio', 'goal'], rows),
   ].join('\n\n');
 }
@@ -128,8 +142,8 @@ function crashSection(results: readonly CrashResult[]): string {
   ]);
   return [
     '## What a crash adds',
-    `A new disk of 4 GiB is written for 10 s, then the server is killed and started again. Everything that was written is dirty.
-How much more is dirty depends on how many regions of 16 MiB were written in the last seconds.`,
+    paragraph(`A new disk of 4 GiB is written for 10 s, then the server is killed and started again. Everything that was written is
+dirty. How much more is dirty depends on how many regions of 16 MiB were written in the last seconds.`),
     table(['under way', 'written (in granules)', 'dirty after the crash', 'more'], rows),
   ].join('\n\n');
 }
@@ -145,9 +159,10 @@ function startSection(results: readonly StartResult[]): string {
   ]);
   return [
     '## Starting with large bitmaps',
-    `A disk of ${formatSize(DISK_BYTES)} with ${BITMAPS} bitmaps at 64 KiB, every other granule dirty: ${formatSize((BITMAPS * DISK_BYTES) / (64 * KIB) / 8)} of bits. The times are from the start of the
-program until it greets a client, and until it also takes commands. The memory is measured then: its own, and including the part
-of the store's file that it has mapped, which the kernel takes back when it needs it.`,
+    paragraph(`A disk of ${formatSize(DISK_BYTES)} with ${BITMAPS} bitmaps at 64 KiB, every other granule dirty:
+${formatSize((BITMAPS * DISK_BYTES) / (64 * KIB) / 8)} of bits. The times are from the start of the program until it greets a client, and until it also takes
+commands. The memory is measured then: its own, and its own together with the part of the store's file that it has
+mapped, which the kernel takes back when it needs it.`),
     table(['the store is', 'serves (ms)', 'takes commands (ms)', 'own memory (MiB)', 'with mapped files (MiB)'], rows),
   ].join('\n\n');
 }
@@ -168,14 +183,14 @@ function viewSection({ noView, view, pauses, sparse }: ViewResult): string {
   ]);
   return [
     '## What a view costs',
-    `Random writes of 4 KiB, depth 32, to a disk of 1 GiB in tmpfs on which everything is dirty already, with and without a backup's
-view open (kIOPS). The scratch is in tmpfs too.`,
+    paragraph(`Random writes of 4 KiB, depth 32, to a disk of 1 GiB in tmpfs that is all dirty already, with and without the view of a
+backup open (kIOPS). The scratch is in tmpfs too.`),
     table(['', 'no view', 'a view', 'ratio'], writes),
-    `How long writes waited while a backup of some exports began (ms, 20 times, with writes to up to 4 of the exports), and the memory
-that one view of 32 MiB took.`,
+    paragraph(`How long writes waited while a backup of some exports began (ms, 20 times, with writes to up to 4 of the exports), and
+the memory that one view of 32 MiB took.`),
     table(['exports', 'p99 of the writes held', 'longest', 'memory (KiB a view)'], waits),
-    `A sparse disk of 100 GiB with 1 GiB dirty: begin took ${spread(summarize(sparse.beginMilliseconds))} ms, and the first extents came
-${spread(summarize(sparse.firstExtentsMilliseconds))} ms later.`,
+    paragraph(`A sparse disk of 100 GiB with 1 GiB dirty: the begin took ${spread(summarize(sparse.beginMilliseconds))} ms, and the
+first extents came ${spread(summarize(sparse.firstExtentsMilliseconds))} ms later.`),
   ].join('\n\n');
 }
 
@@ -183,11 +198,13 @@ function pullSection({ full, increment }: PullResults): string {
   const { sizeBytes, dataBytes, changedBytes } = increment;
   return [
     '## Pulling backups',
-    `A full backup of a disk of ${formatSize(full.sizeBytes)} without holes, from one tidemark, from tmpfs to tmpfs. The times are those of whole programs;
-what tidemark writes is durable and checked at the end. Without \`--over-nbd\` it reads the live disk, and over NBD only what is overwritten.`,
+    paragraph(`A full backup of a disk of ${formatSize(full.sizeBytes)} without holes, from one tidemark, from tmpfs to tmpfs. The times are those of
+whole programs. What tidemark writes is durable and checked at the end. Without \`--over-nbd\` it reads the disk itself, and
+reads over NBD only what is overwritten meanwhile.`),
     pullTable(full.figures),
-    `The changes, ${formatSize(changedBytes)} in granules at random, on a disk of ${formatSize(sizeBytes)} with ${formatSize(dataBytes)} of data. QEMU's tools read a qcow2 image with a
-persistent bitmap from qemu-nbd: qemu-img map shows what is dirty, and qemu-io reads it through an overlay that copies on read.`,
+    paragraph(`The changes, ${formatSize(changedBytes)} in granules at random, on a disk of ${formatSize(sizeBytes)} with ${formatSize(dataBytes)} of data.
+QEMU's tools read a qcow2 image with a persistent bitmap from qemu-nbd: qemu-img map shows what is dirty, and qemu-io
+reads that through an overlay that copies on read.`),
     pullTable(increment.figures),
   ].join('\n\n');
 }
@@ -206,17 +223,12 @@ function spread({ median, min, max }: Summary): string {
   return `${short(median)} (${short(min)}–${short(max)})`;
 }
 
-/** The median of ratios, and how sure that is. */
-function certain(ratios: readonly number[]): string {
-  const { from, to } = medianInterval(ratios);
-  return `**${summarize(ratios).median.toFixed(2)}** (${from.toFixed(2)}–${to.toFixed(2)})`;
+/** The paired ratio with its confidence interval. */
+function certain(figures: readonly number[], others: readonly number[]): string {
+  const { median, from, to } = pairedRatio(figures, others);
+  return `**${median.toFixed(2)}** (${from.toFixed(2)}–${to.toFixed(2)})`;
 }
 
 function short(value: number): string {
   return value.toFixed(value < 100 ? 1 : 0);
-}
-
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
 }

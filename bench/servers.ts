@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Daemon } from './daemon.js';
 import { type CommandLine, onCore, Program } from './program.js';
 
-export const serverNames = ['tidemark', 'qemu-nbd', 'nbdkit', 'nbd-server'] as const;
+/** `before` is the build of tidemark that `--beside` names. */
+export const serverNames = ['tidemark', 'before', 'qemu-nbd', 'nbdkit', 'nbd-server'] as const;
 export type ServerName = (typeof serverNames)[number];
 
 export interface Image {
@@ -21,6 +22,8 @@ export interface ServeOptions {
   readonly pin: boolean;
   /** Of tidemark; persistent unless it is said. */
   readonly bitmaps?: BitmapMode | 'as stored';
+  /** The main.js that runs as `before`. */
+  readonly before?: string | undefined;
 }
 
 /** Two bitmaps in the store, two in memory alone, or none. */
@@ -34,20 +37,17 @@ const START_SECONDS = 30;
 export const tidemark = resolve(import.meta.dirname, '../../../../dist/main.js');
 
 const starts: Readonly<Record<ServerName, Start>> = {
-  tidemark(socket, options) {
-    const { bitmaps = 'persistent', images, folder } = options;
-    const recorded = bitmaps === 'persistent' || bitmaps === 'transient' ? ',bitmap=nightly,bitmap=weekly' : '';
-    const exports = images.flatMap(({ path, exportName }) => ['--export', `${exportName}=${path}${recorded}`]);
-    const places = ['--unix', socket, '--state', join(folder, 'state'), '--control', controlIn(folder)];
-    const transient = bitmaps === 'off' || bitmaps === 'transient' ? ['--transient'] : [];
-    return run([process.execPath, tidemark, 'serve', ...exports, ...places, ...transient], options);
+  tidemark: (socket, options) => runTidemark(tidemark, socket, options),
+
+  before(socket, options) {
+    if (options.before === undefined) throw new Error('--beside has to say which build is measured as before');
+    return runTidemark(options.before, socket, options);
   },
 
   'qemu-nbd'(socket, options) {
     const { path, exportName } = options.images[0];
     const manner = ['--cache=writeback', '--aio=io_uring', '--persistent', '--shared=0'];
-    // Without its lock, for tidemark has the same file.
-    const image = `driver=raw,file.driver=file,file.filename=${path},file.locking=off`;
+    const image = `driver=raw,file.driver=file,file.filename=${path}`;
     return run(['qemu-nbd', ...manner, '-x', exportName, '-k', socket, '--image-opts', image], options);
   },
 
@@ -64,6 +64,15 @@ const starts: Readonly<Record<ServerName, Start>> = {
     return await Daemon.start(pin ? onCore(0, commandLine) : commandLine, pidFile, signal);
   },
 };
+
+function runTidemark(main: string, socket: string, options: ServeOptions): Program {
+  const { bitmaps = 'persistent', images, folder } = options;
+  const recorded = bitmaps === 'persistent' || bitmaps === 'transient' ? ',bitmap=nightly,bitmap=weekly' : '';
+  const exports = images.flatMap(({ path, exportName }) => ['--export', `${exportName}=${path}${recorded}`]);
+  const places = ['--unix', socket, '--state', join(folder, 'state'), '--control', controlIn(folder)];
+  const transient = bitmaps === 'off' || bitmaps === 'transient' ? ['--transient'] : [];
+  return run([process.execPath, main, 'serve', ...exports, ...places, ...transient], options);
+}
 
 /** The control socket of the tidemark that has this folder. */
 export function controlIn(folder: string): string {
@@ -93,8 +102,9 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
     // In NBD the server speaks first.
     await waitUntil(() => answers(socket, 'data'), name, program);
     greetingMilliseconds = performance.now() - began;
-    // Tidemark takes commands last.
-    if (name === 'tidemark') await waitUntil(() => answers(controlIn(options.folder), 'connect'), name, program);
+    const control = controlIn(options.folder);
+    const isTidemark = name === 'tidemark' || name === 'before';
+    if (isTidemark) await waitUntil(() => answers(control, 'connect'), name, program);
   } catch (error) {
     await dispose();
     throw error;

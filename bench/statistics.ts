@@ -11,18 +11,40 @@ export function summarize(values: readonly number[]): Summary {
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** The quantile of the normal distribution that leaves out 5 per cent, half of them on either side. */
+/** The normal distribution has 2.5 % of its values above this, and as many below its negative. */
 const Z_95 = 1.96;
 
 /**
- * Between what values the median lies of that from which these are samples: with 95 per cent confidence, from the ranks
- * of the values alone, so whatever their distribution. Fewer than six values give all that they have, and less confidence.
+ * The 95 % confidence interval of the median, from the ranks of the samples alone, so for any distribution. Fewer than
+ * six samples give their whole range, with less confidence.
  */
-export function medianInterval(values: readonly number[]): { readonly from: number; readonly to: number } {
+function medianInterval(values: readonly number[]): { readonly from: number; readonly to: number } {
   const sorted = ascending(values);
   const below = Math.floor((sorted.length - Z_95 * Math.sqrt(sorted.length)) / 2) - 1;
   const first = Math.max(below, 0);
   return { from: sorted[first]!, to: sorted[sorted.length - 1 - first]! };
+}
+
+/**
+ * The median of the ratios of figures that were measured one after the other, and its confidence interval: the speed of
+ * a machine varies over time, and both figures of a pair have the same share of it.
+ */
+export function pairedRatio(
+  figures: readonly number[],
+  others: readonly number[],
+): { readonly median: number; readonly from: number; readonly to: number } {
+  const ratios = figures.map((figure, turn) => figure / others[turn]!);
+  return { median: summarize(ratios).median, ...medianInterval(ratios) };
+}
+
+/**
+ * The order in which to measure in one turn, because an item may suffer from what the one before it left behind. The
+ * direction changes with every turn, and the first item with every second one.
+ */
+export function inTurn<T>(items: readonly T[], turn: number): T[] {
+  const first = Math.floor(turn / 2);
+  const order = items.map((_, place) => items[(place + first) % items.length]!);
+  return turn % 2 === 0 ? order : order.reverse();
 }
 
 function ascending(values: readonly number[]): number[] {
