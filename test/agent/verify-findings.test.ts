@@ -1,6 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { verify } from '../../src/agent/verify.js';
 import { MIB } from '../../src/base/units.js';
 import { LockFile } from '../../src/posix/lock-file.js';
@@ -69,8 +69,11 @@ test('a check that ends during a pull waits for the pull', async () => {
   const { flip, check, folder } = await chainScene();
   flip();
   const lock = await LockFile.take(join(folder, '.lock'));
+  const take = vi.spyOn(LockFile, 'take');
+  onTestFinished(() => take.mockRestore());
   const checked = check();
-  setTimeout(() => void lock[Symbol.asyncDispose](), 300);
+  await vi.waitUntil(() => take.mock.settledResults.some(({ type }) => type === 'rejected'));
+  await lock[Symbol.asyncDispose]();
   expect((await checked).notRecorded).toBeNull();
   expect(manifestOf(folder).images[0]).toHaveProperty('damage');
 });

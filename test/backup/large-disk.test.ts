@@ -38,17 +38,15 @@ test('a backup of a sparse disk of 100 GiB with 1 GiB dirty, in 16384 pieces', a
   // Beginning a backup flushes the disk, and how long that takes depends on the disk.
   await disk.flush();
 
-  const start = performance.now();
   const backup = await begin();
-  const begunAfter = performance.now() - start;
   expect(backup.exports).toMatchObject([{ mode: 'incremental', base: first.id, dirtyBytes: DIRTY_BYTES }]);
 
   const { uri, context } = backup.exports[0]!;
   const view = await NbdClient.connect(uri, { contexts: [context] });
   let next = 0;
-  let firstAfter = 0;
+  let replies = 0;
   for await (const window of view.extents()) {
-    firstAfter ||= performance.now() - start;
+    replies++;
     for (const { offset, length, status } of extentsOf(window, context)) {
       if (status !== 1) continue;
       expect({ offset, length }).toEqual({ offset: next * STEP, length: GRANULE });
@@ -56,7 +54,8 @@ test('a backup of a sparse disk of 100 GiB with 1 GiB dirty, in 16384 pieces', a
     }
   }
   expect(next).toBe(COUNT);
-  const all = performance.now() - start;
+  // The first extents arrive long before the last ones are known.
+  expect(replies).toBeGreaterThan(1);
 
   await each(async (i) => {
     if (i % 16 === 0) await disk.write(i * STEP, Buffer.alloc(512, 'x'));
@@ -65,6 +64,4 @@ test('a backup of a sparse disk of 100 GiB with 1 GiB dirty, in 16384 pieces', a
   await Promise.all([disk.disconnect(), view.disconnect()]);
   const ended = await control.call<Backup>('POST', `/v1/backups/${backup.id}/commit`);
   expect(ended.state).toBe('committed');
-  const [held, extents, last] = [begunAfter, firstAfter, all].map((time) => time.toFixed(1));
-  console.log(`begun after ${held} ms; the first extents came after ${extents} ms, all after ${last} ms`);
 });

@@ -9,7 +9,7 @@ import { NbdClient } from '../../src/client/nbd-client.js';
 import { openDiskAt } from '../../src/posix/find-disk.js';
 import { Control } from '../support/control.js';
 import { expectSame } from '../support/device-content.js';
-import { Random } from '../support/random.js';
+import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark } from '../support/tidemark.js';
 
@@ -34,7 +34,7 @@ async function change(client: NbdClient, random: Random, stopped: () => boolean)
 // An image on a memory file system cannot be cloned, so the server records what is overwritten.
 test('data read from the image is the data of the view if it is not reported as overwritten afterwards', async () => {
   const path = join(scratchFolder('tmpfs'), 'disk.img');
-  const random = new Random(20);
+  const random = new Random(testSeed());
   const before = Buffer.alloc(DISK_BYTES);
   for (let at = 0; at < DISK_BYTES; at += 4 * KIB) before.fill(random.below(256), at, at + 4 * KIB);
   writeFileSync(path, before);

@@ -1,12 +1,13 @@
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { ControlServer } from '../../src/control/control-server.js';
 import { ExportRegistry, type OpenExport } from '../../src/export/registry.js';
 import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
+
+const PATIENCE_MILLISECONDS = 20;
 
 async function startControl(openExport: OpenExport, patienceMilliseconds?: number) {
   const path = join(scratchFolder(), 'control.sock');
@@ -66,7 +67,7 @@ test('the server hangs up on a client that sends nothing', async () => {
 
 test('a removal is answered, no matter how long it takes', async () => {
   const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
-  const { path, control, exports } = await startControl(() => Promise.resolve(served), 1);
+  const { path, control, exports } = await startControl(() => Promise.resolve(served), PATIENCE_MILLISECONDS);
   await exports.add({ name: 'disk', path: 'memory' });
   let proceed = () => {};
   const drained = new Promise<void>((resolve) => {
@@ -79,16 +80,20 @@ test('a removal is answered, no matter how long it takes', async () => {
   socket.write('DELETE /v1/exports/disk?force=true HTTP/1.1\r\nhost: x\r\n\r\n');
   await vi.waitUntil(() => drain.mock.calls.length === 1);
 
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
   const closed = control.close();
-  // Long enough for the patience of the server to run out many times.
-  await delay(50);
+  vi.advanceTimersByTime(50 * PATIENCE_MILLISECONDS);
   proceed();
   await closed;
   expect(await everything).toMatch(/^HTTP\/1\.1 204 /);
 });
 
 test('the server hangs up on a client that does not finish its request', async () => {
-  const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')), 20);
+  const { path, control } = await startControl(
+    () => Promise.reject(new Error('nothing to open')),
+    PATIENCE_MILLISECONDS,
+  );
   const { socket, everything } = await connectTo(path);
   await new Promise((resolve) => socket.write('DELETE /v1', resolve));
   await control.close();

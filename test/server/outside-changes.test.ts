@@ -8,12 +8,13 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  statSync,
   unlinkSync,
   utimesSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ExportSpec } from '../../src/api/export.js';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -75,6 +76,14 @@ function overwrite(path: string): void {
   writeSync(fd, Buffer.alloc(512, 7), 0, 512, 2 * MIB);
   fsyncSync(fd);
   closeSync(fd);
+}
+
+/** Returns once a write would give the file another time. The kernel's clock for that moves on every few milliseconds. */
+function untilTimesMoveOn(file: string): void {
+  const { mtimeNs } = statSync(file, { bigint: true });
+  const probe = `${file}.probe`;
+  do writeFileSync(probe, '');
+  while (statSync(probe, { bigint: true }).mtimeNs <= mtimeNs);
 }
 
 async function write(served: Export): Promise<void> {
@@ -513,8 +522,7 @@ describe('a file', () => {
     const served = await open();
     await write(served);
     const loop = attachLoop(file);
-    // Longer than the granularity of file times in the kernel.
-    await delay(30);
+    untilTimesMoveOn(file);
     overwrite(loop);
     await served.close();
     expect(await inconsistency()).toBe(REASON);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { SystemdNotify } from '../../src/server/systemd-notify.js';
 import { DatagramReceiver } from '../support/datagram-receiver.js';
@@ -38,12 +38,21 @@ test.each([
   expect(manager.messages().filter((message) => message !== 'WATCHDOG=1')).toEqual(['READY=1', 'STOPPING=1']);
 });
 
-test('a watchdog for another process is ignored', async () => {
+test.each([
+  [
+    'the server gets three signs of life in each interval',
+    `${process.pid}`,
+    ['READY=1', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1'],
+  ],
+  ['another process gets none', '1', ['READY=1']],
+])('a watchdog for %s', (_what, pid, messages) => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
   const manager = new DatagramReceiver(join(scratchFolder(), 'notify'));
-  const { notify } = startNotify({ NOTIFY_SOCKET: manager.address, WATCHDOG_USEC: '1000', WATCHDOG_PID: '1' });
+  const { notify } = startNotify({ NOTIFY_SOCKET: manager.address, WATCHDOG_USEC: '3000', WATCHDOG_PID: pid });
   notify.ready();
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  expect(manager.messages()).toEqual(['READY=1']);
+  vi.advanceTimersByTime(3);
+  expect(manager.messages()).toEqual(messages);
 });
 
 test('a missing service manager causes a warning, not a failure', () => {
