@@ -40,7 +40,7 @@ const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))
   .map((file) => join(source, file));
 
-test('every layer of src has its rule', () => {
+test('every folder of src has its rule', () => {
   expect(readdirSync(source).sort()).toEqual(Object.keys(mayImport).sort());
 });
 

@@ -16,7 +16,7 @@ test('the README and the package name the same oldest Node', () => {
 });
 
 test.each(['docker/Dockerfile', 'docker/harness.Dockerfile'])(
-  '%s is built on the newest LTS, a supported one',
+  '%s is built on the newest LTS version, which is supported',
   (file) => {
     expect(read(file)).toContain(`BASE=docker.io/library/node:${LTS}-slim\n`);
     expect(read('README.md')).toContain(`the container image has ${LTS}`);
@@ -24,7 +24,7 @@ test.each(['docker/Dockerfile', 'docker/harness.Dockerfile'])(
   },
 );
 
-test('Node runs the tests that is asked to', () => {
+test('the tests run on the version of Node that was asked for', () => {
   const wanted = process.env.TIDEMARK_NODE;
   if (wanted !== undefined) expect(process.version).toBe(wanted);
   // What the tests start comes by this path, or by the name alone.

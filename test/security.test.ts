@@ -61,14 +61,14 @@ test('the table of limits is not empty', () => {
   expect(rows.length).toBeGreaterThan(30);
 });
 
-test.each(rows)('the limit "$what" is the one of the code', ({ limit, where }) => {
+test.each(rows)('the limit "$what" is the one in the code', ({ limit, where }) => {
   const [, name, file] = /^`([\w-]+)`(?: in (\S+))?$/.exec(where) ?? [];
   const inSeconds = file === undefined ? isTime(limit) : name!.endsWith('SECONDS') && !name!.endsWith('MILLISECONDS');
   const actual = file === undefined ? settingDefaults[name!] : constantIn(file, name!);
   expect(actual! * (inSeconds ? 1000 : 1)).toBe(amountOf(limit));
 });
 
-test('what a server makes for itself is for its own user alone, whatever the umask', async () => {
+test('only its own user can access what a server creates for itself, whatever the umask', async () => {
   const folder = scratchFolder();
   const umask = process.umask(0);
   const started = startTidemarkIn(folder, [], ['--http', '127.0.0.1:0']).finally(() => process.umask(umask));

@@ -30,10 +30,10 @@ test('there are threads', () => {
   expect(threads).toContain('agent/copy-thread.js');
 });
 
-test.each(threads)('nothing that %s loads awaits at its top', async (thread) => {
+test.each(threads)('no module that %s loads uses top-level await', async (thread) => {
   expect(await errorOfRequire(thread)).toBeUndefined();
 });
 
-test('a module whose import awaits at its top is found out by that', async () => {
+test('a module that imports one with top-level await is detected', async () => {
   expect(await errorOfRequire('qcow2/append-file.js')).toBe('ERR_REQUIRE_ASYNC_MODULE');
 });

@@ -88,7 +88,7 @@ test.each<[string, Parameters<typeof startSilentServer>[0]]>([
     },
   ],
   ['instead of telling the block status', silentAt(BLOCK_STATUS)],
-])('a pull from a server that is silent %s ends when it is interrupted', async (_where, script) => {
+])('a pull from a server that is silent %s ends when interrupted', async (_where, script) => {
   const { uri, silent } = await startSilentServer(script);
   const service = new ScriptedBackups(() => uri);
   const { error, milliseconds } = await interrupt((signal) => pullWith(service, signal), silent);
@@ -157,7 +157,7 @@ test('disconnecting from a server that does not close ends when interrupted', as
   expect(milliseconds).toBeLessThan(LIMIT_MILLISECONDS);
 });
 
-test('a restore to a server that answers no write ends when interrupted', async () => {
+test('a restore to a server that never answers a write ends when interrupted', async () => {
   const { uri, silent } = await startSilentServer(async (peer, beSilent) => {
     await peer.open({ flags: 1 });
     expect((await peer.request()).command).toBe(WRITE);
@@ -199,7 +199,7 @@ async function startStoppedServer(silentFrom: string) {
 test.each([
   ['/backups', /^interrupted: /],
   ['/commit', /^the server did not say whether backup .* is committed/],
-])('a pull whose server stops at %s ends when it is interrupted', async (call, message) => {
+])('a pull whose server stops answering at %s ends when interrupted', async (call, message) => {
   const { client, silent } = await startStoppedServer(call);
   const pullIt = (signal: AbortSignal) => pullWith(new HttpBackupService(client, signal), signal);
   const { error, milliseconds } = await interrupt(pullIt, silent);

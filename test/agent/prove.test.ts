@@ -70,7 +70,7 @@ test('a missed change fails the pull, and the image is never called good', async
   expect((await restored()).equals(expected)).toBe(true);
 });
 
-test('losing the manifest does not lose that an image was disproved', async () => {
+test('an image that was disproved stays so when the manifest is lost', async () => {
   const { pull, folder, directory } = await missedChange();
   await expect(pull({ prove: true })).rejects.toThrow('is not good');
   const before = manifestOf(folder);
@@ -85,7 +85,7 @@ test('without --prove, the missed change goes unnoticed', async () => {
   expect((await restored()).equals(diskWith([MIB, MIB, 1], [0, 64 * KIB, 2]))).toBe(true);
 });
 
-test('an increment with an asserted base can be proven, and is not asserted any more', async () => {
+test('an increment with an asserted base can be proven, and is then no longer asserted', async () => {
   const { pull, uri, write, writeUnseen, directory } = await pullScene();
   const context = 'qemu:dirty-bitmap:nightly';
   const pullUri = (since?: string) => pull({ prove: true }, new UriBackupService({ uri, context, since }));

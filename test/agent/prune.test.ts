@@ -83,7 +83,7 @@ test('an older chain is dropped without a merge', async () => {
   expect(statSync(join(folder, `${id}.qcow2`)).mtimeMs).toBe(before);
 });
 
-test('nothing is pruned if there are no more restore points than to keep', async () => {
+test('nothing is pruned if there are no more restore points than should be kept', async () => {
   const { directory, ids } = await chainOfFour();
   expect(await pruneTo(directory, 4)).toMatchObject([{ kept: ids, dropped: [], freedBytes: 0 }]);
 });

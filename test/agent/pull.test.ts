@@ -51,7 +51,7 @@ test('a commit without an answer is repeated', async () => {
 });
 
 test.each(['before', 'after'] as const)(
-  'a server that goes away %s a commit counts: the next pull knows',
+  'if the server goes away %s a commit takes effect, the next pull finds out',
   async (when) => {
     const { pull, service, write, restored, notes, folder } = await pullScene();
     const first = await pull();
@@ -105,7 +105,7 @@ test('a failure after the commit removes no image, and the next pull renames it'
   expect((await restored(kept)).equals(diskWith([0, MIB, 5]))).toBe(true);
 });
 
-test('a lease that ends with a commit whose answer is lost removes no image', async () => {
+test('if a lease ends after a commit whose answer was lost, no image is removed', async () => {
   const { pull, service, folder } = await pullScene();
   service.ttlSeconds = 0.2;
   service.afterCommit = () => {
@@ -199,7 +199,7 @@ test('an increment that does not fit the newest image is read in full', async ()
 test.each([
   ['is missing', (path: string) => renameSync(path, `${path}.away`)],
   ['has 65536 bytes instead of', (path: string) => truncateSync(path, 65536)],
-])('a chain with an image that %s is not built upon', async (what, harm) => {
+])('no increment is built on a chain with an image that %s', async (what, harm) => {
   const { pull, notes, folder } = await pullScene();
   const { id } = await pull();
   await pull();
@@ -237,7 +237,7 @@ test.each(['{', '{"format": 2}', '{"format":1,"export":"disk","images":[{"id":".
   },
 );
 
-test('a rate limit holds', async () => {
+test('a pull keeps to its rate limit', async () => {
   const { pull, write } = await pullScene();
   await write(0, DISK_BYTES, 1);
   const started = performance.now();

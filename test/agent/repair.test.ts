@@ -46,7 +46,7 @@ describe('a manifest that is', () => {
     { state: 'lost', harm: (path: string) => rmSync(path) },
     { state: 'damaged', harm: (path: string) => writeFileSync(path, readFileSync(path).subarray(0, 100)) },
     { state: 'damaged', harm: (path: string) => writeFileSync(path, '') },
-  ])('$state is made again as it was', async ({ state, harm }) => {
+  ])('$state is restored exactly', async ({ state, harm }) => {
     const { manifestPath, mend, folder, ids, pull, restored, write } = await repairScene();
     const before = manifestOf(folder);
     harm(manifestPath);
@@ -165,7 +165,7 @@ test('a single export can be repaired', async () => {
   await expect(mend({ exportName: 'vm9' })).rejects.toThrow(/has no backup of "vm9"/);
 });
 
-describe('no chain is made of images that do not fit', () => {
+describe('images that do not fit together do not become a chain', () => {
   test('an image whose base is missing is left out', async () => {
     const { manifestPath, mend, ids, pathOf, folder } = await repairScene();
     rmSync(manifestPath);

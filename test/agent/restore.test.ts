@@ -124,7 +124,7 @@ function flipBit(path: string, at: number): void {
   writeFileSync(path, content);
 }
 
-describe.each(harms)('with an image of which "%s"', (what, harm) => {
+describe.each(harms)('when an image is damaged ("%s")', (what, harm) => {
   test('verify says which restore points are good', async () => {
     const { directory, pathOf, first, second, pull } = await chainOfTwo();
     const { id: third } = await pull({ full: true });
@@ -172,7 +172,7 @@ test('verify reports a directory without backups', async () => {
   await expect(verify(scratchFolder(), quiet)).rejects.toThrow(/has no backups/);
 });
 
-test('a restore respects the longest write that a server accepts', async () => {
+test('a restore sends no longer writes than the server accepts', async () => {
   const { restoreTo, disks } = await chainOfTwo();
   const path = join(scratchFolder(), 'target.img');
   writeFileSync(path, Buffer.alloc(DISK_BYTES, 0xee));

@@ -25,7 +25,7 @@ test('a link with the temporary name of a manifest is not followed', async () =>
 test.each([
   ['a link', (path: string, victim: string) => symlinkSync(victim, path)],
   ['a file that everybody may write to', (path: string) => writeFileSync(path, 'planted', { mode: 0o666 })],
-])('%s in place of a temporary name of the target has no part in what is restored', async (_what, plant) => {
+])('%s under a temporary name of the target does not affect what is restored', async (_what, plant) => {
   const folder = scratchFolder();
   const [path, partial, victim] = ['a.img', '.a.img.partial', 'victim'].map((name) => join(folder, name)) as [
     string,

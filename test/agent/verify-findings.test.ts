@@ -45,7 +45,7 @@ test('a pull does not build on a chain that verify found damaged', async () => {
   expect((await pull()).images[0]).toMatchObject({ mode: 'incremental', base: images[0]!.id });
 });
 
-test('an image that is found good later can get images on top again', async () => {
+test('an image that is later found good can be built on again', async () => {
   const { pull, check, folder, path, second } = await chainScene();
   renameSync(path, `${path}.away`);
   await check();

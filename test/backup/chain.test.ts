@@ -78,7 +78,7 @@ describe('a backup is full, and says why', () => {
   test.each([
     [false, 'its base is BASE'],
     [true, 'it has no base: it was cleared since the last backup'],
-  ])('when the agent has another base, and would rather have all (lost: %j)', async (lost, why) => {
+  ])('when the agent has another base and prefers a full backup (lost: %j)', async (lost, why) => {
     const server = await BackupServer.start();
     const first = await server.committed();
     if (lost) await server.call('POST', `${url}/nightly/clear`);
@@ -118,7 +118,7 @@ describe('a base that the bitmap does not have is refused', () => {
   const says = `bitmap 'nightly' of "disk" does not count from backup ${GONE}: `;
   const hint = 'take a full backup (--full), or give the base it has';
 
-  test('because it has another', async () => {
+  test('because the bitmap has another base', async () => {
     const server = await BackupServer.start();
     const { id } = await server.committed();
     expectProblem(await server.ask('POST', '/v1/backups', wanted), 'BASE_MISMATCH', `${says}its base is ${id}`, hint);
@@ -142,7 +142,7 @@ describe('a base that the bitmap does not have is refused', () => {
     expectProblem(answer, 'BASE_MISMATCH', `${detail}it is inconsistent: somebody else wrote the image`, hint);
   });
 
-  test.each(losses)('because it was %s, even when it was that once', async (_how, lose, why) => {
+  test.each(losses)('because the bitmap was %s, even if it once had that base', async (_how, lose, why) => {
     const server = await BackupServer.start();
     const { id } = await server.committed();
     await lose(server);
@@ -150,7 +150,7 @@ describe('a base that the bitmap does not have is refused', () => {
     expectProblem(answer, 'BASE_MISMATCH', `${says.replace(GONE, id)}it has no base: ${why}`, hint);
   });
 
-  test('because it never had one', async () => {
+  test('because the bitmap never had a base', async () => {
     const server = await BackupServer.start();
     await server.call('POST', url, { name: 'nightly' });
     const answer = await server.ask('POST', '/v1/backups', wanted);

@@ -203,14 +203,14 @@ describe('a backup that is committed', () => {
   });
 });
 
-test('concurrent commits are done once and all get the same answer', async () => {
+test('concurrent commits take effect once, and all get the same answer', async () => {
   const { server, backup } = await underWay();
   const answers = await Promise.all(Array.from({ length: 5 }, () => server.commit(backup)));
   for (const answer of answers) expect(answer).toEqual(answers[0]);
   expect(await server.dirty()).toEqual([2]);
 });
 
-test('of a concurrent commit and abort, one is done and the other is refused', async () => {
+test('of a concurrent commit and abort, one takes effect and the other is refused', async () => {
   const { server, backup } = await underWay();
   const [commit, abort] = await Promise.all([
     server.ask('POST', `/v1/backups/${backup.id}/commit`),

@@ -129,7 +129,7 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'expired' });
   });
 
-  test('is kept by a release', async () => {
+  test('is kept by releasing a range', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin({ ttlSeconds: 10 });
     await server.pass(9);

@@ -46,8 +46,8 @@ async function statusOf(client: RawClient): Promise<number[][]> {
 const errnoOf = (context: { status: (offset: number, length: number, list: ExtentList) => Promise<number> }) =>
   context.status(0, DISK_BYTES, new ExtentList(10));
 
-describe('over NBD, what is overwritten', () => {
-  test('is listed for a view, by its namespace too, and not for its export', async () => {
+describe('over NBD, tidemark:overwritten', () => {
+  test('is listed for a view, also by its namespace, but not for its export', async () => {
     const server = await started();
     const { id, exports } = await server.begin();
     const client = await (await server.listen())();
@@ -61,7 +61,7 @@ describe('over NBD, what is overwritten', () => {
     expect(await listed(client, `disk@${id}`, ['tidemark:over'])).toEqual([]);
   });
 
-  test('is reported per granule, from the cut on', async () => {
+  test('is reported by granule, from the cut on', async () => {
     const server = await started();
     await server.write([3], 'b');
     const client = await reader(server, await server.begin());
@@ -154,7 +154,7 @@ test('when a backup fails to begin, its view ends before the next write', async 
   expect(found.device.readNow(Buffer.alloc(512), 0, 512, 0)).toBe(EIO);
 });
 
-test('asking what is overwritten is a sign of life, as reading the view is', async () => {
+test('asking what was overwritten keeps the lease, as reading the view does', async () => {
   const server = await started();
   const backup = await server.begin({ ttlSeconds: 60 });
   const client = await reader(server, backup);

@@ -5,7 +5,7 @@ import { expectProblem } from '../support/problem.js';
 const said = { export: 'disk', code: 'chain-damaged', detail: 'an image is damaged' };
 const commitPath = ({ id }: Described) => `/v1/backups/${id}/commit`;
 
-test('a backup that its agent read in full is a full one, also after a restart', async () => {
+test('a backup that its agent read in full counts as full, even after a restart', async () => {
   const { server, backup } = await underWay();
   expect(backup.exports[0]).toMatchObject({ mode: 'incremental' });
   const after = await server.call<Described>('POST', commitPath(backup), { readInFull: [said] });

@@ -11,7 +11,7 @@ import { writeImage } from '../support/scratch-device.js';
 
 const wanted = { exports: ['disk'], bitmap: 'nightly' };
 
-describe('a backup is not begun', () => {
+describe('a backup does not begin', () => {
   test('with a bitmap that another backup holds', async () => {
     const server = await BackupServer.start();
     const backup = await server.begin();
@@ -104,7 +104,7 @@ describe('a backup is not begun', () => {
     expect((await server.call<{ bitmaps: [] }>('GET', '/v1/exports/disk/bitmaps')).bitmaps).toEqual([]);
   });
 
-  test('while the server stops', async () => {
+  test('while the server is stopping', async () => {
     const server = await BackupServer.start();
     await server.backups.close();
     expectProblem(
@@ -157,7 +157,7 @@ describe('a range is not released', () => {
     [0, 17 * GRANULE],
     [16 * GRANULE, 1],
     [Number.MAX_SAFE_INTEGER, 1],
-  ])('behind the end of the view: %d, %d bytes', async (offset, length) => {
+  ])('beyond the end of the view: %d, %d bytes', async (offset, length) => {
     const server = await BackupServer.start();
     const { id } = await server.begin();
     expectProblem(
@@ -191,7 +191,7 @@ describe('an export under backup is not removed', () => {
   });
 });
 
-test('a backup is not committed while its disk cannot be flushed: what it calls clean might be lost', async () => {
+test('a backup is not committed while its disk cannot be flushed, because data that it calls clean might be lost', async () => {
   const device = new FaultyDevice(new MemoryDevice(GRANULE));
   const server = await BackupServer.start({ disks: { disk: { device } } });
   const { id } = await server.begin();

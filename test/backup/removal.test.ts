@@ -60,7 +60,7 @@ test('an export can be removed by force while its backup is being committed', as
   expect(await server.bitmap()).toMatchObject({ base: backup.id });
 });
 
-test.each([false, true])('a removal waits for the backup that is being begun (force: %j)', async (force) => {
+test.each([false, true])('a removal waits for a backup that is beginning (force: %j)', async (force) => {
   const server = await BackupServer.start();
   const open = server.scratch.open.bind(server.scratch);
   let proceed = () => {};
@@ -91,7 +91,7 @@ test('a removal that is refused leaves the export as it was', async () => {
   expect(await server.dirty()).toEqual([1]);
 });
 
-test('a removal that is refused takes nothing from another one that is under way: no backup begins in between', async () => {
+test('a refused removal does not weaken another one in progress: no backup can begin in between', async () => {
   const server = await BackupServer.start();
   await server.begin();
   const refused = server.backups.leave('disk', false);

@@ -15,7 +15,7 @@ function expectCovers(dirty: readonly number[], written: readonly number[]): voi
 describe('a server that comes back', () => {
   const detail = 'the server was started again while the backup was under way';
 
-  test('has aborted what was under way, and missed no change', async () => {
+  test('has aborted the backups in progress, and missed no change', async () => {
     const { server, base, backup } = await underWay();
     await server.restart();
     const after = await server.look(backup);
@@ -27,7 +27,7 @@ describe('a server that comes back', () => {
     expectCovers(await server.viewDirty(next), [1, 2]);
   });
 
-  test('gives the same answers when it comes back once more', async () => {
+  test('gives the same answers after another restart', async () => {
     const { server, backup } = await underWay();
     await server.restart();
     const after = await server.look(backup);
@@ -43,7 +43,7 @@ describe('a server that comes back', () => {
     );
   });
 
-  test('knows a commit, and gives the answer that was lost on the way', async () => {
+  test('knows about a commit, and repeats the answer that was lost', async () => {
     const { server, backup } = await underWay();
     const after = await server.commit(backup);
     await server.write([7]);
@@ -56,7 +56,7 @@ describe('a server that comes back', () => {
     });
   });
 
-  test.each([true, false])('has the bitmap that a backup made, when that was committed (%j)', async (committed) => {
+  test.each([true, false])('has the bitmap of a backup that was committed (%j)', async (committed) => {
     const server = await BackupServer.start();
     const backup = await server.begin();
     if (committed) await server.commit(backup);
@@ -65,7 +65,7 @@ describe('a server that comes back', () => {
     expect(bitmaps).toMatchObject(committed ? [{ name: 'nightly', base: backup.id }] : []);
   });
 
-  test('has kept how backups ended, oldest first, and forgets the oldest of many', async () => {
+  test('still knows how backups ended, oldest first, and forgets the oldest of many', async () => {
     const server = await BackupServer.start();
     const open = await server.begin({ bitmap: 'slow' });
     const ids: string[] = [];
@@ -87,7 +87,7 @@ describe('a server that comes back', () => {
   });
 });
 
-test('a server that stops aborts what is under way', async () => {
+test('a server that stops aborts the backups in progress', async () => {
   const { server, base, backup } = await underWay();
   const view = server.view(backup);
   await server.stop();
@@ -110,7 +110,7 @@ describe('while the store fails', () => {
     vi.spyOn(server.store, 'commit').mockRejectedValueOnce(new Error('the store fails'));
   }
 
-  test.each(['commit', 'abort'])('a backup stays as it is on %s, and can be ended once it works', async (verb) => {
+  test.each(['commit', 'abort'])('a %s leaves the backup active, and works once the store does', async (verb) => {
     const { server, backup } = await underWay();
     const url = `/v1/backups/${backup.id}/${verb}`;
     failOnce(server);
@@ -132,7 +132,7 @@ describe('while the store fails', () => {
     expect(await server.dirty()).toEqual(verb === 'commit' ? [2] : [1, 2]);
   });
 
-  test('a commit that was taken back does not hold after a crash', async () => {
+  test('a commit that was undone is not in effect after a crash', async () => {
     const { server, base, backup } = await underWay();
     failOnce(server);
     expect((await server.ask('POST', `/v1/backups/${backup.id}/commit`)).status).toBe(503);
@@ -141,7 +141,7 @@ describe('while the store fails', () => {
     expectCovers(await server.viewDirty(await server.begin({ since: base.id })), [1, 2]);
   });
 
-  test('no backup begins, and nothing is left of it', async () => {
+  test('no backup begins, and nothing of it is left', async () => {
     const { server, base, backup } = await underWay();
     await server.abort(backup);
     failOnce(server);
@@ -155,7 +155,7 @@ describe('while the store fails', () => {
     expect((await server.call<{ backups: object[] }>('GET', '/v1/backups')).backups).toHaveLength(3);
   });
 
-  test('a lease that ran out is tried again, and nothing else can be done meanwhile', async () => {
+  test('an expired backup is aborted later, and cannot be committed or renewed until then', async () => {
     const { server, backup } = await underWay();
     server.store.failWith = 28;
     await server.pass(60);
@@ -176,7 +176,7 @@ describe('while the store fails', () => {
     expect(await server.dirty()).toEqual([1, 2]);
   });
 
-  test('a server that stops leaves it to the next start, and says so', async () => {
+  test('a server that stops leaves the abort to its next start, and says so', async () => {
     const { server, backup } = await underWay();
     server.store.failWith = 28;
     await server.backups.close();
@@ -188,7 +188,7 @@ describe('while the store fails', () => {
     expect(await server.look(backup)).toMatchObject({ state: 'aborted', endReason: 'server-restarted' });
   });
 
-  test('a server does not start that cannot say how backups ended', async () => {
+  test('a server that cannot record how backups ended does not start', async () => {
     const { server } = await underWay();
     const { exports, store, scratch, logged } = server;
     store.failWith = 28;

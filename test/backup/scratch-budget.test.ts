@@ -22,7 +22,7 @@ function write(server: BackupServer, granule: number): Errno | Promise<Errno> {
 const letterAt = async (device: Parameters<typeof contentOf>[0], granule: number) =>
   (await contentOf(device, granule * GRANULE, 1)).toString();
 
-describe('old data that finds no room', () => {
+describe('old data for which scratch has no space', () => {
   test('breaks the view and aborts the backup, and the writer does not notice', async () => {
     const { server, backup } = await begun({ scratchLimitBytes: 2 * GRANULE });
     const { device } = server.view(backup);
@@ -39,7 +39,7 @@ describe('old data that finds no room', () => {
     expect(await letterAt(server.exports.get('disk').device, 2)).toBe('x');
   });
 
-  test('is refused to the writer when that was asked for, and the backup goes on', async () => {
+  test('fails the write if the backup was begun that way, and the backup goes on', async () => {
     const { server, backup } = await begun({ scratchLimitBytes: GRANULE, onScratchFull: 'fail-writer' });
     expect([await write(server, 0), await write(server, 1), await write(server, 0)]).toEqual([OK, ENOSPC, OK]);
     await server.pass(0);
@@ -53,7 +53,7 @@ describe('old data that finds no room', () => {
     expect(await server.dirty()).toEqual([0, 1]);
   });
 
-  test('cannot be written either: the writer is told so when that was asked for', async () => {
+  test('fails the write also when scratch has an error, if the backup was begun that way', async () => {
     const { server, backup } = await begun({ onScratchFull: 'fail-writer' });
     server.scratch.devices[0]!.failNext('write', EIO);
     expect([await write(server, 0), await write(server, 0)]).toEqual([EIO, OK]);
@@ -62,7 +62,7 @@ describe('old data that finds no room', () => {
     expect(await letterAt(server.view(backup).device, 0)).toBe('a');
   });
 
-  test('of one export aborts the backup of all', async () => {
+  test('of one export aborts the backup of all exports', async () => {
     const server = await BackupServer.start({ disks: { disk: {}, other: {} } });
     await server.write([0], 'a');
     const backup = await server.begin({ exports: ['disk', 'other'], scratchLimitBytes: 512 });
@@ -76,7 +76,7 @@ describe('old data that finds no room', () => {
   });
 });
 
-describe('that scratch fills up is told once at each level', () => {
+describe('scratch that is filling up is reported once at each level', () => {
   async function told(server: BackupServer): Promise<(number | undefined)[]> {
     await server.pass(0);
     await server.pass(0);
@@ -111,13 +111,13 @@ describe('that scratch fills up is told once at each level', () => {
     expect(await told(server)).toEqual([]);
   });
 
-  test('and at the highest alone when it goes fast', async () => {
+  test('and only at the highest level when it fills up fast', async () => {
     const { server } = await begun({ scratchLimitBytes: GRANULE });
     await server.write([0]);
     expect(await told(server)).toEqual([95]);
   });
 
-  test('of the room that there is', async () => {
+  test('of the free space', async () => {
     const { server } = await begun({});
     await server.write([0, 1, 2]);
     expect(await told(server)).toEqual([]);
@@ -129,7 +129,7 @@ describe('that scratch fills up is told once at each level', () => {
     expect(await told(server)).toEqual([95]);
   });
 
-  test('of what comes first', async () => {
+  test('of whichever is reached first', async () => {
     const { server } = await begun({ scratchLimitBytes: 100 * GRANULE });
     server.scratch.free = GRANULE;
     await server.write([0, 1, 2, 3]);
@@ -141,7 +141,7 @@ describe('a range that is released', () => {
   const release = ({ server, backup }: { server: BackupServer; backup: Described }, offset: number, length: number) =>
     server.call<Described>('POST', `/v1/backups/${backup.id}/release`, { export: 'disk', offset, length });
 
-  test('gives its scratch back, and takes none any more', async () => {
+  test('gives its scratch back, and takes no more', async () => {
     const both = await begun({});
     const { server } = both;
     await server.write([0, 1, 2]);
@@ -150,7 +150,7 @@ describe('a range that is released', () => {
     expect((await release(both, 0, 2 * GRANULE)).scratch, 'asked twice').toEqual({ usedBytes: GRANULE });
   });
 
-  test('cannot be read, and is called data', async () => {
+  test('cannot be read, and is reported as data', async () => {
     const both = await begun({});
     await release(both, GRANULE, GRANULE);
     const { device } = both.server.view(both.backup);
@@ -162,7 +162,7 @@ describe('a range that is released', () => {
     expect(await allocationOf(device)).toEqual([[GRANULES * GRANULE, 0]]);
   });
 
-  test('is the whole granules in it', async () => {
+  test('covers only the whole granules in it', async () => {
     const both = await begun({});
     await release(both, 512, 2 * GRANULE);
     const { device } = both.server.view(both.backup);

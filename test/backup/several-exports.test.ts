@@ -53,7 +53,7 @@ describe('a backup of several exports does not begin when one of them refuses it
     });
   }
 
-  test('one becomes disabled on the way', async () => {
+  test('one bitmap is disabled meanwhile', async () => {
     const server = await BackupServer.start({ disks });
     for (const name of names) await addBitmap(server, name, {});
     let before: unknown;
@@ -66,7 +66,7 @@ describe('a backup of several exports does not begin when one of them refuses it
     await expectUntouched(server, before);
   });
 
-  test('one is resized on the way', async () => {
+  test('one is resized meanwhile', async () => {
     const server = await BackupServer.start({ disks });
     let before: unknown;
     betweenLookAndCut(server, async () => {

@@ -89,7 +89,7 @@ describe('over NBD, a view', () => {
   });
 });
 
-describe('the content of a view stays', () => {
+describe('the content of a view stays the same', () => {
   test('when the disk is trimmed and zeroed below it', async () => {
     const server = await BackupServer.start();
     await server.write([0, 1, 2, 3, 5], 'a');

@@ -63,7 +63,7 @@ test('reads mark nothing', () => {
   expect(bitmap.dirtyBytes).toBe(0);
 });
 
-test('a change that fails or has to be repeated stays marked', async () => {
+test('a change stays marked if it fails or has to be repeated', async () => {
   const { bitmap, device, disk } = tracked();
   disk.fail('write', ENOSPC);
   expect(await device.write(data, 0, 512, 0)).toBe(ENOSPC);

@@ -55,7 +55,7 @@ describe('a handshake ends with the reason when the server', () => {
     await expect(connecting).rejects.toThrow(/not an option reply/);
   });
 
-  test('answers another option than was asked', async () => {
+  test('answers a different option', async () => {
     await expect(connectTo(atGo(optionReply(LIST, ACK)))).rejects.toThrow(/answered option 3 when asked for 7/);
   });
 
@@ -105,7 +105,7 @@ describe('a handshake ends with the reason when the server', () => {
   test.each([
     [5, 'TLS_REQD'],
     [7, 'SHUTDOWN'],
-  ])('refuses structured replies with %i, as it would all the rest', async (error, name) => {
+  ])('refuses structured replies with error %i, which would apply to everything else too', async (error, name) => {
     const script: Script = async (server) => {
       await server.greet();
       const { option } = await server.option();
@@ -171,7 +171,7 @@ describe('metadata contexts are not taken from a server that', () => {
     };
   const context = (id: number, name: string) => optionReply(10, 4, Buffer.concat([u32(id), Buffer.from(name)]));
 
-  test('selects what was not asked for', async () => {
+  test('selects a context that was not asked for', async () => {
     await expect(connectTo(atContexts(context(1, 'x:other'), optionReply(10, ACK)))).rejects.toThrow(
       /"x:other", which was not asked for/,
     );

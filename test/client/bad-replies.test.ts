@@ -57,7 +57,7 @@ describe('a read ends the connection when the server', () => {
   test('answers a cookie that was never sent', () =>
     refused(/was not made/, (cookie) => chunk(cookie + 1n, DONE, NONE)));
 
-  test('answers a cookie of which only the low bits are known', () =>
+  test('answers a cookie that agrees with a sent one only in its low bits', () =>
     refused(/was not made/, (cookie) => chunk(cookie + 2n ** 63n, DONE, NONE)));
 
   test('answers twice', async () => {
@@ -74,7 +74,7 @@ describe('a read ends the connection when the server', () => {
   test('sends something that is not a reply', () =>
     refused(/0x1020304 where a reply begins/, () => Buffer.from([1, 2, 3, 4, ...bytes(16)])));
 
-  test('uses a simple reply though structured ones were agreed', () =>
+  test('uses a simple reply although structured replies were agreed on', () =>
     refused(/simple reply/, (cookie) => simpleReply(cookie, 0, bytes(4096))));
 
   test('ends the reply before all data has arrived', () =>
@@ -138,10 +138,10 @@ describe('a read ends the connection when the server', () => {
       Buffer.concat(Array.from({ length: 2000 }, () => chunk(cookie, 0, ERROR, Buffer.concat([u32(EIO), u16(0)])))),
     ));
 
-  test('sends a chunk without content that is not the last', () =>
+  test('sends a NONE chunk that is not the last', () =>
     refused(/type 0 and 0 bytes/, (cookie) => chunk(cookie, 0, NONE)));
 
-  test('sends a chunk without content that has some', () =>
+  test('sends a NONE chunk with content', () =>
     refused(/type 0 and 4 bytes/, (cookie) => chunk(cookie, DONE, NONE, u32(0))));
 
   test('sends a chunk of an unknown type', () =>
@@ -171,7 +171,7 @@ describe('a read ends the connection when the server', () => {
 });
 
 describe('without structured replies a read ends the connection when the server', () => {
-  test('sends a structured reply all the same', async () => {
+  test('sends a structured reply', async () => {
     const client = await connectTo(
       answerWith((cookie) => dataChunk(cookie, DONE, 0, bytes(512))),
       { structured: false },
@@ -199,12 +199,12 @@ describe('a write', () => {
     await expectViolation(client, client.write(0, bytes(512)), /type 1 and 520 bytes/);
   });
 
-  test('may be answered by a simple reply', async () => {
+  test('may be answered with a simple reply', async () => {
     const client = await connectTo(answerWith((cookie) => simpleReply(cookie)));
     await client.write(0, bytes(512));
   });
 
-  test('may fail by a simple reply', async () => {
+  test('may fail with a simple reply', async () => {
     const client = await connectTo(answerWith((cookie) => simpleReply(cookie, 28)));
     await expect(client.write(0, bytes(512))).rejects.toMatchObject({ errno: 28, code: 'ENOSPC' });
   });
@@ -232,7 +232,7 @@ describe('a block status request ends the connection when the server', () => {
   test('sends an extent of length 0', () =>
     refused(/extent of length 0/, (cookie) => statusChunk(cookie, 0, 7, [[0, 0]])));
 
-  test('goes on beyond the range', () =>
+  test('reports more than the range', () =>
     refused(/beyond the range/, (cookie) =>
       statusChunk(cookie, 0, 7, [
         [8192, 0],
@@ -272,8 +272,8 @@ describe('a block status request ends the connection when the server', () => {
   });
 });
 
-describe('the connection ends for every request under way when the server', () => {
-  test('closes it between replies', async () => {
+describe('the connection ends for every request in flight when the server', () => {
+  test('closes the connection between replies', async () => {
     const client = await connectTo(async (server, { cookie }) => {
       await server.request();
       server.send(dataChunk(cookie, DONE, 0, bytes(512)));
@@ -300,7 +300,7 @@ describe('the connection ends for every request under way when the server', () =
   });
 });
 
-test('an error chunk of an unknown type fails the request, and the connection goes on', async () => {
+test('an error chunk of an unknown type fails the request, and the connection stays open', async () => {
   const unknownError = Buffer.concat([u32(EIO), u16(3), Buffer.from('bad'), bytes(20)]);
   const client = await connectTo(async (server, { cookie }) => {
     server.send(chunk(cookie, DONE, 2 ** 15 + 99, unknownError));

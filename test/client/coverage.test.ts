@@ -9,7 +9,7 @@ const pieces = fc.array(fc.record({ start: fc.nat(SPACE - 1), length: fc.integer
   maxLength: 60,
 });
 
-test('coverage refuses just what overlaps, and knows when all has come', () => {
+test('coverage refuses exactly the pieces that overlap, and knows when everything has arrived', () => {
   fc.assert(
     fc.property(pieces, (added) => {
       const coverage = new Coverage();
@@ -29,7 +29,7 @@ test('coverage refuses just what overlaps, and knows when all has come', () => {
   );
 });
 
-test('coverage of a reply in order needs no memory, however many its pieces', () => {
+test('a reply whose pieces arrive in order needs no memory, however many there are', () => {
   const coverage = new Coverage();
   for (let at = 0; at < 10_000; at++) expect(coverage.add(at, at + 1)).toBeUndefined();
   expect(coverage.isComplete(10_000)).toBe(true);

@@ -105,7 +105,7 @@ describe('replies have the same outcome wherever their bytes are split:', () => 
 });
 
 describe('a dialogue runner', () => {
-  test('returns a large wanted buffer itself as the room for its bytes', () => {
+  test('lets the socket read straight into a large wanted buffer', () => {
     const target = Buffer.alloc(100_000);
     const runner = new DialogueRunner();
     void runner.run(
@@ -121,7 +121,7 @@ describe('a dialogue runner', () => {
     expect(room.length).toBe(target.length - 1);
   });
 
-  test('reads into its own buffer for a small wanted buffer', async () => {
+  test('reads into its own buffer if the wanted buffer is small', async () => {
     const target = Buffer.alloc(3);
     const runner = new DialogueRunner();
     const result = runner.run(

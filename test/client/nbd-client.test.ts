@@ -49,7 +49,7 @@ describe('a read', () => {
     expect(data).toEqual(Buffer.concat([1, 0, 2, 3].map((value) => Buffer.alloc(1024, value))));
   });
 
-  test('fills the buffer it is given, and no more of it', async () => {
+  test('fills its part of the given buffer and nothing else', async () => {
     const client = await connectTo(async (server) => {
       const { cookie } = await server.request();
       server.send(dataChunk(cookie, DONE, 0, Buffer.alloc(512, 1)));
@@ -120,7 +120,7 @@ describe('a request', () => {
       1 | 2 | 16,
       (client: NbdClient) => client.zero(512, 512, { fua: true, noHole: true, fast: true }),
     ],
-  ])('%s is sent as such', async (_, command, flags, ask) => {
+  ])('%s is sent with its command and flags', async (_, command, flags, ask) => {
     const seen: ReceivedRequest[] = [];
     const client = await connectTo(
       async (server) => {
@@ -281,7 +281,7 @@ describe('a client that disconnects', () => {
     await expect(client.read(0, 512)).rejects.toThrow(NbdConnectionError);
   });
 
-  test('at once fails requests in flight', async () => {
+  test('by aborting fails its requests in flight', async () => {
     const client = await connectTo(async (server) => void (await server.request()));
     const reading = expect(client.read(0, 512)).rejects.toThrow(/given up/);
     client.abort();

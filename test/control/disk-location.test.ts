@@ -45,7 +45,7 @@ function locationOf(path: string) {
 test.each([
   ['writable', false],
   ['read-only', true],
-])('a backup of a %s image says where that is, until it ends', async (_what, readOnly) => {
+])('a backup of a %s image says where the image is, until the backup ends', async (_what, readOnly) => {
   const path = writeImage({ place: 'tmpfs', content: MIB });
   const ask = await askOverImage(path, readOnly);
   const begun = await ask<Described>('POST', '/v1/backups', wanted);

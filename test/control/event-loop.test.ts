@@ -136,7 +136,7 @@ test('a page of extents is too short to block the event loop, whatever limit is 
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 
-test('writes that arrive during a long transaction come wholly before it, or wholly after it', async () => {
+test('each write that arrives during a long transaction comes entirely before it or entirely after it', async () => {
   const { ask, served } = await serve();
   await ask('POST', `${bitmapUrl('dense')}/clear`);
   const merge = { type: 'bitmap-merge', export: 'disk', bitmap: 'target', sources: Array(100).fill('dense') };
@@ -173,7 +173,7 @@ test.each([
   ['in the store, by large regions', 16 * MIB, 60],
   ['in memory', undefined, 60],
 ])(
-  'a trim as long as one can be, which fine bitmaps record %s, gives way to others',
+  'the longest possible trim, which fine bitmaps record %s, does not block the event loop',
   async (_what, regionBytes, maxMilliseconds) => {
     const bitmaps = new BitmapSet(4 * GIB);
     const persistence = regionBytes === undefined ? undefined : await openPersistence(bitmaps, 4 * GIB, regionBytes);

@@ -55,7 +55,7 @@ async function dirtyGranules(server: Tidemark): Promise<Set<number>> {
   return granules;
 }
 
-test(`kill -9 at any moment: what differs from the base is dirty (${rounds} rounds)`, {
+test(`after kill -9 at any moment, everything that differs from the base is dirty (${rounds} rounds)`, {
   timeout: 30_000 + rounds * 10_000,
 }, async () => {
   const random = new Random(seed);

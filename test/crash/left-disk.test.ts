@@ -154,7 +154,7 @@ test('`bitmap show` says why a bitmap is trusted after a start', async () => {
   expect(await show()).toContain(`trusted      ${grounds.times}\n`);
 });
 
-test('an image that is deleted while it is served is served to its end, and missed at the next start', async () => {
+test('an image that is deleted while it is served stays usable, and its loss is noticed at the next start', async () => {
   const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];
   const start = () => startTidemarkIn(folder, [`disk=${image},bitmap=nightly`], options);
   const server = await start();

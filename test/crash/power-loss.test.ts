@@ -287,7 +287,7 @@ test('no power cut hides a change while commits fail, before or after they took 
   expect(await firstMiss({}, 6)).toBeUndefined();
 });
 
-test('the checker notices data that is written before its mark', { timeout: 600_000 }, async () => {
+test('the checker notices a write that precedes its mark', { timeout: 600_000 }, async () => {
   expect(await firstMiss({ dataBeforeMark: true })).toMatch('changed and are clean');
 });
 

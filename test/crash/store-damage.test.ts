@@ -103,7 +103,7 @@ function flipBit(file: string, random: Random): string {
 }
 
 test.each(['SIGKILL', 'SIGTERM'] as const)(
-  `whatever bit of the store flips after ${'%s'}: no bitmap that is trusted has lost a bit, and disks are served (${rounds} rounds)`,
+  `if any bit of the store flips after %s, trusted bitmaps have lost nothing and the disks are served (${rounds} rounds)`,
   { timeout: 60_000 + rounds * 20_000 },
   async (signal) => {
     const random = new Random(seed);
@@ -205,7 +205,7 @@ function wrongs(sound: Opened, found: Opened): string[] {
 }
 
 test.each(['SIGKILL', 'SIGTERM'] as const)(
-  `no bit of the store that flips after ${'%s'} ends the process, or is missed (${flipRounds} flips)`,
+  `a bit of the store that flips after %s never ends the process and is never missed (${flipRounds} flips)`,
   { timeout: 60_000 + flipRounds * 1000 },
   async (signal) => {
     const random = new Random(seed);

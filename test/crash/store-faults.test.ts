@@ -42,7 +42,7 @@ async function writeUntilRefused(client: NbdClient): Promise<{ region: number; c
   throw new Error('no write was refused');
 }
 
-test('with a full state directory, writes that cannot be recorded are refused; with free space they work again', async () => {
+test('with a full state directory, writes that cannot be recorded are refused, until there is space again', async () => {
   const disk = await smallDisk(2 * MIB);
   const image = makeImage(256 * MIB);
   const { server, client } = await serveOn(disk, image);
@@ -75,7 +75,7 @@ test('with a full state directory, writes that cannot be recorded are refused; w
   expect(await dirtyRanges(next.uri('disk'), 'nightly')).toEqual([{ offset: 0, length: at + REGION_BYTES }]);
 });
 
-test('with a full state directory, a resize that cannot be stored is refused; with free space it works', async () => {
+test('with a full state directory, a resize that cannot be stored is refused, until there is space again', async () => {
   const disk = await smallDisk(2 * MIB);
   const { server, client } = await serveOn(disk, makeImage(256 * MIB));
   disk.fill();

@@ -60,7 +60,7 @@ test.each([
   ['the export name contains a control character', { name: 'a\0b' }],
   ['the description of "disk" is too long', { name: 'disk', description: 'ü'.repeat(2049) }],
   ['the description of "disk" has a NUL', { name: 'disk', description: '\0' }],
-])('what clients cannot be told is refused: %s', async (message, spec) => {
+])('a name or description that the protocol cannot carry is refused: %s', async (message, spec) => {
   const exports = await memoryRegistry([]);
   await expect(exports.add({ path: 'memory', ...spec })).rejects.toMatchObject({
     code: 'EXPORT_INVALID',

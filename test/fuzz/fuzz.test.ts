@@ -14,7 +14,7 @@ import { planTransmission } from './transmission/plan.js';
 
 const SECONDS = 30;
 
-test('whatever 30 s of messages say, the server lives, answers right and lets go of everything', {
+test('after 30 s of random messages the server is alive, has answered correctly, and has released everything', {
   timeout: 10 * SECONDS * 1000,
 }, async () => {
   const options = parseFuzzOptions(['--seconds', `${SECONDS}`]);
@@ -23,7 +23,7 @@ test('whatever 30 s of messages say, the server lives, answers right and lets go
   expect(after.connections).toBe(0);
 });
 
-test('the same seed gives the same messages, another one others', async () => {
+test('the same seed gives the same messages, and another seed gives others', async () => {
   const qcow2 = await Qcow2Target.prepare(scratchFolder());
   const manifests = new ManifestTarget(scratchFolder());
   const plans = (seed: number): unknown[] =>
@@ -35,7 +35,7 @@ test('the same seed gives the same messages, another one others', async () => {
   await qcow2.close();
 });
 
-test('memory that levels out is no leak, memory that goes on growing is one', () => {
+test('memory use that levels out is not a leak, and memory use that keeps growing is one', () => {
   const watch = (mibAt: (seconds: number) => number) => {
     const memory = new MemoryWatch();
     for (let seconds = 0; seconds <= 600; seconds += 10) memory.add(seconds, mibAt(seconds));

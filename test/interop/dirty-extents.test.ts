@@ -35,7 +35,7 @@ function granulesOf(writes: readonly Range[], granularityBytes: number): Range[]
   return ranges;
 }
 
-test('after a random workload, exactly the granules written are dirty', async () => {
+test('after a random workload, exactly the written granules are dirty', async () => {
   const bitmaps = Object.entries(granularities).map(([name, bytes]) => `bitmap=${name}:${bytes}`);
   const server = await startTidemark(`disk=${makeImage(GIB)},${bitmaps.join(',')}`);
   const seed = testSeed();

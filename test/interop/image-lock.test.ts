@@ -28,7 +28,7 @@ async function holdByQemu(image: string): Promise<void> {
   await once(holder.stdout, 'data');
 }
 
-test('QEMU refuses an image that tidemark serves, and takes it afterwards', async () => {
+test('QEMU refuses an image while tidemark serves it, and accepts it afterwards', async () => {
   const image = makeImage(MIB);
   const server = await startTidemark(`disk=${image}`);
   await run('qemu-io', ...write(7), server.uri('disk'));
@@ -46,7 +46,7 @@ test('QEMU refuses an image that tidemark serves, and takes it afterwards', asyn
   expect(await run('qemu-io', ...read(7), ...write(9), image)).not.toContain('failed');
 });
 
-test('tidemark refuses an image that QEMU has open, and says how to mend it', async () => {
+test('tidemark refuses an image that QEMU has open, and says what to do', async () => {
   const image = makeImage(MIB);
   await holdByQemu(image);
   const refused = await serve('--export', `disk=${image}`);

@@ -73,7 +73,7 @@ test('discarded space is given back', { timeout: LIMIT_MILLISECONDS }, async () 
   expect(await disk.dirtyRanges()).toEqual([{ offset: 0, length: 16 * MIB }]);
 });
 
-test('two connections, written to by two programs at a time', { timeout: LIMIT_MILLISECONDS }, async () => {
+test('two connections, written to by two programs at the same time', { timeout: LIMIT_MILLISECONDS }, async () => {
   const disk = await PatternDisk.attach(guest, 16 * MIB, ['-connections', '2']);
   expect(await disk.connections()).toBe(2);
   // The kernel gives each processor one of the connections.

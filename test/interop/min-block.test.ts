@@ -36,7 +36,7 @@ test('with min-block=1 libnbd reads, writes and zeroes any bytes', async () => {
   );
 });
 
-test('with the default of 512 it refuses odd bytes on its own side, and dumps no odd length', async () => {
+test('with the default of 512 libnbd itself refuses odd ranges, and nbddump refuses odd lengths', async () => {
   const uri = await serve(512);
   expect((await nbdsh(uri, 'h.pread(3, 511)')).stderr).toContain('request is unaligned');
   expect((await outcomeOf('nbddump', '--length=65', uri)).stderr).toContain('request is unaligned');

@@ -30,7 +30,7 @@ test('nbdinfo shows size, abilities and metadata contexts', async () => {
   ]);
 });
 
-test('nbdinfo says that a read-only export is one', async () => {
+test('nbdinfo says that an export is read-only', async () => {
   const server = await startTidemark(`archive=${makeImage(MIB)},readonly`);
   expect(JSON.parse(await run('nbdinfo', '--json', server.uri('archive'))).exports).toMatchObject([
     { is_read_only: true, can_trim: false, can_zero: false, 'export-size': MIB },

@@ -22,7 +22,7 @@ async function restored(directory: string, ...args: string[]): Promise<Buffer> {
   return readFileSync(to);
 }
 
-test('the dirty bitmap of qemu-nbd says what to pull; nothing is committed there', async () => {
+test('a pull reads what the dirty bitmap of qemu-nbd reports, and changes nothing there', async () => {
   const directory = scratchFolder();
   const image = makeDirtyImage([{ offset: MIB, length: 64 * KIB, pattern: 1 }]);
   const copy = join(scratchFolder(), 'copy.qcow2');
@@ -53,7 +53,7 @@ test('the dirty bitmap of qemu-nbd says what to pull; nothing is committed there
   expect((await restored(directory)).equals(after)).toBe(true);
 });
 
-test('without --since the bitmap of qemu-nbd says nothing, and the pull is full', async () => {
+test('without --since the bitmap of qemu-nbd is ignored, and the pull is full', async () => {
   const image = makeDirtyImage([{ offset: 0, length: 4096, pattern: 1 }]);
   const uri = await startQemuNbd(image.path, '--format=qcow2', '--read-only', '--bitmap=nightly');
   const directory = scratchFolder();
@@ -104,7 +104,7 @@ test('a context that the server does not have is refused', async () => {
   expect(outcome.stderr).toMatch(/^tidemark: the server has no metadata context "qemu:dirty-bitmap:nightly" .+\n$/);
 });
 
-test('a server without block status is read as a whole, and zeroes take no place', async () => {
+test('a server without block status is read in full, and zeroes take no space', async () => {
   const directory = scratchFolder();
   const uri = await startNbdkit('--no-sr', 'data', '@1048576 7*65536', 'size=16M');
   expect(await pull(directory, uri)).toMatchObject({ mode: 'full', readBytes: 16 * MIB, dataBytes: 64 * KIB });

@@ -78,7 +78,7 @@ class Disk {
   }
 }
 
-test('a week of backups: each restore point is the disk of its day, whatever was killed meanwhile', async () => {
+test('after a week of backups, each restore point equals the disk of its day, whatever was killed in between', async () => {
   const random = new Random(testSeed());
   const [folder, backups, days] = [scratchFolder(), scratchFolder(), scratchFolder()];
   const image = join(folder, 'served.img');

@@ -322,7 +322,7 @@ async function removeAllBitmaps(speaker: Speaker): Promise<void> {
   }
 }
 
-test('where tidemark does otherwise, it is on purpose', async () => {
+test('tidemark differs from QEMU only on purpose', async () => {
   const { qemu, tidemark } = await startBoth();
   for (const difference of differences) {
     const title = `${difference.what} (${difference.reason})`;
@@ -352,7 +352,7 @@ async function startTidemarkAfterChange(): Promise<Speaker> {
   return tidemarkSpeaker(server, control);
 }
 
-test('QEMU and tidemark refuse the same of a bitmap that is inconsistent', async () => {
+test('QEMU and tidemark refuse the same operations on an inconsistent bitmap', async () => {
   const speakers = [await startQemuAfterCrash(), await startTidemarkAfterChange()];
   const refusal = "Bitmap 'nightly' is inconsistent and cannot be used";
   for (const speaker of speakers) {

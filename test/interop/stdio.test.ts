@@ -40,7 +40,7 @@ test('libnbd starts a server for itself, which keeps what was written and what i
   expect(readFileSync(image, 'utf8').slice(MIB, MIB + 4)).toBe('xxxx');
 });
 
-test('programs of libnbd start it in brackets, where they pass a listening socket', async () => {
+test("libnbd's programs start a server in square brackets, and pass it a listening socket", async () => {
   const [image, source] = [makeImage(8 * MIB), makeImage(8 * MIB, [{ offset: MIB, length: 3 * MIB }])];
   const command = ['[', ...serveStdio(image, join(scratchFolder(), 'state')), ']'];
   const { exports } = JSON.parse(await run('nbdinfo', '--json', '--', ...command));
@@ -65,7 +65,7 @@ async function startFromInetd(logsToClient: boolean) {
   return { client, server, exited: once(server, 'exit') };
 }
 
-test('a server of one client ends with it, with exit code 0', async () => {
+test('a server for one client exits with code 0 when the client disconnects', async () => {
   const { client, server, exited } = await startFromInetd(false);
   const log = text(server.stderr!);
   await client.go('disk');
@@ -86,7 +86,7 @@ test('the log never goes to the client of inetd', async () => {
   expect(await exited).toEqual([0, null]);
 });
 
-test('a signal ends such a server as well', async () => {
+test('a signal ends such a server too', async () => {
   const { client, server, exited } = await startFromInetd(false);
   await client.go('disk');
   server.kill();
@@ -106,7 +106,7 @@ test.each([
   expect(code).toBe(2);
 });
 
-test('stdin and stdout that are no socket are refused', async () => {
+test('stdin and stdout are refused if they are not a socket', async () => {
   const { code, stderr } = await outcomeOf(
     ...(serveStdio(makeImage(MIB), join(scratchFolder(), 'state')) as [string, ...string[]]),
   );

@@ -114,7 +114,7 @@ function expectCoarseLikeFine(intervals: readonly Interval[]): void {
   }
 }
 
-test('roles change hands 200 times under four writers, and no write is in neither bitmap', async () => {
+test('in 200 switches between two bitmaps under four writers, each write is recorded in exactly one', async () => {
   const image = makeImage(DISK_BYTES);
   const server = await startTidemark(`disk=${image}`);
   const roles = new Roles(controlOf(server));

@@ -119,7 +119,7 @@ test('nbdinfo and qemu-img map show what was allocated, and what was dirty, at t
   expectWritten(disk);
 });
 
-test("nbdinfo's list of exports does not have the view, and the disk remains the default one", async () => {
+test('nbdinfo does not list the view, and the disk remains the default export', async () => {
   const disk = await viewUnderWrites();
   const listed = JSON.parse(await run('nbdinfo', '--json', '--list', disk.server.uri('')));
   expect(listed.exports.map((one: Record<string, unknown>) => one['export-name'])).toEqual(['disk']);

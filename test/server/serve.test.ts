@@ -22,7 +22,7 @@ function serve(options: readonly string[], folder = scratchFolder()) {
 }
 
 test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
-  '%s ends it with exit code 0, and no socket stays',
+  '%s ends the server with exit code 0, and no socket is left',
   async (signal) => {
     const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
     await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', server.uri('disk'));

@@ -81,7 +81,7 @@ test('1.5 with a min-block of 4096 a block with any data counts as data', async 
   ]);
 });
 
-test('an export does not take a size that is not whole blocks', async () => {
+test('an export cannot get a size that is not a multiple of its blocks', async () => {
   const server = await startMemoryServer([{ name: 'disk', minBlockBytes: 4096 }]);
   await expect(server.exports.get('disk').resize(MIB + 512)).rejects.toMatchObject({ code: 'EXPORT_INVALID' });
 });

@@ -30,7 +30,7 @@ test('1.2 an unknown client flag drops the connection', async () => {
   expect(await client.rest()).toHaveLength(0);
 });
 
-test('1.2 without fixed newstyle only EXPORT_NAME is valid, and the handshake goes on', async () => {
+test('1.2 without fixed newstyle only EXPORT_NAME is valid, and the handshake continues', async () => {
   const client = await (await startMemoryServer()).connect();
   await client.greet(0);
   client.option(Option.LIST);
@@ -39,7 +39,7 @@ test('1.2 without fixed newstyle only EXPORT_NAME is valid, and the handshake go
   expect(await client.read(134)).toHaveLength(134);
 });
 
-test('1.2 an unknown option is refused, and its data consumed, so that the next one parses', async () => {
+test('1.2 an unknown option is refused, and its data is skipped, so that the next one is understood', async () => {
   const client = await haggling();
   client.option(77, Buffer.alloc(3000, 0x49));
   expect((await client.reply()).type).toBe(OptionError.UNSUP);
@@ -87,7 +87,7 @@ test.each([
   expect(await client.rest()).toHaveLength(0);
 });
 
-test('1.2 ABORT is acknowledged, with data ignored, and ends the session', async () => {
+test('1.2 ABORT is acknowledged, whatever its data, and ends the session', async () => {
   const client = await haggling();
   client.option(Option.ABORT, Buffer.from('bye'));
   expect((await client.reply()).type).toBe(OptionReply.ACK);
@@ -118,7 +118,7 @@ test.each([
   ['STRUCTURED_REPLY', Option.STRUCTURED_REPLY, OptionError.INVALID],
   ['EXTENDED_HEADERS', Option.EXTENDED_HEADERS, OptionError.UNSUP],
   ['STARTTLS', Option.STARTTLS, OptionError.UNSUP],
-])('1.2 %s with data is refused and haggling goes on', async (_name, option, error) => {
+])('1.2 %s with data is refused, and the handshake continues', async (_name, option, error) => {
   const client = await haggling();
   client.option(option, Buffer.from('data'));
   expect((await client.reply()).type).toBe(error);
@@ -150,7 +150,7 @@ test.each([
   ['data after the last type', Buffer.concat([infoData('disk', [0]), Buffer.from([0])])],
   ['a name with a NUL', infoData('di\0sk')],
   ['a name over 4096 bytes', infoData('x'.repeat(4097))],
-])('1.2 GO with %s is invalid, and haggling goes on', async (_what, data) => {
+])('1.2 GO with %s is invalid, and the handshake continues', async (_what, data) => {
   const client = await haggling();
   client.option(Option.GO, data);
   expect((await client.reply()).type).toBe(OptionError.INVALID);
@@ -161,7 +161,7 @@ test.each([
 test.each([
   ['INFO', Option.INFO],
   ['GO', Option.GO],
-])('1.2 %s of an unknown export is ERR_UNKNOWN, with no INFO before', async (_name, option) => {
+])('1.2 %s for an unknown export is ERR_UNKNOWN, with no INFO before it', async (_name, option) => {
   const client = await haggling();
   client.option(option, infoData('nowhere'));
   expect((await client.replies()).map(({ type }) => type)).toEqual([OptionError.UNKNOWN]);
@@ -259,7 +259,7 @@ test('1.2 a client without options left may still abort', async () => {
   expect((await client.replies()).map(({ type }) => type)).toEqual([OptionReply.ACK]);
 });
 
-test('1.2 a client that lists and does not read has to wait, and gets the whole list when it reads', async () => {
+test('1.2 a client that asks for lists and does not read has to wait, and gets the whole list when it reads', async () => {
   const lists = Buffer.concat(Array.from({ length: 5000 }, () => encodeOption(Option.LIST)));
   const served = { name: 'disk', description: 'x'.repeat(1000) };
   const sent: Buffer[] = [];
@@ -327,7 +327,7 @@ test('1.6 connections above the limit are turned away', async () => {
   expect((await first.simpleReply(1)).error).toBe(0);
 });
 
-test('1.6 idle handshakes do not lock out new clients: the oldest one is closed', async () => {
+test('1.6 idle handshakes do not keep out new clients, because the oldest one is closed', async () => {
   const server = await startMemoryServer([{ name: 'disk' }], { maxConnections: 4 });
   const idle = [];
   for (let i = 0; i < 4; i++) {
@@ -342,7 +342,7 @@ test('1.6 idle handshakes do not lock out new clients: the oldest one is closed'
   expect(server.listener.connectionCount).toBe(4);
 });
 
-test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT its ACK', async () => {
+test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT is acknowledged', async () => {
   const server = await startMemoryServer();
   const client = await server.connect();
   await client.greet();
@@ -356,7 +356,7 @@ test('1.2 options during a shutdown get ERR_SHUTDOWN, and ABORT its ACK', async 
   await drained;
 });
 
-test('1.1 no error message is longer than a string may be', async () => {
+test('1.1 an error message is not longer than a string may be', async () => {
   const client = await haggling();
   client.option(Option.GO, infoData('x'.repeat(4096)));
   const reply = await client.reply();

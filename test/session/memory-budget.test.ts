@@ -123,7 +123,7 @@ describe('clients that share a memory budget', () => {
     return { server, device, connect };
   }
 
-  test('and write to a disk that hangs stay within the budget, and get their answers when the disk recovers', async () => {
+  test('stay within it while they write to a disk that hangs, and get their answers when the disk recovers', async () => {
     const { server, device, connect } = await serve();
     const clients = [];
     for (let i = 0; i < 6; i++) clients.push(await connect());
@@ -144,7 +144,7 @@ describe('clients that share a memory budget', () => {
     await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
   });
 
-  test('do not block each other from requests of 1 MiB, and one that leaves makes room', async () => {
+  test('do not keep each other from requests of 1 MiB, and a client that leaves makes room', async () => {
     const { server, device, connect } = await serve();
     const greedy = [];
     for (let i = 0; i < 8; i++) greedy.push(await connect());
@@ -165,7 +165,7 @@ describe('clients that share a memory budget', () => {
   });
 
   test.each([false, true])(
-    'wait for room for a large write, which comes in as a whole (a slow disk: %s)',
+    'wait for room for a large write, which is then taken whole (slow disk: %s)',
     async (slow) => {
       const { server, device, connect } = await serve();
       const reader = await connect();
@@ -196,7 +196,7 @@ describe('clients that share a memory budget', () => {
     },
   );
 
-  test('write large pieces to a slow disk at the same time, and none waits forever', async () => {
+  test('can write large pieces to a slow disk at the same time, and none waits forever', async () => {
     const { server, device, connect } = await serve();
     device.deferAll(true);
     const clients = await Promise.all(Array.from({ length: 5 }, () => connect()));
@@ -211,7 +211,7 @@ describe('clients that share a memory budget', () => {
     await expect.poll(() => server.listener.memory).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
   });
 
-  test('and read no replies hold little memory, even when the replies are small', async () => {
+  test('hold little memory when they read no replies, even when the replies are small', async () => {
     const { server, connect } = await serve();
     const clients = [];
     for (let i = 0; i < 4; i++) clients.push(await connect());

@@ -58,7 +58,7 @@ test.each([
   ['tidemark:overwritten', []],
   ['unknown:', []],
   ['', []],
-])('1.2 LIST_META_CONTEXT of "%s" lists %j', async (query, names) => {
+])('1.2 LIST_META_CONTEXT for "%s" lists %j', async (query, names) => {
   const client = await haggling();
   expect(await list(client, [query])).toMatchObject({ last: OptionReply.ACK, names });
 });
@@ -78,7 +78,7 @@ test('1.2 SET_META_CONTEXT gives each context an id of its own, once', async () 
 test.each([
   ['LIST_META_CONTEXT', Option.LIST_META_CONTEXT],
   ['SET_META_CONTEXT', Option.SET_META_CONTEXT],
-])('1.2 %s of more than 1024 queries is TOO_BIG, and the handshake goes on', async (_name, option) => {
+])('1.2 %s with more than 1024 queries is TOO_BIG, and the handshake continues', async (_name, option) => {
   const client = await haggling();
   const most = Array.from({ length: 1024 }, () => 'base:allocation');
   expect((await ask(client, option, metaData('disk', most))).names).toEqual(['base:allocation']);
@@ -103,7 +103,7 @@ test.each([
   ['fewer queries than counted', Buffer.concat([counted('disk'), u32(2), counted('base:')])],
   ['a query longer than the option', Buffer.concat([counted('disk'), u32(1), u32(99), Buffer.from('base:')])],
   ['data behind the last query', Buffer.concat([metaData('disk', ['base:']), Buffer.from('!')])],
-])('1.2 SET_META_CONTEXT with %s is invalid, and haggling goes on', async (_what, data) => {
+])('1.2 SET_META_CONTEXT with %s is invalid, and the handshake continues', async (_what, data) => {
   const client = await haggling();
   expect((await ask(client, Option.SET_META_CONTEXT, data)).last).toBe(OptionError.INVALID);
   expect((await set(client, ['base:allocation'])).last).toBe(OptionReply.ACK);

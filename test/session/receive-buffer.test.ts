@@ -32,7 +32,7 @@ function pattern(lengthBytes: number): Buffer {
   return Buffer.from(Array.from({ length: lengthBytes }, (_, i) => (i * 31 + (i >> 8)) & 0xff));
 }
 
-test('what arrives in two parts lies in one piece, wherever it was split', () => {
+test('a message that arrives in two parts lies in one piece, wherever it was split', () => {
   const message = pattern(60);
   for (let at = 1; at < message.length; at++) {
     const { input } = receiveBuffer();
@@ -89,7 +89,7 @@ test('a buffer changes only when room is asked for', () => {
   expect(input.buffer).not.toBe(buffer);
 });
 
-test('a message above 1 MiB gets its place only after it is paid for', () => {
+test('a message above 1 MiB gets a buffer only after its memory was claimed', () => {
   const { input, memory } = receiveBuffer();
   receive(input, pattern(28));
   input.consumed(0, 8 * MIB);
@@ -116,7 +116,7 @@ test('a large buffer shrinks to 1 MiB after its message', () => {
   expect(memory.heldBytes).toBe(MIB);
 });
 
-test('a buffer given away is replaced, and what follows its message is kept', () => {
+test('a buffer that was given away is replaced, and the bytes after its message are kept', () => {
   const { input } = receiveBuffer();
   const stream = pattern(1000);
   receive(input, stream);

@@ -53,7 +53,7 @@ function replyWriter() {
   return { socket, pool, memory, writer, put };
 }
 
-test('sends what one pass has put with one write', () => {
+test('sends everything that was put in one pass in a single write', () => {
   const { socket, writer, put } = replyWriter();
   put('one ');
   put('two');
@@ -73,7 +73,7 @@ test('sends a message of its own after everything that was put before it', () =>
   expect(socket.sent).toBe('put sent later');
 });
 
-test('fills the same piece again when the kernel took it at once', () => {
+test('fills the same piece again if the kernel took it at once', () => {
   const { writer, put, pool } = replyWriter();
   const { piece } = writer;
   put('one');
@@ -81,7 +81,7 @@ test('fills the same piece again when the kernel took it at once', () => {
   expect([writer.piece === piece, writer.used, pool.taken]).toEqual([true, 0, 1]);
 });
 
-test('puts a full piece aside and keeps the order', () => {
+test('queues a full piece and keeps the order', () => {
   const { socket, writer, put } = replyWriter();
   const first = writer.room() - 2;
   put('a'.repeat(first));
@@ -91,7 +91,7 @@ test('puts a full piece aside and keeps the order', () => {
   expect(socket.sent === `${'a'.repeat(first)}bcd`).toBe(true);
 });
 
-test('always names room for at least one byte', () => {
+test('always reports room for at least one byte', () => {
   const { writer } = replyWriter();
   writer.reserve(writer.room());
   expect(writer.room()).toBeGreaterThan(0);
@@ -102,7 +102,7 @@ test('a reservation larger than a piece is a bug', () => {
   expect(() => writer.reserve(MIB)).toThrow();
 });
 
-test('takes back what a failed reply has put, across pieces', () => {
+test('removes what a failed reply has put, across pieces', () => {
   const { socket, pool, writer, put } = replyWriter();
   put('kept');
   const { filledCount, used } = writer;

@@ -113,7 +113,7 @@ const conversations = [
   },
 ];
 
-test.each(conversations)('$name: the same answers wherever the stream is split', async (conversation) => {
+test.each(conversations)('$name: the answers are the same wherever the stream is split', async (conversation) => {
   const { structured, handshake, transmission } = conversation;
   const haggled = await converse([handshake, disconnect]);
   const digest = (output: Buffer) => {

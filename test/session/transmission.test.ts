@@ -74,7 +74,7 @@ test.each([
   [32, [InfoType.BLOCK_SIZE]],
   [64, []],
 ])(
-  '1.4 a read of more than %d MiB is EOVERFLOW; a write of more is EINVAL and its payload passes by',
+  '1.4 a read of more than %d MiB is EOVERFLOW; a write of more is EINVAL, and its payload is skipped',
   async (mebibytes, infoTypes) => {
     const device = new MemoryDevice(80 * MIB);
     const { client } = await connected({ infoTypes }, { name: 'disk', device });
@@ -94,7 +94,7 @@ test.each([
   ['TRIM', Command.TRIM, NbdError.EINVAL],
   ['CACHE', Command.CACHE, NbdError.EINVAL],
   ['BLOCK_STATUS', Command.BLOCK_STATUS, NbdError.EINVAL],
-])('1.4 %s beyond the end is an error, and the connection goes on', async (_name, command, error) => {
+])('1.4 %s beyond the end is an error, and the connection stays open', async (_name, command, error) => {
   const { client } = await connected({ contexts: ['base:allocation'] });
   const payload = command === Command.WRITE ? { payload: Buffer.alloc(1024) } : { length: 1024 };
   for (const offset of [DISK_BYTES - 512, DISK_BYTES + 512, 2n ** 63n, 2n ** 64n - 512n]) {
@@ -105,7 +105,7 @@ test.each([
   expect(await client.structuredError()).toBe(0);
 });
 
-test('1.4 a client that asked for block sizes must align to 512, and one that did not need not align', async () => {
+test('1.4 a client that asked for block sizes must align to 512, and any other client need not', async () => {
   const strict = (await connected({ infoTypes: [InfoType.BLOCK_SIZE] })).client;
   for (const request of [
     { offset: 1, length: 512 },
@@ -146,7 +146,7 @@ test.each([
   ['WRITE', { command: Command.WRITE, payload: Buffer.alloc(512) }],
   ['TRIM', { command: Command.TRIM, length: 512 }],
   ['WRITE_ZEROES', { command: Command.WRITE_ZEROES, length: 512 }],
-])('1.5 %s on a read-only export is EPERM, payload consumed', async (_name, request) => {
+])('1.5 %s on a read-only export is EPERM, and its payload is skipped', async (_name, request) => {
   const { client } = await connected({}, { name: 'disk', readOnly: true });
   client.request(request);
   expect(await client.structuredError()).toBe(NbdError.EPERM);
@@ -161,7 +161,7 @@ test.each([
   ['a flag of another command', { command: Command.WRITE, flags: CommandFlag.DF, payload: Buffer.alloc(512) }],
   ['REQ_ONE on a read', { command: Command.READ, flags: CommandFlag.REQ_ONE, length: 512 }],
   ['an unknown flag on CACHE', { command: Command.CACHE, flags: CommandFlag.NO_HOLE, length: 512 }],
-])('1.5 %s is EINVAL, and the connection goes on', async (_what, request) => {
+])('1.5 %s is EINVAL, and the connection stays open', async (_what, request) => {
   const { client } = await connected();
   client.request(request);
   expect(await client.structuredError()).toBe(NbdError.EINVAL);
@@ -230,7 +230,7 @@ test('1.5 zeroes read back as zeroes, with NO_HOLE allocated and without it as a
   expect(await allocation()).toBe(nbd.AllocationStatus.ZERO | nbd.AllocationStatus.HOLE);
 });
 
-test('1.5 FAST_ZERO that would not be fast is ENOTSUP, with nothing changed', async () => {
+test('1.5 a FAST_ZERO that would not be fast is ENOTSUP, and nothing is changed', async () => {
   const device = new MemoryDevice(DISK_BYTES, { fastZero: false });
   const { client } = await connected({}, { name: 'disk', device });
   client.request({ command: Command.WRITE, payload: Buffer.alloc(512, 1) });
@@ -255,7 +255,7 @@ test('1.5 a request with the wrong magic ends the connection', async () => {
   expect(await client.rest()).toHaveLength(0);
 });
 
-test('1.5 DISC has no reply, and what was sent before it is still answered', async () => {
+test('1.5 DISC has no reply, and requests before it are still answered', async () => {
   const { client } = await connected({ structured: false });
   client.send(
     Buffer.concat([
@@ -281,7 +281,7 @@ test('a client that sends its requests and closes its side still gets the answer
   expect(await client.rest()).toHaveLength(16);
 });
 
-test('a client that does not read its replies has to wait, and gets all of them when it reads', async () => {
+test('a client that does not read its replies is not served until it reads, and gets all of them', async () => {
   const { client, server } = await connected({ structured: false });
   const count = 200;
   for (let i = 0; i < count; i++) client.request({ command: Command.READ, length: 1 * MIB, cookie: BigInt(i) });
@@ -304,7 +304,7 @@ test('a bug in a waiting request ends only its own connection', async () => {
   expect(await other.structuredError()).toBe(0);
 });
 
-test('bytes after DISC are not kept, even while an answer is still due', async () => {
+test('bytes after DISC are not kept, even while a reply is still due', async () => {
   const device = new FaultyDevice(new MemoryDevice(DISK_BYTES));
   const { client } = await connected({ structured: false }, { name: 'disk', device });
   device.hold();

@@ -108,7 +108,7 @@ describe('a block device', () => {
     ['written', counted(108), /^written while not served: 4 KiB/],
     ['discarded', counted(100, 8), /^written while not served: 4 KiB/],
     ['counted down', counted(1), /went down/],
-  ])('that was %s while it was away is not trusted, after a crash at rest neither', (_what, now, reason) => {
+  ])('that was %s while it was away is not trusted, not even after a crash at rest', (_what, now, reason) => {
     expect(judge(closed, now, boot(9))).toEqual({ untrue: expect.stringMatching(reason) });
     const atRest = { ...closed, clean: false, lastSight: { moment: boot(1) } };
     expect(judge(atRest, now, boot(9))).toEqual({ untrue: expect.stringMatching(reason) });

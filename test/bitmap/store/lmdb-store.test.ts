@@ -9,7 +9,7 @@ function listed(store: LmdbStore, prefix: Key): [Key, string][] {
   return [...store.keys(prefix)].map((key) => [key, store.peek(key)!.toString()]);
 }
 
-test('entries of a prefix come in the order of their keys, and no others', async () => {
+test('exactly the entries with a prefix are listed, in the order of their keys', async () => {
   const store = LmdbStore.open(scratchFolder());
   const keys: Key[] = [
     ['page', 'a', 1, 10],
@@ -30,7 +30,7 @@ test('entries of a prefix come in the order of their keys, and no others', async
   await store.close();
 });
 
-test('what was committed is there when it is opened again, and what was removed is not', async () => {
+test('when it is opened again, committed entries are there and removed ones are not', async () => {
   const folder = scratchFolder();
   const first = LmdbStore.open(folder);
   await first.commit([

@@ -97,7 +97,7 @@ describe('after a clean close', () => {
     expect(dirty(second, 'fine')).toEqual([]);
   });
 
-  test('what the store says is dirty is what the bitmap says, frozen and on a disk that ends within a granule', async () => {
+  test('the store and the bitmap agree on what is dirty, also while frozen and on a disk that ends within a granule', async () => {
     const store = new MemoryStore();
     const opened = await open(store, { ...disk, sizeBytes: DISK_BYTES + 512 });
     await change(opened, () => opened.bitmaps.add({ name: 'nightly', persistent: true }));
@@ -151,7 +151,7 @@ describe('after a crash', () => {
     expect(inspectStore(store)).toMatchObject({ problems: [], exports: [{ clean: false, activeRegions: 0 }] });
   });
 
-  test('a disk that could not be made smaller in the store keeps what is dirty in its tail', async () => {
+  test('if a shrink could not be stored, the dirty granules of the tail are kept', async () => {
     const store = new MemoryStore();
     let now = disk;
     const first = await open(store, disk, 'refuse', async () => now);
@@ -176,7 +176,7 @@ describe('after a crash', () => {
     expect(dirty(await open(store))).toEqual([[20 * MIB, GRANULE_BYTES]]);
   });
 
-  test('a frozen bitmap is reclaimed with what was dirty before and since', async () => {
+  test('a frozen bitmap is reclaimed, with everything that became dirty before or after the freeze', async () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 0);
@@ -239,7 +239,7 @@ describe('the write-intent log', () => {
     expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
   });
 
-  test('on-bitmap-error=continue: it goes on, and the bitmap is inconsistent, durably once that is possible', async () => {
+  test('with on-bitmap-error=continue writes go on, and the bitmap is inconsistent, durably as soon as possible', async () => {
     const store = new MemoryStore();
     const opened = await withBitmap(store, 'continue');
     store.failWith = ENOSPC;
@@ -265,7 +265,7 @@ test('a change that cannot be stored is undone', async () => {
   expect(dirty(await open(store))).toEqual([[0, GRANULE_BYTES]]);
 });
 
-test('a disk that grows: the new tail is dirty, and stays so', async () => {
+test('when a disk grows, its new tail is dirty and stays dirty', async () => {
   const store = new MemoryStore();
   let identity = disk;
   const bitmaps = new BitmapSet(DISK_BYTES);

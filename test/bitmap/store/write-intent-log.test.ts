@@ -58,7 +58,7 @@ async function writeEachRegion(writeBytes: number, commitTurns: number, regions 
 }
 
 test.each(['record', 'cool'] as const)(
-  'an error while a commit of %s is built fails what it was for, and nothing that comes later',
+  'an error while a commit of %s is being built fails what the commit was for, and nothing later',
   async (what) => {
     const store = new MemoryStore();
     const bitmaps = new BitmapSet(256 * MIB);
@@ -82,7 +82,7 @@ test.each(['record', 'cool'] as const)(
   },
 );
 
-test('an error while the lease is renewed fails the writes that wait, and not the next ones to the same regions', async () => {
+test('an error while the lease is renewed fails the writes that wait, but no later ones to the same regions', async () => {
   const bitmaps = new BitmapSet(256 * MIB);
   const { intents } = await openBitmaps(new MemoryStore(), bitmaps);
   bitmaps.add({ name: 'nightly', persistent: true });
