@@ -45,7 +45,7 @@ export type Part = (typeof parts)[number];
 
 export function parseOptions(argv: readonly string[]): BenchOptions {
   const names = [...cases.map(({ name }) => name), ...parts, ...serverNames];
-  const given = new Command('npm run bench --')
+  const command = new Command('npm run bench --')
     .description(`Compares tidemark with other NBD servers by fio, and writes ${report}`)
     .option('--rounds <n>', `times that everything is measured (default: ${full.rounds})`, wholeNumber)
     .option('--seconds <n>', `length of each measurement (default: ${full.seconds})`, wholeNumber)
@@ -59,8 +59,11 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     )
     .option('--quick', 'one short round on a small disk', false)
     .option('--output <file>', 'where the report goes; a run that is quick or in part writes it only if this is given')
-    .parse(argv)
-    .opts<GivenOptions>();
+    .parse(argv);
+  const given = command.opts<GivenOptions>();
+  if (given.only.includes('before') && given.beside === undefined) {
+    command.error('error: --only before needs --beside <checkout>');
+  }
 
   const defaults = given.quick ? quick : full;
   const complete = !given.quick && given.only.length === 0 && given.beside === undefined;

@@ -11,18 +11,24 @@ export function summarize(values: readonly number[]): Summary {
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** The normal distribution has 2.5 % of its values above this, and as many below its negative. */
-const Z_95 = 1.96;
+/** The part of cases in which the median may lie below the interval, and in which it may lie above it. */
+const TAIL = 0.025;
 
 /**
- * The 95 % confidence interval of the median, from the ranks of the samples alone, so for any distribution. Fewer than
- * six samples give their whole range, with less confidence.
+ * The 95 % confidence interval of the median, for any distribution: how many samples lie below the median is a number of
+ * heads in as many tosses of a coin. Fewer than six samples give their whole range, with less confidence.
  */
 function medianInterval(values: readonly number[]): { readonly from: number; readonly to: number } {
   const sorted = ascending(values);
-  const below = Math.floor((sorted.length - Z_95 * Math.sqrt(sorted.length)) / 2) - 1;
-  const first = Math.max(below, 0);
-  return { from: sorted[first]!, to: sorted[sorted.length - 1 - first]! };
+  const count = sorted.length;
+  let below = 0;
+  let probability = 0.5 ** count;
+  for (let sum = probability; sum <= TAIL; sum += probability) {
+    below++;
+    probability *= (count - below + 1) / below;
+  }
+  const first = Math.max(below - 1, 0);
+  return { from: sorted[first]!, to: sorted[count - 1 - first]! };
 }
 
 /**
