@@ -7,10 +7,10 @@ import { type BitmapMode, bitmapModes, startServer } from './servers.js';
 import { inTurn } from './statistics.js';
 import type { BenchRun } from './throughput.js';
 
-/** Runs of everything in each round: single ones differ by a quarter, what they are compared for by hundredths. */
+/** Runs in each round. Single runs differ by a quarter, and the ratios to be found differ from 1 by hundredths. */
 const RUNS_A_ROUND = 10;
 
-/** Each is done to a tidemark whose bitmaps are new, one step after the other. */
+/** The steps of each series run one after the other on a tidemark with new bitmaps. */
 const series: readonly (readonly CostStep[])[] = [
   [
     {
@@ -45,13 +45,13 @@ const series: readonly (readonly CostStep[])[] = [
 interface CostStep {
   readonly title: string;
   readonly unit: 'kIOPS' | 'MB/s';
-  /** How much of the speed without bitmaps is to be left with persistent ones. */
+  /** The wanted ratio of the speed with persistent bitmaps to that without bitmaps. */
   readonly goal: number;
   readonly job: Omit<FioJob, 'uri' | 'sizeBytes' | 'latency'>;
 }
 
 export interface CostResult {
-  /** Where the disk and the state are, for people. */
+  /** Where the disk and the state are, in words. */
   readonly place: string;
   readonly step: CostStep;
   readonly figures: ReadonlyMap<BitmapMode, number[]>;
@@ -59,7 +59,7 @@ export interface CostResult {
 
 const SIZE_BYTES = 4 * GIB;
 
-/** Measures tidemark with bitmaps in the store, in memory and off, in turn, on one image in each of the places. */
+/** Measures tidemark with bitmaps in the store, in memory and off, in turn, on one image in each place. */
 export async function measureBitmapCost(
   run: BenchRun,
   places: Readonly<Record<string, string>>,
@@ -84,7 +84,7 @@ function noFigures(): Map<BitmapMode, number[]> {
   return new Map(bitmapModes.map((mode) => [mode, []]));
 }
 
-/** Runs the steps of a series on a server that starts anew. */
+/** Runs the steps of a series on a freshly started server. */
 async function measureMode(
   run: BenchRun,
   mode: BitmapMode,

@@ -5,7 +5,7 @@ export interface Case extends Workload {
   readonly name: string;
   readonly title: string;
   readonly unit: 'kIOPS' | 'MB/s';
-  /** How many times the best peer tidemark is meant to be. */
+  /** The wanted ratio of tidemark to the best other server. */
   readonly goal: number;
 }
 
@@ -21,7 +21,7 @@ export const cases: readonly Case[] = [
   { ...large, name: 'write-8', title: 'sequential write 256 KiB, depth 8', operation: 'write', goal: 1 },
 ];
 
-/** The result in the case's unit. */
+/** The result, in the unit of the case. */
 export function figureOf({ unit }: Case, { iops, bytesPerSecond }: FioResult): number {
   return unit === 'kIOPS' ? iops / 1000 : bytesPerSecond / 1e6;
 }

@@ -12,10 +12,10 @@ type Neighbour = (typeof neighbours)[number];
 
 export interface ColdReadResult {
   readonly neighbour: Neighbour;
-  /** One a round, of the cached reads: microseconds. */
+  /** Of the cached reads, in microseconds, one a round. */
   readonly p50: number[];
   readonly p99: number[];
-  /** Reads a second of the neighbour, one a round. */
+  /** Reads per second of the neighbour, one figure a round. */
   readonly neighbourIops: number[];
 }
 

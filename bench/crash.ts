@@ -7,7 +7,7 @@ import { Program } from './program.js';
 import { controlIn, type RunningServer, startServer, tidemark } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
-/** What is under way when the server is killed. */
+/** The writes in progress when the server is killed. */
 const crashes = [
   { title: 'random write 4 KiB, depth 32', job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 } },
   {
@@ -22,9 +22,9 @@ const crashes = [
 
 export interface CrashResult {
   readonly title: string;
-  /** Bytes of granules that were written. */
+  /** The size of all granules that were written to. */
   readonly trueBytes: number;
-  /** Bytes that the bitmap calls dirty after the next start. */
+  /** How much is dirty after the next start. */
   readonly reportedBytes: number;
 }
 
@@ -32,7 +32,7 @@ const SIZE_BYTES = 4 * GIB;
 const GRANULE_BYTES = 64 * KIB;
 const WORKING_SECONDS = 10;
 
-/** Kills tidemark while a new, sparse disk is written, starts it again, and compares. */
+/** Kills tidemark while a new, sparse disk is being written, starts it again, and compares what is dirty. */
 export async function measureCrashes(run: BenchRun, parent: string): Promise<CrashResult[]> {
   const results: CrashResult[] = [];
   for (const [index, { title, job }] of crashes.entries()) {
@@ -83,7 +83,7 @@ async function dirtyBytes(run: BenchRun, folder: string): Promise<number> {
   return (bitmap as { dirtyBytes: number }).dirtyBytes;
 }
 
-/** The disk was a hole, so what is allocated was written. */
+/** The disk was one hole, so the allocated parts are those that were written. */
 async function writtenBytes(run: BenchRun, uri: string): Promise<number> {
   const map = (await json(run, 'map', uri, '--context', 'base:allocation')) as {
     contexts: [{ extents: { offset: number; length: number; status: number }[] }];

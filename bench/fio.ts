@@ -10,26 +10,26 @@ export interface Workload {
 export interface FioJob extends Workload {
   readonly uri: string;
   readonly sizeBytes: number;
-  /** How long, or undefined for one pass over the disk. */
+  /** Undefined for one pass over the disk. */
   readonly seconds?: number;
-  /** Seconds before these in which nothing is counted. */
+  /** Seconds before that, in which nothing is counted. */
   readonly warmUpSeconds?: number;
-  /** Writes one block in each piece of so many bytes. */
+  /** Writes one block in each piece of this size. */
   readonly alignBytes?: number;
-  /** Bytes to write in one pass, when that is not all of the disk. */
+  /** Bytes to write in one pass, if that is not the whole disk. */
   readonly ioBytes?: number;
-  /** Passes over so many bytes after each block of a sequential write. */
+  /** Bytes to skip after each block of a sequential write. */
   readonly skipBytes?: number;
-  /** Bytes a second at most. */
+  /** The most bytes per second. */
   readonly rateBytes?: number;
-  /** Measures each request's latency, which costs fio some speed. */
+  /** Measures the latency of each request, which costs fio some speed. */
   readonly latency: boolean;
 }
 
 export interface FioResult {
   readonly iops: number;
   readonly bytesPerSecond: number;
-  /** Completion latencies; empty unless asked for. */
+  /** Completion latencies, if they were asked for. */
   readonly latencyMicroseconds: { readonly p50: number; readonly p99: number; readonly p999: number } | undefined;
 }
 
@@ -47,7 +47,7 @@ export interface FioEnvironment {
   /** Where fio may leave its report. */
   readonly folder: string;
   readonly signal: AbortSignal;
-  /** On the second core, away from the server. */
+  /** Runs fio on the second core, away from the server. */
   readonly pin: boolean;
 }
 

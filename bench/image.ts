@@ -17,7 +17,7 @@ export async function makeImage(path: string, sizeBytes: number): Promise<void> 
   }
 }
 
-/** Drops the file from the page cache; nobody may have it mapped. */
+/** Drops the file from the page cache. No process may have it mapped. */
 export async function makeCold(path: string, signal: AbortSignal): Promise<void> {
   const nothing = ['if=/dev/null', `of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'];
   await using dd = new Program(['dd', ...nothing], signal);

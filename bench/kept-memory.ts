@@ -3,14 +3,15 @@ import { KIB, MIB } from '../src/base/units.js';
 import { loadPosix } from '../src/posix/posix.js';
 import { PUNCH_HOLE } from '../src/posix/posix-calls.js';
 
-/** A virtual machine gives free memory back in blocks of 2 MiB; no such block is free while a page in each of these is not. */
+/** A virtual machine returns free memory to its host in blocks of 2 MiB. A block with one page in use is not free. */
 const STRIDE_BYTES = 256 * KIB;
 const PAGE_BYTES = 4 * KIB;
 
 /**
- * Has so much free memory at hand while the file at `path`, on tmpfs, is there. A virtual machine that has given its free
- * memory back waits for its host to get it again, for longer than it takes to copy a disk; and whoever is measured
- * first would pay for the next. So the file takes the memory and gives it back but for one page here and there.
+ * Keeps this much free memory in the virtual machine while the file at `path`, on tmpfs, exists. A machine that has
+ * returned its free memory has to wait until the host provides it again, for longer than it takes to copy a disk, and
+ * the tool that is measured first would pay for the others. So the file takes the memory and then frees all but a few
+ * pages of it.
  */
 export async function keepMemory(path: string, sizeBytes: number): Promise<void> {
   const posix = loadPosix();

@@ -18,17 +18,17 @@ const EVERY_OTHER_BIT = 0x55;
 export interface StartResult {
   /** The store's file was in the page cache. */
   readonly cached: boolean;
-  /** Until it greeted a client, and until it took commands. */
+  /** From the start until the server greeted a client, and until it took commands. */
   readonly greetingMilliseconds: number[];
   readonly commandMilliseconds: number[];
-  /** Memory of its own, and what of it and of mapped files was in memory, when it was ready. */
+  /** When it was ready: its own memory, and its own memory together with the resident part of mapped files. */
   readonly ownBytes: number[];
   readonly residentBytes: number[];
 }
 
 /**
- * Starts tidemark with a disk of 16 TiB and 10 bitmaps of which every other granule is dirty. `folder`, for the state,
- * is on a disk; the image is in tmpfs, since ext4 has no files of that size.
+ * Starts tidemark with a disk of 16 TiB and 10 bitmaps in which every other granule is dirty. `folder`, for the state,
+ * is on a disk. The image is in tmpfs, because ext4 has no files of that size.
  */
 export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: string): Promise<StartResult[]> {
   const path = join(tmpfs, 'large.img');
@@ -54,7 +54,7 @@ async function identify(path: string): Promise<DiskIdentity> {
   }
 }
 
-/** Writes the state that a server would have left. */
+/** Writes the state that a server would leave. */
 async function writeState(directory: string, path: string): Promise<void> {
   const bitmaps = new BitmapSet(DISK_BYTES);
   const store = await ServerStore.open(directory, silentLog);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { GIB } from '../src/base/units.js';
 
-/** What the figures depend on, one fact a line. */
+/** The facts that the figures depend on. */
 export function describeMachine(): string[] {
   const processors = cpus();
   return [

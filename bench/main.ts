@@ -29,7 +29,7 @@ async function bench(): Promise<void> {
   const options = parseOptions(process.argv);
   const run: BenchRun = { options, signal: interrupted.signal, log: (line) => console.log(line) };
   const startedAt = new Date();
-  /** What fails is missing in the report, and does not cost what was measured before it. */
+  /** A part that fails is missing in the report. The figures of the others are kept. */
   const measured = async <T>(wanted: boolean, measure: () => Promise<T[]>): Promise<T[]> => {
     if (!wanted) return [];
     try {

@@ -6,21 +6,21 @@ import { type Case, cases } from './cases.js';
 import { type ServerName, serverNames } from './servers.js';
 
 export interface BenchOptions {
-  /** Times that everything is measured. */
+  /** How many times everything is measured. */
   readonly rounds: number;
-  /** Length of each measurement. */
+  /** The length of each measurement. */
   readonly seconds: number;
   readonly sizeBytes: number;
   /** Servers on the first core, fio on the second. */
   readonly pin: boolean;
-  /** As it was given; empty for everything. */
+  /** As given; empty for everything. */
   readonly only: readonly string[];
   readonly servers: readonly ServerName[];
   /** The main.js of another build of tidemark, which is measured as the server `before`. */
   readonly before: string | undefined;
   readonly cases: readonly Case[];
   readonly parts: ReadonlySet<Part>;
-  /** Where the report goes; undefined: it is printed only. */
+  /** The file for the report; undefined if it is only printed. */
   readonly output: string | undefined;
 }
 
@@ -46,8 +46,8 @@ export type Part = (typeof parts)[number];
 export function parseOptions(argv: readonly string[]): BenchOptions {
   const names = [...cases.map(({ name }) => name), ...parts, ...serverNames];
   const command = new Command('npm run bench --')
-    .description(`Compares tidemark with other NBD servers by fio, and writes ${report}`)
-    .option('--rounds <n>', `times that everything is measured (default: ${full.rounds})`, wholeNumber)
+    .description(`Compares tidemark with other NBD servers, using fio, and writes ${report}`)
+    .option('--rounds <n>', `how many times everything is measured (default: ${full.rounds})`, wholeNumber)
     .option('--seconds <n>', `length of each measurement (default: ${full.seconds})`, wholeNumber)
     .option('--size <size>', 'size of the served disk (default: 1G)', size)
     .option('--pin', 'servers on the first core, fio on the second', false)
@@ -58,7 +58,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
       build,
     )
     .option('--quick', 'one short round on a small disk', false)
-    .option('--output <file>', 'where the report goes; a run that is quick or in part writes it only if this is given')
+    .option('--output <file>', 'file for the report; a run that is quick or partial writes one only if this is given')
     .parse(argv);
   const given = command.opts<GivenOptions>();
   if (given.only.includes('before') && given.beside === undefined) {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 
 const STOP_SECONDS = 10;
-/** Of what a program writes, so much is kept: fio complains without end once its server is gone. */
+/** How much of a program's output is kept. When its server is gone, fio never stops complaining. */
 const KEPT_CHARACTERS = 256 * 1024 * 1024;
 
 export type CommandLine = readonly [program: string, ...args: string[]];
@@ -11,9 +11,9 @@ export function onCore(core: number, commandLine: CommandLine): CommandLine {
   return ['taskset', '--cpu-list', String(core), ...commandLine];
 }
 
-/** A program that runs beside the bench. Whoever starts one disposes of it; an aborted `signal` ends it as well. */
+/** A program that runs beside the bench, until it is disposed of or `signal` is aborted. */
 export class Program implements AsyncDisposable {
-  /** What it wrote so far, on both outputs. */
+  /** What it has written so far, on stdout and stderr. */
   output = '';
   private readonly command: string;
   private readonly child: ChildProcess;
@@ -40,14 +40,14 @@ export class Program implements AsyncDisposable {
     return this.child.exitCode !== null || this.child.signalCode !== null || this.child.pid === undefined;
   }
 
-  /** Waits for its end and resolves to what it wrote. Rejects when it failed. */
+  /** Waits until it ends, and resolves to its output. Rejects if it failed. */
   async finished(): Promise<string> {
     const code = await this.exited;
     if (code !== 0) throw new Error(`${this.command} failed (exit code ${code}):\n${this.output}`);
     return this.output;
   }
 
-  /** Ends it without a warning. */
+  /** Ends it without a chance to clean up. */
   async kill(): Promise<void> {
     this.child.kill('SIGKILL');
     await this.exited.catch(() => {});

@@ -11,9 +11,9 @@ import type { BenchRun } from './throughput.js';
 
 export interface IncrementOptions {
   readonly sizeBytes: number;
-  /** How much of the disk has data: pieces of 1 MiB, evenly over the disk. */
+  /** How much of the disk has data: pieces of 1 MiB, spread evenly over it. */
   readonly dataBytes: number;
-  /** Granules at random, all over the disk. */
+  /** The size of the changed granules, which are chosen at random. */
   readonly changedBytes: number;
   readonly rounds: number;
 }
@@ -107,8 +107,8 @@ async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied
 }
 
 /**
- * The same with a qcow2 image, its persistent bitmap, and qemu-nbd: qemu-img map tells what is dirty, and reading that
- * through an overlay that copies on read (qemu-io -C) fills the overlay.
+ * The same with a qcow2 image, its persistent bitmap, and qemu-nbd: qemu-img map says what is dirty, and reading those
+ * parts through an overlay that copies on read (qemu-io -C) fills the overlay.
  */
 async function withQemu(scene: Scene): Promise<PullFigures> {
   const { run, folder, image, options } = scene;
@@ -156,13 +156,13 @@ async function startQemuNbd(args: readonly string[], socket: string, signal: Abo
   throw new Error(`qemu-nbd does not listen:\n${program.output}`);
 }
 
-/** Resolves to the seconds that it took. */
+/** Resolves to the duration in seconds. */
 async function takeWithQemu(run: BenchRun, socket: string, increment: string): Promise<number> {
   const started = performance.now();
   const node = `driver=nbd,server.type=unix,server.path=${socket},x-dirty-bitmap=${CONTEXT}`;
   await using map = new Program(['qemu-img', 'map', '--output=json', '--image-opts', node], run.signal);
   const extents: { start: number; length: number; data: boolean }[] = JSON.parse(await map.finished());
-  // QEMU shows the bit as "no data".
+  // QEMU shows dirty parts as "no data".
   const commands = extents.filter(({ data }) => !data).map(({ start, length }) => `read ${start} ${length}`);
   const script = `${increment}.commands`;
   await writeFile(script, `${commands.join('\n')}\n`);

@@ -9,9 +9,9 @@ import type { BenchRun } from './throughput.js';
 export interface PullFigures {
   readonly title: string;
   readonly seconds: number[];
-  /** Over NBD; undefined where the tool does not tell. */
+  /** Over NBD; undefined if the tool does not say. */
   readonly readBytes: number | undefined;
-  /** To the file. */
+  /** To the file of the backup. */
   readonly writtenBytes: number;
 }
 
@@ -35,12 +35,12 @@ export async function pullWith(
   );
   const output = await program.finished();
   const seconds = (performance.now() - started) / 1000;
-  // What it says of a full backup comes before the document, on the other output.
+  // Before the document it says on stderr why a backup is full.
   const [image] = JSON.parse(output.slice(output.indexOf('{'))).images;
   return { seconds, ...image };
 }
 
-/** Runs a program; resolves to how many seconds it took. */
+/** Runs a program. Resolves to its duration in seconds. */
 export async function timed({ signal }: BenchRun, program: string, ...args: string[]): Promise<number> {
   const started = performance.now();
   await using running = new Program([program, ...args], signal);
@@ -52,5 +52,5 @@ export async function allocatedBytes(path: string): Promise<number> {
   return (await stat(path)).blocks * 512;
 }
 
-/** What the bitmap counts by, and qcow2 images, too. */
+/** The granularity of the bitmap, and of qcow2 images. */
 export const GRANULE_BYTES = 64 * KIB;

@@ -9,20 +9,20 @@ import { startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
 export interface PullResults {
-  /** Everything of a disk without holes. */
+  /** A full backup of a disk without holes. */
   readonly full: { readonly sizeBytes: number; readonly figures: readonly PullFigures[] };
-  /** What changed on a disk. */
+  /** An increment. */
   readonly increment: PulledIncrement;
 }
 
 const full = { fullBytes: 4 * GIB, disk: { sizeBytes: 20 * GIB, dataBytes: 2 * GIB } };
 const quick = { fullBytes: 512 * MIB, disk: { sizeBytes: 2 * GIB, dataBytes: 256 * MIB } };
-/** A round takes a second or ten, and memory for three disks. */
+/** A round takes up to ten seconds, and memory for three disks. */
 const ROUNDS = 5;
-/** Of a disk: for the copy of it, and what else is at work meanwhile. */
+/** How much free memory to keep, in sizes of the disk: for its copy, and for everything else that runs. */
 const KEPT_FACTOR = 1.25;
 
-/** `folder` is in memory, so that no disk is measured. */
+/** `folder` is in memory, so that the figures do not depend on a disk. */
 export async function measurePull(run: BenchRun, folder: string): Promise<PullResults> {
   const isQuick = run.options.rounds === 1;
   const { fullBytes, disk } = isQuick ? quick : full;
@@ -33,7 +33,7 @@ export async function measurePull(run: BenchRun, folder: string): Promise<PullRe
   };
 }
 
-/** One way to take everything. */
+/** One way to take a full backup. */
 interface Way extends PullFigures {
   writtenBytes: number;
   readonly take: () => Promise<{ readonly seconds: number; readonly writtenBytes: number }>;

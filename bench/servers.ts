@@ -20,17 +20,17 @@ export interface ServeOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly pin: boolean;
-  /** Of tidemark; persistent unless it is said. */
+  /** For tidemark; `persistent` by default. */
   readonly bitmaps?: BitmapMode | 'as stored';
   /** The main.js that runs as `before`. */
   readonly before?: string | undefined;
 }
 
-/** Two bitmaps in the store, two in memory alone, or none. */
+/** Two bitmaps in the store, two in memory only, or none. */
 export const bitmapModes = ['persistent', 'transient', 'off'] as const;
 export type BitmapMode = (typeof bitmapModes)[number];
 
-/** Begins to serve the images on `socket`. Peers serve the first image only. */
+/** Starts to serve the images on `socket`. Servers other than tidemark serve only the first image. */
 type Start = (socket: string, options: ServeOptions) => AsyncDisposable | Promise<AsyncDisposable>;
 
 const START_SECONDS = 30;
@@ -59,7 +59,7 @@ const starts: Readonly<Record<ServerName, Start>> = {
     const configuration = join(folder, 'nbd-server.conf');
     const pidFile = join(folder, 'nbd-server.pid');
     await writeFile(configuration, `[generic]\nunixsock = ${socket}\n[${exportName}]\nexportname = ${path}\n`);
-    // In the foreground it would serve one client and end.
+    // In the foreground it would serve only one client.
     const commandLine: CommandLine = ['nbd-server', '-C', configuration, '-p', pidFile];
     return await Daemon.start(pin ? onCore(0, commandLine) : commandLine, pidFile, signal);
   },
@@ -74,7 +74,7 @@ function runTidemark(main: string, socket: string, options: ServeOptions): Progr
   return run([process.execPath, main, 'serve', ...exports, ...places, ...transient], options);
 }
 
-/** The control socket of the tidemark that has this folder. */
+/** The control socket of the tidemark that was started with this folder. */
 export function controlIn(folder: string): string {
   return join(folder, 'control.sock');
 }
@@ -86,9 +86,9 @@ function run(commandLine: CommandLine, { pin, signal }: ServeOptions): Program {
 export interface RunningServer extends AsyncDisposable {
   readonly name: ServerName;
   uri(image: Image): string;
-  /** From its start until it greeted a client. */
+  /** The time from its start until it greeted a client. */
   readonly greetingMilliseconds: number;
-  /** Undefined of a server that runs as a daemon. */
+  /** Undefined for a server that runs as a daemon. */
   readonly program: Program | undefined;
 }
 
@@ -102,6 +102,7 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
     // In NBD the server speaks first.
     await waitUntil(() => answers(socket, 'data'), name, program);
     greetingMilliseconds = performance.now() - began;
+    // tidemark accepts commands a little later than clients.
     const control = controlIn(options.folder);
     const isTidemark = name === 'tidemark' || name === 'before';
     if (isTidemark) await waitUntil(() => answers(control, 'connect'), name, program);

@@ -12,7 +12,7 @@ import type { BenchRun } from './throughput.js';
 const SIZE_BYTES = GIB;
 const EXPORT_COUNTS = [1, 4, 16];
 const BEGINS = 20;
-/** Exports that are written while backups begin; fio would take more processor time than there is for all of 16. */
+/** Exports that are written while backups begin. Writing to all 16 would take more processor time than there is. */
 const MAX_WRITERS = 4;
 const SPARSE_BYTES = 100 * GIB;
 const SPARSE_DIRTY_BYTES = GIB;
@@ -20,7 +20,7 @@ const SPARSE_DIRTY_BYTES = GIB;
 const randomWrites = { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 } as const;
 
 export interface ViewResult {
-  /** Random writes a second, in thousands, one figure a round. */
+  /** Thousands of random writes per second, one figure a round. */
   readonly noView: { readonly firstPass: number[]; readonly afterwards: number[] };
   readonly view: { readonly firstPass: number[]; readonly afterwards: number[] };
   readonly pauses: readonly PauseResult[];
@@ -29,10 +29,10 @@ export interface ViewResult {
 
 interface PauseResult {
   readonly exports: number;
-  /** How long writes waited, of each begin. */
+  /** How long writes waited at each begin. */
   readonly p99Milliseconds: number[];
   readonly maxMilliseconds: number[];
-  /** Memory that all those views took. */
+  /** The memory of one view, on average. */
   readonly bytesPerView: number;
 }
 
@@ -53,7 +53,7 @@ export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string
   const image = { path: join(tmpfs, 'view.img'), exportName: 'disk' };
   await makeImage(image.path, SIZE_BYTES);
   for (let round = 0; round < run.options.rounds; round++) {
-    // Whoever is first in one round is second in the next.
+    // The one that is first in one round is second in the next.
     const modes = round % 2 === 0 ? (['noView', 'view'] as const) : (['view', 'noView'] as const);
     for (const mode of modes) await measureWrites(run, tmpfs, image, mode, result);
   }
@@ -89,7 +89,7 @@ async function measureWrites(
     if (mode === 'view') await begin(folder, ['disk']);
     const first = await runFio(once, environment);
     const { alignBytes: _, ...anywhere } = once;
-    // At random some granules are missed.
+    // Random writes miss some granules.
     await runFio({ ...anywhere, operation: 'write', skipBytes: 60 * KIB }, environment);
     const later = await runFio({ ...anywhere, seconds: options.seconds, warmUpSeconds: 1 }, environment);
     result[mode].firstPass.push(first.iops / 1000);
@@ -148,7 +148,7 @@ async function measurePauses(run: BenchRun, folder: string, count: number): Prom
   return result;
 }
 
-/** With nothing written, what a view takes by itself. */
+/** The memory of a view while nothing is written. */
 async function measureMemory(server: RunningServer, folder: string, names: readonly string[]): Promise<number> {
   const before = await residentBytes(server);
   await begin(folder, names);
