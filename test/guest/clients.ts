@@ -8,7 +8,7 @@ export const GRANULES = DISK_BYTES / GRANULE_BYTES;
 
 const READ_BYTES = MIB;
 
-/** What clients know of a disk: what they wrote, and which granules were written since the last flush was answered. */
+/** What clients know about a disk: its content, and which granules were written since the last flush was answered. */
 export class Ledger {
   readonly content = Buffer.alloc(DISK_BYTES);
   readonly unflushed = new Set<number>();
@@ -18,14 +18,14 @@ export class Ledger {
     for (const granule of granulesOf(offset, data.length)) this.unflushed.add(granule);
   }
 
-  /** Forgets what has been lost: `found` is the disk's content now. */
+  /** Forgets what was lost. `found` is the content of the disk now. */
   settle(found: Buffer): void {
     found.copy(this.content);
     this.unflushed.clear();
   }
 }
 
-/** One client that writes to an area of its own, one request after the other. */
+/** A client that writes to an area of its own, one request after the other. */
 export class Writer {
   private at: number;
 
@@ -71,7 +71,7 @@ export class Writer {
   }
 }
 
-/** A client for each of four parts of the disk: three write at random, one writes on and on. */
+/** A client for each of four parts of the disk. Three write at random, one writes sequentially. */
 export async function connectWriters(uri: string, ledger: Ledger, random: Random): Promise<Writer[]> {
   const length = DISK_BYTES / 4;
   const areas = [0, 1, 2, 3].map((i) => ({ offset: i * length, length, sequential: i === 3 }));

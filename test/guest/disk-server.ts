@@ -11,7 +11,7 @@ import { MemoryDevice } from '../support/memory-device.js';
 import type { Random } from '../support/random.js';
 import { VolatileDisk } from './volatile-disk.js';
 
-/** One medium in memory, served to one guest after the other, each time through a new volatile cache. */
+/** A medium in memory. Each guest gets it through a new volatile cache. */
 export class DiskServer {
   private readonly registry = new ExportRegistry(async ({ name }) => {
     const bitmaps = new BitmapSet(this.medium.sizeBytes);
@@ -28,7 +28,7 @@ export class DiskServer {
     this.disk = new VolatileDisk(medium, random);
   }
 
-  /** Serves the content of an image, on a socket in `folder`; it is gone when the test is over. */
+  /** Serves the content of an image on a socket in `folder`, until the test is over. */
   static async start(image: string, folder: string, random: Random): Promise<DiskServer> {
     const content = readFileSync(image);
     const medium = new MemoryDevice(content.length);
@@ -44,7 +44,7 @@ export class DiskServer {
     return server;
   }
 
-  /** What is late from the last guest cannot reach the new disk. Returns its NBD URI. */
+  /** Late requests of the last guest cannot reach the new disk. Returns its NBD URI. */
   async powerUp(): Promise<{ disk: VolatileDisk; uri: string }> {
     this.disk = new VolatileDisk(this.medium, this.random);
     const name = `disk${this.powerUps++}`;

@@ -9,10 +9,10 @@ const root = resolve(import.meta.dirname, '../..');
 
 const SYSTEM_BYTES = 512 * 1024 * 1024;
 
-/** What takes commands in the guest demands it. */
+/** The service that takes commands in the guest requires it. */
 export const TOKEN = 'nobody-else-reaches-the-guest';
 
-/** What a guest that serves starts from. */
+/** The files that a guest with a server starts from. */
 export interface GuestFiles {
   readonly kernel: Kernel;
   readonly initramfs: string;
@@ -20,7 +20,7 @@ export interface GuestFiles {
   readonly system: string;
 }
 
-/** Makes them in `folder`. @throws Error that says what is missing on this machine */
+/** Makes them in `folder`. @throws Error that says what this machine lacks */
 export async function makeGuestFiles(folder: string): Promise<GuestFiles> {
   const [kernel, initramfs, system] = [findKernel(), join(folder, 'initramfs'), join(folder, 'system.img')];
   await makeInitramfs(initramfs, {
@@ -34,7 +34,7 @@ export async function makeGuestFiles(folder: string): Promise<GuestFiles> {
   return { kernel, initramfs, system };
 }
 
-/** An image of `sizeBytes` with an ext4 file system, which holds a copy of `content` when that is given. */
+/** An image of `sizeBytes` with an ext4 file system, which holds a copy of `content` if that is given. */
 export async function makeFileSystem(path: string, sizeBytes: number, content?: string): Promise<void> {
   const from = content === undefined ? [] : ['-d', content];
   await run(programPath('mke2fs'), '-q', '-t', 'ext4', ...from, path, `${sizeBytes / 1024}K`);

@@ -3,15 +3,15 @@ import { freePort } from '../support/free-port.js';
 import { type GuestFiles, TOKEN } from './guest-files.js';
 import { Machine } from './machine.js';
 
-/** Software emulation takes some twenty seconds where nothing else runs; beside the whole test suite 120 were not enough. */
+/** Emulation takes about 20 seconds if nothing else runs. While the whole test suite ran, 120 were not enough. */
 const START_SECONDS = 600;
 
 export interface GuestOptions {
-  /** NBD URI of the disk that survives. */
+  /** The NBD URI of the disk that survives. */
   readonly diskUri: string;
-  /** Have the state checked before tidemark starts. */
+  /** Checks the state before tidemark starts. */
   readonly checkState: boolean;
-  /** Have the kernel write to the disk at once what is not flushed, and not after half a minute. */
+  /** Lets the kernel write unflushed data to the disk at once, instead of after half a minute. */
   readonly eagerWriteback: boolean;
 }
 
@@ -25,7 +25,7 @@ export class Guest {
     private readonly httpPort: number,
   ) {}
 
-  /** It is gone when the test is over. */
+  /** The machine ends with the test. */
   static async start(files: GuestFiles, options: GuestOptions): Promise<Guest> {
     const [nbdPort, httpPort] = [await freePort(), await freePort()];
     const wishes = `${options.checkState ? 'CHECK=yes' : ''} ${options.eagerWriteback ? 'EAGER=yes' : ''}`;
@@ -45,7 +45,7 @@ export class Guest {
     return `nbd://127.0.0.1:${this.nbdPort}/disk`;
   }
 
-  /** What its console and its server wrote. */
+  /** The output of its console and of its server. */
   get console(): string {
     return this.machine.output;
   }

@@ -7,15 +7,17 @@ import { programPath } from './programs.js';
 export interface InitramfsParts {
   readonly kernel: Kernel;
   readonly modules: readonly string[];
-  /** Script of the first process, for busybox. */
+  /** The script of the first process, for busybox. */
   readonly init: string;
-  /** Empty folders, besides those that the kernel's own file systems take. */
+  /** Empty folders, besides those for the kernel's own file systems. */
   readonly folders: readonly string[];
   /** Programs of this machine, copied with their libraries. */
   readonly programs: readonly string[];
 }
 
-/** Writes to `path` what a kernel starts from: busybox, the init script, modules under /modules, and programs. */
+/**
+ * Writes the initial file system of a kernel to `path`: busybox, the init script, modules in /modules, and programs.
+ */
 export async function makeInitramfs(path: string, parts: InitramfsParts): Promise<void> {
   const root = `${path}.files`;
   for (const folder of ['bin', 'proc', 'sys', 'dev', 'tmp', 'modules', ...parts.folders]) {

@@ -3,17 +3,17 @@ import { join, resolve } from 'node:path';
 import { run } from '../support/run.js';
 import { programPath } from './programs.js';
 
-/** Where test/tools/ensure-kernel.mjs unpacks it. */
+/** test/tools/ensure-kernel.mjs unpacks it here. */
 const folder = resolve(import.meta.dirname, '../../node_modules/.cache/kernel');
 
 /** A Debian kernel, unpacked and not installed. */
 export interface Kernel {
   readonly version: string;
-  /** Path of what the machine boots. */
+  /** The path of the file that the machine boots. */
   readonly image: string;
 }
 
-/** @throws Error when it was not fetched */
+/** @throws Error if it was not fetched */
 export function findKernel(): Kernel {
   const modules = join(folder, 'lib/modules');
   const version = existsSync(modules) ? readdirSync(modules).at(0) : undefined;
@@ -21,7 +21,7 @@ export function findKernel(): Kernel {
   return { version, image: join(folder, `boot/vmlinuz-${version}`) };
 }
 
-/** The files of these modules and of those that they need, in the order of loading; what is built in has none. */
+/** The files of these modules and of those that they need, in loading order. A built-in module has no file. */
 export async function modulePaths({ version }: Kernel, modules: readonly string[]): Promise<string[]> {
   const paths = new Set<string>();
   for (const module of modules) {

@@ -10,13 +10,13 @@ export interface MachineParts {
   /** The kernel's command line. */
   readonly boot: string;
   readonly memoryMebibytes: number;
-  /** Further options of QEMU. The first serial port is this process's to read and write. */
+  /** Further options of QEMU. This process reads and writes the first serial port. */
   readonly options: readonly string[];
 }
 
 /**
- * A machine emulated in software. It needs no rights; and /dev/kvm is no promise: inside another virtual machine a guest
- * may start with it and then stop at an instruction that nobody emulates.
+ * A machine emulated in software, which needs no rights. /dev/kvm cannot be relied on: inside another virtual machine a
+ * guest may start with it and then stop at an instruction that is not emulated.
  */
 export class Machine {
   private received = '';
@@ -29,7 +29,7 @@ export class Machine {
     }
   }
 
-  /** Whoever starts it has to kill it. */
+  /** The caller has to kill it. */
   static start({ kernel, initramfs, boot, memoryMebibytes, options }: MachineParts): Machine {
     const fixed = [
       ...['-accel', 'tcg', '-cpu', 'max', '-m', String(memoryMebibytes)],
@@ -39,7 +39,7 @@ export class Machine {
     return new Machine(spawn(programPath('qemu-system-x86_64'), [...fixed, ...options]));
   }
 
-  /** What came from its first serial port, and from QEMU itself. */
+  /** The output of its first serial port and of QEMU itself. */
   get output(): string {
     return this.received;
   }
@@ -49,7 +49,10 @@ export class Machine {
     this.process.stdin!.write(`${line}\n`);
   }
 
-  /** Resolves to what `find` finds in the output. @throws Error with the output, when it takes longer or the machine ends */
+  /**
+   * Resolves to what `find` finds in the output. @throws Error with the output if that takes too long or the machine
+   * ends
+   */
   async until<Found>(what: string, limitSeconds: number, find: (output: string) => Found | undefined): Promise<Found> {
     for (const deadline = Date.now() + limitSeconds * 1000; Date.now() < deadline; await delay(10)) {
       const found = find(this.received);

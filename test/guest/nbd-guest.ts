@@ -8,12 +8,12 @@ import { Machine } from './machine.js';
 const START_SECONDS = 150;
 const COMMAND_SECONDS = 150;
 
-/** Where the guest finds this machine's loopback. */
+/** The address at which the guest reaches this machine's loopback. */
 const HOST = '10.0.2.2';
 
 /** A machine whose kernel is a client of NBD: Linux, nbd-client, and the tools of file systems. */
 export class NbdGuest {
-  /** Up to where the output has been read. */
+  /** How far the output has been read. */
   private answersRead = 0;
   private devices = 0;
 
@@ -22,7 +22,7 @@ export class NbdGuest {
     private readonly folder: string,
   ) {}
 
-  /** Whoever starts it has to kill it. */
+  /** The caller has to kill it. */
   static async start(): Promise<NbdGuest> {
     const kernel = findKernel();
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-'));
@@ -52,7 +52,7 @@ export class NbdGuest {
     return guest;
   }
 
-  /** Runs a line of shell to its end. Resolves to its output. @throws Error when it fails */
+  /** Runs a shell command to its end. Resolves to its output. @throws Error if it fails */
   async run(command: string): Promise<string> {
     this.machine.send(command);
     const { index, length, output, code } = await this.machine.until(command, COMMAND_SECONDS, (received) => {

@@ -9,10 +9,10 @@ import { dirtyRanges } from '../support/status-map.js';
 import { startTidemark, type Tidemark } from '../support/tidemark.js';
 import type { NbdGuest } from './nbd-guest.js';
 
-/** That of the bitmap. */
+/** The granularity of the bitmap. */
 const GRANULE_BYTES = 64 * KIB;
 
-/** No file system writes this of its own accord: so a granule was written if, and only if, its content is another. */
+/** No file system writes this by itself, so a granule was written if and only if its content differs. */
 const PATTERN = 'neither zero nor a file system. ';
 
 /** A disk that a guest has attached, and what was on it when its bitmap was new or last cleared. */
@@ -29,7 +29,7 @@ export class PatternDisk {
     this.base = readFileSync(image);
   }
 
-  /** Serves an image full of the pattern, and attaches it with these options of nbd-client. */
+  /** Serves an image filled with the pattern, and attaches it with these options of nbd-client. */
   static async attach(guest: NbdGuest, sizeBytes: number, options: readonly string[] = []): Promise<PatternDisk> {
     const image = makePatternImage(sizeBytes);
     const server = await startTidemark(`disk=${image},bitmap=nightly:${GRANULE_BYTES}`);
@@ -37,7 +37,7 @@ export class PatternDisk {
     return new PatternDisk(image, server, device, guest);
   }
 
-  /** Resolves when the server has noticed, too. */
+  /** Resolves when the server has noticed too. */
   async detach(): Promise<void> {
     await this.guest.run(`nbd-client -d ${this.device}`);
     await expect.poll(() => this.connections()).toBe(0);
@@ -48,7 +48,7 @@ export class PatternDisk {
     return basename(this.device);
   }
 
-  /** Nothing counts as changed now. */
+  /** From now on nothing counts as changed. */
   async clearBitmap(): Promise<void> {
     const control = await controlOf(this.server);
     await control.call('POST', '/v1/exports/disk/bitmaps/nightly/clear');
@@ -60,7 +60,7 @@ export class PatternDisk {
     return (await control.call<{ connections: number }>('GET', '/v1/server')).connections;
   }
 
-  /** What the server's log says of each connection of the guest that it closed. */
+  /** What the server's log says about each closed connection of the guest. */
   bytesWrittenByConnection(): number[] {
     const lines = this.server
       .output()
@@ -80,7 +80,7 @@ export class PatternDisk {
     return dirtyRanges(this.server.uri('disk'), 'nightly');
   }
 
-  /** How much of the image the host's file system stores. */
+  /** How much of the image is allocated in the host's file system. */
   get allocatedBytes(): number {
     return statSync(this.image).blocks * 512;
   }
@@ -92,7 +92,7 @@ export function makePatternImage(sizeBytes: number): string {
   return path;
 }
 
-/** The granules in which two contents differ, as ranges; neighbours are one. */
+/** The granules in which two contents differ, as merged ranges. */
 export function changedRanges(one: Buffer, other: Buffer): Range[] {
   const ranges: Range[] = [];
   for (let offset = 0; offset < one.length; offset += GRANULE_BYTES) {
@@ -110,7 +110,7 @@ export function totalBytes(ranges: readonly Range[]): number {
   return ranges.reduce((sum, { length }) => sum + length, 0);
 }
 
-/** Which of the ranges does not lie in one of the others. */
+/** The ranges that do not lie in one of the others. */
 export function notCovered(ranges: readonly Range[], by: readonly Range[]): Range[] {
   const covers = (one: Range, other: Range) =>
     one.offset <= other.offset && other.offset + other.length <= one.offset + one.length;

@@ -1,9 +1,9 @@
 // Takes the power from a whole machine: kernel, file system, LMDB, tidemark. Run it with `npm run power-cut`.
 //
-// A QEMU guest boots a Debian kernel, this tidemark and this Node; image and state lie on one ext4 file system. The disk
-// under that is served from here, over NBD, and loses at a cut what the guest has not flushed: all of it, none of it, or
-// any sector of 512 bytes. Clients outside write, flush and clear the bitmap until the guest is killed without
-// warning, while it serves or while it starts. Then it starts again, and the clients compare.
+// A QEMU guest boots a Debian kernel, this tidemark and this Node. The image and the state are on one ext4 file system.
+// The disk under it is served from here, over NBD. In a power cut it loses what the guest has not flushed: all of it,
+// none of it, or any sectors of 512 bytes. Clients outside the guest write, flush and clear the bitmap until the guest
+// is killed without warning, while it serves or while it starts. Then it starts again, and the clients compare.
 //
 // Not part of `npm test`: it takes about 15 seconds a round.
 
@@ -25,10 +25,10 @@ const FILE_SYSTEM_BYTES = 192 * MIB;
 const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 24);
 
-/** What was seen in all rounds. */
+/** Figures about all rounds. */
 interface Figures {
   cuts: number;
-  /** Those at which the disk lost sectors that the guest had written and not flushed. */
+  /** Cuts in which the disk lost sectors that the guest had written but not flushed. */
   cutsThatLost: number;
   comparisons: number;
   lostSectors: number;
@@ -38,7 +38,7 @@ interface Figures {
   overReported: number;
 }
 
-/** One guest after the other on one disk, and what their clients expect. */
+/** A series of guests on one disk, and what their clients expect. */
 class PowerCuts {
   readonly figures: Figures = {
     cuts: 0,
@@ -51,7 +51,7 @@ class PowerCuts {
     overReported: 0,
   };
   private readonly ledger = new Ledger();
-  /** What the bitmap may count from. Two, when the power went while it was cleared. */
+  /** The possible bases of the bitmap: two if the power was cut while it was cleared. */
   private bases = [Buffer.from(this.ledger.content)];
 
   constructor(
@@ -60,14 +60,14 @@ class PowerCuts {
     private readonly random: Random,
   ) {}
 
-  /** The power goes before the guest serves. */
+  /** Cuts the power before the guest serves. */
   async cutWhileStarting(): Promise<void> {
     const { guest, disk } = await this.powerUp(false);
     await delay(2000 + this.random.below(6000));
     await this.cut(guest, disk);
   }
 
-  /** Compares what the cuts before have left; then clients are at work when the power goes. */
+  /** Compares what the previous cuts have left, then cuts the power while clients are at work. */
   async cutWhileServing(): Promise<void> {
     const checkState = this.random.chance(3);
     // Before the first start there is no state.
@@ -80,7 +80,7 @@ class PowerCuts {
     expect(await failure).toBeUndefined();
   }
 
-  /** Compares what the cuts before have left. */
+  /** Compares what the previous cuts have left. */
   async end(): Promise<void> {
     const { guest } = await this.powerUp(true);
     await guest.untilServing();
@@ -131,7 +131,7 @@ class PowerCuts {
     figures.overReported += dirty.size - changed[missed.findIndex((granules) => granules.length === 0)]!.length;
   }
 
-  /** Bursts of writes, and the bitmap cleared between some of them. Rejects when the guest is gone. */
+  /** Sends bursts of writes, and clears the bitmap between some of them. Rejects when the guest is gone. */
   private async work(guest: Guest): Promise<never> {
     const writers = await connectWriters(guest.uri, this.ledger, this.random);
     for (;;) {
@@ -156,7 +156,7 @@ class PowerCuts {
   }
 }
 
-/** Waits, no longer than a moment, for something that the disk can lose. */
+/** Waits a moment for something that the disk can lose. */
 async function untilUnflushed(disk: VolatileDisk): Promise<void> {
   for (const deadline = Date.now() + 2000; disk.unflushedSectors === 0 && Date.now() < deadline; ) await delay(1);
 }
@@ -170,14 +170,14 @@ test(`power cuts: what differs from the base is dirty (${rounds} rounds)`, {
   await makeFileSystem(image, FILE_SYSTEM_BYTES);
   const cuts = new PowerCuts(await makeGuestFiles(folder), await DiskServer.start(image, folder, random), random);
   for (let round = 0; round < rounds; round++) {
-    // A disk that was never served may well be gone.
+    // A disk that was never served may be lost.
     if (round > 0 && random.chance(5)) await cuts.cutWhileStarting();
     else await cuts.cutWhileServing();
     console.log(JSON.stringify(cuts.figures));
   }
   await cuts.end();
   console.log(JSON.stringify(cuts.figures));
-  // Else a server that called everything dirty would pass, and a disk that loses nothing.
+  // Otherwise a server that reports everything as dirty would pass, and so would a disk that loses nothing.
   expect(cuts.figures.dirtyGranules).toBeLessThan(GRANULES * cuts.figures.comparisons);
   expect(cuts.figures.lostSectors).toBeGreaterThan(0);
 });

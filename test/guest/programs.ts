@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where Debian puts programs; an ordinary user's PATH has not all of them. */
+/** The folders in which Debian puts programs. An ordinary user's PATH lacks some of them. */
 const folders = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
 /** The absolute path of a program of this machine. @throws Error when it is missing */

@@ -8,11 +8,11 @@ import type { Random } from '../support/random.js';
 const SLOWEST_FLUSH_MILLISECONDS = 30;
 
 /**
- * A disk with a volatile write cache over a medium, until the power goes. For each sector written since the last flush
- * it keeps what was on the medium before, so that the cut can bring that back.
+ * A disk with a volatile write cache over a medium, until the power is cut. For each sector written since the last
+ * flush it keeps the old content of the medium, so that the cut can restore it.
  */
 export class VolatileDisk extends FilterDevice {
-  /** By sector, what was there before. A flush begins a new one, and drops what is older when it is done. */
+  /** The old content of each sector. A flush begins a new map, and drops the older ones when it has finished. */
   private before: Map<number, Buffer>[] = [new Map()];
   private gone = false;
 
@@ -29,8 +29,8 @@ export class VolatileDisk extends FilterDevice {
   }
 
   /**
-   * The power goes, and nothing more reaches the medium. Of the sectors not flushed `lostPercent` are as they were, in
-   * no order. Returns the number of those.
+   * Cuts the power: nothing more reaches the medium. `lostPercent` of the unflushed sectors, chosen at random, get
+   * their old content back. Returns the number of those.
    */
   cutPower(lostPercent: number): number {
     this.gone = true;
@@ -63,12 +63,12 @@ export class VolatileDisk extends FilterDevice {
     return OK;
   }
 
-  /** Takes a while, as it does, so that many a cut falls into one. */
+  /** Takes a while, as on a real disk, so that many cuts fall into a flush. */
   override async flush(): Promise<Errno> {
     const current: Map<number, Buffer> = new Map();
     this.before.push(current);
     await delay(this.random.below(SLOWEST_FLUSH_MILLISECONDS));
-    // A later flush that is done already has dropped it.
+    // A later flush that has finished already has dropped it.
     if (!this.gone && this.before.includes(current)) this.before.splice(0, this.before.indexOf(current));
     return OK;
   }

@@ -11,7 +11,7 @@ import { startTidemark } from '../support/tidemark.js';
 
 const granularities = { nightly: 64 * KIB, fine: 4 * KIB, coarse: 1024 * KIB };
 
-/** The writes that a log of fio tells of. */
+/** The writes in a log of fio. */
 function writesIn(log: string): Range[] {
   const writes = readFileSync(log, 'utf8').matchAll(/ write (\d+) (\d+)$/gm);
   return [...writes].map(([, offset, length]) => ({ offset: Number(offset), length: Number(length) }));

@@ -1,4 +1,4 @@
-// The scripts of the containers, run here: the server's entry, its health check, the peer, and the harness against both.
+// Runs the scripts of the containers: the server's entry, its health check, the peer, and the harness against both.
 
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

@@ -1,5 +1,5 @@
-// Backups of a disk that a guest's kernel writes to: each view has to be a file system as sound as after a power cut,
-// with everything that was synced before the cut; and the second has to differ from the first where its bitmap says so.
+// Backups of a disk that a guest's kernel writes to. Each view must be a file system as sound as after a power cut,
+// with everything that was synced before the cut. The second must differ from the first only where its bitmap is dirty.
 
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,9 @@ beforeAll(async () => {
 }, LIMIT_MILLISECONDS);
 afterAll(() => guest?.kill());
 
-/** Writes new files, each full of its number, and over one file again and again; notes which numbers were synced. */
+/**
+ * Writes new files, each filled with its number, and overwrites one file repeatedly. Notes which numbers were synced.
+ */
 const writer = [
   `{ for i in $(seq 2000); do yes $i | head -c ${FILE_BYTES} >/tmp/content`,
   '[ -e /tmp/stop ] && break',
@@ -80,7 +82,7 @@ test('views of a mounted disk, full and incremental', { timeout: LIMIT_MILLISECO
     await expect.poll(syncedFiles, { timeout: 60_000 }).toBeGreaterThan(before + 10);
     const synced = await syncedFiles();
     views.push(await takeBackup(control, join(folder, name)));
-    // It went on writing meanwhile.
+    // It has continued to write in the meantime.
     expect(await syncedFiles()).toBeGreaterThan(synced);
     await expectSound(join(folder, name), synced);
   }

@@ -1,4 +1,4 @@
-// A block device of Linux's own NBD client, without a file system: which requests reach the server, and what they leave.
+// A block device of Linux's own NBD client, without a file system: which requests reach the server, and their effect.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ beforeAll(async () => {
 }, LIMIT_MILLISECONDS);
 afterAll(() => guest?.kill());
 
-/** Compares what the image has at `at` with the guest's blob, of which it is part number `part` of `length` bytes. */
+/** Compares `length` bytes of the image at `at` with part number `part` of the guest's blob. */
 async function expectBlob(disk: PatternDisk, at: number, part: number, length: number): Promise<void> {
   const sum = await guest.run(`dd if=/tmp/blob bs=${length} skip=${part} count=1 status=none | sha256sum`);
   const found = readFileSync(disk.image).subarray(at, at + length);
@@ -27,7 +27,7 @@ async function expectBlob(disk: PatternDisk, at: number, part: number, length: n
 
 test.each([512, 4096])('direct writes of single blocks of %i bytes', { timeout: LIMIT_MILLISECONDS }, async (block) => {
   const disk = await PatternDisk.attach(guest, 16 * MIB, ['-block-size', String(block)]);
-  // First, last, and both sides of the border of two granules.
+  // The first and the last block, and those on both sides of a border between granules.
   const places = [0, 3 * MIB - block, 3 * MIB, 9 * MIB + 5 * block, 16 * MIB - block];
   for (const [i, at] of places.entries()) {
     await guest.run(

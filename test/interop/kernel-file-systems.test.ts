@@ -1,5 +1,5 @@
-// File systems on Linux's own NBD client: what the guest's kernel wrote has to be in the image, and no more than that
-// in the bitmap.
+// File systems on Linux's own NBD client: everything that the guest's kernel wrote must be in the image, and nothing
+// else in the bitmap.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
@@ -16,7 +16,7 @@ const BLOB_BYTES = 24 * MIB;
 
 const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex');
 
-/** Fills /mnt: one large file, and small ones of many sizes, each of them synced. */
+/** Fills /mnt with one large file and small ones of many sizes, each of them synced. */
 const writeFiles = [
   'mkdir -p /mnt/large /mnt/small',
   'cp /tmp/blob /mnt/large/blob',
@@ -31,7 +31,7 @@ beforeAll(async () => {
 }, LIMIT_MILLISECONDS);
 afterAll(() => guest?.kill());
 
-/** Lines of sha256sum for the files in the guest's /mnt, sorted. */
+/** The sorted output of sha256sum for the files in the guest's /mnt. */
 async function sumsInGuest(): Promise<string[]> {
   const sums = await guest.run('cd /mnt && find . -type f | xargs sha256sum');
   return sums.trim().split('\n').sort();
@@ -64,7 +64,7 @@ test.each([512, 4096])('ext4, on a device with blocks of %i bytes', { timeout: L
 });
 
 test('XFS', { timeout: LIMIT_MILLISECONDS }, async () => {
-  // The least that mkfs.xfs makes.
+  // The smallest size that mkfs.xfs accepts.
   const disk = await PatternDisk.attach(guest, 300 * MIB);
   await guest.run(`mkfs.xfs -q -f -K ${disk.device} && mount ${disk.device} /mnt`);
   await guest.run(writeFiles);
@@ -81,7 +81,7 @@ test('XFS', { timeout: LIMIT_MILLISECONDS }, async () => {
   expect(sums).toContain(`${sha256(Buffer.concat(extents))}  ./large/blob`);
   expect(await disk.dirtyRanges()).toEqual(disk.changedRanges());
 
-  // A cache is not what these files come from now.
+  // Now the files cannot come from a cache.
   const again = await guest.attach('disk', disk.server.port);
   await guest.run(`mount -o ro,norecovery ${again} /mnt`);
   expect(await sumsInGuest()).toEqual(sums);
@@ -104,6 +104,6 @@ test('fstrim frees the space of deleted files, and that is a change', { timeout:
   expect(await sumsInImage(disk.image)).toEqual(sums);
   const [changed, dirty] = [disk.changedRanges(), await disk.dirtyRanges()];
   expect(notCovered(changed, dirty)).toEqual([]);
-  // Metadata may be written again as it was.
+  // Metadata may be rewritten without a change.
   expect(totalBytes(dirty) - totalBytes(changed)).toBeLessThan(2 * MIB);
 });

@@ -1,6 +1,6 @@
-// The server goes and comes back while a file system on Linux's NBD client is written to. nbd-client 3.24 ends at the
-// first lost connection, whatever -persist promises, and the kernel answers what was under way with EIO; so the disk is
-// unmounted in the middle of the writes and attached again. What had been synced must all be there then.
+// The server restarts while a file system on Linux's NBD client is being written. nbd-client 3.24 ends at the first
+// lost connection, whatever -persist promises, and the kernel fails the requests in flight with EIO. So the disk is
+// unmounted in the middle of the writes and attached again. Then everything that was synced must be there.
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ beforeAll(async () => {
 }, LIMIT_MILLISECONDS);
 afterAll(() => guest?.kill());
 
-/** Writes and syncs files until that fails, each full of its number; notes the numbers of those that were synced. */
+/** Writes and syncs files, each filled with its number, until that fails. Notes the numbers of the synced ones. */
 const writer = [
   'rm -f /tmp/synced /tmp/ended; touch /tmp/synced',
   '{ i=1; while yes $i | head -c $((i * 1000)) | dd of=/mnt/$i bs=64k iflag=fullblock conv=fsync',
@@ -36,7 +36,7 @@ async function syncedFiles(): Promise<number> {
   return Number(await guest.run('wc -l </tmp/synced'));
 }
 
-/** What the writer wrote into file `i`. */
+/** The content of file `i`. */
 function contentOf(i: number): Buffer {
   return Buffer.alloc(i * 1000, `${i}\n`);
 }

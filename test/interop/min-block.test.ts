@@ -10,7 +10,7 @@ async function serve(minBlock: number): Promise<string> {
   return server.uri('disk');
 }
 
-/** The shell of libnbd, which refuses on its own side what the block sizes do not allow. */
+/** libnbd's shell. libnbd itself refuses requests that the block sizes do not allow. */
 const nbdsh = (uri: string, ...lines: string[]) => {
   const strict = 'h.set_strict_mode(h.get_strict_mode() | nbd.STRICT_ALIGN)';
   const commands = [strict, ...lines].flatMap((line) => ['-c', line]);
@@ -46,6 +46,6 @@ test('with min-block=4096 QEMU and libnbd read and write whole blocks', async ()
   const uri = await serve(4096);
   await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 4k 8k', '-c', 'read -P 7 4k 8k', '-c', 'write -P 8 1 510', uri);
   expect((await nbdsh(uri, 'h.pread(512, 0)')).stderr).toContain('request is unaligned');
-  // QEMU makes whole blocks of what it writes.
+  // QEMU extends its writes to whole blocks.
   expect(await dirtyRanges(uri, 'fine')).toEqual([{ offset: 0, length: 12_288 }]);
 });

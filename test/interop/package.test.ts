@@ -1,5 +1,5 @@
-// What `npm pack` makes, installed as a user would, serves and talks to real clients. `npm run test:package` runs all
-// other tests of this folder against such an installation.
+// The package that `npm pack` makes is installed as a user would do it, and serves real clients. `npm run test:package`
+// runs all other tests of this folder against such an installation.
 
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { dirtyRanges } from '../support/status-map.js';
 const tools = resolve(import.meta.dirname, '../tools');
 const execute = promisify(execFile);
 
-/** The only packages that tests and checks need. */
+/** Packages that only tests and checks need. */
 const developmentPackages = ['typescript', 'vitest', '@biomejs', 'knip', 'fast-check'];
 
 test('an installed package can serve, and contains what it needs and nothing else', { timeout: 170_000 }, async () => {

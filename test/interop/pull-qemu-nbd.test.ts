@@ -27,7 +27,7 @@ test('a pull reads what the dirty bitmap of qemu-nbd reports, and changes nothin
   const image = makeDirtyImage([{ offset: MIB, length: 64 * KIB, pattern: 1 }]);
   const copy = join(scratchFolder(), 'copy.qcow2');
   copyFileSync(image.path, copy);
-  // Both servers are reached by one name, as by one address.
+  // Both servers are reached by the same name.
   const socket = join(scratchFolder(), 'link.sock');
   const uri = `nbd+unix:///?socket=${socket}`;
   const link = (target: string) => symlinkSync(target.slice(target.indexOf('=') + 1), socket);

@@ -11,13 +11,13 @@ import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
 
 const FILE_SYSTEM_BYTES = 32 * MIB;
-/** The file system, and behind it room for blocks at random. */
+/** The size of the file system. After it there is room for random blocks. */
 const DISK_BYTES = 64 * MIB + 512;
 const BLOCK_BYTES = 4 * KIB;
-/** Slow enough that a pull is still at it when something happens to it. */
+/** So slow that a pull is still in progress when something happens to it. */
 const SLOW = ['--bwlimit', '1M'];
 
-/** A disk that changes from day to day: what a virtual machine would have written. */
+/** A disk that changes from day to day, as that of a virtual machine does. */
 class Disk {
   readonly path: string;
   private written: Buffer = Buffer.alloc(DISK_BYTES);
@@ -37,7 +37,7 @@ class Disk {
     return disk;
   }
 
-  /** Adds a file to the file system, removes one, and writes blocks behind it; all this goes to the server, too. */
+  /** Adds a file to the file system, removes one, and writes blocks after it, all through the server too. */
   async change(day: number, uri: string): Promise<void> {
     await this.changeFiles(day);
     const content = readFileSync(this.path);
@@ -63,7 +63,7 @@ class Disk {
     content.fill(this.random.below(256), offset, offset + sectors * 512);
   }
 
-  /** Writes to the server what is not there yet. */
+  /** Writes to the server what it does not have yet. */
   private async send(content: Buffer, uri: string): Promise<void> {
     const client = await NbdClient.connect(uri);
     const writes: Promise<void>[] = [];
@@ -104,7 +104,7 @@ test('after a week of backups, each restore point equals the disk of its day, wh
   await disk.change(1, server.uri('vm1'));
   await pullWell(1);
 
-  // The second day's backup is of its begin, though the disk goes on while it is read.
+  // The second day's backup shows the disk at its begin, although the disk changes while it is read.
   await disk.change(2, server.uri('vm1'));
   const dayTwo = join(days, 'two.img');
   copyFileSync(disk.path, dayTwo);
@@ -150,7 +150,7 @@ test('after a week of backups, each restore point equals the disk of its day, wh
   await expectWeek(backups, points, [...kept, await pullWell(8)]);
 }, 240_000);
 
-/** Restores every point with tidemark and with qemu-img, and has both checked. */
+/** Restores every point with tidemark and with qemu-img, and checks both results. */
 async function expectWeek(backups: string, points: ReadonlyMap<string, string>, ids: readonly string[]): Promise<void> {
   const verified = await tidemark('verify', backups, '--json');
   expect(verified.code, verified.stdout).toBe(0);

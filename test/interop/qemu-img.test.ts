@@ -68,7 +68,7 @@ test('qemu-img map reads a dirty bitmap in place of the allocation', async () =>
     await run('qemu-img', 'map', '--output=json', '--image-opts', options),
   );
 
-  // QEMU shows the bit as "no data".
+  // QEMU shows dirty parts as "no data".
   const dirty = extents.filter((extent) => !extent.data);
   expect(dirty.map(({ start, length }) => ({ offset: start, length }))).toEqual([{ offset: MIB, length: 128 * KIB }]);
 });

@@ -8,7 +8,9 @@ import { startTidemark } from '../support/tidemark.js';
 
 const SIZE_BYTES = 8 * MIB;
 
-/** An image full of one byte, served with a bitmap of the finest granularity; what qemu-io does to it. */
+/**
+ * An image filled with one byte, served with a bitmap of the finest granularity, and a function to run qemu-io on it.
+ */
 async function serveImageOf(byte: number) {
   const path = makeImage(SIZE_BYTES);
   await run('qemu-io', '-f', 'raw', '-c', `write -P ${byte} 0 ${SIZE_BYTES}`, path);

@@ -14,16 +14,16 @@ import { startStorageDaemon } from '../support/qmp.js';
 import { run } from '../support/run.js';
 import { startTidemark } from '../support/tidemark.js';
 
-/** Two of the same size, and one that ends within a granule. */
+/** Two disks of the same size, and one that ends within a granule. */
 const sizes = { disk: 16 * MIB, twin: 16 * MIB, odd: 10 * MIB + 512 } as const;
 type Disk = keyof typeof sizes;
 const disks = Object.keys(sizes) as Disk[];
 
-/** What is said to a server: commands of qemu-io, one command, or several as a transaction. */
+/** What a server is told: commands of qemu-io, one command, or several as a transaction. */
 type Said = { readonly io: string; readonly disk: Disk } | Command | readonly Command[];
 interface Step {
   readonly say: Said;
-  /** The server is to refuse it. */
+  /** The server must refuse it. */
   readonly refused?: true;
 }
 
@@ -52,17 +52,17 @@ const odd = on('odd');
 
 const DONE = 'done';
 
-/** A bitmap as it is, and as an NBD client sees it. */
+/** A bitmap as its server describes it, and as an NBD client sees it. */
 interface Seen extends BitmapState {
   readonly dirty: Range[];
 }
 
-/** What came of one step. */
+/** The outcome of one step. */
 interface Line {
   readonly said: Said;
   /** `DONE`, or the refusal. */
   readonly answer: string;
-  /** All bitmaps after it. */
+  /** All bitmaps after the step. */
   readonly bitmaps: Record<Disk, Seen[]>;
 }
 
@@ -87,7 +87,7 @@ async function answerTo(speaker: Speaker, said: Said): Promise<string> {
   return refusal ?? DONE;
 }
 
-/** In the order of their names: QEMU lists the newest first. */
+/** Ordered by name, because QEMU lists the newest first. */
 async function look(speaker: Speaker, disk: Disk): Promise<Seen[]> {
   const states = (await speaker.bitmaps(disk)).sort((a, b) => (a.name < b.name ? -1 : 1));
   if (states.length === 0) return [];
@@ -180,7 +180,7 @@ test.each(Object.entries(conversations))('QEMU and tidemark say and record the s
   for (const [index, line] of heard.entries()) expect(line).toEqual(said[index]);
 });
 
-/** What comes of a deliberate difference: the answer to each step, and what else there is to see. */
+/** The outcome of a deliberate difference: the answer to each step, and anything else that can be seen. */
 interface Outcome {
   readonly answers: readonly string[];
   readonly seen?: unknown;
@@ -188,9 +188,9 @@ interface Outcome {
 
 interface Difference {
   readonly what: string;
-  /** Why tidemark does otherwise. */
+  /** Why tidemark differs. */
   readonly reason: string;
-  /** Steps that both take alike. */
+  /** Steps that have the same outcome in both. */
   readonly before?: readonly Step[];
   readonly steps: readonly Step[];
   /** The bitmaps of `disk` that are exported over NBD meanwhile. */
@@ -332,7 +332,7 @@ test('tidemark differs from QEMU only on purpose', async () => {
   }
 });
 
-/** QEMU after a crash: the image says that its bitmap was in use, so what was written since it was loaded is lost. */
+/** QEMU after a crash. The image says that its bitmap was in use, so the writes since it was loaded are unknown. */
 async function startQemuAfterCrash(): Promise<Speaker> {
   const { path, bitmap } = makeDirtyImage([{ offset: 0, length: 64 * KIB, pattern: 1 }]);
   expect(bitmap).toBe('nightly');
@@ -341,7 +341,7 @@ async function startQemuAfterCrash(): Promise<Speaker> {
   return qemuSpeaker(await startStorageDaemon(node), ['disk']);
 }
 
-/** tidemark, which has no such bitmaps after a crash, once somebody else has written to the image. */
+/** tidemark after another program wrote to the image. A crash alone makes none of its bitmaps inconsistent. */
 async function startTidemarkAfterChange(): Promise<Speaker> {
   const image = makeImage(sizes.disk);
   const server = await startTidemark(`disk=${image},bitmap=nightly`);

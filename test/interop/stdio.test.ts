@@ -15,7 +15,7 @@ import { tidemarkProgram } from '../support/tidemark.js';
 
 const tidemark = [process.execPath, tidemarkProgram];
 
-/** The command of a server of one client, on that image. */
+/** The command that serves the image to one client. */
 function serveStdio(image: string, state: string, ...options: string[]): string[] {
   const disk = ['--export', `disk=${image},bitmap=nightly`];
   return [...tidemark, 'serve', '--stdio', ...disk, '--state', state, ...options];
@@ -49,7 +49,7 @@ test("libnbd's programs start a server in square brackets, and pass it a listeni
   expectSameContent(image, source);
 });
 
-/** Starts a server as inetd does: the client's socket is all three of its standard streams, or its log goes elsewhere. */
+/** Starts a server as inetd does: all three standard streams are the client's socket, unless its log goes elsewhere. */
 async function startFromInetd(logsToClient: boolean) {
   const path = join(scratchFolder(), 'inetd.sock');
   const inetd = createServer({ pauseOnConnect: true }).listen(path);

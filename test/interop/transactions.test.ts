@@ -9,10 +9,11 @@ import { testSeed } from '../support/random.js';
 import { startTidemark } from '../support/tidemark.js';
 
 /**
- * How a lost or a doubled record shows: fio writes each of its blocks once in a run, and a fine bitmap's granule is one
- * block. So over the intervals of a run, each from one switch to the next, each block that changed must be in
- * exactly one. A second pair of bitmaps, of larger granules that several writes share, is switched with the first:
- * each of its intervals must be that of the fine pair, rounded to its granules. What changed is read off the image.
+ * How a write shows that was recorded twice or not at all: fio writes each of its blocks once in a run, and a granule
+ * of the fine bitmaps is one block. An interval is the time from one switch to the next. Each block that changed in the
+ * image must be recorded in exactly one interval of the run. A second pair of bitmaps, with larger granules that
+ * several writes share, is switched together with the first. Each of its intervals must equal that of the fine pair,
+ * rounded to granules.
  */
 const TRANSACTIONS = 200;
 const CONNECTIONS = 4;
@@ -20,10 +21,10 @@ const PART_BYTES = 16 * MIB;
 const DISK_BYTES = CONNECTIONS * PART_BYTES;
 const BLOCK_BYTES = 512;
 const COARSE_BYTES = 4 * KIB;
-/** Half of its part, at random: the other half must stay clean. */
+/** Each connection writes half of its part, at random. The other half must stay clean. */
 const WRITTEN_BYTES = PART_BYTES / 2;
 
-/** Who records first, and who then. */
+/** The side that records first, and the other one. */
 const sides = ['a', 'b'] as const;
 type Side = (typeof sides)[number];
 const granularities = { fine: BLOCK_BYTES, coarse: COARSE_BYTES } as const;
@@ -56,7 +57,7 @@ class Roles {
     }
   }
 
-  /** The other side begins anew, and this one stops, at the same instant. Resolves to what this one holds. */
+  /** Clears and starts the other side and stops this one, all at one instant. Resolves to what this side recorded. */
   async switch(): Promise<Interval> {
     const [from, to] = this.recording === 'a' ? (['a', 'b'] as const) : (['b', 'a'] as const);
     const actions = Object.keys(granularities).flatMap((name) => [
@@ -91,7 +92,7 @@ function changedBlocks(before: Buffer, after: Buffer): Uint8Array {
   });
 }
 
-/** In how many of the intervals each block is. */
+/** For each block, the number of intervals in which it was recorded. */
 function recordedBlocks(intervals: readonly Interval[]): Uint8Array {
   const counts = new Uint8Array(DISK_BYTES / BLOCK_BYTES);
   for (const { fine } of intervals) {
@@ -121,7 +122,7 @@ test('in 200 switches between two bitmaps under four writers, each write is reco
   await roles.add();
   const seed = testSeed();
 
-  /** One run of fio, cut into intervals, the last of which ends when it has. */
+  /** One run of fio, divided into intervals. The last one ends after fio. */
   const runOnce = async (run: number): Promise<Interval[]> => {
     const parts = [`--numjobs=${CONNECTIONS}`, `--size=${PART_BYTES}`, `--offset_increment=${PART_BYTES}`];
     const workload = ['--rw=randwrite', `--bs=${BLOCK_BYTES}`, '--iodepth=8', `--io_size=${WRITTEN_BYTES}`];

@@ -19,7 +19,7 @@ const data = [
   { offset: 16 * MIB, length: 3 * MIB },
   { offset: SIZE_BYTES - 64 * KIB, length: 64 * KIB },
 ];
-/** Written between the two backups, as granules. */
+/** The granules written between the two backups. */
 const changed = [
   { offset: MIB, length: 128 * KIB },
   { offset: 8 * MIB, length: 64 * KIB },
@@ -33,7 +33,7 @@ function keepWriting(uri: string): void {
   const workload = ['--rw=randwrite', '--bsrange=512-128k', '--blockalign=512', '--iodepth=8', '--rate_iops=1000'];
   const endless = ['--time_based', '--runtime=3600', `--size=${SIZE_BYTES}`];
   const args = ['--name=job', '--ioengine=nbd', `--uri=${uri}`, ...workload, ...endless];
-  // Ended by SIGTERM it leaves its report undone, which nobody wants.
+  // fio is ended by SIGTERM, so it writes no report.
   const fio = spawn('fio', args, { stdio: 'ignore' });
   const gone = once(fio, 'exit');
   onTestFinished(async () => {
@@ -43,8 +43,8 @@ function keepWriting(uri: string): void {
 }
 
 /**
- * A disk with the changes since a first backup, in a second one that is under way while its disk is written. `copy` is
- * the image at the cut, `base` that at the first one.
+ * A disk with changes since a first backup, and a second backup in progress while the disk is being written. `copy` is
+ * the image at the second cut, `base` at the first one.
  */
 async function viewUnderWrites() {
   const image = makeImage(SIZE_BYTES, data);
@@ -70,7 +70,7 @@ async function viewUnderWrites() {
   return { server, image, base, copy, allocation, backup, uri, look };
 }
 
-/** Whatever was read, it was read under writes. */
+/** Makes sure that the reads happened while the disk was being written. */
 function expectWritten({ image, copy }: { image: string; copy: string }): void {
   expect(readFileSync(image).equals(readFileSync(copy)), 'the disk is still as it was').toBe(false);
 }
@@ -110,7 +110,7 @@ test('nbdinfo and qemu-img map show what was allocated, and what was dirty, at t
   const allocated = disk.allocation.filter(({ type }) => (type & 1) === 0);
   expect(await mapped('-f', 'raw', disk.uri)).toEqual(allocated.map(({ offset, length }) => ({ offset, length })));
 
-  // QEMU shows what is dirty as if it were no data.
+  // QEMU shows dirty parts as "no data".
   const socket = disk.uri.split('socket=')[1];
   const view = disk.backup.exports[0]!.view;
   const options = `driver=nbd,export=${view},server.type=unix,server.path=${socket},x-dirty-bitmap=${context}`;
