@@ -13,9 +13,9 @@ export function tidemark(...args: string[]): Promise<Outcome> {
 }
 
 export interface RunningAgent {
-  /** Ends it, and resolves to how it ended. */
+  /** Ends it. Resolves to its outcome. */
   end(signal: NodeJS.Signals): Promise<Outcome>;
-  /** Resolves to how it ended by itself. */
+  /** Resolves to its outcome when it ends by itself. */
   readonly ended: Promise<Outcome>;
 }
 

@@ -36,20 +36,20 @@ interface TestDisk {
 }
 
 interface Choices {
-  /** By their names; "disk" alone when not given. */
+  /** By name. Without them there is one, "disk". */
   readonly disks?: Readonly<Record<string, TestDisk>>;
   readonly onBitmapError?: OnBitmapError;
   readonly cutTimeoutSeconds?: number;
 }
 
 /**
- * The part of a server that backups need: exports on disks in memory with persistent bitmaps, in a store that outlives a
- * restart, and the control API. Its clock stands still until the test turns it.
+ * The part of a server that backups need: exports on disks in memory with persistent bitmaps, a store that survives a
+ * restart, and the control API. Its clock stands still until the test advances it.
  */
 export class BackupServer {
   readonly store = new MemoryStore();
   readonly scratch = new MemoryScratch();
-  /** Everything that was told, oldest first. */
+  /** All published events, oldest first. */
   readonly events: ServerEvent[] = [];
   readonly logged = keepLog();
   exports!: ExportRegistry;
@@ -75,7 +75,7 @@ export class BackupServer {
     return server;
   }
 
-  /** As after a kill: the disks and the store are what is left. */
+  /** Restarts as after a kill: only the disks and the store are left. */
   async restart(): Promise<void> {
     await this.open();
   }
@@ -89,7 +89,7 @@ export class BackupServer {
     return this.answer(method, url, body);
   }
 
-  /** Asks for what has to be answered. */
+  /** Makes a request that must succeed. */
   async call<Document>(method: 'GET' | 'POST' | 'DELETE', url: string, body?: object): Promise<Document> {
     const { status, text, document } = await this.ask(method, url, body);
     expect(status, text).toBeLessThan(300);
@@ -109,12 +109,12 @@ export class BackupServer {
     return this.call('POST', `/v1/backups/${id}/abort`, reason === undefined ? undefined : { reason });
   }
 
-  /** A backup as it is by now. */
+  /** The current state of a backup. */
   look({ id }: Described): Promise<Described> {
     return this.call('GET', `/v1/backups/${id}`);
   }
 
-  /** A committed backup, so that the bitmap has a base and nothing is dirty. */
+  /** Makes a backup and commits it, so that the bitmap has a base and nothing is dirty. */
   async committed(wanted: object = {}): Promise<Described> {
     return this.commit(await this.begin(wanted));
   }
@@ -123,14 +123,14 @@ export class BackupServer {
     return this.call<{ base: string | null; busy: boolean }>('GET', `/v1/exports/${exportName}/bitmaps/${name}`);
   }
 
-  /** The numbers of the dirty granules, as the control API has them. */
+  /** The numbers of the dirty granules, from the control API. */
   async dirty(bitmap = 'nightly', exportName = 'disk'): Promise<number[]> {
     const url = `/v1/exports/${exportName}/bitmaps/${bitmap}/extents`;
     const { extents } = await this.call<Extents>('GET', url);
     return granulesIn(extents.filter(({ dirty }) => dirty));
   }
 
-  /** The same of the view of a backup. */
+  /** The same for the view of a backup. */
   async viewDirty(backup: Described, exportName = 'disk'): Promise<number[]> {
     const view = this.view(backup, exportName);
     const list = new ExtentList(1000);
@@ -150,7 +150,7 @@ export class BackupServer {
     return view as View;
   }
 
-  /** Names of the views that clients can connect to. */
+  /** The names of the views that clients can connect to. */
   views(): string[] {
     return this.exports.listServed().flatMap(({ name }) => (name.includes('@') ? [name] : []));
   }
@@ -161,7 +161,7 @@ export class BackupServer {
     for (const granule of granules) await put(device, granule * GRANULE, Buffer.alloc(GRANULE, letter));
   }
 
-  /** Serves all there is over NBD. Gives what connects to it. */
+  /** Serves everything over NBD. Returns a function that connects to an export. */
   async listen(): Promise<() => Promise<RawClient>> {
     const path = join(scratchFolder(), 'nbd.sock');
     const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0, memoryBudgetBytes: GIB };
@@ -175,7 +175,7 @@ export class BackupServer {
     };
   }
 
-  /** Time goes by, then the clock turns. */
+  /** Advances the clock, then lets it tick. */
   async pass(seconds: number): Promise<void> {
     vi.advanceTimersByTime(seconds * 1000);
     await this.backups.tick();
@@ -229,7 +229,7 @@ function granulesIn(ranges: readonly { offset: number; length: number }[]): numb
   );
 }
 
-/** An incremental backup of granule 1, with granule 2 written since it began. */
+/** An incremental backup in which granule 1 is dirty. Granule 2 has been written since it began. */
 export async function underWay(): Promise<{ server: BackupServer; base: Described; backup: Described }> {
   const server = await BackupServer.start();
   await server.write([0, 1, 2, 3], 'a');

@@ -6,7 +6,7 @@ import { type Qmp, QmpRefusal, type StorageDaemon } from './qmp.js';
 import { dirtyRanges } from './status-map.js';
 import type { Tidemark } from './tidemark.js';
 
-/** What can be asked of QEMU and of tidemark alike. A disk is a node of the one and an export of the other. */
+/** The operations that both QEMU and tidemark have. A disk is a node in QEMU and an export in tidemark. */
 export type Command = { readonly disk: string; readonly name: string } & (
   | {
       readonly type: 'add';
@@ -28,17 +28,17 @@ export interface BitmapState {
   readonly inconsistent: boolean;
 }
 
-/** A server with dirty bitmaps, told what to do in its own language. */
+/** A server with dirty bitmaps, controlled in its own language. */
 export interface Speaker {
-  /** Takes one command. Resolves to the refusal; undefined when it is done. */
+  /** Runs one command. Resolves to the refusal, or to undefined on success. */
   take(command: Command): Promise<string | undefined>;
-  /** Takes all commands or none. Resolves as `take` does. */
+  /** Runs all commands or none. Resolves as `take` does. */
   transact(commands: readonly Command[]): Promise<string | undefined>;
-  /** In the order in which the server lists them. */
+  /** The bitmaps, in the order in which the server lists them. */
   bitmaps(disk: string): Promise<BitmapState[]>;
-  /** What an NBD client is told of each of these bitmaps, in their order. */
+  /** What an NBD client sees of each of these bitmaps, in the same order. */
   dirty(disk: string, names: readonly string[]): Promise<Range[][]>;
-  /** Works while the bitmaps are exported. */
+  /** Does some work while the bitmaps are exported. */
   whileExported<T>(disk: string, names: readonly string[], work: () => Promise<T>): Promise<T>;
   /** The writable NBD export of a disk. */
   uri(disk: string): string;
@@ -72,7 +72,7 @@ interface BlockNode {
   readonly 'dirty-bitmaps'?: readonly DirtyInfo[];
 }
 
-/** QEMU's side. It exports each disk for writing, and a second time, with bitmaps, for as long as it is looked at. */
+/** QEMU. It exports each disk for writing, and a second time, with bitmaps, while a client looks at these. */
 export async function qemuSpeaker(daemon: StorageDaemon, disks: readonly string[]): Promise<Speaker> {
   const { qmp } = daemon;
   for (const disk of disks) await exportNode(qmp, disk, disk, []);
@@ -131,7 +131,7 @@ function stateOf({ name, granularity, count, recording, busy, inconsistent = fal
   return { name, granularityBytes: granularity, dirtyBytes: count, recording, busy, inconsistent };
 }
 
-/** tidemark's side. Its bitmaps are exported all the time. */
+/** tidemark. Its bitmaps are always exported. */
 export function tidemarkSpeaker(server: Pick<Tidemark, 'uri'>, control: Control): Speaker {
   return {
     take: (command) => refusalOf(Refusal, control.transact([controlAction(command)])),

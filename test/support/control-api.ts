@@ -14,7 +14,7 @@ import { scratchFolder } from './scratch-folder.js';
 interface TestedApi {
   readonly api: FastifyInstance;
   readonly events: EventFeed;
-  /** Asks, with a JSON body if there is one. */
+  /** Makes a request, with a JSON body if one is given. */
   ask(method: 'GET' | 'POST' | 'DELETE' | 'PUT', url: string, body?: object): Promise<Answer>;
 }
 
@@ -22,11 +22,11 @@ export interface Answer {
   readonly status: number;
   readonly mediaType: string | undefined;
   readonly text: string;
-  /** The body read as JSON; undefined when it is empty. */
+  /** The body as JSON; undefined if it is empty. */
   readonly document: unknown;
 }
 
-/** What the API says of the server that these tests do not have. */
+/** Facts about the server, which these tests do not have. */
 export const serverFacts: ServerFacts = {
   version: '1.2.3',
   pid: 4711,
@@ -38,7 +38,7 @@ export const serverFacts: ServerFacts = {
   nbd: { tcp: [{ host: '127.0.0.1', port: 10809 }] },
 };
 
-/** What the control API works on, with these exports. */
+/** A host of the control API with these exports. */
 export async function controlHostOver(exports: ExportRegistry, log: Log = silentLog): Promise<ControlHost> {
   const events = new EventFeed();
   const scratch = new ScratchDirectory(scratchFolder(), { posix: loadPosix(), log });
@@ -53,12 +53,12 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
   return { exports, backups, events, log, describeServer: () => serverFacts };
 }
 
-/** The control API over some exports, asked without a socket; closed when the test is over. */
+/** The control API for some exports, without a socket, until the end of the test. */
 export async function controlApiOver(exports: ExportRegistry, options: { token?: string; log?: Log } = {}) {
   return controlApiOf(await controlHostOver(exports, options.log), options.token);
 }
 
-/** The same over a host of the test's own. */
+/** The same with a host that the test provides. */
 export async function controlApiOf(host: ControlHost, token?: string) {
   const admit = token === undefined ? undefined : demandToken(token);
   const api = await buildControlApi(host, { admit });

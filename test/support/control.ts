@@ -4,7 +4,7 @@ import type { Problem } from '../../src/api/shapes.js';
 import type { Action, HeldWrites } from '../../src/api/transaction.js';
 import type { Range } from './image.js';
 
-/** What the control API answered with a status of 400 or more. */
+/** An answer of the control API with a status of 400 or more. */
 export class Refusal extends Error {
   constructor(readonly problem: Problem) {
     super(problem.detail);
@@ -15,7 +15,9 @@ export function controlOf(server: { readonly control: string }): Control {
   return new Control(server.control);
 }
 
-/** Talks to a server's control API on its unix socket, one connection a call. Calls reject with a Refusal. */
+/**
+ * Talks to the control API of a server on its unix socket, over one connection per call. Calls reject with a Refusal.
+ */
 export class Control {
   constructor(private readonly socketPath: string) {}
 
@@ -34,7 +36,7 @@ export class Control {
     return this.call('GET', `${bitmapsOf(exportName)}/${encodeURIComponent(bitmap)}`);
   }
 
-  /** The dirty ranges of a bitmap, from as many pages as they take; `pageExtents` at most in each. */
+  /** The dirty ranges of a bitmap, from any number of pages with at most `pageExtents` each. */
   async dirtyRanges(exportName: string, bitmap: string, pageExtents = 10_000): Promise<Range[]> {
     const url = `${bitmapsOf(exportName)}/${encodeURIComponent(bitmap)}/extents?limit=${pageExtents}`;
     const dirty: Range[] = [];
@@ -46,7 +48,7 @@ export class Control {
     return dirty;
   }
 
-  /** Any call. Resolves to the document answered; undefined when there is none. */
+  /** Makes any call. Resolves to the document in the answer, or to undefined if there is none. */
   async call<Answer>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<Answer> {
     const { status, text } = await this.exchange(method, path, body);
     const answer = text === '' ? undefined : JSON.parse(text);
@@ -71,7 +73,7 @@ export class Control {
 
 const bitmapsOf = (exportName: string) => `/v1/exports/${encodeURIComponent(exportName)}/bitmaps`;
 
-/** A range that a page's end has cut in two is one again. */
+/** Joins the two parts of a range that continues on the next page. */
 function append(ranges: Range[], { offset, length }: Range): void {
   const last = ranges.at(-1);
   if (last && last.offset + last.length === offset) {

@@ -5,7 +5,7 @@ const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const MSG_DONTWAIT = 0x40;
 
-/** Receives datagrams on a unix socket, as a service manager does; closed when the test is over. */
+/** Receives datagrams on a unix socket, as a service manager does, until the end of the test. */
 export class DatagramReceiver {
   private readonly library = (createRequire(import.meta.url)('koffi') as typeof import('koffi')).load(null);
   private readonly receive = this.library.func('recv', 'int64', ['int', 'void *', 'size_t', 'int']);
@@ -13,7 +13,7 @@ export class DatagramReceiver {
   private readonly fd: number;
   private readonly received: string[] = [];
 
-  /** A path, or a name in the abstract namespace behind an `@`. */
+  /** A path, or `@` and a name in the abstract namespace. */
   constructor(readonly address: string) {
     this.fd = this.library.func('socket', 'int', ['int', 'int', 'int'])(AF_UNIX, SOCK_DGRAM, 0);
     const name = Buffer.from(`\0\0${address.replace(/^@/, '\0')}`);
@@ -23,7 +23,7 @@ export class DatagramReceiver {
     onTestFinished(() => void this.library.func('close', 'int', ['int'])(this.fd));
   }
 
-  /** All that came so far. */
+  /** Everything that was received so far. */
   messages(): readonly string[] {
     for (;;) {
       const length = Number(this.receive(this.fd, this.buffer, this.buffer.length, MSG_DONTWAIT));

@@ -3,7 +3,7 @@ import { OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { ExtentList } from '../../src/base/extents.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
 
-/** What the device reads, by whichever call it answers. */
+/** Reads from the device, with whichever call it answers. */
 export async function contentOf(device: BlockDevice, offset = 0, length = device.sizeBytes - offset): Promise<Buffer> {
   const target = Buffer.alloc(length, 0xee);
   const errno = device.readNow(target, 0, length, offset);
@@ -11,7 +11,7 @@ export async function contentOf(device: BlockDevice, offset = 0, length = device
   return target;
 }
 
-/** Writes by whichever call the device answers. */
+/** Writes with whichever call the device answers. */
 export async function put(device: BlockDevice, offset: number, source: Buffer): Promise<void> {
   const errno = device.writeNow(source, 0, source.length, offset);
   expect(errno === WOULD_BLOCK ? await device.write(source, 0, source.length, offset) : errno).toBe(OK);
@@ -29,7 +29,7 @@ export async function allocationOf(
   return list.lengths.map((bytes, index) => [bytes, list.statuses[index]!]);
 }
 
-/** Compares large buffers, and does not print them. */
+/** Compares large buffers without printing them. */
 export function expectSame(actual: Buffer, expected: Buffer): void {
   expect(actual.length).toBe(expected.length);
   if (actual.equals(expected)) return;

@@ -4,7 +4,7 @@ import type { DiskClaims } from '../../src/server/disk-claims.js';
 import type { ExportHost } from '../../src/server/open-export.js';
 import { native } from './scratch-device.js';
 
-/** What exports are opened with, in tests that need no server. */
+/** A host for exports in tests that need no server. */
 export function exportHost(store: KeyValueStore | undefined, claims?: DiskClaims): ExportHost {
   const persistence = { transient: false, onBitmapError: 'refuse', regionBytes: 2 ** 20, maxActiveRegions: 9 } as const;
   return {

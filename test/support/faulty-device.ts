@@ -5,26 +5,26 @@ import { FilterDevice } from '../../src/storage/device/filter-device.js';
 
 export type DeviceCall = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'cache' | 'extents';
 
-/** Fails or delays calls to the device below when a test says so. A call that fails does not reach that device. */
+/** Fails or delays calls to the device below on request. A call that fails does not reach that device. */
 export class FaultyDevice extends FilterDevice {
-  /** Calls that were asked for, in order; those that `…Now` calls put off are not among them. */
+  /** The calls so far, in order, without `…Now` calls that answered WOULD_BLOCK. */
   readonly calls: DeviceCall[] = [];
   private readonly failing = new Map<DeviceCall, Errno>();
   private readonly failingOnce = new Map<DeviceCall, Errno[]>();
   private deferring = false;
   private held: (() => void)[] | undefined;
 
-  /** The next such call fails; several are used up in order. */
+  /** Makes the next such call fail. Several errors are used in order. */
   failNext(call: DeviceCall, errno: Errno): void {
     this.failingOnce.set(call, [...(this.failingOnce.get(call) ?? []), errno]);
   }
 
-  /** Every such call fails from now on; with OK, no longer. */
+  /** Makes every such call fail from now on; with OK, none. */
   fail(call: DeviceCall, errno: Errno): void {
     this.failing.set(call, errno);
   }
 
-  /** Whether `…Now` calls answer WOULD_BLOCK, and `holeNow` knows nothing. */
+  /** Sets whether `…Now` calls answer WOULD_BLOCK and `holeNow` knows nothing. */
   deferAll(deferring: boolean): void {
     this.deferring = deferring;
   }
@@ -40,7 +40,7 @@ export class FaultyDevice extends FilterDevice {
     for (const proceed of held) proceed();
   }
 
-  /** How many calls are being held. */
+  /** The number of calls that are being held. */
   get heldCalls(): number {
     return this.held?.length ?? 0;
   }

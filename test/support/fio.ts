@@ -9,7 +9,7 @@ export interface FioJobResult {
   readonly write: { readonly total_ios: number; readonly io_bytes: number };
 }
 
-/** Runs one job of fio on an export. Gives what it reports, one result for each of its connections. */
+/** Runs one job of fio on an export. Resolves to its report, with one result per connection. */
 export async function runFio(uri: string, ...options: string[]): Promise<FioJobResult[]> {
   const report = join(scratchFolder(), 'report.json');
   const output = ['--output-format=json', `--output=${report}`];

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import { scratchFolder } from './scratch-folder.js';
 
-/** A disk image on a file system that a process serves, and which hangs while that is stopped. */
+/** A disk image on a file system that a process serves. It hangs while that process is stopped. */
 export interface FuseDisk {
   readonly path: string;
   hang(): void;
   goOn(): void;
 }
 
-/** It lies in memory, and is gone when the test is over. It takes /dev/fuse, and so root. */
+/** The image is in memory, until the end of the test. Needs /dev/fuse, and therefore root. */
 export async function fuseDisk(size: string): Promise<FuseDisk> {
   const path = join(scratchFolder(), 'disk.img');
   const server = spawn('nbdfuse', [path, '--command', 'nbdkit', '-s', 'memory', size], { stdio: 'inherit' });

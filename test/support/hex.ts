@@ -1,4 +1,4 @@
-/** The bytes that these hexadecimal digits spell; spaces are for the reader. */
+/** The bytes of these hexadecimal digits. Spaces are ignored. */
 export function hex(...parts: string[]): Buffer {
   const digits = parts.join('').replaceAll(' ', '');
   const bytes = Buffer.from(digits, 'hex');
@@ -6,7 +6,7 @@ export function hex(...parts: string[]): Buffer {
   return bytes;
 }
 
-/** Hexadecimal digits of an ASCII text. */
+/** The hexadecimal digits of an ASCII text. */
 export function ascii(text: string): string {
   return Buffer.from(text, 'ascii').toString('hex');
 }

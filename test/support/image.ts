@@ -9,7 +9,7 @@ export interface Range {
   readonly length: number;
 }
 
-/** Makes a sparse image, in a folder of its own unless one is given, with random bytes in `data`. Returns its path. */
+/** Makes a sparse image with random bytes in `data`, in a new folder unless one is given. Returns its path. */
 export function makeImage(sizeBytes: number, data: readonly Range[] = [], folder = scratchFolder()): string {
   const path = join(folder, 'disk.img');
   const fd = openSync(path, 'wx');
@@ -19,7 +19,7 @@ export function makeImage(sizeBytes: number, data: readonly Range[] = [], folder
   return path;
 }
 
-/** Compares two files byte by byte, and does not print them. */
+/** Compares two files byte by byte without printing them. */
 export function expectSameContent(actualPath: string, expectedPath: string): void {
   const [actual, expected] = [readFileSync(actualPath), readFileSync(expectedPath)];
   expect(actual.length).toBe(expected.length);

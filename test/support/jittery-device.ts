@@ -4,7 +4,7 @@ import type { BlockDevice, ZeroOptions } from '../../src/storage/device/block-de
 import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import type { Random } from './random.js';
 
-/** Calls that wait for their turn; which one goes on next is drawn. */
+/** Calls that wait for their turn. The next one is drawn at random. */
 export class Waits {
   private readonly waiting: (() => void)[] = [];
 
@@ -14,7 +14,7 @@ export class Waits {
     for (let left = this.random.below(3); left > 0; left--) await new Promise<void>((goOn) => this.waiting.push(goOn));
   }
 
-  /** Lets one call go on; false when none waits. */
+  /** Lets one call continue. False if none waits. */
   next(): boolean {
     if (this.waiting.length === 0) return false;
     const [goOn] = this.waiting.splice(this.random.below(this.waiting.length), 1);
@@ -24,8 +24,8 @@ export class Waits {
 }
 
 /**
- * Answers WOULD_BLOCK, knows no hole, or waits before and after it looks at the device below, as drawn. Writes fail
- * once in `failOneIn` times, with nothing written.
+ * At random, answers WOULD_BLOCK, does not know a hole, or waits before and after it calls the device below. One in
+ * `failOneIn` writes fails, and writes nothing.
  */
 export class JitteryDevice extends FilterDevice {
   constructor(

@@ -6,7 +6,7 @@ export interface LoggedLine {
   readonly message: string;
 }
 
-/** A log that keeps its lines for a test to look at. */
+/** A log that keeps its lines for the test. */
 export function keepLog(): { log: Log; lines: LoggedLine[] } {
   const lines: LoggedLine[] = [];
   const keep =

@@ -13,20 +13,20 @@ import { assertInside } from '../../src/storage/device/range.js';
 
 const CHUNK_BYTES = 64 * KIB;
 
-/** Stands for a chunk that is allocated and reads as zeroes; replaced by a chunk of its own at the first write. */
+/** Stands for an allocated chunk that reads as zeroes. The first write replaces it by a chunk of its own. */
 const ZERO_CHUNK: Buffer = Buffer.alloc(CHUNK_BYTES);
 
 /**
- * A disk in memory, made of chunks that come into being at the first write, so that a disk of many TiB costs nothing.
- * Everything is done before the call returns: `…Now` calls never answer WOULD_BLOCK.
+ * A disk in memory, made of chunks that are allocated at the first write, so that a disk of many TiB costs nothing.
+ * Every call finishes before it returns, so `…Now` calls never answer WOULD_BLOCK.
  */
 export class MemoryDevice implements BlockDevice {
   readonly capabilities: DeviceCapabilities;
-  /** By chunk index; a hole is a chunk that is not there. */
+  /** By index. A missing chunk is a hole. */
   private readonly chunks = new Map<number, Buffer>();
   private size: number;
 
-  /** `capabilities` replaces some of: writable, not rotational, trim and fast zeroes. */
+  /** `capabilities` replaces some of the defaults: writable, not rotational, with trim and fast zeroes. */
   constructor(sizeBytes: number, capabilities: Partial<DeviceCapabilities> = {}) {
     assert(sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0, 'a disk is a whole number of sectors');
     this.size = sizeBytes;
@@ -37,7 +37,7 @@ export class MemoryDevice implements BlockDevice {
     return this.size;
   }
 
-  /** Grows with a hole at the end, or cuts the end off. */
+  /** Adds a hole at the end, or cuts the end off. */
   resize(sizeBytes: number): void {
     assert(sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0, 'a disk is a whole number of sectors');
     if (sizeBytes < this.size) this.discard(sizeBytes, this.size - sizeBytes);
@@ -130,13 +130,13 @@ export class MemoryDevice implements BlockDevice {
     assertInside(this.size, offset, length);
   }
 
-  /** Indexes of the chunks that are there and overlap the range, in order; its cost does not depend on the disk's size. */
+  /** The indexes of existing chunks that overlap the range, in order. The cost does not depend on the disk's size. */
   private allocatedIndexes(offset: number, end: number): number[] {
     const inside = (index: number) => (index + 1) * CHUNK_BYTES > offset && index * CHUNK_BYTES < end;
     return [...this.chunks.keys()].filter(inside).sort((a, b) => a - b);
   }
 
-  /** Calls `visit` for each piece of the range that lies in one chunk, with its bounds inside that chunk. */
+  /** Calls `visit` for the part of the range in each chunk, with its bounds inside that chunk. */
   private eachPiece(offset: number, length: number, visit: (index: number, from: number, to: number) => void): void {
     const end = offset + length;
     for (let position = offset; position < end; ) {

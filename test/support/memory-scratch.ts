@@ -7,11 +7,11 @@ import { FaultyDevice } from './faulty-device.js';
 import { MemoryDevice } from './memory-device.js';
 import { scratchFolder } from './scratch-folder.js';
 
-/** Scratch in memory, which tells how much of it is in use, and can be told to fail. */
+/** Scratch in memory that can be made to fail, and counts how much of it is in use. */
 export class MemoryScratch extends ScratchDirectory {
-  /** The devices that are open, oldest first. */
+  /** The open devices, oldest first. */
   readonly devices: CountedDevice[] = [];
-  /** Bytes that are said to be free. */
+  /** The free bytes that it reports. */
   free = Number.POSITIVE_INFINITY;
 
   constructor() {
@@ -32,7 +32,7 @@ export class MemoryScratch extends ScratchDirectory {
 }
 
 class CountedDevice extends FaultyDevice {
-  /** What became of data that had been written. */
+  /** The answer of `lostWrites`. */
   lost: Errno = OK;
 
   constructor(

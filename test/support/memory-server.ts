@@ -18,7 +18,7 @@ export interface MemoryExport {
   readonly description?: string;
   readonly readOnly?: boolean;
   readonly minBlockBytes?: 1 | 512 | 4096;
-  /** Names of bitmaps, at a granularity of 64 KiB. */
+  /** The names of bitmaps, with a granularity of 64 KiB. */
   readonly bitmaps?: readonly string[];
 }
 
@@ -38,7 +38,7 @@ const defaultLimits: NbdLimits = {
   memoryBudgetBytes: GIB,
 };
 
-/** The exports as a server would serve them, on disks in memory unless a device is given. */
+/** Exports as in a server, on disks in memory unless a device is given. */
 export async function memoryRegistry(served: readonly MemoryExport[]): Promise<ExportRegistry> {
   const byName = new Map(served.map((one) => [one.name, one]));
   const registry = new ExportRegistry(async ({ name }) => {
@@ -52,7 +52,7 @@ export async function memoryRegistry(served: readonly MemoryExport[]): Promise<E
   return registry;
 }
 
-/** A listening server of those exports, gone when the test is over. */
+/** A server of these exports that listens until the end of the test. */
 export async function startMemoryServer(
   served: readonly MemoryExport[] = [{ name: 'disk', bitmaps: ['nightly'] }],
   limits: Partial<NbdLimits> = {},

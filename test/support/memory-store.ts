@@ -1,10 +1,10 @@
 import type { Change, EntryStore, Key, KeyValueStore, Visitor } from '../../src/bitmap/store/key-value-store.js';
 import { visitEntries } from '../../src/bitmap/store/visit-entries.js';
 
-/** A store in memory, which can be told to fail; what it holds outlives whoever uses it. */
+/** A store in memory that can be made to fail. Its content survives a restart of the code that uses it. */
 export class MemoryStore implements EntryStore, KeyValueStore {
   private readonly content = new Map<string, Buffer>();
-  /** Commits fail with this error number. */
+  /** If set, commits fail with this error number. */
   failWith: number | undefined;
   commits = 0;
 

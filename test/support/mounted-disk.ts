@@ -6,22 +6,22 @@ import { onTestFinished } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { scratchFolder } from './scratch-folder.js';
 
-/** The smallest that mkfs.xfs makes. */
+/** The smallest size that mkfs.xfs accepts. */
 const XFS_BYTES = 300 * MIB;
 
-/** A file system of a test's own. */
+/** A file system for one test. */
 export interface MountedDisk {
-  /** Where it is mounted, for commands in its namespace. */
+  /** Its mount point, for commands in its namespace. */
   readonly folder: string;
-  /** The same from outside. */
+  /** The same folder, seen from outside. */
   readonly path: string;
   /** Runs a shell command in its namespace. */
   command(line: string): Promise<void>;
 }
 
 /**
- * Mounts by `mount COMMAND FOLDER` in a mount namespace that a shell holds open; from outside it is reached through
- * /proc. It goes when the test is over, or when the test's process ends.
+ * Runs `mount COMMAND FOLDER` in a mount namespace that a shell holds open. From outside it is reached through /proc.
+ * It ends with the test, or with the process of the test.
  */
 export async function mountedDisk(mount: string): Promise<MountedDisk> {
   const folder = scratchFolder();
@@ -41,7 +41,7 @@ export async function mountedDisk(mount: string): Promise<MountedDisk> {
   return { folder, path: join(`/proc/${holder.pid}/root`, folder), command };
 }
 
-/** An XFS, which can clone files. It takes a loop device, and so root. */
+/** An XFS, which can clone files. Needs a loop device, and therefore root. */
 export async function xfsDisk(): Promise<MountedDisk> {
   const image = join(scratchFolder(), 'xfs');
   writeFileSync(image, '');

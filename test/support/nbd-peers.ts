@@ -13,14 +13,14 @@ export async function startNbdkit(...args: string[]): Promise<string> {
   return `nbd+unix:///?socket=${path}`;
 }
 
-/** Serves an image, to any number of clients, by qemu-nbd on a unix socket. Returns the URI. */
+/** Serves an image to any number of clients with qemu-nbd, on a unix socket. Returns the URI. */
 export async function startQemuNbd(image: string, ...args: string[]): Promise<string> {
   const path = join(scratchFolder(), 'qemu-nbd.sock');
   await startPeer('qemu-nbd', ['--persistent', '--shared=0', '--socket', path, ...args, image], { path });
   return `nbd+unix:///?socket=${path}`;
 }
 
-/** Serves a file as the export `disk` by nbd-server on a TCP port. Returns the URI. */
+/** Serves a file as the export `disk` with nbd-server, on a TCP port. Returns the URI. */
 export async function startNbdServer(image: string): Promise<string> {
   const port = await freePort();
   const folder = scratchFolder();
@@ -28,7 +28,7 @@ export async function startNbdServer(image: string): Promise<string> {
   const general = ['[generic]', 'listenaddr = 127.0.0.1', `port = ${port}`, 'allowlist = true'];
   const disk = ['[disk]', `exportname = ${image}`, 'flush = true', 'fua = true'];
   writeFileSync(configuration, [...general, ...disk, ''].join('\n'));
-  // In the foreground it would serve one client only; in the background it tells its process id by a file.
+  // In the foreground it would serve only one client. In the background it writes its process ID to a file.
   execFileSync('nbd-server', ['-C', configuration, '-p', pidFile], { stdio: 'ignore' });
   await untilListening({ host: '127.0.0.1', port });
   const pid = Number(readFileSync(pidFile, 'utf8'));
@@ -43,7 +43,7 @@ export interface DirtyImage {
 }
 
 /**
- * A qcow2 image with a persistent bitmap, recording since before the given ranges were written, each with its pattern
+ * A qcow2 image with a persistent bitmap that has recorded the writes to these ranges, each filled with its pattern
  * byte.
  */
 export function makeDirtyImage(writes: readonly { offset: number; length: number; pattern: number }[]): DirtyImage {

@@ -1,6 +1,6 @@
-// Opens many stores of which a bit flipped, one after the other, as a server does after a crash, and says what it makes of each. The
-// walk, which a server leaves to another process, is done here as well, unless `separate` is asked for: so a damaged page may end this
-// process, then or later.
+// Opens one store after another in each of which a bit has flipped, as a server does after a crash, and prints what it
+// finds. The check of all pages, which a server leaves to another process, happens in this process unless `separate` is
+// given. So a damaged page may end this process, during the check or later.
 
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,10 @@ const { readExport } = await built('bitmap/store/stored-exports');
 /** @type {any} */
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 const limits = { regionBytes: 2 ** 19, maxActiveRegions: 12, coolAfterTurns: 0 };
-/** @type {{ store: string; work: string; exports: string[]; flips: ({ at: number; bit: number } | null)[]; separate: boolean }} */
+/**
+ * @type {{ store: string; work: string; exports: string[]; flips: ({ at: number; bit: number } | null)[]; separate:
+ * boolean }}
+ */
 const { store: original, work, exports, flips, separate } = JSON.parse(await text(process.stdin));
 const identities = await identitiesOf();
 
@@ -56,12 +59,12 @@ function copyOf(flip) {
 
 /** @param {string} folder */
 async function serverStore(folder) {
-  // It was walked, and there is no need to start a process for that.
+  // All pages were checked already, without a process for that.
   await noteClosed(folder);
   return ServerStore.open(folder, log);
 }
 
-/** What each disk is, by the store that is sound. */
+/** Which disk each export is, according to the store without damage. */
 async function identitiesOf() {
   const folder = join(work, 'sound');
   mkdirSync(folder, { recursive: true });
@@ -99,7 +102,7 @@ function describe({ name, inconsistent, base, granularityBytes, arrays: { bits }
   return { name, inconsistent, base: JSON.stringify(base), dirty };
 }
 
-/** A module of the built program, which is not there when types are checked. @param {string} name @returns {Promise<any>} */
+/** A module of the build, which does not exist while types are checked. @param {string} name @returns {Promise<any>} */
 function built(name) {
   return import(new URL(`../../dist/${name}.js`, import.meta.url).href);
 }

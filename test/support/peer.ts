@@ -6,16 +6,16 @@ import { onTestFinished } from 'vitest';
 export type ListenAddress = { readonly path: string } | { readonly host: string; readonly port: number };
 
 export interface Peer {
-  /** What it wrote so far, on both outputs. */
+  /** What it has written so far, on stdout and stderr. */
   output(): string;
-  /** Sends the signal and waits for the end. Resolves to the exit code; null when a signal ended it. */
+  /** Sends the signal and waits for the end. Resolves to the exit code, or null if a signal ended it. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
 const START_SECONDS = 30;
 const STOP_SECONDS = 10;
 
-/** Starts a server program in the foreground and waits until it listens; it is gone when the test is over. */
+/** Starts a server program in the foreground and waits until it listens. It ends with the test. */
 export async function startPeer(command: string, args: readonly string[], listensOn: ListenAddress): Promise<Peer> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
@@ -32,7 +32,7 @@ export async function startPeer(command: string, args: readonly string[], listen
   return peer;
 }
 
-/** Resolves once somebody accepts connections there. */
+/** Resolves when connections are accepted there. */
 export async function untilListening(address: ListenAddress): Promise<void> {
   for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(10)) {
     if (await accepts(address)) return;

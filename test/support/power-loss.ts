@@ -6,24 +6,24 @@ import type { Random } from './random.js';
 
 const SECTOR = 512;
 
-/** Lets other work go first, for a number of turns that only the seed knows. */
+/** Lets other work go first, for a random number of turns of the event loop. */
 async function someTurns(random: Random): Promise<void> {
   for (let turns = random.below(4); turns > 0; turns--) await Promise.resolve();
 }
 
 /**
- * A disk that loses power on demand. A write is torn into sectors, each of which may or may not survive until a flush
- * that began after it; in whatever order. A sector holds one number, so that its history can be told apart.
+ * A disk that loses power on demand. A write is torn into sectors. Until a flush that began after the write, each of
+ * them may or may not survive, in any order. A sector holds one number, so that its history can be told.
  */
 export class UnreliableDisk implements BlockDevice {
   readonly capabilities: DeviceCapabilities = { readOnly: false, rotational: false, trim: true, fastZero: true };
-  /** What reads see. */
+  /** The content that reads see. */
   readonly sectors: Uint32Array;
-  /** What survives in any case. */
+  /** The content that survives in any case. */
   private readonly durable: Uint32Array;
-  /** What was written since, oldest first, by sector: any prefix of it, or none, may have reached the medium. */
+  /** By sector, what was written since, oldest first. Any prefix of it may have reached the medium. */
   private readonly pending = new Map<number, { readonly turn: number; readonly value: number }[]>();
-  /** Counts the writes, so that a flush knows which came before it. */
+  /** Counts writes, so that a flush knows which ones came before it. */
   private turn = 0;
   private gone = false;
 
@@ -36,7 +36,7 @@ export class UnreliableDisk implements BlockDevice {
     this.sectors = this.durable.slice();
   }
 
-  /** What is found on the medium after the power went. Nothing more reaches this disk. */
+  /** The content of the medium after the power cut. Nothing reaches this disk afterwards. */
   cutPower(): Uint32Array {
     this.gone = true;
     const found = this.durable.slice();
@@ -120,15 +120,15 @@ export class UnreliableDisk implements BlockDevice {
 }
 
 /**
- * A store of whole commits in order, as LMDB is one: after the power went it is as some commit left it, no earlier than
- * the last that was answered. It may also be told to fail.
+ * A store of entire commits in order, like LMDB. After a power cut it is as some commit left it, the last answered one
+ * or a later one. It can also fail on request.
  */
 export class UnreliableStore implements EntryStore {
   private readonly content: Map<string, Buffer>;
   private readonly unanswered: (readonly Change[])[] = [];
   private queue: Promise<void> = Promise.resolve();
   private gone = false;
-  /** One in so many commits fails, half of them after they have taken effect; 0: none does. */
+  /** One in this many commits fails, half of them after they have taken effect. 0 if none fails. */
   failOneIn = 0;
 
   constructor(
@@ -138,7 +138,7 @@ export class UnreliableStore implements EntryStore {
     this.content = new Map(survived);
   }
 
-  /** What is found after the power went: the answered commits, and perhaps some of those under way. */
+  /** The store after the power cut: the answered commits, and perhaps some of those in flight. */
   cutPower(): Map<string, Buffer> {
     this.gone = true;
     const found = new Map(this.content);

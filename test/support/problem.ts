@@ -3,7 +3,7 @@ import { type ErrorCode, errorTitles } from '../../src/base/coded-error.js';
 import { errorStatuses } from '../../src/control/error-statuses.js';
 import type { Answer } from './control-api.js';
 
-/** Compares the whole problem document of a refusal; of a hint that is not given only that there is one. */
+/** Compares the whole problem document of a refusal. Without `hint`, checks only that there is one. */
 export function expectProblem(
   answer: Answer,
   code: ErrorCode,

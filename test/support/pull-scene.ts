@@ -12,7 +12,7 @@ import { ScriptedBackups } from './scripted-backups.js';
 
 export const quiet = { signal: new AbortController().signal, onProgress: () => {} };
 
-/** A server of disks in memory, a service that makes backups of them, and a directory for these. */
+/** A server of disks in memory, a service that makes backups of them, and a directory for the images. */
 export async function pullScene(...exports: string[]) {
   const names = exports.length > 0 ? exports : ['disk'];
   const devices = new Map(names.map((name) => [name, new MemoryDevice(DISK_BYTES)]));
@@ -44,7 +44,7 @@ export async function pullScene(...exports: string[]) {
       await client.write(offset, Buffer.alloc(length, value));
       await client.disconnect();
     },
-    /** A change that no bitmap has. */
+    /** Makes a change that no bitmap records. */
     writeUnseen(offset: number, length: number, value: number, name = names[0]!) {
       expect(devices.get(name)!.writeNow(Buffer.alloc(length, value), 0, length, offset)).toBe(0);
     },
@@ -56,12 +56,12 @@ export async function pullScene(...exports: string[]) {
   };
 }
 
-/** What the manifest in a folder says. */
+/** The content of the manifest in a folder. */
 export function manifestOf(folder: string) {
   return JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
 }
 
-/** A disk of zeroes but for what was written. */
+/** A disk of zeroes, except for these writes. */
 export function diskWith(...writes: [offset: number, length: number, value: number][]): Buffer {
   const content = Buffer.alloc(DISK_BYTES);
   for (const [offset, length, value] of writes) content.fill(value, offset, offset + length);

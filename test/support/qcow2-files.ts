@@ -4,10 +4,10 @@ import { Qcow2Writer, type WrittenImage } from '../../src/qcow2/writer.js';
 import type { Random } from './random.js';
 import { run } from './run.js';
 
-/** What is written to one cluster of a disk; `skip` leaves it to the backing file. */
+/** The content of one cluster; `skip` leaves it to the backing file. */
 export type ClusterContent = 'skip' | 'zero' | number;
 
-/** Writes an image with so much in each cluster: a number is the byte that the cluster is filled with. */
+/** Writes an image with these clusters. A number is the byte that fills the cluster. */
 export async function writeImage(
   path: string,
   sizeBytes: number,
@@ -27,7 +27,7 @@ export async function writeImage(
   return written;
 }
 
-/** The checksum of an image as docs/backup.md computes it by hand. */
+/** The checksum of an image, computed as docs/backup.md describes it. */
 export async function checksumByHand(path: string): Promise<string> {
   const lines = await run('split', '-b', '64K', '--filter=xxh64sum', path);
   const hashes = lines
@@ -38,7 +38,7 @@ export async function checksumByHand(path: string): Promise<string> {
   return `xxh64-sum:${BigInt.asUintN(64, sum).toString(16).padStart(16, '0')}`;
 }
 
-/** The disk as it is with such an image on top of it. */
+/** The disk with such an image on top of it. */
 export function applyTo(disk: Buffer, contents: readonly ClusterContent[]): void {
   for (const [cluster, content] of contents.entries()) {
     const start = cluster * CLUSTER_BYTES;
@@ -46,7 +46,7 @@ export function applyTo(disk: Buffer, contents: readonly ClusterContent[]): void
   }
 }
 
-/** Contents at random: runs of each kind; data that is all zero as well. */
+/** Random contents: runs of each kind, including data that is all zeroes. */
 export function randomContents(random: Random, clusters: number): ClusterContent[] {
   const contents: ClusterContent[] = [];
   while (contents.length < clusters) {

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import { type Peer, startPeer } from './peer.js';
 import { scratchFolder } from './scratch-folder.js';
 
-/** One line of the server's: the answer to the oldest command without one, or an event that happened. */
+/** A line from the server: the answer to the oldest unanswered command, or an event. */
 interface QmpMessage {
   readonly return?: unknown;
   readonly error?: { readonly class: string; readonly desc: string };
@@ -33,7 +33,7 @@ export class Qmp {
   private awaited: Awaited[] = [];
 
   private constructor(private readonly socket: Socket) {
-    // A killed server resets the connection, which the reader of lines tells of as well; `close` follows.
+    // A killed server resets the connection. The line reader reports that too, and `close` follows.
     createInterface(socket)
       .on('line', (line) => this.take(JSON.parse(line)))
       .on('error', () => {});
@@ -43,7 +43,7 @@ export class Qmp {
     });
   }
 
-  /** The connection is closed when the test is over. */
+  /** The connection is closed at the end of the test. */
   static async connect(path: string): Promise<Qmp> {
     const socket = connect({ path });
     onTestFinished(() => void socket.destroy());
@@ -61,7 +61,7 @@ export class Qmp {
     });
   }
 
-  /** Resolves once the event happens with that value in its data; to be asked for before whatever makes it happen. */
+  /** Resolves when the event happens with that value in its data. Must be called before the cause of the event. */
   event(name: string, key: string, value: unknown): Promise<void> {
     const isIt = ({ event, data }: QmpMessage) => event === name && data?.[key] === value;
     return new Promise((resolve) => this.awaited.push({ isIt, resolve }));
@@ -79,11 +79,11 @@ export class Qmp {
 
 export interface StorageDaemon extends Peer {
   readonly qmp: Qmp;
-  /** The URI of an NBD export, to be made by `block-export-add`. */
+  /** The URI of an NBD export that `block-export-add` makes. */
   uri(exportName: string): string;
 }
 
-/** Starts qemu-storage-daemon with the block devices given; it is gone when the test is over. */
+/** Starts qemu-storage-daemon with the given block devices, until the end of the test. */
 export async function startStorageDaemon(...blockDevices: object[]): Promise<StorageDaemon> {
   const folder = scratchFolder();
   const [monitor, socket] = [join(folder, 'qmp.sock'), join(folder, 'nbd.sock')];
@@ -92,7 +92,7 @@ export async function startStorageDaemon(...blockDevices: object[]): Promise<Sto
     [
       ...blockDevices.flatMap((device) => ['--blockdev', JSON.stringify(device)]),
       ...['--chardev', `socket,path=${monitor},server=on,wait=off,id=qmp`, '--monitor', 'chardev=qmp'],
-      // Last, since the daemon counts as started once this one listens.
+      // Last, because the daemon counts as started when this socket listens.
       ...['--nbd-server', `addr.type=unix,addr.path=${socket},max-connections=0`],
     ],
     { path: socket },

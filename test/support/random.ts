@@ -6,7 +6,7 @@ export function testSeed(otherwise: number = Math.floor(Math.random() * 2 ** 31)
   return seed;
 }
 
-/** Numbers that look random and are the same for the same seed (xorshift, 32 bits). */
+/** Pseudo-random numbers, the same for the same seed (xorshift, 32 bits). */
 export class Random {
   private state: number;
 

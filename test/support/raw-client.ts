@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import * as nbd from '../../src/protocol/constants.js';
 
-/** A reply of the option haggling phase. */
+/** A reply to an option. */
 export interface OptionReply {
   readonly option: number;
   readonly type: number;
@@ -41,7 +41,7 @@ function bytes(length: number, fill: (buffer: Buffer) => void): Buffer {
   return buffer;
 }
 
-/** A string behind its 32-bit length. */
+/** A string after its 32-bit length. */
 export const counted = (text: string | Buffer) => Buffer.concat([u32(Buffer.byteLength(text)), Buffer.from(text)]);
 
 export const encodeOption = (option: number, data: Buffer = Buffer.alloc(0), length = data.length) =>
@@ -69,8 +69,8 @@ export function encodeRequest(request: Request): Buffer {
 }
 
 /**
- * An NBD client that does exactly what a test tells it, right or wrong. It builds and takes apart bytes by itself, from
- * the protocol document, so that it cannot share a mistake with the server.
+ * An NBD client that does exactly what a test tells it, right or wrong. It has its own code for the bytes of the
+ * protocol, so that it cannot share a mistake with the server.
  */
 export class RawClient {
   private readonly received: Buffer[] = [];
@@ -104,7 +104,7 @@ export class RawClient {
     return greeting;
   }
 
-  /** Greets, agrees on structured replies and contexts as asked, and goes to transmission. Returns GO's flags. */
+  /** Completes the handshake, with structured replies and contexts as asked. Returns the flags in the reply to GO. */
   async go(
     name: string,
     { structured = true, contexts = [] as string[], infoTypes = [] as number[] } = {},
@@ -128,7 +128,7 @@ export class RawClient {
     this.socket.write(data);
   }
 
-  /** Sends, and resolves when the server has taken all but what the system keeps for it. */
+  /** Resolves when the server has taken everything, except what the kernel buffers. */
   async sent(data: Buffer): Promise<void> {
     await new Promise<void>((resolve) => this.socket.write(data, () => resolve()));
   }
@@ -190,7 +190,7 @@ export class RawClient {
     };
   }
 
-  /** The chunks of one reply, when no other reply can come between them. */
+  /** The chunks of one reply. No other reply may come between them. */
   async chunks(): Promise<Chunk[]> {
     const chunks: Chunk[] = [];
     for (;;) {
@@ -200,13 +200,13 @@ export class RawClient {
     }
   }
 
-  /** The error of a structured reply that has just one chunk; 0 when it has none. */
+  /** The error of a structured reply of one chunk; 0 if it is not an error. */
   async structuredError(): Promise<number> {
     const [chunk] = await this.chunks();
     return chunk!.type === nbd.ReplyChunk.ERROR ? chunk!.payload.readUInt32BE(0) : 0;
   }
 
-  /** Everything the server still sends, up to its end of the connection. */
+  /** Everything that the server still sends before it closes the connection. */
   async rest(): Promise<Buffer> {
     while (!this.over) {
       await new Promise<void>((resolve) => {
@@ -225,7 +225,7 @@ export class RawClient {
     this.socket.resume();
   }
 
-  /** Sends no more, and goes on reading. */
+  /** Sends no more, but continues to read. */
   end(): void {
     this.socket.end();
   }

@@ -4,13 +4,13 @@ const TIME_LIMIT_SECONDS = 50;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 export interface Outcome {
-  /** Exit code; -1 when it was ended by a signal. */
+  /** The exit code; -1 if a signal ended the program. */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs a program to its end, however that is. Rejects when it cannot be started. */
+/** Runs a program to its end, whether it succeeds or not. Rejects if it cannot be started. */
 export function outcomeOf(program: string, ...args: string[]): Promise<Outcome> {
   const options = { timeout: TIME_LIMIT_SECONDS * 1000, maxBuffer: MAX_OUTPUT_BYTES };
   return new Promise((resolve, reject) => {
@@ -21,7 +21,7 @@ export function outcomeOf(program: string, ...args: string[]): Promise<Outcome> 
   });
 }
 
-/** Runs a program that has to succeed. Resolves to what it wrote on its standard output. */
+/** Runs a program that must succeed. Resolves to its standard output. */
 export async function run(program: string, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await outcomeOf(program, ...args);
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}:\n${stdout}${stderr}`);

@@ -8,12 +8,12 @@ import { openDisk } from '../../src/storage/image/open-disk.js';
 import { keepLog, type LoggedLine } from './log-lines.js';
 import { type places, scratchFolder } from './scratch-folder.js';
 
-/** The system calls as the server has them. */
+/** The system calls that the server uses. */
 export const native: Posix = loadPosix()!;
 
 export interface ScratchImage {
   readonly place?: keyof typeof places;
-  /** What the image holds, or how many bytes of hole. */
+  /** The content of the image, or the size of a hole. */
   readonly content: Buffer | number;
   readonly readOnly?: boolean;
   readonly posix?: Posix | undefined;
@@ -33,8 +33,8 @@ export function writeImage({ place, content }: Pick<ScratchImage, 'place' | 'con
 }
 
 /**
- * A device over a new image; both are gone when the test is over. The clock stands still, or a busy machine would make
- * calls look slow, and the device would move them to the thread pool.
+ * A device over a new image, until the end of the test. Its clock stands still, because on a busy machine calls would
+ * look slow, and the device would move them to the thread pool.
  */
 export async function openScratch(image: ScratchImage): Promise<ScratchDevice> {
   vi.useFakeTimers({ toFake: ['Date'] });

@@ -1,13 +1,13 @@
 import type { Backup, BackupPart, BackupService, BeginRequest } from '../../src/agent/backup-service.js';
 
-/** A service of backups that answers as a test says, and keeps the chain of bases itself. */
+/** A backup service that answers as a test tells it, and keeps track of bases itself. */
 export class ScriptedBackups implements BackupService {
-  /** What was called, with the id. */
+  /** The calls, with the IDs. */
   readonly calls: string[] = [];
   readonly backups = new Map<string, Backup>();
-  /** What the bitmap of every export counts from. */
+  /** The base of the bitmap of every export. */
   base: string | null = null;
-  /** Called before a commit counts, and after; either may throw. */
+  /** Called before and after a commit takes effect. Either may throw. */
   beforeCommit: () => void | Promise<void> = () => {};
   afterCommit: () => void = () => {};
   ttlSeconds: number | undefined;

@@ -35,7 +35,7 @@ export interface ScriptedExport {
   readonly sizeBytes?: number | bigint;
   /** Transmission flags. */
   readonly flags?: number;
-  /** Contexts that may be selected: id by name. */
+  /** The contexts that can be selected: ID by name. */
   readonly contexts?: Readonly<Record<string, number>>;
 }
 
@@ -43,8 +43,8 @@ const ACK = 1;
 const UNSUPPORTED = 2 ** 31 + 1;
 
 /**
- * The server's end of a connection, for a script that does what it likes there. It builds and takes apart bytes by
- * itself, so that it cannot share a mistake with the client.
+ * The server's end of a connection, controlled by a script. It has its own code for the bytes of the protocol, so that
+ * it cannot share a mistake with the client.
  */
 export class ScriptedPeer {
   constructor(private readonly socket: Socket) {}
@@ -62,7 +62,7 @@ export class ScriptedPeer {
     for (;;) {
       const data = this.socket.read(length) as Buffer | null;
       if (data?.length === length) return data;
-      // Less than was asked for is all there is, once the client has ended.
+      // After the end of the stream, less than was asked for may be left.
       if (data !== null || this.socket.readableEnded || this.socket.destroyed) throw new ClientLeft();
       await nextNews(this.socket);
     }
@@ -79,7 +79,7 @@ export class ScriptedPeer {
     return { option: header.readUInt32BE(8), data: await this.read(header.readUInt32BE(12)) };
   }
 
-  /** Goes through the handshake as a sound server does, up to transmission. */
+  /** Completes the handshake as a correct server does. */
   async open({ structured = true, sizeBytes = 2 ** 20, flags = 1, contexts = {} }: ScriptedExport = {}): Promise<void> {
     await this.greet();
     for (;;) {
@@ -108,23 +108,23 @@ export class ScriptedPeer {
   }
 }
 
-/** Resolves when the socket has something to read, or has come to its end. */
+/** Resolves when the socket has something to read or has ended. */
 function nextNews(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     const events = ['readable', 'close'];
     const settle = () => {
       for (const event of events) socket.off(event, settle);
-      // Not at once: with too little to read there would be news for ever, and no turn for more to come.
+      // Not at once: with too little to read this would repeat forever, and the rest could never arrive.
       setImmediate(resolve);
     };
     for (const event of events) socket.on(event, settle);
   });
 }
 
-/** How a script ends when the client has gone: most tests want just that. */
+/** Ends a script when the client has gone, which most tests expect. */
 class ClientLeft extends Error {}
 
-/** Plays the script to each client that connects. The test fails with what a script throws. */
+/** Runs the script for each client that connects. The test fails if a script throws. */
 export async function startScriptedServer(script: (peer: ScriptedPeer) => Promise<void>): Promise<NbdTarget> {
   const socketPath = join(scratchFolder(), 'scripted.sock');
   const sockets = new Set<Socket>();

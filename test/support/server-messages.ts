@@ -1,6 +1,6 @@
 import { u16, u32, u64 } from './raw-client.js';
 
-/** What a server sends, built from the protocol document by itself. */
+/** Messages of a server, made from the protocol document without code of src/. */
 
 export const optionReply = (option: number, type: number, data: Buffer = Buffer.alloc(0)) =>
   Buffer.concat([u64(0x0003e889045565a9n), u32(option), u32(type), u32(data.length), data]);

@@ -2,13 +2,13 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mountedDisk } from './mounted-disk.js';
 
-/** A file system of its own, which can be filled and made read-only. */
+/** A small file system that can be filled up and made read-only. */
 export interface SmallDisk {
   readonly path: string;
-  /** Leaves no room for another block. */
+  /** Leaves no space for another block. */
   fill(): void;
   makeRoom(): void;
-  /** Not while a file on it is open for writing. */
+  /** Fails while a file on it is open for writing. */
   makeReadOnly(): Promise<void>;
 }
 

@@ -10,7 +10,7 @@ import { MemoryDevice } from './memory-device.js';
 
 export const GRANULE = 64 * KIB;
 export const GRANULES = 8;
-/** A zeroing that may leave a hole, slow or not. */
+/** Zeroing that may leave a hole and may be slow. */
 export const HOLE = { keepAllocated: false, fastOnly: false };
 
 /** Each kind of change, to one sector of granule 1. */
@@ -25,7 +25,7 @@ type Choices = Partial<Pick<SnapshotOptions, 'granuleBytes' | 'onScratchFull' | 
   readonly limitBytes?: number;
 };
 
-/** A snapshot of `disk`, not attached yet; `scratch` and `failures` are its own. */
+/** A snapshot of `disk` that is not attached yet, with scratch and failures of its own. */
 export function snapshotOf(disk: BlockDevice, { limitBytes = Number.POSITIVE_INFINITY, ...choices }: Choices = {}) {
   const sizeBytes = choices.sizeBytes ?? disk.sizeBytes;
   const scratch = new FaultyDevice(new MemoryDevice(sizeBytes));
@@ -43,7 +43,7 @@ export function snapshotOf(disk: BlockDevice, { limitBytes = Number.POSITIVE_INF
   return { snapshot, view: snapshot.device, scratch, failures };
 }
 
-/** A disk of eight granules, each full of its own letter, with a snapshot attached. */
+/** A disk of eight granules, each filled with its own letter, and a snapshot that is attached to it. */
 export function snapshottedDisk(choices: Choices = {}) {
   const memory = new MemoryDevice(GRANULES * GRANULE);
   const before = Buffer.alloc(memory.sizeBytes);
@@ -56,5 +56,5 @@ export function snapshottedDisk(choices: Choices = {}) {
   return { ...made, memory, disk, filter, detach, before };
 }
 
-/** Content of one byte, many times. */
+/** A buffer filled with one byte. */
 export const filled = (bytes: number, byte = '!'): Buffer => Buffer.alloc(bytes, byte);

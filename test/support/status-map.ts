@@ -5,7 +5,7 @@ export interface MapExtent extends Range {
   readonly type: number;
 }
 
-/** The block status of a whole export in one metadata context, as nbdinfo shows it; equal neighbours are merged. */
+/** The block status of a whole export in one metadata context, from nbdinfo, with equal neighbours merged. */
 export async function statusMap(uri: string, context: string): Promise<MapExtent[]> {
   const shown: MapExtent[] = JSON.parse(await run('nbdinfo', '--json', `--map=${context}`, uri));
   const merged: MapExtent[] = [];
@@ -17,7 +17,7 @@ export async function statusMap(uri: string, context: string): Promise<MapExtent
   return merged;
 }
 
-/** The dirty ranges of a bitmap, by nbdinfo. */
+/** The dirty ranges of a bitmap, from nbdinfo. */
 export async function dirtyRanges(uri: string, bitmap: string): Promise<Range[]> {
   const extents = await statusMap(uri, `qemu:dirty-bitmap:${bitmap}`);
   return extents.filter(({ type }) => type === 1).map(({ offset, length }) => ({ offset, length }));

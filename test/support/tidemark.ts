@@ -4,23 +4,23 @@ import { freePort } from './free-port.js';
 import { type Peer, startPeer } from './peer.js';
 import { scratchFolder } from './scratch-folder.js';
 
-/** The built program of this checkout, unless the environment names an installed one. */
+/** The build of this checkout, unless the environment names an installed program. */
 export const tidemarkProgram = process.env.TIDEMARK_PROGRAM ?? resolve(import.meta.dirname, '../../dist/main.js');
 
 export interface Tidemark extends Peer {
-  /** An export's URI on the unix socket. */
+  /** The URI of an export on the unix socket. */
   uri(exportName: string): string;
   readonly port: number;
-  /** Path of the control socket. */
+  /** The path of the control socket. */
   readonly control: string;
 }
 
-/** Starts tidemark as its users do, with one `--export` for each of `specs`; it is gone when the test is over. */
+/** Starts tidemark as users do, with an `--export` for each of `specs`. It ends with the test. */
 export function startTidemark(...specs: string[]): Promise<Tidemark> {
   return startTidemarkIn(scratchFolder(), specs);
 }
 
-/** The same with its state and its sockets in `folder`, where an earlier one may have left them. */
+/** The same with the state and the sockets in `folder`, where an earlier server may have left them. */
 export async function startTidemarkIn(
   folder: string,
   specs: readonly string[],
