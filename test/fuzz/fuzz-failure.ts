@@ -1,4 +1,4 @@
-/** What went wrong, and where it can be seen again. */
+/** What went wrong, and how to repeat it. */
 export class FuzzFailure extends Error {
   override readonly name = 'FuzzFailure';
 

@@ -18,18 +18,18 @@ export interface FuzzReport {
   readonly probes: number;
 }
 
-/** No iteration takes that long, on whatever machine, unless a connection is stuck. */
+/** No iteration takes that long on any machine, unless a connection is stuck. */
 const ITERATION_SECONDS = 60;
 const WATCHDOG_SECONDS = 120;
 const SAMPLE_SECONDS = 10;
-/** Of a round; less for targets that keep this process busy, because most messages are for the server. */
+/** The time for each target in a round. Targets in this process get less, because the server is what is tested most. */
 const SLICE_MILLISECONDS = 400;
 const LOCAL_SLICE_MILLISECONDS = 80;
-/** Until then buffers and caches have their size. */
+/** By then buffers and caches have reached their size. */
 const WARM_UP_SHARE = 0.25;
 const MAX_MORE_DESCRIPTORS = 8;
 
-/** Lets every target run in turn, and watches the server meanwhile. */
+/** Runs the targets in turn, and watches the server meanwhile. */
 export class FuzzRun {
   private readonly counts = new Map<string, number>();
   private readonly iterations = new Map<string, number>();
@@ -95,7 +95,7 @@ export class FuzzRun {
     }
   }
 
-  /** Those that wait for the server run together. */
+  /** Targets that wait for the server run at the same time. */
   private async round(): Promise<void> {
     await Promise.all(this.targets.map((target) => this.slice(target)));
     if (this.seconds - this.sampledAt < SAMPLE_SECONDS) return;
@@ -128,7 +128,7 @@ export class FuzzRun {
     }
   }
 
-  /** Nothing is left behind. @throws FuzzFailure */
+  /** Checks that nothing is left behind. @throws FuzzFailure */
   private async settle(before: Footprint): Promise<Footprint> {
     const last = Math.max(0, ...this.iterations.values());
     try {

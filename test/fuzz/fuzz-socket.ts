@@ -1,15 +1,15 @@
 import { connect, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** A client's end of a connection: bytes out in pieces, and everything that came in, in one buffer. */
+/** A client's end of a connection. It sends bytes in pieces, and keeps everything that it received in one buffer. */
 export class FuzzSocket {
-  /** What was received and not consumed: from `start` to `end`. */
+  /** Received bytes; those from `start` to `end` are not consumed yet. */
   buffer = Buffer.allocUnsafe(64 * 1024);
   start = 0;
   end = 0;
-  /** Nothing more comes. */
+  /** True if nothing more will arrive. */
   over = false;
-  /** Why nothing more comes. */
+  /** Why nothing more will arrive. */
   how: string | undefined;
   private wake: () => void = () => {};
 
@@ -34,7 +34,7 @@ export class FuzzSocket {
     return this.end - this.start;
   }
 
-  /** Sends the bytes cut at those points, with a turn of the event loop between the pieces. */
+  /** Sends the bytes, split at these positions, with a turn of the event loop between the pieces. */
   async send(bytes: Buffer, cuts: readonly number[] = []): Promise<void> {
     let at = 0;
     for (const cut of cuts) {
@@ -45,7 +45,7 @@ export class FuzzSocket {
     this.socket.write(bytes.subarray(at));
   }
 
-  /** Resolves when something came, or nothing more will. */
+  /** Resolves when something has arrived, or nothing more will. */
   more(): Promise<void> {
     return new Promise((resolve) => {
       this.wake = resolve;
@@ -53,7 +53,7 @@ export class FuzzSocket {
     });
   }
 
-  /** Waits for so many bytes. False when the connection ends before. */
+  /** Waits for this many bytes. False if the connection ends before that. */
   async has(length: number): Promise<boolean> {
     while (this.available < length && !this.over) await this.more();
     return this.available >= length;
@@ -68,12 +68,12 @@ export class FuzzSocket {
     return this.buffer.subarray(this.start - length, this.start);
   }
 
-  /** Stops reading, so that what the server sends piles up. */
+  /** Stops reading, so that the server's output piles up. */
   stall(): void {
     this.socket.pause();
   }
 
-  /** Sends no more, and goes on reading. */
+  /** Sends no more, but continues to read. */
   finish(): void {
     this.socket.end();
   }

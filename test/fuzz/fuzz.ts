@@ -17,10 +17,10 @@ import type { Target } from './target.js';
 import { type FuzzDisk, fuzzDisks, imagePath, specOf } from './transmission/disks.js';
 import { TransmissionTarget } from './transmission/target.js';
 
-/** Disks up to this size are known to the last byte. */
+/** Disks up to this size are modelled to the last byte. */
 const MAX_KNOWN_BYTES = 2 ** 24;
 
-/** Starts a server and lets the targets loose on it. @throws FuzzFailure, with a reproducer written */
+/** Starts a server and runs the targets against it. @throws FuzzFailure after writing a reproducer */
 export async function fuzz(options: FuzzOptions, progress: (line: string) => void): Promise<FuzzReport> {
   progress(`fuzz: --seed ${options.seed}`);
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-fuzz-'));
@@ -38,7 +38,7 @@ export async function fuzz(options: FuzzOptions, progress: (line: string) => voi
 }
 
 async function fuzzIn(folder: string, options: FuzzOptions, progress: (line: string) => void): Promise<FuzzReport> {
-  // What this process reads itself lies in memory, because an image is changed for every message.
+  // The files that this process reads are in memory, because an image is changed for every message.
   const own = mkdtempSync('/dev/shm/tidemark-fuzz-');
   const pathOf = (disk: FuzzDisk) => imagePath(disk, folder, own);
   const contents = makeDisks(pathOf);
@@ -55,7 +55,7 @@ async function fuzzIn(folder: string, options: FuzzOptions, progress: (line: str
 
 const httpSpec = (name: string) => `${name}=${name}.img,size=1M,bitmap=nightly:4K`;
 
-/** Read-only disks have something on them; the others, and those too large to be known, begin empty. */
+/** Read-only disks have some content. The others, and those too large to be modelled, are empty at first. */
 function makeDisks(pathOf: (disk: FuzzDisk) => string): Map<string, Buffer> {
   const contents = new Map<string, Buffer>();
   for (const disk of fuzzDisks) {

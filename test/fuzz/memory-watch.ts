@@ -1,11 +1,11 @@
-/** Below that, buffers and caches may still grow to their size. */
+/** Before that, buffers and caches may still grow to their size. */
 const MIN_SECONDS = 120;
-/** What a server without a leak stays under however short the run, and what it may grow by when it is warm. */
+/** A server without a leak stays below this, however short the run, and grows by no more than this when it is warm. */
 const MAX_MIB = 1024;
 const MAX_GROWTH_MIB = 64;
 const MAX_GROWTH_SHARE = 0.3;
 
-/** Tells a server whose memory levels out from one that leaks: by the medians of the second and of the last quarter. */
+/** Detects a leak by comparing the median memory use of the second quarter with that of the last quarter. */
 export class MemoryWatch {
   private readonly samples: { readonly seconds: number; readonly mib: number }[] = [];
 
@@ -13,7 +13,7 @@ export class MemoryWatch {
     this.samples.push({ seconds, mib });
   }
 
-  /** What is wrong; undefined when nothing is. */
+  /** What is wrong; undefined if nothing is. */
   findLeak(): string | undefined {
     const seconds = this.samples.at(-1)?.seconds ?? 0;
     const largest = Math.max(...this.samples.map(({ mib }) => mib));

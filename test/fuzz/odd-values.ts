@@ -5,7 +5,7 @@ const NUMBERS = [0, 1, 2, 7, 511, 512, 513, 4095, 4096, 65_535, 65_536, 2 ** 20,
 const LENGTHS = [...NUMBERS, 32 * MIB, 32 * MIB + 1, 64 * MIB, 64 * MIB + 1, 2 ** 32 - 512];
 const OFFSETS = [2n ** 32n, 2n ** 53n - 512n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 512n, 2n ** 64n - 1n];
 
-/** A number of 32 bits that programs get wrong, or any other. */
+/** A 32-bit number that programs often handle wrongly, or any other. */
 export function oddUint32(random: Random): number {
   return random.chance(4) ? random.below(2 ** 32) : random.pick(LENGTHS);
 }
@@ -21,7 +21,7 @@ export function oddUint64(random: Random): bigint {
     : (BigInt(random.below(2 ** 32)) << 32n) | BigInt(random.below(2 ** 32));
 }
 
-/** Bytes with a few changed, cut off, doubled or put in between. */
+/** The bytes with some of them changed, cut off, doubled or inserted. */
 export function mutate(random: Random, bytes: Buffer): Buffer {
   let mutated = Buffer.from(bytes);
   for (let changes = 1 + random.below(3); changes > 0; changes--) {
@@ -42,7 +42,7 @@ export function randomBytes(random: Random, length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => random.below(256)));
 }
 
-/** Where to cut so many bytes into pieces: mostly nowhere, ascending. */
+/** Ascending positions at which to split this many bytes, mostly none. */
 export function cutPoints(random: Random, length: number): number[] {
   const count = random.chance(3) ? 1 + random.below(3) : 0;
   return Array.from({ length: count }, () => random.below(length + 1)).sort((a, b) => a - b);

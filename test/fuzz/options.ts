@@ -6,14 +6,14 @@ import { testSeed } from '../support/random.js';
 
 export interface FuzzOptions {
   readonly seconds: number;
-  /** Infinity: until the time is up. */
+  /** Infinity to run until the time is up. */
   readonly messages: number;
   readonly seed: number;
-  /** Names; all when empty. */
+  /** The names of targets; empty for all. */
   readonly targets: readonly string[];
   /** Only these iterations of each target. */
   readonly iterations: { readonly first: number; readonly last: number } | undefined;
-  /** Where a reproducer is written. */
+  /** The file for a reproducer. */
   readonly reproducer: string;
 }
 
@@ -27,7 +27,7 @@ export const USAGE = `usage: npm run fuzz -- [--seconds N] [--messages N] [--see
   --iteration I   only iteration I of the target, on a new server
   --replay FILE   run what the file of an earlier failure says: its iteration alone, then all up to it`;
 
-/** @throws Error with what is wrong */
+/** @throws Error that says what is wrong */
 export function parseFuzzOptions(args: readonly string[]): FuzzOptions & { readonly replay: boolean } {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({

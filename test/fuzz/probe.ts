@@ -5,12 +5,12 @@ import { FuzzSocket } from './fuzz-socket.js';
 import type { Subject } from './subject.js';
 import { expectThat } from './target.js';
 
-/** Longer than a machine under load holds up a server that works. */
+/** A server that works is never held up for that long, even on a loaded machine. */
 const PATIENCE_SECONDS = 15;
 const EVERY_MILLISECONDS = 250;
 const PROBED = 'tiny';
 
-/** A fresh client, over and over: whatever the others do to the server, it is answered in time. */
+/** Connects again and again as a new client, which must be answered in time whatever the other clients do. */
 export class Probe {
   slowestMilliseconds = 0;
   probes = 0;

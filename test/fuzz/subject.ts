@@ -8,7 +8,7 @@ import { WrongAnswer } from './target.js';
 const program = resolve(process.cwd(), 'dist/main.js');
 const START_SECONDS = 60;
 const IDLE_SECONDS = 20;
-/** Lines of the log that say that something broke. A client that breaks the protocol is no such thing. */
+/** Log lines that say that something broke. A client that breaks the protocol is not such a case. */
 const TROUBLE = /"level":(50|60)|bug|heap out of memory|unhandled/i;
 const KEPT_LOG_CHARACTERS = 20_000;
 
@@ -22,7 +22,7 @@ export interface Footprint {
 export class Subject implements AsyncDisposable {
   readonly socketPath: string;
   readonly controlPath: string;
-  /** What went wrong in it; undefined while all is well. */
+  /** What went wrong in it; undefined if nothing did. */
   trouble: string | undefined;
   private log = '';
   private stopping = false;
@@ -60,7 +60,7 @@ export class Subject implements AsyncDisposable {
     return this.child.pid!;
   }
 
-  /** A call of the control API that has to succeed, as JSON. */
+  /** Makes a call of the control API that must succeed. */
   call<Answer>(method: string, path: string, body?: object): Promise<Answer> {
     const headers = { 'content-type': 'application/json' };
     return new Promise((resolveCall, reject) => {
@@ -85,7 +85,7 @@ export class Subject implements AsyncDisposable {
     return { connections, descriptors: readdirSync(`/proc/${this.pid}/fd`).length, rssMib };
   }
 
-  /** Resolves when no client is connected. @throws WrongAnswer when some stay */
+  /** Resolves when no client is connected. @throws WrongAnswer if some stay connected */
   async untilIdle(): Promise<void> {
     let connections = 0;
     for (const deadline = Date.now() + IDLE_SECONDS * 1000; Date.now() < deadline; await delay(2)) {

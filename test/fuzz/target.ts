@@ -3,17 +3,17 @@ import type { Random } from '../support/random.js';
 /** One part of the program under test, with its own messages. */
 export interface Target<Plan = unknown> {
   readonly name: string;
-  /** It tests code in this process rather than the server. */
+  /** Whether it tests code in this process instead of the server. */
   readonly isLocal?: boolean;
-  /** What one iteration does: a function of the numbers alone, so that the same seed gives the same messages. */
+  /** What one iteration does. It depends only on `random`, so that the same seed gives the same messages. */
   plan(random: Random): Plan;
-  /** Carries it out and resolves to the number of messages. Rejects when an answer is wrong. */
+  /** Carries out the plan. Resolves to the number of messages, and rejects if an answer is wrong. */
   run(plan: Plan): Promise<number>;
   /** Checks what can only be checked between iterations. */
   settle?(): Promise<void>;
 }
 
-/** An answer that no sound program gives. */
+/** An answer that no correct program gives. */
 export class WrongAnswer extends Error {
   override readonly name = 'WrongAnswer';
 }

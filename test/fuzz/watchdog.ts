@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 
-/** What is under way: the number of steps begun, the target, the iteration. */
+/** What is in progress: the number of steps begun, the target, the iteration. */
 const FIELDS = 3;
 const CODE = `
 const { workerData } = require('node:worker_threads');
@@ -18,7 +18,7 @@ setInterval(() => {
 }, seconds * 1000);
 `;
 
-/** Ends this process, with the seed, when a part of the program that runs in it never comes back. */
+/** Ends this process, and prints the seed, if code under test in it never returns. */
 export class Watchdog {
   private readonly state = new SharedArrayBuffer(FIELDS * Int32Array.BYTES_PER_ELEMENT);
   private readonly now = new Int32Array(this.state);

@@ -6,10 +6,10 @@ const REPLY_BYTES = 20;
 const REPLY_MAGIC = 0x0003e889045565a9n;
 const ACK = 1;
 const ERROR = 2 ** 31;
-/** Two strings of the longest kind, and what is around them. */
+/** Two strings of the greatest length, and the fields around them. */
 const MAX_DATA_BYTES = 3 * 4096;
 
-/** All replies to one option; undefined when the server ends the connection before the first. @throws WrongAnswer */
+/** All replies to one option; undefined if the server ends the connection before the first. @throws WrongAnswer */
 export async function takeOptionReplies(socket: FuzzSocket): Promise<OptionReply[] | undefined> {
   const replies: OptionReply[] = [];
   for (;;) {

@@ -6,7 +6,7 @@ import { cutPoints, mutate, oddUint16, oddUint32, randomBytes } from '../odd-val
 interface PlannedOption {
   readonly option: number;
   readonly bytes: Buffer;
-  /** How its answer ends, one of these; undefined when the stream is broken from here on. */
+  /** The possible types of its last reply; undefined if the stream is broken from here on. */
   readonly endsWith: readonly number[] | undefined;
 }
 
@@ -18,11 +18,11 @@ export interface HandshakePlan {
 
 const { ACK } = OptionReply;
 const { UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG } = OptionError;
-/** Any answer but that of a server that stops. */
+/** Any answer except that of a server that is stopping. */
 const ANY = [ACK, UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG];
 const CLIENTS = 24;
 const SOUND_FLAGS = 3;
-/** So many are served in one handshake at least. */
+/** At least this many options are answered in one handshake. */
 const MAX_OPTIONS = 30;
 const LONG = 'x'.repeat(4096);
 const names = ['model', 'tiny', 'odd', 'huge', '', 'none', 'model@none', 'ünï', LONG, `${LONG}x`, 'nul\0nul'];
@@ -32,7 +32,7 @@ const contextQueries = [
 ];
 const lastOptions: readonly number[] = [Option.GO, Option.EXPORT_NAME, Option.ABORT];
 
-/** Several clients at a time. */
+/** Several clients at the same time. */
 export function planHandshakes(random: Random): HandshakePlan[] {
   return Array.from({ length: CLIENTS }, () => planHandshake(random));
 }
@@ -77,7 +77,7 @@ function whole(option: number, data: Buffer, endsWith: readonly number[]): Plann
   return { option, bytes: encodeOption(option, data), endsWith };
 }
 
-/** Other data of its own length, a wrong length, or a wrong header. Whatever cannot be told apart any more ends there. */
+/** Other data of the same length, a wrong length, or a wrong header. The plan ends where the stream is broken. */
 function spoil(random: Random, { option, bytes }: PlannedOption): PlannedOption {
   const data = bytes.subarray(16);
   const kind = random.below(8);

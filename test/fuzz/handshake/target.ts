@@ -32,7 +32,7 @@ export class HandshakeTarget implements Target<readonly HandshakePlan[]> {
     const isSound = (clientFlags & ~KNOWN_FLAGS) >>> 0 === 0;
     if (isSound) await this.takeAnswers(socket, options, isFixed);
     socket.finish();
-    // After a broken option anything may come, or the server takes it for a request and says nothing.
+    // After a broken option anything may arrive, or nothing, because the server takes it for a request.
     await socket.untilOver();
     expectThat(isSound || socket.available === 0, () => 'a client with unknown flags was answered');
     socket.close();
@@ -41,7 +41,7 @@ export class HandshakeTarget implements Target<readonly HandshakePlan[]> {
 
   private async takeAnswers(socket: FuzzSocket, options: HandshakePlan['options'], isFixed: boolean): Promise<void> {
     for (const [index, { option, endsWith }] of options.entries()) {
-      // A broken length may hold the server up for ever: it waits for data that will not come.
+      // After a broken length the server may wait forever for data that never arrives.
       if (endsWith === undefined || option === Option.EXPORT_NAME) return;
       const replies = await takeOptionReplies(socket);
       const what = `option ${option}, number ${index} of ${options.length}`;

@@ -22,14 +22,14 @@ export interface PlannedHttpRequest {
 }
 
 export interface HttpPlan {
-  /** Whole requests on one connection, sent together. */
+  /** Entire requests on one connection, sent together. */
   readonly requests: readonly PlannedHttpRequest[];
   readonly cuts: readonly number[];
-  /** Changed bytes at the end: what the server makes of them is its own affair, as long as it lives. */
+  /** Changed bytes at the end. The server may do anything with them, as long as it survives. */
   readonly broken: Buffer | undefined;
 }
 
-/** Stands for the id of the backup that was begun last. */
+/** Stands for the ID of the backup that was begun last. */
 const LAST_BACKUP = 'LAST-BACKUP-ID';
 export const httpDisks = ['http-a', 'http-b'] as const;
 
@@ -60,15 +60,15 @@ const names: Names = {
   sources: bitmapNames,
   backup: [LAST_BACKUP, LAST_BACKUP, 'none', '..', ''],
   since: [LAST_BACKUP, 'none'],
-  // No client has one of these, because those that are connected belong to the other targets.
+  // No client has one of these IDs, because the connected clients belong to other targets.
   client: ['0', '-1', '4294967295', 'x', ''],
-  // Nothing here leads out of the folder that the server works in.
+  // None of these leads out of the folder in which the server works.
   path: ['http-a.img', 'http-c.img', 'none/none.img', '.', 'http-c.img', 'n'.repeat(300)],
 };
 const METHODS = ['GET', 'POST', 'DELETE', 'PUT', 'PATCH', 'HEAD', 'OPTIONS'];
 const TYPES = ['application/json', 'application/json', 'text/plain', 'application/x-www-form-urlencoded', 'x', ''];
 const MAX_REQUESTS = 12;
-/** It never ends. */
+/** Its answer never ends. */
 const EVENTS = '/v1/events';
 const answering = routes.filter(({ path }) => path !== EVENTS);
 
@@ -79,7 +79,7 @@ export function planHttp(random: Random): HttpPlan {
   return { requests, cuts: cutPoints(random, bytes), broken };
 }
 
-/** `backup` takes the place of its placeholder. */
+/** Replaces the placeholder by `backup`. */
 export function encodeHttp({ line, headers, body }: PlannedHttpRequest, backup = LAST_BACKUP): Buffer {
   const filled = Buffer.from(body.toString('latin1').replaceAll(LAST_BACKUP, backup), 'latin1');
   const lines = [line.replaceAll(LAST_BACKUP, backup), 'host: localhost', ...headers];
@@ -100,7 +100,7 @@ function planRequest(random: Random, among: readonly Route[]): PlannedHttpReques
   const value = schema ? sample(random, schema, names) : {};
   const text = hasBody ? (JSON.stringify(value) ?? '') : '';
   const body = random.chance(30) ? mutate(random, Buffer.from(text)) : Buffer.from(text);
-  // HEAD has an answer without the body that its headers announce.
+  // The answer to HEAD lacks the body that its headers announce.
   const used = random.chance(30) ? random.pick(METHODS.filter((name) => name !== 'HEAD')) : method;
   const type = random.chance(20) ? random.pick(TYPES) : 'application/json';
   return {

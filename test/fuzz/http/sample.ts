@@ -18,14 +18,14 @@ const ODD: readonly unknown[] = [
   ...[null, true, false, 0, -1, 1.5, 1e308, 2 ** 53, '', 'x', [], [[]], {}, { a: 1 }, '\0', '\u001b[2J', '../..'],
   ...['__proto__', { __proto__: null, constructor: 1 }, 'y'.repeat(5000), Array(1001).fill(1)],
 ];
-/** No terabytes: an operator may ask for bitmaps of hundreds of megabytes, which is not what this looks for. */
+/** Not terabytes: bitmaps of hundreds of megabytes are allowed, but are not of interest here. */
 const SIZES = [0, 1, 511, 512, 4096, 65_536, 2 ** 20, 2 ** 21, 2 ** 31, Number.MAX_SAFE_INTEGER];
 const MAX_ITEMS = 4;
 
-/** What stands where a name does, so that requests meet what others made. */
+/** Names to choose from, so that requests find what other requests made. */
 export type Names = Readonly<Record<string, readonly string[]>>;
 
-/** A value of that schema; now and then one that is not. */
+/** A value of the schema, and now and then one that does not fit it. */
 export function sample(random: Random, schema: Schema, names: Names, key = ''): unknown {
   if (random.chance(40)) return random.pick(ODD);
   if (schema.enum) return random.pick(schema.enum);

@@ -8,7 +8,7 @@ import { fuzzDisks } from '../transmission/disks.js';
 import { encodeHttp, type HttpPlan, httpDisks, type PlannedHttpRequest, planHttp } from './plan.js';
 
 const PATIENCE_MILLISECONDS = 40;
-/** What is removed stays away for some time, but not for good. */
+/** A removed disk stays away for some time, but not forever. */
 const RUNS_BETWEEN_RESTORES = 20;
 const RESTORE_ATTEMPTS = 10;
 const HEAD_END = '\r\n\r\n';
@@ -17,7 +17,7 @@ interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
-  /** The server takes no more requests on this connection. */
+  /** The server accepts no more requests on this connection. */
   readonly closes: boolean;
 }
 
@@ -36,8 +36,8 @@ export class HttpTarget implements Target<HttpPlan> {
     await socket.send(Buffer.concat(requests.map((request) => encodeHttp(request, this.lastBackup))), cuts);
     for (const request of requests) {
       const answer = await this.takeAnswer(socket, request);
-      // The server closes the connection behind an answer to a body that it cannot parse. When that happens before
-      // everything was sent, the system drops the answer too.
+      // The server closes the connection after answering a body that it cannot parse. If that happens before everything
+      // was sent, the kernel drops the answer too.
       if (answer === undefined) break;
       this.check(answer, request);
       if (answer.closes) break;
@@ -51,7 +51,7 @@ export class HttpTarget implements Target<HttpPlan> {
     return this.restoreDisks();
   }
 
-  /** The disks are there again, whatever was done to them. A request that nobody waited for may come in between. */
+  /** Adds the disks again, whatever happened to them. A request without a waiting client may come in between. */
   private async restoreDisks(attemptsLeft = RESTORE_ATTEMPTS): Promise<void> {
     try {
       await this.restoreOnce();
@@ -110,7 +110,7 @@ export class HttpTarget implements Target<HttpPlan> {
     return { status, type, body: socket.take(length).toString(), closes: header('connection') === 'close' };
   }
 
-  /** It may be half a request, which nobody answers, or the events, which never end. */
+  /** It may be half a request, which is never answered, or a request for events, which never end. */
   private async sendBroken(bytes: Buffer): Promise<void> {
     const socket = await FuzzSocket.connect(this.subject.controlPath);
     await socket.send(bytes);

@@ -11,11 +11,11 @@ export interface ClientPlan {
   readonly structured: boolean;
   readonly withContexts: boolean;
   readonly requests: readonly ClientRequest[];
-  /** Which of the server's messages is changed, counted from the greeting; undefined: none. */
+  /** Which of the server's messages is changed, counted from the greeting; undefined for none. */
   readonly spoiled: number | undefined;
-  /** Bytes are changed, or part of the data of a read is left out. */
+  /** Whether bytes are changed or part of the data of a read is left out. */
   readonly lie: 'change' | 'leave-out';
-  /** For what the server says, and how it is changed. */
+  /** The seed for the server's messages and for the change. */
   readonly seed: number;
 }
 

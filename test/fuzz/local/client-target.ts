@@ -8,10 +8,10 @@ import { type ClientPlan, type ClientRequest, planClient } from './client-plan.j
 import { contentAt, LyingServer } from './lying-server.js';
 
 const CONTEXTS = ['base:allocation', 'qemu:dirty-bitmap:nightly'];
-/** Nothing waits that long: the lying server ends the connection when it has said everything. */
+/** Nothing waits that long, because the lying server ends the connection after its last message. */
 const TIMEOUT_SECONDS = 30;
 
-/** The NBD client of the agent, against a server that changes one of its messages. */
+/** The agent's NBD client, connected to a server that changes one of its messages. */
 export class ClientTarget implements Target<ClientPlan> {
   readonly name = 'client';
   readonly isLocal = true;
@@ -73,7 +73,7 @@ export class ClientTarget implements Target<ClientPlan> {
   }
 }
 
-/** The outcome; undefined when a server that lies was refused as one. */
+/** The outcome; undefined if the client detected that the server lies. */
 async function pass<Result>({ spoiled }: ClientPlan, asked: Promise<Result>): Promise<Result | undefined> {
   try {
     return await asked;

@@ -12,7 +12,7 @@ const UNSUPPORTED = 2 ** 31 + 1;
 const { HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, SEND_CACHE } = TransmissionFlag;
 const FLAGS = HAS_FLAGS | SEND_FLUSH | SEND_FUA | SEND_TRIM | SEND_WRITE_ZEROES | SEND_CACHE;
 
-/** What the disk of this server has there. */
+/** The content of this server's disk there. */
 export function contentAt(offset: number, length: number): Buffer {
   const start = offset % PATTERN_BYTES;
   return pattern.subarray(start, start + length);
@@ -21,7 +21,9 @@ export function contentAt(offset: number, length: number): Buffer {
 const PATTERN_BYTES = 251;
 const pattern = Buffer.alloc(CLIENT_DISK_BYTES, Buffer.from(Array.from({ length: PATTERN_BYTES }, (_, i) => i)));
 
-/** The server's end of one connection: it answers as a sound server does, but for one message, and ends after that. */
+/**
+ * The server's end of a connection. It answers as a correct server does, except for one message, after which it ends.
+ */
 export class LyingServer {
   private readonly random: Random;
   private input = Buffer.alloc(0);
@@ -41,7 +43,7 @@ export class LyingServer {
   private say(message: Buffer): void {
     const isLie = this.messages++ === this.plan.spoiled;
     this.socket.write(isLie && this.plan.lie === 'change' ? mutate(this.random, message) : message);
-    // In the middle of a handshake nobody can say what the client waits for now.
+    // In the middle of a handshake it is unknown what the client is waiting for.
     if (isLie && this.phase !== 'transmission') this.socket.end();
     this.lied ||= isLie;
   }
@@ -57,7 +59,7 @@ export class LyingServer {
     if (this.lied && !this.socket.writableEnded) this.socket.end();
   }
 
-  /** Answers one message. The bytes that it had; 0 when it is not there as a whole. */
+  /** Answers one message. Returns its length, or 0 if it has not arrived entirely. */
   private step(): number {
     const { input } = this;
     if (this.phase === 'flags') {

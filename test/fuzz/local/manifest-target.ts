@@ -36,7 +36,7 @@ const SOUND: Manifest = {
   merging: { image: image('b', null), drops: ['a'] },
 };
 
-/** Manifests that somebody else wrote: each is read, or refused. */
+/** Manifests from anywhere. Each must be read or refused. */
 export class ManifestTarget implements Target<readonly Buffer[]> {
   readonly name = 'manifests';
   readonly isLocal = true;
@@ -63,7 +63,7 @@ export class ManifestTarget implements Target<readonly Buffer[]> {
     return texts.length;
   }
 
-  /** What passed as a manifest leads neither astray nor into a circle. */
+  /** Checks that an accepted manifest leads to no other folder and has no circle. */
   private async use(manifest: Manifest): Promise<void> {
     for (const entry of await currentImages(this.folder, manifest)) {
       const { chain } = chainOf(manifest.images, entry);
@@ -73,7 +73,7 @@ export class ManifestTarget implements Target<readonly Buffer[]> {
   }
 }
 
-/** Puts something odd in one place, takes something away, or doubles it. */
+/** Replaces one value by an odd one, removes it, or doubles it. */
 function change(random: Random, root: Json): void {
   let at = root;
   for (;;) {

@@ -23,12 +23,12 @@ interface SpoiledImage {
 const NAMES = ['full.qcow2', 'next.qcow2', 'last.qcow2'];
 const DISK_CLUSTERS = 6;
 const FILES_PER_ITERATION = 8;
-/** Of the fields of the header; those of 64 bits come twice. */
+/** The offsets of the header's fields. Those of 64 bits are in the list twice. */
 const HEADER_FIELDS = [
   0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 72, 76, 80, 84, 88, 92, 96, 100,
 ];
 
-/** Images with changed headers and tables: each is read, or refused as damaged. */
+/** Images with changed headers and tables. Each must be read, or refused as damaged. */
 export class Qcow2Target implements Target<readonly SpoiledImage[]> {
   readonly name = 'qcow2';
   readonly isLocal = true;
@@ -66,7 +66,7 @@ export class Qcow2Target implements Target<readonly SpoiledImage[]> {
     await Promise.all(this.files.map((file) => file.close()));
   }
 
-  /** In the header, its extensions and the name behind it, an entry of any table, or anywhere. */
+  /** A change in the header, its extensions or the name after it, in an entry of any table, or anywhere. */
   private planPatch(random: Random, image: number): Patch {
     const kind = random.below(5);
     if (kind < 2) return { at: random.pick(HEADER_FIELDS), bytes: number32(oddUint32(random)) };
@@ -77,7 +77,7 @@ export class Qcow2Target implements Target<readonly SpoiledImage[]> {
     return { at: random.below(this.fileBytes[image]!), bytes: randomBytes(random, 1 + random.below(16)) };
   }
 
-  /** What may be an offset in the file, in part with flags. */
+  /** A value that may be an offset in the file, with or without flags. */
   private oddEntry(random: Random, clusters: number): bigint {
     if (random.chance(3)) return oddUint64(random);
     const offset = BigInt(random.below(clusters + 2)) * BigInt(CLUSTER_BYTES);

@@ -6,9 +6,9 @@ import type { TransmissionPlan } from './plan.js';
 interface Backup {
   readonly id: string;
   readonly viewName: string;
-  /** What the view shows. */
+  /** The content of the view. */
   readonly view: DiskModel;
-  /** Granules that the frozen bitmap has. */
+  /** The granules of the frozen bitmap. */
   readonly held: Pick<DiskModel, 'changed' | 'touched'>;
 }
 
@@ -19,7 +19,9 @@ interface Extents {
 
 const bitmapPath = `/v1/exports/${MODEL.name}/bitmaps/${NIGHTLY}`;
 
-/** The modelled disk with its bitmap and, now and then, a backup under way. Nothing here runs beside a wave. */
+/**
+ * The modelled disk with its bitmap and, now and then, an active backup. Nothing here runs at the same time as a wave.
+ */
 export class BackedUpDisk {
   readonly model = new DiskModel(Buffer.alloc(MODEL.sizeBytes));
   backup: Backup | undefined;
@@ -39,7 +41,7 @@ export class BackedUpDisk {
     }
   }
 
-  /** All of the bitmap against all that was changed. @throws WrongAnswer */
+  /** Compares the whole bitmap with all changes. @throws WrongAnswer */
   async compare(): Promise<void> {
     for (let at: number | null = 0; at !== null; ) {
       const page: Extents = await this.subject.call('GET', `${bitmapPath}/extents?offset=${at}`);

@@ -9,15 +9,15 @@ const CONTEXTS = ['base:allocation', 'qemu:dirty-bitmap:nightly', 'qemu:dirty-bi
 const GREETING_BYTES = 18;
 const META_CONTEXT = 4;
 
-/** A client of a fuzzed disk, past the handshake. */
+/** A client of a fuzzed disk, after the handshake. */
 export interface ConnectedClient {
   readonly plan: PlannedClient;
   readonly socket: FuzzSocket;
-  /** Selected contexts: name by id. */
+  /** The selected contexts: name by ID. */
   readonly contexts: ReadonlyMap<number, string>;
 }
 
-/** Goes through the handshake as a sound client does. `first` goes out behind it at once, when that is planned. */
+/** Completes the handshake as a correct client does. If the plan says so, `first` is sent together with its end. */
 export async function connectClient(
   path: string,
   exportName: string,

@@ -5,18 +5,19 @@ const SECTOR_BYTES = 512;
 const SECTORS_PER_GRANULE = GRANULE_BYTES / SECTOR_BYTES;
 
 /**
- * What a disk must hold, as far as that is known: requests that are under way at the same time may be carried out in any
- * order, so sectors that two of them change, or that one of them trims, are not known until they are written again.
+ * The expected content of a disk, as far as it is known. Requests that are in flight at the same time may be carried
+ * out in any order, so sectors that two of them change, or that one of them trims, are unknown until they are written
+ * again.
  */
 export class DiskModel {
-  /** Granules that a change was acknowledged for, and those that one was asked for, since the bitmap was cleared. */
+  /** Granules with an acknowledged change, and with a requested change, since the bitmap was cleared. */
   readonly changed: Uint8Array;
   readonly touched: Uint8Array;
   private readonly unknown: Uint8Array;
-  /** The wave in which a sector was changed last, and the one in which that happened twice. */
+  /** The last wave in which a sector was changed, and the last one in which it was changed twice. */
   private readonly changedIn: Uint32Array;
   private readonly changedTwiceIn: Uint32Array;
-  /** The wave in which a granule was changed last. */
+  /** The last wave in which a granule was changed. */
   private readonly granuleChangedIn: Uint32Array;
   private wave = 0;
 
@@ -30,7 +31,7 @@ export class DiskModel {
     this.granuleChangedIn = new Uint32Array(this.changed.length);
   }
 
-  /** The same disk at this instant, for what never changes. */
+  /** A copy of the disk at this instant, for a view, which never changes. */
   copy(): DiskModel {
     const copy = new DiskModel(Buffer.from(this.content));
     copy.unknown.set(this.unknown);
@@ -41,7 +42,7 @@ export class DiskModel {
     this.wave++;
   }
 
-  /** A change is about to be asked for. */
+  /** Call this before a change is requested. */
   announce(offset: number, length: number): void {
     for (let sector = first(offset); sector < end(offset, length); sector++) {
       if (this.changedIn[sector] === this.wave) this.changedTwiceIn[sector] = this.wave;
@@ -52,7 +53,7 @@ export class DiskModel {
     }
   }
 
-  /** It was acknowledged. `fill` puts the new content, which is not known when there is none. */
+  /** The change was acknowledged. `fill` writes the new content, which is unknown without it. */
   acknowledge(offset: number, length: number, fill: ((target: Buffer) => void) | undefined): void {
     fill?.(this.content.subarray(offset, offset + length));
     for (let sector = first(offset); sector < end(offset, length); sector++) {
@@ -64,7 +65,7 @@ export class DiskModel {
     }
   }
 
-  /** Nobody will ever know whether it was carried out. */
+  /** It will never be known whether the change was carried out. */
   lose(offset: number, length: number): void {
     this.unknown.fill(1, first(offset), end(offset, length));
   }
@@ -74,7 +75,7 @@ export class DiskModel {
     this.touched.fill(0);
   }
 
-  /** What was read while this wave was under way. @throws WrongAnswer */
+  /** Checks what was read during this wave. @throws WrongAnswer */
   compare(offset: number, data: Buffer): void {
     const { content } = this;
     if (data.equals(content.subarray(offset, offset + data.length))) return;
@@ -84,7 +85,7 @@ export class DiskModel {
       const to = Math.min(offset + data.length, (sector + 1) * SECTOR_BYTES);
       const read = data.subarray(from - offset, to - offset);
       if (this.unknown[sector] === 1) {
-        // Now it is known, once all of it was read.
+        // From now on it is known, if all of it was read.
         if (read.length !== SECTOR_BYTES) continue;
         read.copy(content, from);
         this.unknown[sector] = 0;
@@ -93,7 +94,7 @@ export class DiskModel {
     }
   }
 
-  /** Whether every known sector of the range holds zeroes. */
+  /** Whether all known sectors of the range are zero. */
   mayBeZero(offset: number, length: number): boolean {
     for (let sector = first(offset); sector < end(offset, length); sector++) {
       if (this.changedIn[sector] === this.wave || this.unknown[sector] === 1) continue;
@@ -104,10 +105,10 @@ export class DiskModel {
     return true;
   }
 
-  /** What a bitmap says of a range. @throws WrongAnswer when it calls a change clean, or dirty what nobody changed */
+  /** Checks a bitmap in a range. @throws WrongAnswer if a change is clean there, or something unchanged is dirty */
   compareDirty(offset: number, length: number, dirty: boolean, bitmap: string): void {
     for (let granule = Math.floor(offset / GRANULE_BYTES); granule * GRANULE_BYTES < offset + length; granule++) {
-      // Told before the change, perhaps, though the reply came after the other's.
+      // It may have been looked up before the change, even if this reply came later.
       if (this.granuleChangedIn[granule] === this.wave) continue;
       const place = `the granule at ${granule * GRANULE_BYTES}`;
       if (!dirty) expectThat(this.changed[granule] === 0, () => `${bitmap} misses a change of ${place}`);

@@ -1,14 +1,14 @@
 import { KIB, MIB } from '../../../src/base/units.js';
 
-/** A disk of the server that this target alone uses. */
+/** A disk of the server that only this target uses. */
 export interface FuzzDisk {
   readonly name: string;
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly bitmaps: readonly string[];
-  /** What clients that ask for block sizes have to keep to. */
+  /** The alignment for clients that ask for block sizes. */
   readonly minBlockBytes: 1 | 512 | 4096;
-  /** Of a read-only disk that ends within a sector; the rest of that reads as zeroes. */
+  /** The size of the file, which may end within the last sector if it is read-only. The rest reads as zeroes. */
   readonly fileBytes: number;
 }
 
@@ -20,9 +20,9 @@ const disk = (name: string, sizeBytes: number, readOnly = false, bitmaps: readon
 });
 
 export const MODEL = disk('model', 4 * MIB, false, [NIGHTLY, 'weekly']);
-/** Holes of which no request reads more than a few. */
+/** A disk that is one hole, of which a request can read only a small part. */
 export const HUGE = disk('huge', 8 * 2 ** 40, true);
-/** On a disk, where the others that are written lie in memory. */
+/** On a disk, whereas the other writable ones are in memory. */
 const SLOW = disk('slow', 2 * MIB);
 export const fuzzDisks: readonly FuzzDisk[] = [
   ...[MODEL, HUGE, SLOW, disk('tiny', 512)],
@@ -31,7 +31,7 @@ export const fuzzDisks: readonly FuzzDisk[] = [
   { ...disk('blocks', 256 * KIB), minBlockBytes: 4096 },
 ];
 
-/** Where the image lies, of folders on a disk and in memory. */
+/** The folder of the image, which is on a disk or in memory. */
 export function imagePath({ name }: FuzzDisk, onDisk: string, inMemory: string): string {
   return `${name === MODEL.name ? inMemory : onDisk}/${name}.img`;
 }

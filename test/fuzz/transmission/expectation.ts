@@ -3,8 +3,9 @@ import type { FuzzDisk } from './disks.js';
 import type { PlannedClient, PlannedRequest } from './plan.js';
 
 /**
- * Which error numbers may answer a request, 0 for success: told from the protocol document by itself, so that it cannot
- * share a mistake with the server. Where several rules are broken, any of their errors will do.
+ * The error numbers that may answer a request, with 0 for success. This is written from the protocol document without
+ * code of src/, so that it cannot share a mistake with the server. If several rules are broken, any of their errors is
+ * allowed.
  */
 export function allowedErrors(
   { command, flags, offset, length }: PlannedRequest,
@@ -25,7 +26,7 @@ export function allowedErrors(
     if (command === BLOCK_STATUS && (!client.contexts || length === 0)) errors.add(EINVAL);
   }
   if (errors.size === 0) return command === WRITE_ZEROES && (flags & FAST_ZERO) !== 0 ? maybeSlow : success;
-  // A server may take longer reads than it has to.
+  // A server may accept longer reads than it must.
   if (errors.size === 3 && errors.has(EOVERFLOW) && errors.has(ENOMEM)) errors.add(0);
   return errors;
 }

@@ -11,7 +11,7 @@ export interface PlannedRequest {
   readonly flags: number;
   readonly offset: bigint;
   readonly length: number;
-  /** Four bytes that fill the payload, at random; of a write. */
+  /** For a write, four random bytes that fill the payload. */
   readonly stamp: number;
 }
 
@@ -19,33 +19,33 @@ export interface PlannedClient {
   readonly structured: boolean;
   readonly blockSizes: boolean;
   readonly contexts: boolean;
-  /** The handshake and the first requests go out together. */
+  /** The end of the handshake and the first requests are sent together. */
   readonly pipelined: boolean;
-  /** What is sent at a time; all of it is answered before the next. */
+  /** Requests that are sent together. All are answered before the next wave. */
   readonly waves: readonly (readonly PlannedRequest[])[];
-  /** Where the bytes of each wave are cut: parts of its length, 0 to 1. */
+  /** Where the bytes of each wave are split, as fractions of its length. */
   readonly cuts: readonly (readonly number[])[];
 }
 
-/** How the clients of an iteration go. */
+/** How the clients of an iteration leave. */
 type Ending = 'disconnect' | 'finish' | 'garbage' | 'half-request' | 'cut-wave' | 'unread';
 
 export interface TransmissionPlan {
   readonly disk: FuzzDisk;
-  /** The view of a backup in place of the disk itself, when there is one. */
+  /** Uses the view of a backup instead of the disk, if there is one. */
   readonly ofView: boolean;
   readonly clients: readonly PlannedClient[];
   readonly ending: Ending;
   readonly endingSeed: number;
-  /** What is done with the bitmap of the disk afterwards. */
+  /** What happens to the bitmap of the disk afterwards. */
   readonly afterwards: 'nothing' | 'compare' | 'clear' | 'begin' | 'commit' | 'abort';
 }
 
 const CUT_PARTS = 1000;
-/** Of reads as long as this, a server says where the holes are. */
+/** For reads of at least this length a server reports the holes. */
 const HOLE_BYTES = 64 * KIB;
 const endings: readonly Ending[] = ['disconnect', 'finish', 'garbage', 'half-request', 'cut-wave', 'unread'];
-/** Mostly those that the server answers at once, because they make the most of the time. */
+/** Mostly commands that the server answers at once, so that more of them fit in the time. */
 const commands = [
   ...Array.from({ length: 9 }, () => Command.READ),
   ...Array.from({ length: 7 }, () => Command.WRITE),
@@ -84,8 +84,8 @@ function planClient(random: Random, disk: FuzzDisk, waveCount: number): PlannedC
 }
 
 /**
- * A few large requests, some of middle size, or thousands of small ones, which make the most of the time. Of the disk that is
- * all holes only large ones, because these are told as holes.
+ * A few large requests, some of medium size, or thousands of small ones, which test the most in the time. On the disk
+ * that is one hole only large ones, because for these the hole is reported.
  */
 function planWave(random: Random, disk: FuzzDisk): PlannedRequest[] {
   const isLarge = disk === HUGE || random.chance(8);
@@ -106,7 +106,7 @@ function soundRequest(random: Random, disk: FuzzDisk, longest: number): PlannedR
   const length = command === Command.FLUSH ? 0 : Math.max(unit, random.below(longest / unit + 1) * unit);
   const last = (disk.sizeBytes - length) / unit;
   const place = disk === HUGE ? Math.floor((random.below(2 ** 32) / 2 ** 32) * last) : random.below(last + 1);
-  // Large requests begin at few places, so that one reads the holes that another has made.
+  // Large requests begin at few places, so that one reads the holes that another one has made.
   const at = length >= HOLE_BYTES ? Math.floor((place * unit) / HOLE_BYTES) * HOLE_BYTES : Math.floor(place) * unit;
   const offset = command === Command.FLUSH ? 0n : BigInt(at);
   const fua = random.chance(1500) ? CommandFlag.FUA : 0;
@@ -114,7 +114,7 @@ function soundRequest(random: Random, disk: FuzzDisk, longest: number): PlannedR
   return { command, flags, offset, length, stamp: random.below(2 ** 32) };
 }
 
-/** Changes one thing. The length of a write stays: its payload has to follow. */
+/** Changes one field. The length of a write stays the same, because its payload follows. */
 function spoil(random: Random, request: PlannedRequest): PlannedRequest {
   const kind = random.below(4);
   if (kind === 0) return { ...request, flags: oddUint16(random) };

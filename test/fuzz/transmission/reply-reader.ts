@@ -12,9 +12,9 @@ const SIMPLE_BYTES = 16;
 const CHUNK_BYTES = 20;
 const MAX_ERROR_BYTES = 6 + 4096;
 
-/** Takes the replies to the requests of a wave, and holds each against the protocol document and the model. */
+/** Reads the replies to the requests of a wave, and checks each against the protocol document and the model. */
 export class ReplyReader {
-  /** Bytes of each read that have come, by the index of the request. */
+  /** The bytes of each read that have arrived, by the index of the request. */
   private received = new Map<number, number>();
   private readonly status: StatusChecker;
 
@@ -28,7 +28,7 @@ export class ReplyReader {
     this.status = new StatusChecker(contexts, model, isFrozen);
   }
 
-  /** Takes replies until all are there. False when the server ends the connection before. */
+  /** Reads until all replies have arrived. False if the server ends the connection before that. */
   async takeAll(wave: Wave): Promise<boolean> {
     this.received = new Map();
     while (wave.unanswered > 0) {

@@ -5,19 +5,19 @@ import { NIGHTLY } from './disks.js';
 import type { PlannedRequest } from './plan.js';
 import { describe } from './wave.js';
 
-/** Holds block status against the protocol document, and against what the model knows of the disk. */
+/** Checks block status against the protocol document and against the model of the disk. */
 export class StatusChecker {
-  /** What each context has told of a request: bytes, by the index of the request and the id of the context. */
+  /** How many bytes each context has covered, by the index of the request and the ID of the context. */
   private readonly told = new Map<number, Map<number, number>>();
 
   constructor(
     private readonly contexts: ReadonlyMap<number, string>,
     private readonly model: DiskModel | undefined,
-    /** Whether a backup has the bitmap, so that it tells of another time. */
+    /** Whether a backup has frozen the bitmap, so that it reports about another time. */
     private readonly isFrozen: () => boolean,
   ) {}
 
-  /** One chunk: the status of the range in one context. */
+  /** Checks one chunk, which is the status of the range in one context. */
   take(index: number, request: PlannedRequest, payload: Buffer): void {
     const count = (payload.length - 4) / 8;
     expectThat(Number.isInteger(count) && count >= 1, () => `a status chunk has ${payload.length} bytes`);
@@ -38,7 +38,7 @@ export class StatusChecker {
     told.set(id, covered);
   }
 
-  /** Every context has told the same length. */
+  /** Checks that all contexts have covered the same length. */
   finish(index: number, request: PlannedRequest): void {
     const lengths = [...(this.told.get(index)?.values() ?? [])];
     this.told.delete(index);

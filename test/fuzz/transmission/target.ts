@@ -16,7 +16,7 @@ import { Wave } from './wave.js';
 const LAST_WAVE_REQUESTS = 40;
 const LONGEST_LAST_BYTES = 64 * 1024;
 
-/** Requests of every kind over several connections at a time, held against a model of the disk and of its bitmap. */
+/** Requests of every kind over several connections at a time, checked against a model of the disk and of its bitmap. */
 export class TransmissionTarget implements Target<TransmissionPlan> {
   readonly name = 'transmission';
   readonly plan = planTransmission;
@@ -24,7 +24,7 @@ export class TransmissionTarget implements Target<TransmissionPlan> {
   private readonly models: Map<string, DiskModel>;
   private lastSalt = 0;
 
-  /** `contents`: what is on the disks at first, of those that are small enough to be known. */
+  /** `contents`: the initial content of the disks that are small enough to be modelled. */
   constructor(
     private readonly subject: Subject,
     contents: ReadonlyMap<string, Buffer>,
@@ -84,7 +84,7 @@ export class TransmissionTarget implements Target<TransmissionPlan> {
     );
   }
 
-  /** Takes leave in one way or another. Resolves to the number of messages. */
+  /** Ends the connection in one way or another. Resolves to the number of messages. */
   private async end(
     { ending }: TransmissionPlan,
     random: Random,
@@ -120,7 +120,7 @@ export class TransmissionTarget implements Target<TransmissionPlan> {
     return ending === 'finish' ? 0 : 1;
   }
 
-  /** What a client left behind is carried out, or dropped, while it still counts as connected. */
+  /** The requests that a client left behind are carried out, or dropped, while it still counts as connected. */
   private async untilLeft({ name }: FuzzDisk): Promise<void> {
     for (;;) {
       const path = `/v1/exports/${name.split('@')[0]}`;

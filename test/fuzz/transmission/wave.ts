@@ -11,7 +11,7 @@ const REQUEST_MAGIC = 0x25609513;
 const isChange = ({ command }: PlannedRequest) =>
   command === Command.WRITE || command === Command.WRITE_ZEROES || command === Command.TRIM;
 
-/** Requests that one client has sent together, and what has become of each. */
+/** Requests that one client has sent together, and the outcome of each. */
 export class Wave {
   readonly errors: (number | undefined)[];
   private readonly allowed: ReadonlySet<number>[];
@@ -20,11 +20,11 @@ export class Wave {
 
   constructor(
     readonly requests: readonly PlannedRequest[],
-    /** The upper half of every cookie. */
+    /** The upper half of all cookies. */
     private readonly salt: number,
     disk: FuzzDisk,
     client: PlannedClient,
-    /** Undefined: nobody knows what the disk holds. */
+    /** Undefined if the content of the disk is unknown. */
     private readonly model: DiskModel | undefined,
   ) {
     this.unanswered = requests.length;
@@ -57,7 +57,7 @@ export class Wave {
     return bytes;
   }
 
-  /** The request that a reply belongs to. @throws WrongAnswer when there is none, or it has its reply already */
+  /** The request of a reply. @throws WrongAnswer if there is none, or if it was answered already */
   find(salt: number, index: number): PlannedRequest {
     const request = this.requests[index];
     expectThat(
@@ -73,7 +73,7 @@ export class Wave {
     this.errors[index] = error;
   }
 
-  /** The reply is there as a whole. */
+  /** The whole reply has arrived. */
   finish(index: number): void {
     this.answered[index] = 1;
     this.unanswered--;
@@ -91,7 +91,7 @@ export class Wave {
     this.model!.acknowledge(Number(offset), length, fills[command]);
   }
 
-  /** The connection is gone: what was not answered may have been carried out, or not. */
+  /** The connection is gone. Requests without a reply may have been carried out or not. */
   abandon(): void {
     for (const [index, { offset, length }] of this.requests.entries()) {
       if (this.answered[index] === 0 && this.changesModel(index)) this.model!.lose(Number(offset), length);
