@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 const source = resolve(import.meta.dirname, '../src');
 
-/** Which layers each layer may import, besides itself; `main.ts` is the entry of the CLI. */
+/** The layers that each layer may import besides itself. `main.ts` is the entry of the CLI. */
 const mayImport: Record<string, readonly string[]> = {
   base: [],
   api: ['base'],

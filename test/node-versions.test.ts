@@ -27,6 +27,6 @@ test.each(['docker/Dockerfile', 'docker/harness.Dockerfile'])(
 test('the tests run on the version of Node that was asked for', () => {
   const wanted = process.env.TIDEMARK_NODE;
   if (wanted !== undefined) expect(process.version).toBe(wanted);
-  // What the tests start comes by this path, or by the name alone.
+  // The tests start programs by this path, or by the name `node`.
   expect(process.execPath).toMatch(/node$/);
 });

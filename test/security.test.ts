@@ -15,7 +15,7 @@ const rows = [...source('docs/security.md').matchAll(/^\| (.+?) \| (\S+(?: \S+)?
   where: match[3]!,
 }));
 
-/** The default of each setting that a row names. */
+/** The default of each setting that is named in a row. */
 const { limits, persistence, cutTimeoutSeconds, stopTimeoutSeconds } = resolveConfig();
 const settingDefaults: Readonly<Record<string, number>> = {
   'max-connections': limits.maxConnections,
@@ -28,7 +28,7 @@ const settingDefaults: Readonly<Record<string, number>> = {
 
 const units: Readonly<Record<string, number>> = { B: 1, KiB: KIB, MiB: MIB, GiB: GIB, s: 1000, ms: 1 };
 
-/** A limit as a number: bytes, milliseconds where it is a time, or a count. */
+/** A limit as a number of bytes or milliseconds, or as a count. */
 function amountOf(limit: string): number {
   const [number, unit] = limit.split(' ');
   const [part, whole = '1'] = number!.split('/');
@@ -37,7 +37,7 @@ function amountOf(limit: string): number {
 
 const sizes: Readonly<Record<string, number>> = { KIB, MIB, GIB };
 
-/** What the constant or property of that name is in a file of src/: sums and products of numbers, sizes and other constants. */
+/** The value of a constant or property in a file of src/, made of numbers, sizes and other constants. */
 function constantIn(file: string, name: string): number {
   const found = new RegExp(`\\b${name}(?: =|:) ([A-Z\\d][\\w */+]*)[;,]`).exec(source(`src/${file}`));
   if (!found) throw new Error(`src/${file} has no number ${name}`);

@@ -5,14 +5,14 @@ import { expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** The built modules that threads begin with. */
+/** The built modules that threads start with. */
 const threads = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('-thread.ts'))
   .map((file) => file.replace(/\.ts$/, '.js'));
 
 /**
- * Loads a built module in a thread of its own by `require`, which refuses it when it, or anything that it imports, awaits at
- * its top. Resolves to the code of the error that this ends in.
+ * Loads a built module with `require` in a thread. This fails if the module, or anything that it imports, uses
+ * top-level await. Resolves to the code of the error, if there is one.
  */
 async function errorOfRequire(module: string): Promise<string | undefined> {
   const script = `

@@ -28,7 +28,7 @@ const contexts = { 'base:allocation': 1, 'qemu:dirty-bitmap:nightly': 2 };
 const uriOf = ({ address, exportName }: NbdTarget) =>
   `nbd+unix:///${exportName}?socket=${(address as { socketPath: string }).socketPath}`;
 
-/** A server that goes along up to some point, and is silent from then on; `silent` resolves at that point. */
+/** A server that answers up to some point, and is silent from then on. `silent` resolves at that point. */
 async function startSilentServer(script: (peer: ScriptedPeer, beSilent: () => Promise<void>) => Promise<void>) {
   let report = () => {};
   const silent = new Promise<void>((resolve) => {
@@ -43,7 +43,7 @@ async function startSilentServer(script: (peer: ScriptedPeer, beSilent: () => Pr
   return { uri: uriOf(target), silent };
 }
 
-/** Aborts once that point is reached; gives the milliseconds until `work` has failed, and how. */
+/** Aborts when that point is reached. Resolves to the error of `work`, and to how long it took to fail. */
 async function interrupt(work: (signal: AbortSignal) => Promise<unknown>, reached: Promise<unknown>) {
   const controller = new AbortController();
   const failure = work(controller.signal).then(
@@ -66,7 +66,7 @@ const pullWith = (service: BackupService, signal: AbortSignal) =>
     service,
   );
 
-/** Answers what is asked for until a request of that kind comes. */
+/** Answers everything until a request with that command arrives. */
 const silentAt = (command: number) => async (peer: ScriptedPeer, beSilent: () => Promise<void>) => {
   await peer.open({ contexts, flags: 1 | 4 });
   for (;;) {
@@ -100,7 +100,7 @@ test.each<[string, Parameters<typeof startSilentServer>[0]]>([
 test('a pull from a server that stops sending data ends when interrupted', async () => {
   let connections = 0;
   const { uri, silent } = await startSilentServer(async (peer, beSilent) => {
-    // The first connection tells the status, of the allocation alone as it is asked for; the others are read from.
+    // The first connection is asked only for the allocation. The others are used for reads.
     const isStatus = connections++ === 0;
     await peer.open({ contexts: { 'base:allocation': 1 }, flags: 1 });
     for (;;) {
@@ -172,7 +172,7 @@ test('a restore to a server that never answers a write ends when interrupted', a
   expect(milliseconds).toBeLessThan(LIMIT_MILLISECONDS);
 });
 
-/** A control API that begins backups, and answers nothing any more from the call on whose path ends like that. */
+/** A control API that begins backups, and stops answering at the first call whose path ends like that. */
 async function startStoppedServer(silentFrom: string) {
   const socketPath = join(scratchFolder(), 'control.sock');
   const { path } = await startMemoryServer([{ name: 'disk', bitmaps: ['nightly'] }]);

@@ -16,7 +16,7 @@ interface Changed {
   readonly length: number;
 }
 
-/** A view, and the disk as it is since parts of it were overwritten, which ends after `diskClusters`. */
+/** A view, and its live disk of `diskClusters`, of which parts were overwritten since. */
 async function scene({ changed = [] as Changed[], diskClusters = CLUSTERS, zero = [] as number[] }) {
   const view = randomFillSync(Buffer.alloc(SIZE_BYTES));
   for (const cluster of zero) view.fill(0, cluster * CLUSTER_BYTES, (cluster + 1) * CLUSTER_BYTES);

@@ -19,7 +19,7 @@ import { diskWith, manifestOf, pullScene, quiet } from '../support/pull-scene.js
 import { run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
-/** A full backup and three increments, with the disk as it was at each. */
+/** A full backup and three increments, with the content of the disk at each. */
 async function chainOfFour() {
   const scene = await pullScene();
   const disks = new Map<string, Buffer>();
@@ -156,7 +156,7 @@ const moments: Record<string, (folder: string, ids: readonly string[], merged: s
   },
 };
 
-/** Notes the merge in a manifest as it was before it. */
+/** Adds the note about the merge to a manifest from before it. */
 function noteMerge(folder: string, ids: readonly string[], merged: string): void {
   const [image] = manifestOf(join(merged, '..')).images;
   const merging = { image, drops: ids.slice(0, 2) };

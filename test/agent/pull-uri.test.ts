@@ -12,7 +12,7 @@ import { scratchFolder } from '../support/scratch-folder.js';
 
 const CONTEXT = 'qemu:dirty-bitmap:nightly';
 
-/** A disk with data, and pulls of it as of any NBD server. */
+/** A disk with data, and a function that pulls it as from any NBD server. */
 async function uriScene() {
   const scene = await pullScene();
   await scene.write(MIB, MIB, 1);

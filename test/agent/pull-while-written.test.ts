@@ -16,7 +16,7 @@ import { Random, testSeed } from '../support/random.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemark, type Tidemark } from '../support/tidemark.js';
 
-/** Not whole clusters. */
+/** Not a multiple of clusters. */
 const DISK_BYTES = 64 * MIB + 5 * 512;
 const ROUNDS = 6;
 const DEPTH = 8;
@@ -92,7 +92,7 @@ async function restored(directory: string): Promise<Buffer> {
   return readFile(to);
 }
 
-/** Counts the queries to a live disk, and the answers with overwritten data. */
+/** Counts the queries to a live disk, and the answers that report overwritten data. */
 function watchQuestions(): { asked: number; overwritten: number } {
   const counts = { asked: 0, overwritten: 0 };
   const { overwritten } = LiveDisk.prototype;
@@ -115,7 +115,7 @@ test('images of a disk that is being written to equal its views', async () => {
     { offset: 0, length: 20 * MIB },
     { offset: 30 * MIB + 4 * KIB, length: 30 * MIB },
   ];
-  // In memory no image can be cloned, so the live disk is told.
+  // An image in memory cannot be cloned, so the server says where the live disk is.
   const image = makeImage(DISK_BYTES, data, scratchFolder('tmpfs'));
   const server = await startTidemark(`disk=${image},bitmap=nightly`);
   const directory = scratchFolder();

@@ -110,7 +110,7 @@ test('an interrupted restore leaves no file', async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-/** Ways in which the lower image of a chain can be harmed, and what is said of it. */
+/** Ways to damage the lower image of a chain, and how the damage is reported. */
 const harms: [string, (path: string) => void][] = [
   ['the file is missing', (path) => renameSync(path, `${path}.away`)],
   ['bytes instead of', (path) => truncateSync(path, 128 * KIB)],
@@ -156,7 +156,7 @@ test('a restore without checks uses a damaged image if its tables are good', asy
 test('a wrong table is found even if the checksum matches', async () => {
   const { directory, folder, pathOf, second } = await chainOfTwo();
   const content = readFileSync(pathOf(second));
-  // The first entry of the L1 table points to the L2 table; now to a cluster of data.
+  // The first entry of the L1 table now points to a cluster of data instead of the L2 table.
   const l1Offset = Number(content.readBigUInt64BE(40));
   content.writeBigUInt64BE(content.readBigUInt64BE(l1Offset) - 65536n, l1Offset);
   writeFileSync(pathOf(second), content);

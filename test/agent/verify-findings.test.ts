@@ -6,7 +6,7 @@ import { MIB } from '../../src/base/units.js';
 import { LockFile } from '../../src/posix/lock-file.js';
 import { diskWith, manifestOf, pullScene, quiet } from '../support/pull-scene.js';
 
-/** A chain of two, and a way to harm its lower image that no size tells. */
+/** A chain of two images, and a way to damage the lower one without changing its size. */
 async function chainScene() {
   const scene = await pullScene();
   await scene.write(MIB, MIB, 1);

@@ -11,11 +11,11 @@ const DISK_BYTES = 100 * GIB;
 const GRANULE = 64 * KIB;
 const DIRTY_BYTES = GIB;
 const COUNT = DIRTY_BYTES / GRANULE;
-/** Dirty granules lie far apart, which is the hard case, because no two share an extent. */
+/** The dirty granules are far apart. This is the hard case, because no two share an extent. */
 const STEP = Math.floor(DISK_BYTES / GRANULE / COUNT) * GRANULE;
 const AT_ONCE = 64;
 
-/** Says where it is. */
+/** A block that contains its own offset. */
 function block(i: number): Buffer {
   const content = Buffer.alloc(512);
   content.writeBigUInt64LE(BigInt(i * STEP));

@@ -42,7 +42,7 @@ async function statusOf(client: RawClient): Promise<number[][]> {
   return Array.from({ length: (words.length - 1) / 2 }, (_, i) => words.slice(1 + 2 * i, 3 + 2 * i));
 }
 
-/** What the view itself answers, without a client. */
+/** The answer of the view itself, without a client. */
 const errnoOf = (context: { status: (offset: number, length: number, list: ExtentList) => Promise<number> }) =>
   context.status(0, DISK_BYTES, new ExtentList(10));
 

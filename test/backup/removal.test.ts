@@ -102,7 +102,7 @@ test('a refused removal does not weaken another one in progress: no backup can b
     status: 404,
   });
   stay();
-  // Whoever lets go twice takes nothing from others either.
+  // Releasing it twice does not affect the other removal either.
   const again = await server.backups.leave('disk', true);
   stay();
   expect((await server.ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' })).status).toBe(404);

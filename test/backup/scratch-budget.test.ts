@@ -3,7 +3,7 @@ import { EIO, ENOSPC, type Errno, OK } from '../../src/base/errno.js';
 import { BackupServer, type Described, GRANULE, GRANULES } from '../support/backup-server.js';
 import { allocationOf, contentOf } from '../support/device-content.js';
 
-/** A disk full of "a", and a backup of it. */
+/** A disk filled with "a", and a backup of it. */
 async function begun(wanted: object): Promise<{ server: BackupServer; backup: Described }> {
   const server = await BackupServer.start();
   await server.write(
@@ -13,7 +13,7 @@ async function begun(wanted: object): Promise<{ server: BackupServer; backup: De
   return { server, backup: await server.begin(wanted) };
 }
 
-/** What a client is told of a write. */
+/** The errno of a write. */
 function write(server: BackupServer, granule: number): Errno | Promise<Errno> {
   const { device } = server.exports.get('disk');
   return device.write(Buffer.alloc(512, 'x'), 0, 512, granule * GRANULE);

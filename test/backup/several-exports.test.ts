@@ -6,7 +6,7 @@ import { contentOf } from '../support/device-content.js';
 const names = ['a', 'b', 'c'];
 const disks = { a: {}, b: {}, c: {} };
 
-/** Nothing of a backup that was not begun is there. */
+/** Checks that nothing is left of a backup that did not begin. */
 async function expectUntouched(server: BackupServer, before: unknown): Promise<void> {
   expect(server.views()).toEqual([]);
   expect(server.scratch.devices).toEqual([]);

@@ -18,10 +18,10 @@ const MAX_WRITE_BYTES = 256 * KIB;
 const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 20);
 
-/** Much happens to the log in a short time: small regions, few of them, which cool at once. */
+/** Small regions, few of them, that cool at once: much happens to the write-intent log in a short time. */
 const busyLog = ['--region-size', '512K', '--max-active-regions', '12', '--cool-after', '0'];
 
-/** Writes until the server is gone; with `sequential`, one range behind the other. */
+/** Writes until the server is gone, at random or, with `sequential`, one range after the other. */
 async function write(server: Tidemark, random: Random, sequential: boolean): Promise<void> {
   let at = random.below(GRANULES) * GRANULE_BYTES;
   try {
@@ -35,7 +35,7 @@ async function write(server: Tidemark, random: Random, sequential: boolean): Pro
       at += length;
     }
   } catch {
-    // The server was killed, as was the plan; it may have been before this client was connected.
+    // The server was killed, as planned, perhaps before this client was connected.
   }
 }
 

@@ -26,10 +26,10 @@ import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, type Tidemark, tidemarkProgram } from '../support/tidemark.js';
 
 const DISK_BYTES = 8 * MIB;
-/** Marks stay, however slow the machine is. */
+/** Regions stay marked, however slow the machine is. */
 const options = ['--cool-after', '3600'];
 
-/** What the server says of the bitmap once it has taken the disk back, when `change` befell the image at `moment`. */
+/** The bitmap as the server describes it after a restart, if `change` happened to the image at `moment`. */
 async function afterwards(moment: 'served' | 'away', change: (image: string) => void, signal?: NodeJS.Signals) {
   const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];
   const start = () => startTidemarkIn(folder, [`disk=${image},bitmap=nightly`], options);
@@ -48,7 +48,7 @@ async function write(server: Tidemark): Promise<void> {
   await client.disconnect();
 }
 
-/** Puts a copy with one byte changed in the place of the image. */
+/** Replaces the image by a copy with one changed byte. */
 function swap(image: string): void {
   const other = `${image}.other`;
   const content = readFileSync(image);
@@ -57,7 +57,7 @@ function swap(image: string): void {
   renameSync(other, image);
 }
 
-/** Writes an old copy back, and gives it the time that the image had. */
+/** Restores an old copy, and gives it the time that the image had. */
 function restore(image: string): void {
   const { atime, mtime } = statSync(image);
   const copy = join(scratchFolder(), 'copy');

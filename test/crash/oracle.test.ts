@@ -21,10 +21,10 @@ const WRITERS_PER_DISK = 2;
 const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 50);
 
-/** Much happens to the log in a short time: small regions, few of them, which cool at once. */
+/** Small regions, few of them, that cool at once: much happens to the write-intent log in a short time. */
 const busyLog = ['--region-size', '512K', '--max-active-regions', '6', '--cool-after', '0'];
 
-/** How often each is meant. */
+/** How often each ending is planned. */
 const shares: Record<Ending, number> = { commit: 8, abort: 3, crash: 3, expire: 1 };
 const endings = (Object.keys(shares) as Ending[]).flatMap((ending) => Array<Ending>(shares[ending]).fill(ending));
 
@@ -37,7 +37,7 @@ class Rounds {
   private server!: Tidemark;
   private writers: Promise<void>[] = [];
 
-  /** The images lie in folders of their own below `place`. */
+  /** The images are in folders of their own in `place`. */
   constructor(
     private readonly random: Random,
     place?: string,
@@ -57,7 +57,7 @@ class Rounds {
     );
   }
 
-  /** One agent, or both side by side. */
+  /** Lets one agent work, or both at the same time. */
   async round(): Promise<void> {
     const control = new Control(this.server.control);
     const busy = this.random.chance(3) ? this.agents : [this.random.pick(this.agents)];
@@ -90,7 +90,7 @@ class Rounds {
     for (const agent of this.agents) await agent.recover(control);
   }
 
-  /** An increment at least, however the rounds went. */
+  /** Makes at least one increment, however the rounds went. */
   async finish(): Promise<void> {
     const control = new Control(this.server.control);
     for (let i = 0; i < 2; i++) await this.agents[0]!.backUp(control, 'commit');
@@ -104,7 +104,7 @@ function makeFolder(path: string): string {
   return path;
 }
 
-/** The server went away in the middle of something. */
+/** Whether the error means that the server went away. */
 function isLoss(error: unknown): boolean {
   const { name, code } = error as { name?: string; code?: string };
   return name === 'NbdConnectionError' || ['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE'].includes(code ?? '');

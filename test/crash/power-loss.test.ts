@@ -47,7 +47,7 @@ interface Truth {
   next: Epoch | undefined;
 }
 
-/** A change of the bitmap, and what it makes of an epoch; undefined where it would be refused. */
+/** A change of the bitmap, and its effect on an epoch; undefined if it would be refused. */
 interface Step {
   readonly flush: FlushScope;
   readonly plan: (
@@ -81,7 +81,7 @@ const enableAnew: Step = {
     return { change, next: { base: content } };
   },
 };
-/** The three of a backup, flushed as a backup does it. */
+/** The three changes of a backup, with the same flushes. */
 const freeze: Step = {
   flush: 'nothing',
   plan: (bitmaps, { base, frozen, end }, content) =>
@@ -101,7 +101,7 @@ const reclaim: Step = {
 };
 const steps = [clear, disable, enableAnew, freeze, abdicate, reclaim];
 
-/** One life of the program, from opening to the power cut. */
+/** One run of the program, from opening to the power cut. */
 class Life {
   readonly bitmaps = new BitmapSet(DISK);
   private persistence!: PersistentBitmaps;
@@ -154,7 +154,7 @@ class Life {
     });
   }
 
-  /** Works until `steps` steps are done by all its writers together, then the power goes in the middle of it. */
+  /** Lets all writers work for `steps` steps together, then cuts the power in the middle of their work. */
   async work(steps: number): Promise<{ sectors: Uint32Array; store: Map<string, Buffer> }> {
     let left = steps;
     await new Promise<void>((powerLost) => {
@@ -236,7 +236,7 @@ function fits(bitmaps: BitmapSet, epoch: Epoch, found: Uint32Array): boolean {
   return bitmaps.get('a').recording === (epoch.end === undefined) && missed(bitmaps, epoch, found).length === 0;
 }
 
-/** Several lives on one disk and store; after each power cut nothing may be missing. Returns what is. */
+/** Several runs on one disk and store. Returns what is missing after the power cuts. */
 async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<string | undefined> {
   const random = new Random(seed);
   let sectors: Uint32Array = new Uint32Array(SECTORS);
@@ -246,7 +246,7 @@ async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<
     const store = new UnreliableStore(random, content);
     const life = new Life(random, new UnreliableDisk(DISK, random, sectors), store, truth, wrong);
     await life.open();
-    // The sums of the store are right after every power cut.
+    // The checksums of the store are right after every power cut.
     expect(life.bitmaps.list().flatMap(({ inconsistent }) => inconsistent ?? [])).toEqual([]);
     if (cycle === 0) await life.addBitmap();
     else {

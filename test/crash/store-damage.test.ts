@@ -13,7 +13,7 @@ import { dirtyRanges } from '../support/status-map.js';
 import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
 
 const DISK_BYTES = 64 * MIB;
-/** Pages of the store, of which one has its bits somewhere. */
+/** The size of the store's pages. */
 const PAGE_BYTES = 4 * KIB;
 const options = ['--region-size', '512K', '--max-active-regions', '12', '--cool-after', '0'];
 
@@ -23,11 +23,11 @@ const rounds = Math.ceil(Number(process.env.TIDEMARK_ROUNDS ?? 12) / 2);
 interface Left {
   readonly state: string;
   readonly specs: readonly string[];
-  /** What each bitmap calls dirty when nothing is damaged. */
+  /** The dirty ranges of each bitmap without damage. */
   readonly dirty: ReadonlyMap<string, readonly Range[]>;
 }
 
-/** A state with several bitmaps, a backup that ended and one under way, and marks where the server was killed. */
+/** A state with several bitmaps, an ended and an active backup, and, if the server was killed, marked regions. */
 async function leave(random: Random, signal: 'SIGKILL' | 'SIGTERM'): Promise<Left> {
   const folder = scratchFolder();
   const specs = [
@@ -58,12 +58,12 @@ async function leave(random: Random, signal: 'SIGKILL' | 'SIGTERM'): Promise<Lef
   return { state: copy, specs, dirty };
 }
 
-/** Serves a state; gives what the bitmaps that are trusted call dirty. */
+/** Serves a state. Resolves to the dirty ranges of the trusted bitmaps. */
 async function serve({ specs }: Left, folder: string): Promise<Map<string, Range[]>> {
   const server = await startTidemarkIn(folder, specs, options);
   const dirty = new Map<string, Range[]>();
   for (const exportName of ['disk', 'other']) await lookAt(server, exportName, dirty);
-  // Not to the others: what changes their times makes their bitmaps inconsistent after a clean stop.
+  // Not to the others, because new file times would make their bitmaps inconsistent after a clean stop.
   const client = await NbdClient.connect(server.uri('written'));
   await client.write(0, Buffer.alloc(512));
   await client.disconnect();
@@ -79,7 +79,7 @@ async function lookAt(server: Tidemark, exportName: string, dirty: Map<string, R
   }
 }
 
-/** Parts of what was dirty that are not so any more. */
+/** The ranges that were dirty and no longer are. */
 function missing(before: readonly Range[], now: readonly Range[]): Range[] {
   return before.filter(
     ({ offset, length }) =>
@@ -136,7 +136,7 @@ interface Flip {
   readonly bit: number;
 }
 
-/** What open-damaged.mjs says of a store. */
+/** The report of open-damaged.mjs about a store. */
 type Opened =
   | { readonly setAside: string }
   | readonly {
@@ -152,7 +152,10 @@ type Opened =
 
 const flipRounds = rounds * 10;
 
-/** Opens the store once per flip and once without. The process may crash while walking; the server walks in another. */
+/**
+ * Opens the store once per flip. If the process crashes, it opens that flip again and checks the pages in another process,
+ * as a server does.
+ */
 async function openEach(store: string, flips: readonly (Flip | null)[]): Promise<Opened[]> {
   const opened: Opened[] = [];
   while (opened.length < flips.length) {
@@ -174,7 +177,9 @@ async function openIn(store: string, flips: readonly (Flip | null)[], separate: 
   return lines.map((line) => JSON.parse(line) as Opened);
 }
 
-/** Of each page, in the number of the transaction that wrote it: it can be read, and ends a process that changes it. */
+/**
+ * A flip in each page, in the number of its transaction. Such a page can be read, and ends a process that changes it.
+ */
 function headerFlips(content: Buffer): Flip[] {
   const pages = Array.from({ length: content.length / PAGE_BYTES - 2 }, (_, i) => (i + 2) * PAGE_BYTES);
   return pages.map((page) => ({ at: page + 15, bit: 1 }));
@@ -188,7 +193,7 @@ function randomFlip(content: Buffer, random: Random): Flip {
   }
 }
 
-/** What a trusted bitmap has lost, or counts from wrongly. */
+/** Says what a trusted bitmap has lost, or that its base is wrong. */
 function wrongs(sound: Opened, found: Opened): string[] {
   if ('setAside' in sound) return ['the store without a flip was set aside'];
   if ('setAside' in found) return [];

@@ -23,14 +23,14 @@ async function bitmapOf(server: Tidemark) {
   );
 }
 
-/** A server whose state lies on the small disk, and a client of it. */
+/** A server whose state is on the small disk, and a client of it. */
 async function serveOn(disk: SmallDisk, image: string, ...options: string[]) {
   const state = ['--state', join(disk.path, 'state'), '--region-size', '64K', '--cool-after', '0', ...options];
   const server = await startTidemarkIn(scratchFolder(), [`disk=${image},bitmap=nightly`], state);
   return { server, client: await NbdClient.connect(server.uri('disk')) };
 }
 
-/** Writes to one region after the other until a write is refused. Returns the region and the error. */
+/** Writes to one region after the other until a write is refused. Resolves to the region and the error. */
 async function writeUntilRefused(client: NbdClient): Promise<{ region: number; code: string }> {
   for (let region = 0; region < 4096; region++) {
     try {
@@ -58,7 +58,7 @@ test('with a full state directory, writes that cannot be recorded are refused, u
       .subarray(at, at + data.length)
       .every((byte) => byte === 0),
   ).toBe(true);
-  // A granule that is known to be dirty needs nothing recorded, but the store is not believed: refused as well.
+  // A dirty granule needs no record, but the store cannot be trusted, so this write is refused too.
   await expect(client.write(0, data)).rejects.toThrow();
   expect((await tidemark('bitmap', 'clear', 'disk', 'nightly', '--control', server.control)).stderr).toMatch(
     /^tidemark: the change could not be stored or undone; .*\(check that the state directory is writable and its disk is not full/,
@@ -101,7 +101,7 @@ test.each(['refuse', 'continue'])(
     await client.disconnect();
     expect(await server.stop()).toBe(1);
     expect(server.output()).toContain('the bitmaps of "disk" could not be stored at the close: ENOSPC');
-    // What LMDB says just before it writes over memory that is not its own.
+    // LMDB's message just before it writes to memory that is not its own.
     expect(server.output()).not.toContain('Write error');
   },
 );
@@ -117,7 +117,7 @@ test('with --on-bitmap-error=continue, writes continue and the bitmap is inconsi
   expect((await bitmapOf(server)).inconsistentReason).toMatch(/^a write could not be recorded in the store: E/);
   await vi.waitFor(() => expect(server.output()).toContain('went on; the persistent bitmaps are inconsistent now'));
   disk.makeRoom();
-  // The cooling clock makes it durable, within seconds; then even a crash cannot bring trust back.
+  // Within seconds it becomes durable. Then the bitmap stays inconsistent even after a crash.
   await expect.poll(() => storedReason(disk), { timeout: 30_000 }).toMatch(/could not be recorded/);
   await server.stop('SIGKILL');
 
@@ -128,7 +128,7 @@ test('with --on-bitmap-error=continue, writes continue and the bitmap is inconsi
   expect(await bitmapOf(next)).toMatchObject({ inconsistent: false, recording: true });
 });
 
-/** What a copy of the store says of the bitmap; a server uses the store itself. */
+/** What a copy of the store says about the bitmap. The server is using the store itself. */
 async function storedReason(disk: SmallDisk): Promise<string> {
   const copy = scratchFolder();
   await run('cp', '-r', join(disk.path, 'state', 'store'), copy);

@@ -2,8 +2,8 @@ import { appendFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 
 /**
- * Ends a run with the line `N passed, N failed`, which any program that watches the run can read. In a run that is a
- * stage of `npm test` it leaves the numbers to test-stages.mjs, which prints the line for all stages.
+ * Prints the line `N passed, N failed` at the end of a run, for programs that watch it. If the run is a stage of
+ * `npm test`, it gives the numbers to test-stages.mjs, which prints the line for all stages.
  */
 export class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {

@@ -1,11 +1,11 @@
-// Installs the Debian packages whose programs the tests talk to, or says which to install and fails: a test with
-// a missing program must never pass. Plain Node, because it runs before there are any packages.
+// Installs the Debian packages whose programs the tests use, or says which ones to install and fails, because a test
+// must never pass without its program. Plain Node, because it runs before there are any packages.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Which package has which programs. */
+/** The programs in each package. */
 const programsByPackage = {
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
   'qemu-system-common': ['qemu-storage-daemon'],
@@ -24,7 +24,7 @@ const programsByPackage = {
   e2fsprogs: ['mke2fs', 'e2fsck', 'debugfs'],
   xfsprogs: ['mkfs.xfs', 'xfs_repair', 'xfs_io'],
   systemd: ['systemd-socket-activate'],
-  // Whose completions there are.
+  // Shells with completions.
   zsh: ['zsh'],
   fish: ['fish'],
 };
@@ -51,7 +51,7 @@ function run(command, ...args) {
 function install(packages) {
   run('apt-get', 'update');
   run('apt-get', 'install', '--yes', '--no-install-recommends', ...packages);
-  // Its package starts a daemon, now and at every boot, which would take the port that the demo listens on.
+  // Its package starts a daemon now and at every boot, which would take the port of the demo.
   if (packages.includes('nbd-server')) {
     run('/etc/init.d/nbd-server', 'stop');
     run('update-rc.d', 'nbd-server', 'disable');

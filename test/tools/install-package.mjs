@@ -1,5 +1,5 @@
-// Packs this checkout as it is built and installs it as a user would, with nothing but its dependencies, in the empty
-// folder that the first argument names. Prints the path of the program there.
+// Packs this checkout with its build, and installs it as a user would, with only its dependencies, in the empty folder
+// named by the first argument. Prints the path of the installed program.
 
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -13,7 +13,7 @@ if (prefix === undefined) throw new Error('a folder to install in is needed');
 const npm = (...args) =>
   execFileSync('npm', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
-// Not the scripts: what they build is there, and may be in use.
+// Without scripts, because the build exists already and may be in use.
 const [{ filename }] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--pack-destination', prefix));
 const tarball = join(prefix, filename);
 npm('install', '--global', '--prefix', prefix, '--prefer-offline', '--no-audit', '--no-fund', tarball);

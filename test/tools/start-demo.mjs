@@ -1,4 +1,4 @@
-// Serves a demo disk on NBD's port, in this process, and says what to try with it.
+// Serves a demo disk on NBD's port, in this process, and prints what to try with it.
 
 import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -18,7 +18,7 @@ Try, in another terminal (the programs are in Debian's libnbd-bin and qemu-utils
 \`node dist/main.js --help\` lists the commands of tidemark; here they need --control ${controlSocket}
 `;
 
-/** Prints the greeting once the server answers. When it could not start, it says so itself and exits. */
+/** Prints the greeting when the server answers. If the server cannot start, it says so itself and exits. */
 function greetWhenUp() {
   const socket = connect(controlSocket);
   socket.once('connect', () => {

@@ -1,7 +1,7 @@
 // Runs the unit and interop tests, or the test files that are named, on other versions of Node:
 //   npm run test:node -- 22 24 26 [TEST-FILE]...
-// Of each version the newest in npm's packages of Node's binaries is installed, in node_modules/.cache. What the tests start,
-// servers and threads, runs on the same version. Plain Node, as the other tools.
+// The newest release of each version is installed from npm's package of Node's binaries, in node_modules/.cache. The
+// servers and threads that the tests start run on the same version. Plain Node, like the other tools.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -11,17 +11,17 @@ const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
 const versions = args.filter((arg) => /^\d+(\.\d+)*$/.test(arg));
 const rest = args.filter((arg) => !versions.includes(arg));
-// Tests of crashes are long, and have a command of their own.
+// The crash tests take long, and have their own command.
 const files = rest.length > 0 ? rest : ['--project', 'unit', '--project', 'system'];
 
 /**
- * Installs the newest Node of that major version, or exactly that version.
+ * Installs the newest Node with this major version, or exactly this version.
  * @param {string} version
  */
 function installNode(version) {
   const folder = join(root, 'node_modules/.cache', `node-${version}`);
   mkdirSync(folder, { recursive: true });
-  // Else npm would take the project around it for the one to install in.
+  // Otherwise npm would install into the project around it.
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
   const name = `node-linux-${process.arch}`;
   execFileSync('npm', ['install', '--no-audit', '--no-fund', '--no-save', `${name}@${version}`], {

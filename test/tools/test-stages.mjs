@@ -42,7 +42,7 @@ const stages = [
 ];
 
 /**
- * A stage that failed counts as a failure even when no test of it did.
+ * A failed stage counts as a failure even if none of its tests failed.
  * @param {Stage} stage
  * @param {string} countsFile
  */

@@ -1,4 +1,4 @@
-// Writes docs/openapi.json: what the built server answers to GET /openapi.json.
+// Writes docs/openapi.json, the answer of the built server to GET /openapi.json.
 
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -9,7 +9,7 @@ const { buildControlApi } = await import(resolve(root, 'dist/control/control-api
 const { EventFeed } = await import(resolve(root, 'dist/control/event-feed.js'));
 const { ExportRegistry } = await import(resolve(root, 'dist/export/registry.js'));
 
-// The description is the same whatever is served.
+// The document does not depend on the exports.
 const nothing = () => {
   throw new Error('the description does not depend on a server');
 };

@@ -14,10 +14,12 @@ type Described = Backup;
 const MAX_PIECE_BYTES = 512 * KIB;
 const PATIENCE_MILLISECONDS = 20_000;
 
-/** How a backup is meant to end. */
+/** The planned ending of a backup. */
 export type Ending = 'commit' | 'abort' | 'expire' | 'crash';
 
-/** A backup agent with a bitmap of its own: what it has is rebuilt from extents alone, and held against each view. */
+/**
+ * A backup agent with its own bitmap. It rebuilds the disks from dirty extents alone, and compares them with each view.
+ */
 export class Agent {
   /** Bytes of views that were not read because they had not changed. */
   cleanBytes = 0;
@@ -33,7 +35,7 @@ export class Agent {
     private readonly random: Random,
   ) {}
 
-  /** One backup. With 'crash' it goes on until the server is gone. */
+  /** Makes one backup. With 'crash' it continues until the server is gone. */
   async backUp(control: Control, ending: Ending): Promise<void> {
     const { backup, cut } = await this.begin(control, ending);
     const disks: Buffer[] = [];
@@ -45,7 +47,7 @@ export class Agent {
     await this.end(control, backup, disks, ending);
   }
 
-  /** After a crash: asks how the last backup ended. */
+  /** Asks, after a crash, how the last backup ended. */
   async recover(control: Control): Promise<void> {
     const { pending } = this;
     this.pending = undefined;
@@ -62,7 +64,7 @@ export class Agent {
         exports: this.exports,
         bitmap: this.bitmap,
         ...(this.base && { since: this.base.id }),
-        // Reading extends it, and may pause for more than a second on a machine that is busy.
+        // Reading extends the lease, and may pause for more than a second on a busy machine.
         ttlSeconds: ending === 'expire' ? 3 : 60,
       });
       const mode = this.base ? 'incremental' : 'full';
@@ -73,7 +75,7 @@ export class Agent {
     }
   }
 
-  /** What the last backup and the dirty extents make; the whole view must say the same, however late it is read. */
+  /** The last backup with the dirty extents on top. The whole view must equal it, however late it is read. */
   private async read(part: Described['exports'][number]): Promise<Buffer> {
     const client = await NbdClient.connect(part.uri, { contexts: [part.context] });
     try {

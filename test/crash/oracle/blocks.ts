@@ -2,14 +2,14 @@ import { SECTOR_BYTES } from '../../../src/base/units.js';
 
 const WORDS = SECTOR_BYTES / 4;
 
-/** What a sector holds after the write `sequence`: that number, and words that follow from it and from the place. */
+/** The content of a sector after the write `sequence`: that number, and words computed from it and from the place. */
 function word(sequence: number, disk: number, sector: number, index: number): number {
   return (
     (Math.imul(sequence, 0x9e3779b1) ^ Math.imul(sector * 2 + disk, 0x85ebca6b) ^ Math.imul(index, 0xc2b2ae35)) >>> 0
   );
 }
 
-/** The content of sectors that one write describes itself in; never zero. */
+/** The content of the sectors of one write, which contains its number and is never zero. */
 export function blocksOf(sequence: number, disk: number, firstSector: number, sectors: number): Buffer {
   const words = new Uint32Array(sectors * WORDS);
   for (let sector = 0; sector < sectors; sector++) {
@@ -20,7 +20,7 @@ export function blocksOf(sequence: number, disk: number, firstSector: number, se
   return Buffer.from(words.buffer);
 }
 
-/** Which write each sector of a disk shows; 0 where nothing was written. @throws Error at a sector that no write made */
+/** The write whose content each sector has; 0 if none. @throws Error if a sector has the content of no write */
 export function sequencesIn(content: Buffer, disk: number): Uint32Array {
   const words = new Uint32Array(content.buffer, content.byteOffset, content.length / 4);
   const sequences = new Uint32Array(content.length / SECTOR_BYTES);

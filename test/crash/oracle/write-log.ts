@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { SECTOR_BYTES } from '../../../src/base/units.js';
 
-/** A write as its client knows it; times are those of the log's own clock. */
+/** A write as its client knows it. Times are those of the log's own clock. */
 export interface LoggedWrite {
   readonly sequence: number;
   readonly disk: number;
@@ -12,17 +12,17 @@ export interface LoggedWrite {
   acknowledgedAt: number;
 }
 
-/** What must be in a view, and what may be: taken when begin is called, completed when it returns. */
+/** What must and what may be in a view. It is begun when begin is called, and completed when it returns. */
 export interface Cut {
   /** By disk and sector, the last write acknowledged before begin was called. */
   readonly before: readonly Uint32Array[];
-  /** Every write under way between the call and the return. */
+  /** Every write in flight between the call and the return. */
   readonly meanwhile: Set<LoggedWrite>;
 }
 
 /**
- * The log of what clients wrote. Writes to one sector never overlap in time, so that each sector has an order of its
- * own: that of the sequence numbers.
+ * The log of what clients wrote. Writes to one sector never overlap in time, so each sector has an order of writes:
+ * that of the sequence numbers.
  */
 export class WriteLog {
   private clock = 0;
@@ -50,7 +50,7 @@ export class WriteLog {
     this.acknowledged[disk]!.fill(sequence, firstSector, firstSector + sectors);
   }
 
-  /** Call it right before begin. */
+  /** Call this right before begin. */
   openCut(): Cut {
     const before = this.acknowledged.map((sequences) => sequences.slice());
     const cut = { before, meanwhile: new Set(this.inFlight) };
@@ -58,12 +58,12 @@ export class WriteLog {
     return cut;
   }
 
-  /** Call it when begin has returned or failed. */
+  /** Call this when begin has returned or failed. */
   closeCut(cut: Cut): void {
     this.openCuts.delete(cut);
   }
 
-  /** After a crash: acknowledged writes must be on the disks; of those in flight any sector may be. */
+  /** After a crash, acknowledged writes must be on the disks. Of those in flight, each sector may be there or not. */
   adoptAfterCrash(found: readonly Uint32Array[]): void {
     const pending = [...this.inFlight];
     found.forEach((sequences, disk) => {

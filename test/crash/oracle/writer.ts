@@ -6,25 +6,25 @@ import { blocksOf } from './blocks.js';
 import type { WriteLog } from './write-log.js';
 
 const MAX_SECTORS = 96;
-/** Writes fall into a small part of the area for a while, so that most of it stays clean between two backups. */
+/** For a while all writes go to a small part of the area, so that most of it stays clean between two backups. */
 const HOT_SECTORS = 512;
 
-/** An area of a disk that one writer has for itself. */
+/** An area of a disk that only one writer uses. */
 export interface Area {
   readonly disk: number;
   readonly firstSector: number;
   readonly sectors: number;
 }
 
-/** Writes to its area with some requests in flight, of which no two overlap, until the server is gone. */
+/** Writes to its area until the server is gone, with several requests in flight that never overlap. */
 export async function writeUntilGone(uri: string, area: Area, log: WriteLog, random: Random): Promise<void> {
   const depth = 1 + random.below(4);
   const laneSectors = Math.floor(area.sectors / depth);
   const lanes = Array.from({ length: depth }, (_, lane) => area.firstSector + lane * laneSectors);
-  // Killed as was the plan, perhaps before this client was connected; what it acknowledged is in the log.
+  // The server was killed, as planned, perhaps before this client was connected. Acknowledged writes are in the log.
   const client = await NbdClient.connect(uri).catch(() => undefined);
   if (!client) return;
-  // Until each has seen it: one that pauses begins another write before it does.
+  // Wait for each of them, because one that is pausing begins another write before it notices.
   await Promise.allSettled(
     lanes.map((firstSector) => writeLane(client, { ...area, firstSector, sectors: laneSectors }, log, random)),
   );
