@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { formatSize, KIB, MIB } from '../src/base/units.js';
+import { formatCount, formatSize, KIB, MIB } from '../src/base/units.js';
 import type { CostResult } from './bitmap-cost.js';
 import type { ColdReadResult } from './cold-reads.js';
 import type { CrashResult } from './crash.js';
@@ -53,7 +53,7 @@ function introduction(
   return [
     '# Benchmarks',
     paragraph(`Written by \`npm run bench -- ${given}\` on ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC,
-in ${minutes.toFixed(0)} minutes.`),
+in ${formatCount(Math.round(minutes), 'minute')}.`),
     facts.map((fact) => `- ${fact}`).join('\n'),
   ].join('\n\n');
 }
@@ -79,7 +79,7 @@ function throughputSection(results: readonly CaseResult[], options: BenchOptions
   return [
     '## Against other servers',
     paragraph(`All servers serve one ${formatSize(sizeBytes)} file in tmpfs over a unix socket to fio's nbd engine, one
-connection. There are ${rounds} rounds. In each round, every case runs on one server after the other, and each time the
+connection. In ${formatCount(rounds, 'round')}, every case runs on one server after the other, and each time the
 server is started for it. First the whole disk is written once, then the case runs for ${seconds} s after 1 s of
 warm-up. The order of the servers changes from round to round.
 ${pin ? 'The servers are on one core and fio is on the other.' : 'Nothing is pinned to a core, and some servers use several threads.'}
