@@ -144,15 +144,20 @@ function sayView(part: BackupPart): string[] {
 
 /** A row for each export of a backup. */
 function backupTable(backups: readonly Backup[]): string {
-  const rows = backups.flatMap(({ id, bitmap, exports, state, endReason, scratch }) =>
-    exports.map((part, index) => {
+  const rows = backups.flatMap((backup) =>
+    backup.exports.map((part, index) => {
       const ofPart = [part.export, sayMode(part)];
       if (index > 0) return ['', '', ...ofPart, '', ''];
-      const end = endReason === undefined ? state : `${state}: ${endReason}`;
-      return [id, bitmap, ...ofPart, end, formatSize(scratch.usedBytes)];
+      return [backup.id, backup.bitmap, ...ofPart, sayState(backup), formatSize(backup.scratch.usedBytes)];
     }),
   );
   return formatTable(['ID', 'BITMAP', 'EXPORT', 'MODE', 'STATE', 'SCRATCH'], rows, [5]);
+}
+
+/** `active`, `aborted on request` or `aborted: scratch-full` */
+function sayState({ state, endReason }: Backup): string {
+  if (endReason === undefined) return state;
+  return endReason === 'asked' ? `${state} on request` : `${state}: ${endReason}`;
 }
 
 /** `full (no-base)` */
@@ -161,12 +166,12 @@ function sayMode({ mode, fullReason }: BackupPart): string {
 }
 
 function describe(backup: Backup): string {
-  const { id, bitmap, state, startedAt, expiresAt, endedAt, endReason, endDetail, ttlSeconds, scratch } = backup;
+  const { id, bitmap, state, startedAt, expiresAt, endedAt, endDetail, ttlSeconds, scratch } = backup;
   const limit = scratch.limitBytes === undefined ? '' : ` of ${formatSize(scratch.limitBytes)}`;
   return [
     `id        ${id}`,
     `bitmap    ${bitmap}`,
-    `state     ${state}${endReason === undefined ? '' : ` (${endReason}: ${endDetail})`}`,
+    `state     ${sayState(backup)}${endDetail === undefined ? '' : ` (${endDetail})`}`,
     `started   ${startedAt}`,
     ...(expiresAt === undefined ? [] : [`expires   ${expiresAt}, ${ttlSeconds} s after the last read`]),
     ...(endedAt === undefined ? [] : [`ended     ${endedAt}`]),

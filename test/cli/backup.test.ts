@@ -145,8 +145,10 @@ test('the text output of a backup from begin to end', async () => {
   expect(next).toContain(`vm1: incremental since ${id}; about 64 KiB to read\n`);
   const nextId = ID.exec(next)![0];
   expect(await text('backup', 'abort', nextId)).toBe(`${nextId} is aborted\n`);
-  expect(await text('backup', 'show', nextId)).toContain('state     aborted (asked: it was aborted by its agent)\n');
-  expect(await text('backup', 'list')).toMatch(/ vm1 +incremental +aborted: asked +0 B\n/);
+  expect(await text('backup', 'show', nextId)).toContain(
+    'state     aborted on request (it was aborted by its agent)\n',
+  );
+  expect(await text('backup', 'list')).toMatch(/ vm1 +incremental +aborted on request +0 B\n/);
   expect(await text('bitmap', 'show', 'vm1', 'nightly')).toContain(`base         ${id}\n`);
 });
 
@@ -155,7 +157,7 @@ test('an export with an active backup is removed only with --force', async () =>
   const id = ID.exec(await text('backup', 'begin', 'vm1', 'vm2', '--bitmap', 'nightly'))![0];
   expectRefusal(await ask('export', 'remove', 'vm1'), 1, `backup ${id} is under way on "vm1"`);
   expect(await text('export', 'remove', 'vm1', '--force')).toBe('no longer serving vm1\n');
-  expect(await text('backup', 'show', id)).toContain('(export-removed: the export "vm1" was removed)\n');
+  expect(await text('backup', 'show', id)).toContain('aborted: export-removed (the export "vm1" was removed)\n');
 });
 
 test('a command that fails ends with 1 and says why', async () => {
