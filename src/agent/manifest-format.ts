@@ -1,4 +1,4 @@
-import type { FullReason } from '../api/backup.js';
+import type { BackupPart, FullReason } from '../api/backup.js';
 
 export const MANIFEST_FORMAT = 3;
 
@@ -26,7 +26,7 @@ export interface ImageEntry {
   readonly id: string;
   /** The image below; null for a full image. */
   readonly base: string | null;
-  readonly mode: 'full' | 'incremental';
+  readonly mode: BackupPart['mode'];
   readonly fullReason?: FullReason;
   /** Undefined if a tidemark server made the backup; then the image has the backup's ID. */
   readonly origin?: ImageOrigin;

@@ -21,7 +21,7 @@ type ManifestState = 'good' | 'lost' | 'damaged';
 interface RepairedPoint {
   readonly id: string;
   readonly takenAt: string;
-  readonly mode: 'full' | 'incremental';
+  readonly mode: ImageEntry['mode'];
   readonly base: string | null;
   /** Why it is not good; null if no problem is known. */
   readonly problem: string | null;

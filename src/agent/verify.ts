@@ -10,7 +10,7 @@ import { type Finding, recordFindings } from './record-findings.js';
 interface VerifiedPoint {
   readonly id: string;
   readonly takenAt: string;
-  readonly mode: 'full' | 'incremental';
+  readonly mode: ImageEntry['mode'];
   readonly sizeBytes: number;
   readonly fileBytes: number;
   /** Why this point cannot be restored; null if it can. */

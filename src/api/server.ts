@@ -1,6 +1,8 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bytes, List } from './shapes.js';
 
+const address = { host: Type.String(), port: Type.Integer() };
+
 export const Server = Type.Object({
   version: Type.String(),
   pid: Type.Integer(),
@@ -18,14 +20,13 @@ export const Server = Type.Object({
   ),
   exports: List(Type.String()),
   nbd: Type.Object({
-    tcp: List(Type.Object({ host: Type.String(), port: Type.Integer() })),
+    tcp: List(Type.Object(address)),
     unix: Type.Optional(Type.String()),
   }),
   http: Type.Optional(
     Type.Object(
       {
-        host: Type.String(),
-        port: Type.Integer(),
+        ...address,
         tokenFile: Type.Optional(Type.String({ description: 'The file with the token that requests must carry' })),
         metricsOnly: Type.Boolean({ description: 'Only health and metrics are served' }),
       },

@@ -82,7 +82,7 @@ export class BitArray {
   eachRun(from: number, end: number, visit: (from: number, end: number) => void): void {
     for (let start = this.nextSet(from, end); start >= 0; ) {
       const stop = this.nextClear(start, end);
-      visit(start, stop < 0 ? end : stop);
+      visit(start, orEnd(stop, end));
       start = stop < 0 ? -1 : this.nextSet(stop, end);
     }
   }
@@ -192,4 +192,9 @@ export class BitArray {
 
 function inside(bit: number, end: number): number {
   return bit < end ? bit : -1;
+}
+
+/** What a search found, or `end` if it found nothing. */
+export function orEnd(found: number, end: number): number {
+  return found < 0 ? end : found;
 }

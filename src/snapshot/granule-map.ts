@@ -1,4 +1,4 @@
-import { BitArray } from '../base/bit-array.js';
+import { BitArray, orEnd } from '../base/bit-array.js';
 
 /** Where a view finds a granule: on the live disk, in scratch, or nowhere because it was released. */
 export type Place = 'source' | 'scratch' | 'released';
@@ -107,8 +107,4 @@ export class GranuleMap {
         return orEnd(this.released.nextClear(from, end), end);
     }
   }
-}
-
-function orEnd(index: number, end: number): number {
-  return index < 0 ? end : index;
 }
