@@ -2,8 +2,8 @@ import type { ReadInFull } from '../api/backup.js';
 import type { AbortReason } from '../api/values.js';
 import type { Log } from '../base/log.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
-import { type Undo, undoable } from '../bitmap/undo.js';
-import { changeAtOneInstant, type InstantChange } from '../export/cut.js';
+import type { Undo } from '../bitmap/undo.js';
+import { changeAtOneInstant, type Instant, type InstantChange } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { Backup, BackupPart } from './backup.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
@@ -22,7 +22,7 @@ export interface EndingsHost {
 
 /** Ends backups, one ending per backup at a time. Bitmaps and record change together; the views go afterwards. */
 export class BackupEndings {
-  /** Attempts to abort backups that can only be aborted. */
+  /** Attempts to abort failed backups. */
   private readonly attempts = new Map<Backup, Promise<void>>();
   /** Views of ended backups that still have clients. */
   private readonly releasing = new Set<Promise<void>>();
@@ -31,17 +31,16 @@ export class BackupEndings {
 
   /** Does nothing if it has ended. @throws CodedError BACKUP_ENDED when it can only be aborted; those of a cut */
   commit(backup: Backup, readInFull: readonly ReadInFull[]): Promise<void> {
-    return backup.endings.pass(async () => {
-      if (!backup.active) return;
-      await Promise.all(backup.parts.map(({ snapshot }) => snapshot.checkScratch()));
-      backup.mustGoOn('committed');
+    return backup.attemptEnd(async () => {
+      await Promise.all(backup.parts.map(({ source }) => source.checkScratch()));
+      backup.assertNotFailed('committed');
       const parts = backup.partsAsRead(readInFull);
       const end = { state: 'committed', endedAt: new Date().toISOString(), parts } as const;
       // This makes clean only what was written before the backup began and not since.
-      const abdicate = ({ freeze }: BackupPart) => {
+      const abdicate = ({ freeze }: BackupPart, undos: Undo[]) => {
         // While this waited for the exports, a bitmap may have become inconsistent.
-        backup.mustGoOn('committed');
-        return freeze.abdicate(backup.id);
+        backup.assertNotFailed('committed');
+        undos.push(freeze.abdicate(backup.id));
       };
       await this.end(backup, end, abdicate, { flush: 'written-earlier' });
       this.host.publish(eventOf(backup, { type: 'backup-committed' }));
@@ -50,8 +49,7 @@ export class BackupEndings {
 
   /** Does nothing if it has already ended. @throws CodedError, those of a cut */
   abort(backup: Backup, reason: AbortReason, detail: string): Promise<void> {
-    return backup.endings.pass(async () => {
-      if (!backup.active) return;
+    return backup.attemptEnd(async () => {
       const endedAt = new Date().toISOString();
       const end = { state: 'aborted', endedAt, endReason: reason, endDetail: detail } as const;
       // An export that is being closed stores its bitmap frozen; it is reclaimed when the export is opened again.
@@ -61,11 +59,11 @@ export class BackupEndings {
     });
   }
 
-  /** Tries to abort a backup that can only be aborted; one attempt at a time. Never rejects. */
-  abortDoomed(backup: Backup): Promise<void> {
+  /** Tries to abort a failed backup; one attempt at a time. Never rejects. */
+  abortFailed(backup: Backup): Promise<void> {
     const underWay = this.attempts.get(backup);
     if (underWay) return underWay;
-    const { reason, detail } = backup.doom!;
+    const { reason, detail } = backup.failure!;
     const attempt = this.abort(backup, reason, detail)
       .catch((err: unknown) =>
         this.host.log.error({ err, backup: backup.id }, 'a backup could not be aborted; the server will try again'),
@@ -83,17 +81,16 @@ export class BackupEndings {
   private async end(
     backup: Backup,
     end: EndOfBackup,
-    change: (part: BackupPart) => Undo,
-    how: Pick<InstantChange, 'flush' | 'skipClosed'>,
+    change: (part: BackupPart, undos: Undo[], instant: Instant) => void,
+    how: Pick<InstantChange<void>, 'flush' | 'skipClosed'>,
   ): Promise<void> {
     const { records, store } = this.host;
-    const changeAll = (undos: Undo[]) => {
-      for (const part of backup.parts) undos.push(change(part));
-    };
     await changeAtOneInstant(backup.exports, {
       ...how,
       store,
-      apply: () => undoable(changeAll),
+      apply: (undos, instant) => {
+        for (const part of backup.parts) change(part, undos, instant);
+      },
       records: () => records.changes(backup.record(end)),
     });
     backup.ended(end);
@@ -114,6 +111,6 @@ export class BackupEndings {
   }
 }
 
-function giveUp({ served: { bitmaps, closing }, bitmap, freeze }: BackupPart): Undo {
-  return closing ? () => {} : bitmaps.takeBack(bitmap, freeze);
+function giveUp({ served, bitmap, freeze }: BackupPart, undos: Undo[], instant: Instant): void {
+  instant.find(served)?.bitmaps.takeBack(bitmap, freeze, undos);
 }

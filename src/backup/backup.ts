@@ -1,12 +1,13 @@
 import type { DiskLocation, ReadInFull } from '../api/backup.js';
 import type { AbortReason } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
+import type { Errno } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
 import type { View } from '../export/view.js';
-import type { Snapshot } from '../snapshot/snapshot.js';
+import type { PointInTime } from '../snapshot/point-in-time.js';
 import type { BackupRecord, EndOfBackup, PartRecord } from './backup-record.js';
 import { Lease } from './lease.js';
 
@@ -17,17 +18,20 @@ export interface BackupPart {
   readonly bitmap: DirtyBitmap;
   /** The freeze by this backup. */
   readonly freeze: Freeze;
-  readonly snapshot: Snapshot;
+  /** What the view is read from. */
+  readonly source: PointInTime;
+  /** Resolves when the view breaks, with the reason. Undefined when it cannot. */
+  readonly broken: Promise<Errno> | undefined;
   readonly view: View;
   readonly record: PartRecord;
   /** The live disk, for agents that read unchanged data there; undefined when other programs cannot read it. */
   readonly location: DiskLocation | undefined;
-  /** Detaches the snapshot from the write path, which ends it. */
+  /** Detaches the source from the write path. The view can no longer be read then. */
   readonly detach: () => void;
 }
 
-/** Why an active backup must be aborted. */
-export interface Doom {
+/** Why an active backup can only be aborted. */
+export interface Failure {
   readonly reason: AbortReason;
   readonly detail: string;
 }
@@ -43,11 +47,9 @@ export function endedError({ id, state, endReason, endDetail }: BackupRecord, wh
 
 /** A backup from its cut to its end. It holds unchanging views and frozen bitmaps, for as long as its lease lasts. */
 export class Backup {
-  /** Admits one attempt to end the backup at a time. */
-  readonly endings = new Turnstile(1);
   readonly lease: Lease;
-  /** Set once the backup can only be aborted. */
-  doom: Doom | undefined;
+  private readonly turns = new Turnstile(1);
+  private failed: Failure | undefined;
   private end: EndOfBackup | undefined;
 
   constructor(
@@ -69,13 +71,18 @@ export class Backup {
     return this.end === undefined;
   }
 
+  /** Set once the backup can only be aborted. */
+  get failure(): Failure | undefined {
+    return this.failed;
+  }
+
   get exports(): Export[] {
     return this.parts.map(({ served }) => served);
   }
 
   /** Bytes of old data kept for its views. */
   get scratchBytes(): number {
-    return this.parts.reduce((sum, { snapshot }) => sum + snapshot.usedBytes, 0);
+    return this.parts.reduce((sum, { source }) => sum + source.usedBytes, 0);
   }
 
   /** Infinity when only the free space limits it. */
@@ -86,6 +93,13 @@ export class Backup {
   /** The record to store; `end` is given when the backup is about to end. */
   record(end = this.end): BackupRecord {
     return { ...this.beginning, ttlSeconds: this.lease.ttlSeconds, ...end };
+  }
+
+  /** Runs an attempt to end the backup, unless it has ended. One attempt runs at a time. */
+  attemptEnd(attempt: () => Promise<void>): Promise<void> {
+    return this.turns.pass(async () => {
+      if (this.active) await attempt();
+    });
   }
 
   ended(end: EndOfBackup): void {
@@ -114,36 +128,36 @@ export class Backup {
   }
 
   /** From now on the backup can only be aborted. The first reason counts. */
-  doomBy(reason: AbortReason, detail: string): void {
-    this.doom ??= { reason, detail };
+  fail(reason: AbortReason, detail: string): void {
+    this.failed ??= { reason, detail };
   }
 
-  /** Checks whether the lease has expired or a bitmap has become inconsistent, which ends its freeze. */
-  look(): void {
-    this.lease.noticeReads(this.parts.reduce((sum, { snapshot }) => sum + snapshot.reads, 0));
-    if (this.lease.expired) this.doomBy('expired', `its lease of ${this.lease.ttlSeconds} s ran out`);
+  /** Called once a second: checks the lease, and whether a bitmap has become inconsistent, which ends its freeze. */
+  tick(): void {
+    this.lease.noticeReads(this.parts.reduce((sum, { source }) => sum + source.reads, 0));
+    if (this.lease.expired) this.fail('expired', `its lease of ${this.lease.ttlSeconds} s ran out`);
     this.noticeLostBitmap();
   }
 
   /** @throws CodedError BACKUP_ENDED when the backup can only be aborted; `what` names the refused operation */
-  mustGoOn(what: string): void {
+  assertNotFailed(what: string): void {
     this.noticeLostBitmap();
-    if (!this.doom) return;
-    const { reason, detail } = this.doom;
+    if (!this.failed) return;
+    const { reason, detail } = this.failed;
     throw endedError({ ...this.record(), state: 'aborted', endReason: reason, endDetail: detail }, what);
   }
 
   /** Stops copying before writes, closes the views, and frees the scratch space. */
   async release(removeView: (view: View) => Promise<void>): Promise<void> {
-    const closed = this.parts.map(({ detach, snapshot }) => {
+    const closed = this.parts.map(({ detach, source }) => {
       detach();
-      return snapshot.close();
+      return source.close();
     });
     await Promise.all([...closed, ...this.parts.map(({ view }) => removeView(view))]);
   }
 
   private noticeLostBitmap(): void {
     if (this.parts.every(({ bitmap }) => bitmap.inconsistent === undefined)) return;
-    this.doomBy('bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
+    this.fail('bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
   }
 }

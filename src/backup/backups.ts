@@ -4,15 +4,16 @@ import { CodedError } from '../base/coded-error.js';
 import { ENOSPC, type Errno, errnoName, OK } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
-import type { Undo } from '../bitmap/undo.js';
+import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
-import { type Backup, endedError } from './backup.js';
+import { type Backup, type BackupPart, endedError } from './backup.js';
 import { BackupEndings } from './backup-endings.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
 import { newBackupId } from './backup-id.js';
 import type { BackupRecord } from './backup-record.js';
-import { type BeginRequest, beginBackup } from './begin-backup.js';
+import { beginBackup } from './begin-backup.js';
 import { ExportClaims } from './export-claims.js';
+import type { BeginRequest } from './make-backup.js';
 import { RecordStore } from './record-store.js';
 import type { ScratchDirectory } from './scratch-directory.js';
 import { ScratchWatch } from './scratch-watch.js';
@@ -73,29 +74,20 @@ export class Backups {
    */
   async begin(request: BeginRequest): Promise<{ record: BackupRecord; held: HeldWrites }> {
     if (this.closing) throw new CodedError('SHUTTING_DOWN', 'the server is stopping', 'begin again when it is back');
-    const { scratch, log, publish } = this.options;
+    const { log, publish } = this.options;
     const exports = this.claims.take(request.exports);
-    const id = this.newId();
-    const begun = beginBackup(id, request, exports, {
-      openScratch: (sizeBytes) => scratch.open(sizeBytes),
-      clone: (served) => scratch.clone(served),
-      register: (backup) => this.register(backup),
-      record: (backup) => this.records.changes(backup.record()),
-      broken: (broken, exportName, errno) => this.broke(broken, exportName, errno),
-    });
-    const { backup, held } = await this.claims.hold(exports, begun);
+    const { backup, held } = await this.claims.hold(exports, this.beginOn(exports, request));
     const record = backup.record();
-    this.records.hold(record);
     const modes = record.parts.map(({ mode }) => mode);
-    log.info({ backup: id, exports: request.exports, modes, heldWrites: held }, 'a backup has begun');
+    log.info({ backup: backup.id, exports: request.exports, modes, heldWrites: held }, 'a backup has begun');
     publish(eventOf(backup, { type: 'backup-begun' }));
     return { record, held };
   }
 
   /** @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED */
   renew(id: string, ttlSeconds?: number): BackupRecord {
-    const backup = this.mustRun(id, 'renewed');
-    backup.mustGoOn('renewed');
+    const backup = this.assertActive(id, 'renewed');
+    backup.assertNotFailed('renewed');
     backup.lease.renew(ttlSeconds);
     return backup.record();
   }
@@ -105,14 +97,14 @@ export class Backups {
    * BACKUP_ENDED, BACKUP_INVALID, SCRATCH_UNUSABLE
    */
   async release(id: string, exportName: string, offset: number, length: number): Promise<BackupRecord> {
-    const backup = this.mustRun(id, 'changed');
-    backup.mustGoOn('changed');
-    const { snapshot, view } = backup.part(exportName);
+    const backup = this.assertActive(id, 'changed');
+    backup.assertNotFailed('changed');
+    const { source, view } = backup.part(exportName);
     if (offset + length > view.sizeBytes) {
       throw new CodedError('BACKUP_INVALID', `the range extends beyond the end of ${view.name}`, 'check its size');
     }
     backup.lease.renew();
-    const errno = await snapshot.release(offset, length);
+    const errno = await source.release(offset, length);
     if (errno === OK) return backup.record();
     throw new CodedError(
       'SCRATCH_UNUSABLE',
@@ -175,10 +167,10 @@ export class Backups {
   /** Called once a second: checks the leases, and aborts backups that must end. */
   async tick(): Promise<void> {
     const active = [...this.active.values()];
-    for (const backup of active) backup.look();
-    const doomed = active.filter(({ doom }) => doom !== undefined);
+    for (const backup of active) backup.tick();
+    const failed = active.filter(({ failure }) => failure !== undefined);
     // In parallel, so that a backup whose disk hangs does not keep others frozen.
-    await Promise.all([this.watch.look(active), ...doomed.map((backup) => this.endings.abortDoomed(backup))]);
+    await Promise.all([this.watch.tick(active), ...failed.map((backup) => this.endings.abortFailed(backup))]);
   }
 
   /** Aborts all active backups. The exports must still be open. */
@@ -205,27 +197,35 @@ export class Backups {
     }
   }
 
-  private register(backup: Backup): Undo {
-    const { exports } = this.options;
+  private async beginOn(
+    exports: readonly Export[],
+    request: BeginRequest,
+  ): Promise<{ backup: Backup; held: HeldWrites }> {
+    const { records, options } = this;
+    const begun = await beginBackup({ id: this.newId(), request, exports, scratch: options.scratch, records });
+    const { backup } = begun;
+    records.hold(backup.record());
     this.active.set(backup.id, backup);
-    for (const { view } of backup.parts) exports.addView(view);
-    return () => {
-      this.active.delete(backup.id);
-      for (const { view } of backup.parts) void exports.removeView(view);
-    };
+    for (const part of backup.parts) {
+      options.exports.addView(part.view);
+      void part.broken?.then((errno) => this.broke(backup, part, errno));
+    }
+    return begun;
   }
 
-  private broke(id: string, exportName: string, errno: Errno): void {
-    const backup = this.active.get(id);
-    if (!backup) return;
-    if (errno === ENOSPC) {
-      const mend = 'raise --scratch-limit or free space in the scratch directory';
-      backup.doomBy('scratch-full', `there is no more space for the old data of "${exportName}": ${mend}`);
-    } else backup.doomBy('scratch-failed', `the old data of "${exportName}" could not be kept: ${errnoName(errno)}`);
-    void this.endings.abortDoomed(backup);
+  private broke(backup: Backup, { record }: BackupPart, errno: Errno): void {
+    const [reason, detail] =
+      errno === ENOSPC
+        ? ([
+            'scratch-full',
+            `there is no more space for the old data of "${record.export}": raise --scratch-limit or free space in the scratch directory`,
+          ] as const)
+        : (['scratch-failed', `the old data of "${record.export}" could not be kept: ${errnoName(errno)}`] as const);
+    backup.fail(reason, detail);
+    void this.endings.abortFailed(backup);
   }
 
-  private mustRun(id: string, what: string): Backup {
+  private assertActive(id: string, what: string): Backup {
     const running = this.active.get(id);
     if (running) return running;
     throw endedError(this.get(id), what);

@@ -1,6 +1,7 @@
 import type { FullReason, NewBackup } from '../api/backup.js';
 import type { FullReasonCode } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
+import { refusalFor } from '../bitmap/bitmap-refusals.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { BitmapBase, Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
@@ -10,6 +11,9 @@ export type ChainRequest = Pick<NewBackup, 'bitmap' | 'since' | 'full'>;
 
 /** Why this server makes a backup full. */
 type OwnReason = FullReason & { readonly code: FullReasonCode };
+
+/** What decides whether the next backup can be incremental. */
+type LinkedBitmap = Pick<DirtyBitmap, 'name' | 'recording' | 'busy' | 'inconsistent' | 'base'>;
 
 /** How a backup of one disk follows on from the last one. */
 export interface Link {
@@ -26,7 +30,7 @@ const noBase: Record<Extract<BitmapBase, { none: string }>['none'], string> = {
 };
 
 /** The committed backup that the bitmap counts from. */
-export function baseOf(bitmap: DirtyBitmap | undefined): string | null {
+export function baseOf(bitmap: LinkedBitmap | undefined): string | null {
   return bitmap && bitmap.inconsistent === undefined && 'backup' in bitmap.base ? bitmap.base.backup : null;
 }
 
@@ -34,8 +38,11 @@ export function baseOf(bitmap: DirtyBitmap | undefined): string | null {
  * Decides whether a backup can be incremental. @throws CodedError BITMAP_BUSY, BITMAP_DISABLED; BASE_MISMATCH when the
  * agent's base is not the bitmap's and no full backup was requested
  */
-export function linkTo(exportName: string, bitmaps: BitmapSet, { bitmap: name, since, full }: ChainRequest): Link {
-  const bitmap = bitmaps.find(name);
+export function linkTo(
+  exportName: string,
+  bitmap: LinkedBitmap | undefined,
+  { bitmap: name, since, full }: ChainRequest,
+): Link {
   checkUsable(exportName, bitmap);
   const base = baseOf(bitmap);
   if (since !== undefined && since !== base) {
@@ -70,8 +77,8 @@ export function freezeBitmap(
   return { bitmap, freeze };
 }
 
-function checkUsable(exportName: string, bitmap: DirtyBitmap | undefined): void {
-  bitmap?.check('backup');
+function checkUsable(exportName: string, bitmap: LinkedBitmap | undefined): void {
+  if (bitmap?.busy) throw refusalFor(bitmap.name, 'backup', 'busy');
   if (!bitmap || bitmap.inconsistent !== undefined || bitmap.recording) return;
   throw new CodedError(
     'BITMAP_DISABLED',
@@ -80,7 +87,7 @@ function checkUsable(exportName: string, bitmap: DirtyBitmap | undefined): void 
   );
 }
 
-function whyFull(bitmap: DirtyBitmap | undefined, name: string): OwnReason {
+function whyFull(bitmap: LinkedBitmap | undefined, name: string): OwnReason {
   if (!bitmap) return { code: 'no-such-bitmap', detail: `there was no bitmap '${name}'; it records from now on` };
   if (bitmap.inconsistent !== undefined) {
     return { code: 'inconsistent', detail: `bitmap '${name}' is inconsistent: ${bitmap.inconsistent}` };
@@ -88,13 +95,13 @@ function whyFull(bitmap: DirtyBitmap | undefined, name: string): OwnReason {
   return { code: 'no-base', detail: `bitmap '${name}' has no base: ${sayNoBase(bitmap)}` };
 }
 
-function sayBase(bitmap: DirtyBitmap | undefined, base: string | null): string {
+function sayBase(bitmap: LinkedBitmap | undefined, base: string | null): string {
   if (base !== null) return `its base is ${base}`;
   if (!bitmap) return 'there is no such bitmap';
   if (bitmap.inconsistent !== undefined) return `it is inconsistent: ${bitmap.inconsistent}`;
   return `it has no base: ${sayNoBase(bitmap)}`;
 }
 
-function sayNoBase({ base }: DirtyBitmap): string {
+function sayNoBase({ base }: LinkedBitmap): string {
   return 'none' in base ? noBase[base.none] : '';
 }

@@ -9,13 +9,14 @@ import type { Posix } from '../posix/posix-calls.js';
 import { makeFolders } from '../posix/regular-files.js';
 import { openScratch, type Scratch } from '../snapshot/scratch.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
-import { cloneImage } from '../storage/image/clone.js';
+import { cloneImage, type ImageToClone } from '../storage/image/clone.js';
 
 /** Holds old data that views still need. Its files have no names, so a killed server leaves none behind. */
 export class ScratchDirectory {
   /** Limits openings, because each occupies a thread of the pool while the file system hangs. */
   private readonly openings = new Turnstile(4);
-  private readonly uncloneable = new WeakSet<Export>();
+  /** Whether the image of an export could be cloned at the last attempt. */
+  private readonly cloneable = new WeakMap<Export, boolean>();
 
   constructor(
     readonly path: string,
@@ -39,16 +40,19 @@ export class ScratchDirectory {
     }
   }
 
-  /**
-   * Clones the image; undefined where the file system cannot do that. Writes wait during the attempt, so it is not
-   * repeated for an export whose image cannot be cloned.
-   */
-  async clone(served: Export): Promise<BlockDevice | undefined> {
-    if (this.uncloneable.has(served)) return undefined;
-    const identity = await served.disk.identify?.();
-    const image = identity && { path: served.path, id: identity.id, sizeBytes: served.sizeBytes };
-    const clone = image && (await cloneImage(image, this.options));
-    if (!clone) this.uncloneable.add(served);
+  /** Whether the image of an export can be cloned. Found out once, by cloning it while nobody waits. */
+  async canClone(served: Export, image: ImageToClone): Promise<boolean> {
+    const known = this.cloneable.get(served);
+    if (known !== undefined) return known;
+    const clone = await this.clone(served, image);
+    await clone?.close();
+    return clone !== undefined;
+  }
+
+  /** Clones the image of an export; undefined where the file system cannot do that. */
+  async clone(served: Export, image: ImageToClone): Promise<BlockDevice | undefined> {
+    const clone = await this.cloneNow(image);
+    this.cloneable.set(served, clone !== undefined);
     return clone;
   }
 
@@ -56,5 +60,9 @@ export class ScratchDirectory {
   async freeBytes(): Promise<number> {
     const facts = await statfs(this.path).catch(() => undefined);
     return facts ? freeBytes(facts) : Number.POSITIVE_INFINITY;
+  }
+
+  protected cloneNow(image: ImageToClone): Promise<BlockDevice | undefined> {
+    return cloneImage(image, this.options);
   }
 }

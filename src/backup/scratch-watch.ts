@@ -13,7 +13,7 @@ export class ScratchWatch {
     private readonly tell: (backup: Backup, percent: number) => void,
   ) {}
 
-  async look(backups: readonly Backup[]): Promise<void> {
+  async tick(backups: readonly Backup[]): Promise<void> {
     if (backups.length === 0) return;
     const freeBytes = await this.directory.freeBytes();
     for (const backup of backups) {

@@ -7,7 +7,7 @@ import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularit
 import type { BitmapBase, Freeze } from './bitmap-state.js';
 import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.js';
 import { DirtyBitmap, type DirtyBitmapOptions } from './dirty-bitmap.js';
-import { type Undo, undoable } from './undo.js';
+import type { Undo } from './undo.js';
 
 export interface NewBitmap {
   readonly name: string;
@@ -161,14 +161,13 @@ export class BitmapSet implements ChangeRecorder {
 
   /**
    * Takes a bitmap back from the backup that froze it and failed: reclaims it, or removes it if that backup created it.
-   * Leaves it alone if it has been removed since; another bitmap may have its name. Returns the undo.
+   * Leaves it alone if it has been removed since; another bitmap may have its name. Adds the undo of each step to
+   * `undos`.
    */
-  takeBack(bitmap: DirtyBitmap, freeze: Freeze | undefined): Undo {
-    return undoable((undos) => {
-      if (!this.has(bitmap)) return;
-      if (freeze?.active) undos.push(freeze.reclaim());
-      if (bitmap.provisional) undos.push(this.remove(bitmap));
-    });
+  takeBack(bitmap: DirtyBitmap, freeze: Freeze | undefined, undos: Undo[]): void {
+    if (!this.has(bitmap)) return;
+    if (freeze?.active) undos.push(freeze.reclaim());
+    if (bitmap.provisional) undos.push(this.remove(bitmap));
   }
 
   /** @throws CodedError BITMAP_BUSY on shrinking; BITMAP_INVALID when a bitmap would be too large */

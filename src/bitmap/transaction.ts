@@ -1,7 +1,7 @@
 import type { Steps } from '../base/steps.js';
 import { checkNewBits } from './bitmap-limits.js';
 import type { BitmapSet, NewBitmap } from './bitmap-set.js';
-import type { Undo } from './undo.js';
+import { type Undo, undoAll } from './undo.js';
 
 /** One change to the bitmaps of one disk. */
 export type BitmapAction =
@@ -39,9 +39,6 @@ export class FailedStep extends Error {
  */
 export function* takingSteps(steps: readonly TransactionStep[]): Steps<Undo> {
   const undos: Undo[] = [];
-  const undo = () => {
-    for (const one of undos.splice(0).reverse()) one();
-  };
   let newBytes = 0;
   for (const [index, step] of steps.entries()) {
     try {
@@ -49,12 +46,12 @@ export function* takingSteps(steps: readonly TransactionStep[]): Steps<Undo> {
       checkNewBits(newBytes);
       undos.push(yield* taking(step));
     } catch (error) {
-      undo();
+      undoAll(undos);
       throw new FailedStep(index, error);
     }
     yield;
   }
-  return undo;
+  return () => undoAll(undos);
 }
 
 function* taking({ bitmaps, action }: TransactionStep): Steps<Undo> {

@@ -1,27 +1,27 @@
 import type { Extents } from '../api/bitmap.js';
 import { CodedError } from '../base/coded-error.js';
 import { ExtentList } from '../base/extents.js';
-import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
+import { DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { DIRTY } from '../bitmap/dirty-bits.js';
 import type { Export } from '../export/export.js';
 
 /**
  * Lists at most `limit` extents of the bitmap, beginning at `offset`. @throws CodedError BAD_REQUEST,
- * BITMAP_INCONSISTENT
+ * BITMAP_INCONSISTENT, BITMAP_NOT_FOUND
  */
-export function pageOfExtents(served: Export, bitmap: DirtyBitmap, offset: number, limit: number): Extents {
-  const { sizeBytes, granularityBytes } = bitmap;
-  if (bitmap.inconsistent !== undefined) {
+export async function pageOfExtents(served: Export, bitmap: string, offset: number, limit: number): Promise<Extents> {
+  const { sizeBytes, granularityBytes, inconsistent } = served.getBitmap(bitmap);
+  if (inconsistent !== undefined) {
     throw new CodedError(
       'BITMAP_INCONSISTENT',
-      `Bitmap '${bitmap.name}' is inconsistent and cannot be used: ${bitmap.inconsistent}`,
+      `Bitmap '${bitmap}' is inconsistent and cannot be used: ${inconsistent}`,
       'remove it and add it again; the next backup will be a full one',
     );
   }
   if (offset > sizeBytes)
     throw new CodedError('BAD_REQUEST', `offset ${offset} is past the end of the disk (${sizeBytes} bytes)`);
   const list = new ExtentList(limit);
-  if (offset < sizeBytes) bitmap.extents(offset, sizeBytes - offset, list);
+  if (offset < sizeBytes) await served.context(DIRTY_BITMAP_PREFIX + bitmap)!.status(offset, sizeBytes - offset, list);
   let at = offset;
   const extents = list.lengths.map((length, i) => {
     const extent = { offset: at, length, dirty: (list.statuses[i]! & DIRTY) !== 0 };
@@ -30,7 +30,7 @@ export function pageOfExtents(served: Export, bitmap: DirtyBitmap, offset: numbe
   });
   return {
     export: served.name,
-    bitmap: bitmap.name,
+    bitmap,
     sizeBytes,
     granularityBytes,
     extents,

@@ -2,16 +2,15 @@ import type { Bitmap } from '../api/bitmap.js';
 import type { ExportDescription } from '../api/export.js';
 import { baseOf } from '../backup/base-link.js';
 import { formatHostPort, reachableHost } from '../base/host-port.js';
-import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Export } from '../export/export.js';
+import type { BitmapFacts } from '../export/export-facts.js';
 import type { ServerFacts } from './control-host.js';
 
-export function describeBitmap(served: Export, bitmap: DirtyBitmap): Bitmap {
-  const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent } = bitmap;
-  const trust = served.persistence?.trustIn(bitmap);
+export function describeBitmap(exportName: string, bitmap: BitmapFacts): Bitmap {
+  const { name, granularityBytes, sizeBytes, dirtyBytes, recording, busy, persistent, inconsistent, trust } = bitmap;
   return {
     name,
-    export: served.name,
+    export: exportName,
     granularityBytes,
     sizeBytes,
     dirtyBytes,
@@ -26,7 +25,7 @@ export function describeBitmap(served: Export, bitmap: DirtyBitmap): Bitmap {
 }
 
 export function describeExport(served: Export): ExportDescription {
-  const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served;
+  const { name, path, description, sizeBytes, readOnly, minBlockBytes, connections } = served.facts();
   return {
     name,
     path,
@@ -34,8 +33,8 @@ export function describeExport(served: Export): ExportDescription {
     sizeBytes,
     readOnly,
     minBlockBytes,
-    bitmaps: served.bitmaps.list().map((bitmap) => describeBitmap(served, bitmap)),
-    connections: [...served.connections].map((connection) => connection.describe()),
+    bitmaps: served.bitmapFacts().map((bitmap) => describeBitmap(name, bitmap)),
+    connections: [...connections],
   };
 }
 

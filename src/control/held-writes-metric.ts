@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Histogram, type Registry } from 'prom-client';
-import { CUT_CHANNEL, type Cut } from '../export/cut.js';
+import { type ExportHeldBack, HELD_BACK_CHANNEL } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
 
 /** From delays that nobody notices to those that a guest reports as a hanging disk. */
@@ -24,12 +24,12 @@ export function measureHeldWrites(exports: ExportRegistry, registry: Registry): 
     },
   });
   const note = (message: unknown) => {
-    const { served, heldMilliseconds } = message as Cut;
+    const { served, milliseconds } = message as ExportHeldBack;
     // All servers in this process share the channel.
     if (!exports.list().includes(served)) return;
     measured.add(served.name);
-    for (const milliseconds of heldMilliseconds) histogram.observe({ export: served.name }, milliseconds / 1000);
+    for (const one of milliseconds) histogram.observe({ export: served.name }, one / 1000);
   };
-  subscribe(CUT_CHANNEL, note);
-  return () => unsubscribe(CUT_CHANNEL, note);
+  subscribe(HELD_BACK_CHANNEL, note);
+  return () => unsubscribe(HELD_BACK_CHANNEL, note);
 }

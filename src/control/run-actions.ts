@@ -1,29 +1,50 @@
 import { type Action, type HeldWrites, MAX_MERGE_SOURCES } from '../api/transaction.js';
 import { CodedError } from '../base/coded-error.js';
 import { runGivingWay } from '../base/steps.js';
+import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import { type BitmapAction, FailedStep, type TransactionStep, takingSteps } from '../bitmap/transaction.js';
 import { changeAtOneInstant } from '../export/cut.js';
 import type { Export } from '../export/export.js';
+import type { QuietExport } from '../export/quiet-export.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { ControlHost } from './control-host.js';
+
+type ActionHost = Pick<ControlHost, 'exports' | 'events'>;
 
 /**
  * Applies either all actions, at one instant with respect to writes, or none. Returns how long writes were held back.
  * @throws FailedStep with the index of the refused action; CodedError FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
-export async function runActions(host: ControlHost, actions: readonly Action[]): Promise<HeldWrites> {
-  const involved = new Set<Export>();
-  const steps = actions.map((action, index) => {
+export async function runActions(host: ActionHost, actions: readonly Action[]): Promise<HeldWrites> {
+  const exports = findExports(host.exports, actions);
+  checkSources(actions);
+  const { held } = await changeAtOneInstant(exports.values(), {
+    apply: async (undos, instant) => {
+      const inside = (name: string) => instant.get(exports.get(name)!);
+      const steps = actions.map((action) => toStep(action, inside));
+      undos.push(await runGivingWay(takingSteps(steps)));
+    },
+  });
+  for (const name of exports.keys()) publish(host, name, actions);
+  return held;
+}
+
+/** All exports that take part, by name. @throws FailedStep */
+function findExports(registry: ExportRegistry, actions: readonly Action[]): Map<string, Export> {
+  const found = new Map<string, Export>();
+  for (const [index, action] of actions.entries()) {
     try {
-      return toStep(host.exports, action, involved);
+      for (const name of namesIn(action)) found.set(name, registry.get(name));
     } catch (error) {
       throw new FailedStep(index, error);
     }
-  });
-  checkSources(actions);
-  const held = await changeAtOneInstant(involved, { apply: () => runGivingWay(takingSteps(steps)) });
-  for (const { name } of involved) publish(host, name, actions);
-  return held;
+  }
+  return found;
+}
+
+function namesIn(action: Action): string[] {
+  const sources = action.type === 'bitmap-merge' ? action.sources : [];
+  return [action.export, ...sources.flatMap((source) => (typeof source === 'string' ? [] : [source.export]))];
 }
 
 function checkSources(actions: readonly Action[]): void {
@@ -37,7 +58,7 @@ function checkSources(actions: readonly Action[]): void {
 }
 
 /** Applies one action. Throws its refusal itself, rather than a FailedStep. */
-export async function runAction(host: ControlHost, action: Action): Promise<HeldWrites> {
+export async function runAction(host: ActionHost, action: Action): Promise<HeldWrites> {
   try {
     return await runActions(host, [action]);
   } catch (error) {
@@ -45,30 +66,28 @@ export async function runAction(host: ControlHost, action: Action): Promise<Held
   }
 }
 
-function toStep(exports: ExportRegistry, action: Action, involved: Set<Export>): TransactionStep {
-  const take = (name: string): Export => {
-    const served = exports.get(name);
-    involved.add(served);
-    return served;
-  };
-  const served = take(action.export);
-  return { bitmaps: served.bitmaps, action: toBitmapAction(served, action, take) };
+function toStep(action: Action, inside: (exportName: string) => QuietExport): TransactionStep {
+  const { bitmaps, persistence } = inside(action.export);
+  return { bitmaps, action: toBitmapAction(action, persistence !== undefined, (name) => inside(name).bitmaps) };
 }
 
-function toBitmapAction(served: Export, action: Action, take: (name: string) => Export): BitmapAction {
+function toBitmapAction(
+  action: Action,
+  canPersist: boolean,
+  bitmapsOf: (exportName: string) => BitmapSet,
+): BitmapAction {
   const { bitmap: name } = action;
   switch (action.type) {
     case 'bitmap-add': {
       const { granularityBytes, disabled = false, transient = false } = action;
-      const persistent = served.persistence !== undefined && !transient;
       const granularity = granularityBytes === undefined ? {} : { granularityBytes };
-      return { type: 'add', bitmap: { name, disabled, persistent, ...granularity } };
+      return { type: 'add', bitmap: { name, disabled, persistent: canPersist && !transient, ...granularity } };
     }
     case 'bitmap-merge': {
       const sources = action.sources.map((source) =>
         typeof source === 'string'
-          ? { bitmaps: served.bitmaps, name: source }
-          : { bitmaps: take(source.export).bitmaps, name: source.bitmap },
+          ? { bitmaps: bitmapsOf(action.export), name: source }
+          : { bitmaps: bitmapsOf(source.export), name: source.bitmap },
       );
       return { type: 'merge', target: name, sources };
     }
@@ -83,7 +102,7 @@ function toBitmapAction(served: Export, action: Action, take: (name: string) => 
   }
 }
 
-function publish({ events }: ControlHost, exportName: string, actions: readonly Action[]): void {
+function publish({ events }: ActionHost, exportName: string, actions: readonly Action[]): void {
   const own = actions.filter((action) => action.export === exportName);
   if (own.length === 0) return;
   events.publish({

@@ -1,22 +1,21 @@
 import { channel } from 'node:diagnostics_channel';
 import type { HeldWrites } from '../api/transaction.js';
-import { changeDurably, type RecordChange } from '../bitmap/store/change-durably.js';
+import { assert } from '../base/assert.js';
+import { type BitmapChange, changeDurably } from '../bitmap/store/change-durably.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { WriteIntentLog } from '../bitmap/store/write-intent-log.js';
 import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
 import { Patience } from './patience.js';
+import type { QuietExport } from './quiet-export.js';
 
-export interface InstantChange {
+export interface InstantChange<Made> extends Pick<BitmapChange<Made>, 'records'> {
   /**
-   * Makes the change and returns its undo. Must not wait for anything, but a long change may yield to other work.
-   * Meanwhile nothing is written to these disks and nothing else changes their bitmaps.
+   * Makes the change and pushes the undo of each step. Returns what the change makes. May wait for a disk with the
+   * patience of the instant, and may yield to other work. Meanwhile nothing is written to these disks and nothing else
+   * changes their bitmaps.
    */
-  readonly apply: () => Undo | Promise<Undo>;
-  /** Records to store together with the bitmaps. Called after the change is made. */
-  readonly records?: () => readonly RecordChange[];
-  /** Called before the change, once writes are held back. Writes wait until it resolves. */
-  readonly prepare?: (patience: Patience) => Promise<void>;
+  readonly apply: (undos: Undo[], instant: Instant) => Made | Promise<Made>;
   /** By default 'everything'. */
   readonly flush?: FlushScope;
   /** Leave out exports that are being closed instead of failing; their bitmaps stay as they were last stored. */
@@ -31,21 +30,41 @@ export interface InstantChange {
  * 'written-earlier', everything written before the change was requested, is enough for a change that makes clean only
  * what was written before that.
  */
-export type FlushScope = 'everything' | 'written-earlier' | 'nothing';
+type FlushScope = 'everything' | 'written-earlier' | 'nothing';
 
-/** The diagnostics channel that receives a `Cut` for each export of every cut. */
-export const CUT_CHANNEL = 'tidemark:cut';
-const cuts = channel(CUT_CHANNEL);
+/** The instant of a cut, as long as writes are held back. */
+export class Instant {
+  constructor(
+    private readonly exports: ReadonlyMap<Export, QuietExport>,
+    readonly patience: Patience,
+  ) {}
 
-export interface Cut {
+  /** The inside of an export; undefined if the export is left out because it is being closed. */
+  find(served: Export): QuietExport | undefined {
+    return this.exports.get(served);
+  }
+
+  /** The inside of an export that takes part. */
+  get(served: Export): QuietExport {
+    const quiet = this.exports.get(served);
+    assert(quiet !== undefined, 'only an export that takes part in a cut can be changed');
+    return quiet;
+  }
+}
+
+/** The diagnostics channel that receives `ExportHeldBack` for each export of every cut. */
+export const HELD_BACK_CHANNEL = 'tidemark:held-back';
+const heldBack = channel(HELD_BACK_CHANNEL);
+
+export interface ExportHeldBack {
   readonly served: Export;
   /** How long each write that arrived during the cut was held back. */
-  readonly heldMilliseconds: readonly number[];
+  readonly milliseconds: readonly number[];
 }
 
 /**
- * Changes the bitmaps of some exports at one instant: on all of them, every write is entirely before it or entirely
- * after it. The steps are:
+ * A cut: changes the bitmaps of some exports at one instant. On all of them, every write is entirely before it or
+ * entirely after it. The steps are:
  *
  * 1. Flush, so that the flush in step 4 is short.
  * 2. Wait for the writes in flight, so that a hung disk is found before any write is held back.
@@ -54,15 +73,18 @@ export interface Cut {
  * 5. Make the change and store it.
  * 6. Let the writes continue.
  *
- * Nothing has changed if the change throws, cannot be stored, or a disk does not answer in time. @throws what the
- * change throws; CodedError CUT_TIMED_OUT, FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
+ * Nothing has changed if the change throws, cannot be stored, or a disk does not answer in time. Returns what the
+ * change makes. @throws what the change throws; CodedError CUT_TIMED_OUT, FLUSH_FAILED, STORE_UNUSABLE, STORE_IN_DOUBT
  */
-export async function changeAtOneInstant(exports: Iterable<Export>, change: InstantChange): Promise<HeldWrites> {
+export async function changeAtOneInstant<Made>(
+  exports: Iterable<Export>,
+  change: InstantChange<Made>,
+): Promise<{ made: Made; held: HeldWrites }> {
   // The order is always the same, so that two changes never wait for each other.
   const inOrder = [...takingPart(exports, change)].sort((a, b) => (a.name < b.name ? -1 : 1));
   const patience = patienceFor(inOrder);
   try {
-    return await passAll(inOrder, 0, patience, () => cut(takingPart(inOrder, change), change, patience));
+    return await inEveryTurn(inOrder, patience, () => changeInTurn(takingPart(inOrder, change), change, patience));
   } finally {
     patience.end();
   }
@@ -74,64 +96,61 @@ export function patienceFor(exports: readonly Export[]): Patience {
 }
 
 /** Each export once. Closing may take long, so a change that leaves out closing exports does not wait for them. */
-function takingPart(exports: Iterable<Export>, { skipClosed = false }: InstantChange): Export[] {
+function takingPart(exports: Iterable<Export>, { skipClosed = false }: { skipClosed?: boolean }): Export[] {
   return [...new Set(exports)].filter(({ closing }) => !(skipClosed && closing));
 }
 
-function passAll<T>(exports: readonly Export[], from: number, patience: Patience, work: () => Promise<T>): Promise<T> {
-  const next = exports[from];
-  return next ? patience.pass(next, next.cuts, () => passAll(exports, from + 1, patience, work)) : work();
+function inEveryTurn<T>([next, ...others]: Export[], patience: Patience, work: () => Promise<T>): Promise<T> {
+  return next ? next.inTurn(() => inEveryTurn(others, patience, work), patience) : work();
 }
 
-async function cut(exports: readonly Export[], change: InstantChange, patience: Patience): Promise<HeldWrites> {
+async function changeInTurn<Made>(
+  exports: readonly Export[],
+  change: InstantChange<Made>,
+  patience: Patience,
+): Promise<{ made: Made; held: HeldWrites }> {
   for (const served of exports) served.assertServed();
-  const durable = exports.flatMap(({ persistence }) => persistence ?? []);
   const { flush: scope = 'everything' } = change;
   const all = (ask: (served: Export) => Promise<void>) =>
     Promise.all(exports.map((served) => patience.waitFor(served, ask(served))));
-  const flush = () => all(async (served) => served.persistence && served.flush());
-  if (scope !== 'nothing') await flush();
-  await all(async ({ device, persistence }) => {
-    await device.settled();
-    await persistence?.intents.idle();
-  });
-  const quiet = exports.map((served) => [served, served.device.quiesce()] as const);
+  if (scope !== 'nothing') await all((served) => served.flushForBitmaps());
+  await all((served) => served.settled());
+  const quiet = new Map(exports.map((served) => [served, served.quiesce()]));
+  let made: Made;
   let waits: number[] = [];
   try {
-    await Promise.all(quiet.map(([served, drained]) => patience.waitFor(served, drained)));
-    if (scope === 'everything') await flush();
-    await change.prepare?.(patience);
-    const store = durable[0]?.store ?? change.store;
-    const logs = durable.map(({ intents }) => intents);
-    const hold = (log: WriteIntentLog) => holdInTime(log, ownerOf(log, exports), patience);
-    if (store) await changeDurably(logs, store, change.apply, change.records, hold);
-    else await change.apply();
+    await Promise.all([...quiet].map(([served, { drained }]) => patience.waitFor(served, drained)));
+    if (scope === 'everything') await all((served) => served.flushForBitmaps());
+    made = await applyDurably(quiet, change, patience);
   } finally {
-    waits = exports.flatMap(resume);
+    waits = [...quiet].flatMap(resume);
   }
-  for (const persistence of durable) void persistence.settle();
-  return summarize(waits);
+  for (const { persistence } of quiet.values()) void persistence?.settle();
+  return { made, held: summarize(waits) };
 }
 
-function ownerOf(log: WriteIntentLog, exports: readonly Export[]): Export {
-  return exports.find(({ persistence }) => persistence?.intents === log)!;
+function applyDurably<Made>(
+  quiet: ReadonlyMap<Export, QuietExport>,
+  { apply, records, store }: InstantChange<Made>,
+  patience: Patience,
+): Promise<Made> {
+  const durable = [...quiet].flatMap(([served, { persistence }]) => (persistence ? [{ served, persistence }] : []));
+  const owners = new Map(durable.map(({ served, persistence: { intents } }) => [intents, served]));
+  // Holding a log may take long, because a commit of it may wait for the disk.
+  const hold = (log: WriteIntentLog) => patience.waitFor(owners.get(log)!, log.hold(), (release) => release());
+  const instant = new Instant(quiet, patience);
+  return changeDurably(
+    [...owners.keys()],
+    durable[0]?.persistence.store ?? store,
+    { apply: (undos) => apply(undos, instant), records },
+    hold,
+  );
 }
 
-/** Holding a log may take long, because a commit of it may wait for the disk. */
-async function holdInTime(log: WriteIntentLog, served: Export, patience: Patience): Promise<() => void> {
-  const held = log.hold();
-  try {
-    return await patience.waitFor(served, held);
-  } catch (error) {
-    void held.then((release) => release());
-    throw error;
-  }
-}
-
-function resume(served: Export): number[] {
-  const heldMilliseconds = served.device.resume();
-  cuts.publish({ served, heldMilliseconds } satisfies Cut);
-  return heldMilliseconds;
+function resume([served, quiet]: [Export, QuietExport]): number[] {
+  const milliseconds = quiet.resume();
+  heldBack.publish({ served, milliseconds } satisfies ExportHeldBack);
+  return milliseconds;
 }
 
 function summarize(waits: readonly number[]): HeldWrites {

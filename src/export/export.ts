@@ -6,6 +6,7 @@ import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.
 import { Turnstile } from '../base/turnstile.js';
 import { formatCount } from '../base/units.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
+import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { TrackingDevice } from '../bitmap/tracking-device.js';
 import { readBootId } from '../posix/find-disk.js';
@@ -14,8 +15,10 @@ import type { BlockDevice } from '../storage/device/block-device.js';
 import { WriteGate } from '../storage/device/write-gate.js';
 import type { DiskIdentity } from '../storage/image/disk-identity.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from './block-size.js';
+import { type BitmapFacts, type ExportFacts, factsOfBitmap } from './export-facts.js';
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
+import { QuietExport } from './quiet-export.js';
 import { type ClientConnection, ServedDisk } from './served-disk.js';
 
 /** The device at the bottom of an export's stack. */
@@ -58,16 +61,17 @@ export class Export extends ServedDisk {
   readonly path: string;
   readonly readOnly: boolean;
   readonly minBlockBytes: MinBlockBytes;
-  readonly device: WriteGate;
-  /** The bottom of the stack. */
-  readonly disk: Disk;
-  /** The device to which backups attach their snapshots. */
-  readonly copyBeforeWrite: CopyBeforeWrite;
-  readonly bitmaps: BitmapSet;
-  readonly persistence: PersistentBitmaps | undefined;
+  readonly device: BlockDevice;
   readonly cutTimeoutSeconds: number;
+  /** The bottom of the stack. */
+  private readonly disk: Disk;
+  /** The device to which backups attach their snapshots. */
+  private readonly copyBeforeWrite: CopyBeforeWrite;
+  private readonly bitmaps: BitmapSet;
+  private readonly persistence: PersistentBitmaps | undefined;
   /** Admits one cut, resize or close at a time. */
-  readonly cuts = new Turnstile(1);
+  private readonly turns = new Turnstile(1);
+  private readonly gate: WriteGate;
   private readonly allocation: AllocationContext;
   private readonly release: (() => void) | undefined;
   private shrinking = false;
@@ -87,8 +91,9 @@ export class Export extends ServedDisk {
     const { persistence } = parts;
     const tracking = new TrackingDevice(parts.disk, persistence?.intents ?? parts.bitmaps, persistence?.activity);
     this.copyBeforeWrite = new CopyBeforeWrite(tracking);
-    this.device = new WriteGate(this.copyBeforeWrite);
-    this.allocation = new AllocationContext(this.device);
+    this.gate = new WriteGate(this.copyBeforeWrite);
+    this.device = this.gate;
+    this.allocation = new AllocationContext(this.gate);
   }
 
   override contexts(): MetadataContext[] {
@@ -103,6 +108,28 @@ export class Export extends ServedDisk {
     return bitmap && bitmap.inconsistent === undefined ? new DirtyBitmapContext(this.bitmaps, bitmap) : undefined;
   }
 
+  facts(): ExportFacts {
+    const { name, path, description, sizeBytes, readOnly, minBlockBytes, persistence } = this;
+    const connections = [...this.connections].map((connection) => connection.describe());
+    const activeRegions = persistence?.intents.activeRegions ?? 0;
+    return { name, path, description, sizeBytes, readOnly, minBlockBytes, activeRegions, connections };
+  }
+
+  /** In the order in which they were added. */
+  bitmapFacts(): BitmapFacts[] {
+    return this.bitmaps.list().map((bitmap) => this.factsOf(bitmap));
+  }
+
+  findBitmap(name: string): BitmapFacts | undefined {
+    const bitmap = this.bitmaps.find(name);
+    return bitmap && this.factsOf(bitmap);
+  }
+
+  /** @throws CodedError BITMAP_NOT_FOUND */
+  getBitmap(name: string): BitmapFacts {
+    return this.factsOf(this.bitmaps.get(name));
+  }
+
   /** Bytes that hold data or may hold data. */
   async allocatedBytes(): Promise<number> {
     return Math.min((await this.disk.allocatedBytes?.()) ?? this.sizeBytes, this.sizeBytes);
@@ -114,6 +141,16 @@ export class Export extends ServedDisk {
     if (!identity) return undefined;
     const bootId = await readBootId();
     return bootId === undefined ? undefined : { path: this.path, id: identity.id, bootId };
+  }
+
+  /** Called once a second. */
+  async tick(): Promise<void> {
+    await this.persistence?.cool();
+  }
+
+  /** Makes all bitmaps inconsistent if another program has changed the disk. */
+  async noticeOutsideChanges(): Promise<void> {
+    await this.persistence?.noticeOutsideChanges();
   }
 
   /** @throws CodedError EXPORT_NOT_FOUND once the export is being closed */
@@ -135,20 +172,42 @@ export class Export extends ServedDisk {
     );
   }
 
+  /** Flushes, unless the bitmaps are only in memory, where a power loss ends them anyway. @throws CodedError FLUSH_FAILED */
+  async flushForBitmaps(): Promise<void> {
+    if (this.persistence) await this.flush();
+  }
+
+  /** Runs `work` while no other cut, resize or close of this export is under way. @throws CodedError CUT_TIMED_OUT */
+  inTurn<T>(work: () => Promise<T>, patience: Patience): Promise<T> {
+    return patience.pass(this, this.turns, work);
+  }
+
+  /** Resolves when the writes in flight and their commits have ended. */
+  async settled(): Promise<void> {
+    await this.gate.settled();
+    await this.persistence?.intents.idle();
+  }
+
+  /** Holds back new writes. The caller has the turn, and must resume them. */
+  quiesce(): QuietExport {
+    const { gate, copyBeforeWrite, disk, bitmaps, persistence } = this;
+    return new QuietExport({ gate, copyBeforeWrite, disk, bitmaps, persistence });
+  }
+
   /**
    * Changes the size of the export. A new tail is dirty in all bitmaps. Clients see the new size when they reconnect.
    * @throws CodedError IMAGE_UNUSABLE, EXPORT_INVALID, BITMAP_BUSY, EXPORT_IN_USE, STORE_UNUSABLE,
    * CUT_TIMED_OUT
    */
   resize(sizeBytes: number): Promise<void> {
-    return this.cuts.pass(async () => {
+    return this.turns.pass(async () => {
       this.assertServed();
       this.checkResize(sizeBytes);
       this.shrinking = sizeBytes < this.sizeBytes;
       const patience = new Patience(this.cutTimeoutSeconds);
-      const drained = this.device.quiesce();
+      const quiet = this.quiesce();
       try {
-        await patience.waitFor(this, drained);
+        await patience.waitFor(this, quiet.drained);
         // The resize replaces the known identity of the disk, so changes by other programs must be noticed before.
         if (this.persistence) await patience.waitFor(this, this.persistence.noticeOutsideChanges());
         await this.disk.resize?.(sizeBytes);
@@ -157,7 +216,7 @@ export class Export extends ServedDisk {
       } finally {
         patience.end();
         this.shrinking = false;
-        this.device.resume();
+        quiet.resume();
       }
     });
   }
@@ -170,7 +229,7 @@ export class Export extends ServedDisk {
   /** Drains every connection, makes the data and the bitmaps durable, and releases the disk. */
   close(): Promise<void> {
     this.leave();
-    return this.cuts.pass(async () => {
+    return this.turns.pass(async () => {
       await this.drainConnections();
       try {
         await this.flush();
@@ -180,6 +239,10 @@ export class Export extends ServedDisk {
         this.release?.();
       }
     });
+  }
+
+  private factsOf(bitmap: DirtyBitmap): BitmapFacts {
+    return factsOfBitmap(bitmap, this.persistence?.trustIn(bitmap));
   }
 
   private checkResize(sizeBytes: number): void {

@@ -19,10 +19,14 @@ export class Patience {
     this.timer = setTimeout(() => lose(undefined), seconds * 1000);
   }
 
-  /** Resolves to `answer` if it comes in time. @throws CodedError CUT_TIMED_OUT, which names the export */
-  async waitFor<T>({ name }: Waited, answer: Promise<T>): Promise<T> {
+  /**
+   * Resolves to `answer` if it comes in time. An answer that comes later goes to `discard`. @throws CodedError
+   * CUT_TIMED_OUT, which names the export
+   */
+  async waitFor<T>({ name }: Waited, answer: Promise<T>, discard?: (late: T) => unknown): Promise<T> {
     const answered = await Promise.race([answer.then((value) => ({ value })), this.lost]);
     if (answered) return answered.value;
+    if (discard) answer.then(discard).catch(() => {});
     throw new CodedError(
       'CUT_TIMED_OUT',
       `"${name}" did not answer within ${this.seconds} s, so nothing was changed`,

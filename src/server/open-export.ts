@@ -8,7 +8,7 @@ import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import { exportKey } from '../bitmap/store/keys.js';
 import { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import { readExport, readExports } from '../bitmap/store/stored-exports.js';
-import { undoable } from '../bitmap/undo.js';
+import type { Undo } from '../bitmap/undo.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from '../export/block-size.js';
 import { Export } from '../export/export.js';
 import type { ExportSource } from '../export/registry.js';
@@ -146,16 +146,14 @@ async function addMissing(
   const persistent = persistence !== undefined;
   const missing = wanted.filter(({ name }) => !bitmaps.find(name));
   if (missing.length === 0) return;
-  const add = () =>
-    undoable((undos) => {
-      for (const bitmap of missing) {
-        undos.push(bitmaps.add({ ...bitmap, persistent }));
-        // The store may have lost a bitmap of this name, and with it the record of what was dirty.
-        if (persistence?.lost !== undefined) bitmaps.get(bitmap.name).markInconsistent(persistence.lost);
-      }
-    });
-  if (persistence) await changeDurably([persistence.intents], persistence.store, add);
-  else add();
+  const apply = (undos: Undo[]) => {
+    for (const bitmap of missing) {
+      undos.push(bitmaps.add({ ...bitmap, persistent }));
+      // The store may have lost a bitmap of this name, and with it the record of what was dirty.
+      if (persistence?.lost !== undefined) bitmaps.get(bitmap.name).markInconsistent(persistence.lost);
+    }
+  };
+  await changeDurably(persistence ? [persistence.intents] : [], persistence?.store, { apply });
 }
 
 /**

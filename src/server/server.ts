@@ -164,7 +164,7 @@ export class TidemarkServer {
 
   private startClock(backups: Backups): void {
     const timer = setInterval(() => {
-      for (const { persistence } of this.exports.list()) void persistence?.cool();
+      for (const served of this.exports.list()) void served.tick();
       void backups.tick();
     }, CLOCK_MILLISECONDS);
     this.cleanup.defer(() => clearInterval(timer));

@@ -43,6 +43,12 @@ export class GranuleMap {
     return Math.min(Math.ceil(offset / this.granuleBytes), this.count);
   }
 
+  /** The granules that lie wholly inside the range; none if `from` is not less than `end`. */
+  inside(offset: number, length: number): { from: number; end: number } {
+    const stop = offset + length;
+    return { from: this.endAt(offset), end: stop >= this.sizeBytes ? this.count : this.indexAt(stop) };
+  }
+
   nextUnsettled(from: number, end: number): number {
     return this.settled.nextClear(from, end);
   }

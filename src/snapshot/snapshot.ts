@@ -2,12 +2,12 @@ import { EIO, type Errno, type WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { OldData } from './old-data.js';
+import type { PointInTime } from './point-in-time.js';
 import type { SnapshotOptions } from './snapshot-options.js';
 import { ViewDevice } from './view-device.js';
 
 /** A disk as it was when the snapshot was attached to the disk's `CopyBeforeWrite`. */
-export class Snapshot {
-  /** The read-only view. Once it is broken or has ended, reads return EIO. */
+export class Snapshot implements PointInTime {
   readonly device: BlockDevice;
   private readonly old: OldData;
   private readonly view: ViewDevice;
@@ -20,14 +20,11 @@ export class Snapshot {
     this.device = this.view;
   }
 
-  /** Bytes of old data in scratch, not counting holes. */
   get usedBytes(): number {
     return this.old.usedBytes;
   }
 
-  /**
-   * Number of reads of the view, including calls of `overwritten`, each of which stands for a read of the live disk.
-   */
+  /** Includes calls of `overwritten`, each of which stands for a read of the live disk. */
   get reads(): number {
     return this.view.reads + this.liveReads;
   }
@@ -54,19 +51,13 @@ export class Snapshot {
     return this.old.overwritten(offset, length, list);
   }
 
-  /**
-   * Releases the granules that lie wholly inside the range: their scratch is freed, writers no longer copy them, and
-   * reading any byte of them returns EIO.
-   */
   async release(offset: number, length: number): Promise<Errno> {
     const { granules, ended } = this.old;
     if (ended) return EIO;
-    const from = granules.endAt(offset);
-    const toEnd = offset + length >= granules.sizeBytes;
-    return this.old.release(from, toEnd ? granules.count : granules.indexAt(offset + length));
+    const { from, end } = granules.inside(offset, length);
+    return this.old.release(from, end);
   }
 
-  /** Breaks the view if old data was lost between the page cache and the storage under scratch. */
   checkScratch(): Promise<void> {
     return this.old.checkScratch();
   }
@@ -76,7 +67,6 @@ export class Snapshot {
     this.old.end();
   }
 
-  /** Ends the view and closes scratch, which frees its space. */
   close(): Promise<void> {
     this.closed ??= this.old.close();
     return this.closed;

@@ -1,10 +1,11 @@
-import { EIO, EPERM, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
+import { EIO, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
 import { ExtentList } from '../base/extents.js';
 import { giveWay } from '../base/loop-share.js';
-import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
 import { assertInside } from '../storage/device/range.js';
 import type { Place } from './granule-map.js';
 import type { OldData } from './old-data.js';
+import { ReadOnlyDevice } from './read-only-device.js';
 
 const DATA = 0;
 
@@ -16,16 +17,12 @@ const RUNS_PER_STEP = 64;
  * to wait checks again where its range is: if a granule was saved in the meantime, the live disk may already have new
  * data, and if one was released, scratch may have been trimmed.
  */
-export class ViewDevice implements BlockDevice {
-  readonly capabilities: DeviceCapabilities;
+export class ViewDevice extends ReadOnlyDevice {
   /** Number of reads so far. */
   reads = 0;
-  private readonly old: OldData;
 
-  constructor(old: OldData) {
-    this.old = old;
-    const { rotational } = old.source.capabilities;
-    this.capabilities = { readOnly: true, rotational, trim: false, fastZero: false };
+  constructor(private readonly old: OldData) {
+    super(old.source);
   }
 
   get sizeBytes(): number {
@@ -80,30 +77,6 @@ export class ViewDevice implements BlockDevice {
     return position - offset;
   }
 
-  writeNow(): Errno {
-    return EPERM;
-  }
-
-  async write(): Promise<Errno> {
-    return EPERM;
-  }
-
-  async zero(): Promise<Errno> {
-    return EPERM;
-  }
-
-  async trim(): Promise<Errno> {
-    return EPERM;
-  }
-
-  async flush(): Promise<Errno> {
-    return OK;
-  }
-
-  async cache(): Promise<Errno> {
-    return OK;
-  }
-
   async extents(offset: number, length: number, list: ExtentList): Promise<Errno> {
     assertInside(this.sizeBytes, offset, length);
     const { granules } = this.old;
@@ -126,8 +99,6 @@ export class ViewDevice implements BlockDevice {
     }
     return this.old.ended ? EIO : OK;
   }
-
-  async close(): Promise<void> {}
 
   private readable(place: Place): boolean {
     return place !== 'released' && !this.old.ended;

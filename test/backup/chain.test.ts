@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { allGranules, BackupServer, GRANULE, GRANULES } from '../support/backup-server.js';
 import { put } from '../support/device-content.js';
+import { insideOf } from '../support/inside.js';
 import { expectProblem } from '../support/problem.js';
 
 const DISK_BYTES = GRANULES * GRANULE;
@@ -37,7 +38,7 @@ const losses: [string, (server: BackupServer) => Promise<unknown>, string][] = [
 ];
 
 function breakBitmap(server: BackupServer): void {
-  server.exports.get('disk').bitmaps.get('nightly').markInconsistent('somebody else wrote the image');
+  insideOf(server.exports.get('disk')).bitmaps.get('nightly').markInconsistent('somebody else wrote the image');
 }
 
 /** What every full backup reports, whatever the reason. */

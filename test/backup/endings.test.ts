@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { EIO, ENOSPC, ENXIO } from '../../src/base/errno.js';
 import { BackupServer, type Described, GRANULE, underWay } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
+import { insideOf } from '../support/inside.js';
 import { expectProblem } from '../support/problem.js';
 
 interface Ending {
@@ -62,7 +63,7 @@ const endings: Ending[] = [
     reason: 'bitmap-inconsistent',
     detail: 'a write could not be recorded, so its bitmap is inconsistent',
     end: async (server) => {
-      server.exports.get('disk').bitmaps.get('nightly').markInconsistent('the store failed');
+      insideOf(server.exports.get('disk')).bitmaps.get('nightly').markInconsistent('the store failed');
       await server.pass(0);
     },
     broken: true,

@@ -1,5 +1,7 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { Patience } from '../../src/export/patience.js';
 import { BackupServer, type Described } from '../support/backup-server.js';
+import { insideOf } from '../support/inside.js';
 import { expectProblem } from '../support/problem.js';
 
 const detail = 'a write could not be recorded, so its bitmap is inconsistent';
@@ -9,7 +11,7 @@ async function lost(server: BackupServer): Promise<Described> {
   await server.committed();
   await server.write([1]);
   const backup = await server.begin();
-  server.exports.get('disk').bitmaps.get('nightly').markInconsistent('the store failed');
+  insideOf(server.exports.get('disk')).bitmaps.get('nightly').markInconsistent('the store failed');
   return backup;
 }
 
@@ -75,16 +77,19 @@ test('a commit that has to wait does not end a backup that has replaced the bitm
   await server.committed({ exports: ['a', 'b'] });
   const first = await server.begin({ exports: ['a', 'b'] });
   let free = () => {};
-  const held = server.exports.get('a').cuts.pass(
+  const patience = new Patience(60);
+  onTestFinished(() => patience.end());
+  const held = server.exports.get('a').inTurn(
     () =>
       new Promise<void>((resolve) => {
         free = resolve;
       }),
+    patience,
   );
-  const waits = vi.spyOn(server.exports.get('a').cuts, 'pass');
+  const waits = vi.spyOn(server.exports.get('a'), 'inTurn');
   const committed = server.ask('POST', `/v1/backups/${first.id}/commit`);
   await expect.poll(() => waits.mock.calls.length).toBe(1);
-  server.exports.get('b').bitmaps.get('nightly').markInconsistent('the store failed');
+  insideOf(server.exports.get('b')).bitmaps.get('nightly').markInconsistent('the store failed');
   await server.write([5], 'z', 'b');
   const second = await server.begin({ exports: ['b'] });
   free();

@@ -1,9 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { EIO } from '../../src/base/errno.js';
 import { ExtentList } from '../../src/base/extents.js';
-import { BackupServer, type Described, GRANULE, GRANULES } from '../support/backup-server.js';
+import { allGranules, BackupServer, type Described, GRANULE, GRANULES } from '../support/backup-server.js';
 import { contentOf } from '../support/device-content.js';
-import { MemoryDevice } from '../support/memory-device.js';
+import { FoundDisk } from '../support/found-disk.js';
+import { insideOf } from '../support/inside.js';
 import { metaData, type RawClient } from '../support/raw-client.js';
 
 const CONTEXT = 'tidemark:overwritten';
@@ -111,12 +112,10 @@ describe('over NBD, tidemark:overwritten', () => {
 });
 
 test('with a clone, overwritten data is not reported', async () => {
-  const server = await started();
-  server.scratch.clone = async ({ device }) => {
-    const clone = new MemoryDevice(DISK_BYTES);
-    clone.writeNow(await contentOf(device), 0, DISK_BYTES, 0);
-    return clone;
-  };
+  const disk = new FoundDisk(DISK_BYTES);
+  const server = await BackupServer.start({ disks: { disk: { device: disk } } });
+  server.scratch.makeClone = async () => disk.clone();
+  await server.write(allGranules, 'a');
   const backup = await server.begin();
   await server.write([1], 'b');
   const view = server.view(backup);
@@ -139,19 +138,18 @@ test.each(['commit', 'abort'] as const)('%s ends the view before the next write'
   expect(await errnoOf(context)).toBe(EIO);
 });
 
-test('when a backup fails to begin, its view ends before the next write', async () => {
+test('when a backup fails to begin, nobody has seen its view, and writes copy nothing for it', async () => {
   const server = await started();
-  let found = server.exports.listServed().at(-1)!;
+  const { copyBeforeWrite } = insideOf(server.exports.get('disk'));
+  let seen: unknown;
   vi.spyOn(server.store, 'commit').mockImplementationOnce(async () => {
-    found = server.exports.listServed().at(-1)!;
+    seen = { views: server.views(), attached: copyBeforeWrite.hasSnapshots };
     throw new Error('the store fails');
   });
   const answer = await server.ask('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
   expect(answer).toMatchObject({ status: 503, document: { code: 'STORE_UNUSABLE' } });
-  expect(found.name).toMatch(/^disk@/);
-  await server.write([1], 'b');
-  expect(await errnoOf(found.context(CONTEXT)!)).toBe(EIO);
-  expect(found.device.readNow(Buffer.alloc(512), 0, 512, 0)).toBe(EIO);
+  expect(seen).toEqual({ views: [], attached: true });
+  expect([server.views(), copyBeforeWrite.hasSnapshots, server.scratch.devices]).toEqual([[], false, []]);
 });
 
 test('asking what was overwritten keeps the lease, as reading the view does', async () => {

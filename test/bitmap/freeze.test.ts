@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { type Undo, undoAll } from '../../src/bitmap/undo.js';
 
 const DISK = 1 * MIB;
 const GRANULE = 64 * KIB;
@@ -78,9 +79,10 @@ describe('a freeze', () => {
 describe('a bitmap taken back from a failed backup', () => {
   test('has everything that was dirty before and since', () => {
     const { set, bitmap, freeze } = frozen();
-    const undo = set.takeBack(bitmap, freeze);
+    const undos: Undo[] = [];
+    set.takeBack(bitmap, freeze, undos);
     expect(bitmap).toMatchObject({ busy: false, dirtyBytes: 2 * GRANULE });
-    undo();
+    undoAll(undos);
     expect(freeze.active).toBe(true);
   });
 
@@ -91,9 +93,10 @@ describe('a bitmap taken back from a failed backup', () => {
       const bitmap = set.get('a');
       const freeze = bitmap.createSuccessor();
       if (why !== undefined) bitmap.markInconsistent(why);
-      const undo = set.takeBack(bitmap, freeze);
+      const undos: Undo[] = [];
+      set.takeBack(bitmap, freeze, undos);
       expect(set.list()).toEqual([]);
-      undo();
+      undoAll(undos);
       expect(set.list()).toEqual([bitmap]);
       expect(freeze.active).toBe(why === undefined);
     }
@@ -105,7 +108,7 @@ describe('a bitmap taken back from a failed backup', () => {
     set.remove(bitmap);
     set.add({ name: 'a', provisional: true });
     const other = set.get('a').createSuccessor();
-    set.takeBack(bitmap, freeze);
+    set.takeBack(bitmap, freeze, []);
     expect(other.active).toBe(true);
     expect(set.has(bitmap)).toBe(false);
   });

@@ -3,6 +3,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import type { Happening } from '../../src/control/event-feed.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
+import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, type MemoryExport, memoryRegistry } from '../support/memory-server.js';
 
@@ -133,7 +134,7 @@ describe('bitmaps', () => {
 
   test('report why they are inconsistent', async () => {
     const { ask, exports } = await serve();
-    exports.get('disk').bitmaps.get('nightly').markInconsistent('the image was written by somebody else');
+    insideOf(exports.get('disk')).bitmaps.get('nightly').markInconsistent('the image was written by somebody else');
     expect((await ask('GET', bitmapUrl)).document).toEqual({
       ...nightly,
       recording: false,
@@ -329,13 +330,13 @@ describe('metrics', () => {
 
   test('report how long each write was held back, once', async () => {
     const { ask, exports, write } = await serve({ name: 'disk', bitmaps: ['nightly'] }, { name: 'small' });
-    const gate = exports.get('disk').device;
-    const close = gate.quiesce.bind(gate);
+    const served = exports.get('disk');
+    const quiesce = served.quiesce.bind(served);
     const held: Promise<unknown>[] = [];
-    vi.spyOn(gate, 'quiesce').mockImplementation(() => {
-      const drained = close();
+    vi.spyOn(served, 'quiesce').mockImplementation(() => {
+      const quiet = quiesce();
       held.push(write(0, 512), write(MIB, 512));
-      return drained;
+      return quiet;
     });
     await ask('POST', `${bitmapUrl}/clear`);
     await Promise.all(held);

@@ -104,11 +104,11 @@ test.each([
 
 test('a transaction that adds too many large bitmaps is refused, and adds none', async () => {
   const { ask, served } = await serve();
-  const before = served.bitmaps.list().map(({ name }) => name);
+  const before = served.bitmapFacts().map(({ name }) => name);
   const { result, longest } = await watchTurns(() => ask('POST', '/v1/transactions', { actions: adds(1000) }));
   // 128 bitmaps of 8 MiB take 1 GiB.
   expect(result).toMatchObject({ status: 400, document: { code: 'BITMAP_INVALID', failedAction: 128 } });
-  expect(served.bitmaps.list().map(({ name }) => name)).toEqual(before);
+  expect(served.bitmapFacts().map(({ name }) => name)).toEqual(before);
   expect(longest).toBeLessThan(MAX_TURN_MILLISECONDS);
 });
 

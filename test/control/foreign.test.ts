@@ -70,7 +70,7 @@ const callers: [string, (port: number) => Headers][] = [
 test.each([...foreigners, ...callers])('over TCP without the token, %s changes nothing', async (_what, headers) => {
   const { exports, tcp, port } = await startControl();
   expect(await disable(tcp, headers(port))).toMatchObject({ status: 401, document: { code: 'UNAUTHORIZED' } });
-  expect(exports.get('disk').bitmaps.get('nightly').recording).toBe(true);
+  expect(exports.get('disk').getBitmap('nightly').recording).toBe(true);
 });
 
 describe.each(['/metrics', '/healthz'])('on a loopback address without the token, %s', (path) => {
@@ -107,5 +107,5 @@ test('with metrics only, no other route exists, with or without a token', async 
   expect(await disable(tcp, {})).toMatchObject({ status: 404 });
   expect(await ask(tcp, 'GET', '/v1/exports', { authorization: 'Bearer ' })).toMatchObject({ status: 404 });
   expect(await ask(tcp, 'GET', '/metrics', foreign)).toMatchObject({ status: 403 });
-  expect(exports.get('disk').bitmaps.get('nightly').recording).toBe(true);
+  expect(exports.get('disk').getBitmap('nightly').recording).toBe(true);
 });

@@ -6,6 +6,7 @@ import { errorStatuses } from '../../src/control/error-statuses.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { type Answer, controlApiOver } from '../support/control-api.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { insideOf } from '../support/inside.js';
 import { keepLog } from '../support/log-lines.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
@@ -19,7 +20,7 @@ async function serve() {
     { name: 'disk', bitmaps: ['nightly', 'busy', 'broken'] },
     { name: 'small', device: small, bitmaps: ['nightly'] },
   ]);
-  const { bitmaps } = exports.get('disk');
+  const { bitmaps } = insideOf(exports.get('disk'));
   bitmaps.get('busy').createSuccessor();
   bitmaps.get('broken').markInconsistent('the image was written by somebody else');
   return { exports, small, ...(await controlApiOver(exports)) };
@@ -136,7 +137,7 @@ describe('a request that a resource does not support is refused', () => {
         const { statusCode, body } = await api.inject({ method: 'POST', url, headers, payload });
         expect([statusCode, JSON.parse(body).code]).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
       }
-      expect(exports.get('disk').bitmaps.get('nightly').recording).toBe(true);
+      expect(exports.get('disk').getBitmap('nightly').recording).toBe(true);
     },
   );
 });
@@ -227,7 +228,7 @@ describe('an operation that is not possible is refused', () => {
 
   test('shrinking an export that has clients', async () => {
     const { ask, exports } = await serve();
-    exports.get('disk').bitmaps.get('busy').freeze!.reclaim();
+    insideOf(exports.get('disk')).bitmaps.get('busy').freeze!.reclaim();
     const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
     const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
     exports.get('disk').attach({ drain: async () => {}, describe });

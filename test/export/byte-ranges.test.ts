@@ -6,6 +6,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import type { Export } from '../../src/export/export.js';
 import { openExport } from '../../src/server/open-export.js';
 import { contentOf, expectSame, put } from '../support/device-content.js';
+import { insideOf } from '../support/inside.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { Random, testSeed } from '../support/random.js';
 import { native, writeImage } from '../support/scratch-device.js';
@@ -42,8 +43,8 @@ async function served(place: keyof typeof places, random: Random) {
     },
   );
   onTestFinished(() => disk.close());
-  const { snapshot, view } = snapshotOf(disk.disk, { granuleBytes: 4 * KIB });
-  onTestFinished(disk.copyBeforeWrite.attach(snapshot));
+  const { snapshot, view } = snapshotOf(insideOf(disk).disk, { granuleBytes: 4 * KIB });
+  onTestFinished(insideOf(disk).copyBeforeWrite.attach(snapshot));
   return { disk, before, view };
 }
 

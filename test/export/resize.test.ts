@@ -1,14 +1,15 @@
 import { expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
 import { DIRTY } from '../../src/bitmap/dirty-bits.js';
+import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
 import { snapshotOf } from '../support/snapshots.js';
 
 test('a disk does not shrink while a backup has a view of it, even when no bitmap is frozen', async () => {
   const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
-  const { snapshot } = snapshotOf(served.disk);
-  const detach = served.copyBeforeWrite.attach(snapshot);
+  const { snapshot } = snapshotOf(insideOf(served).disk);
+  const detach = insideOf(served).copyBeforeWrite.attach(snapshot);
   await expect(served.resize(served.sizeBytes / 2)).rejects.toMatchObject({
     code: 'EXPORT_IN_USE',
     message: `"disk" cannot shrink under a backup's view`,

@@ -7,6 +7,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import type { Export } from '../../src/export/export.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/image/create-image.js';
+import { kill } from '../support/inside.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { native } from '../support/scratch-device.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -27,13 +28,12 @@ async function knownImage(leave: (served: Export) => Promise<void>) {
   const inconsistency = async () => {
     const served = await open();
     await served.close();
-    return served.bitmaps.get('nightly').inconsistent;
+    return served.getBitmap('nightly').inconsistent;
   };
   return { path, open, inconsistency };
 }
 
 const closed = (served: Export) => served.close();
-const killed = (served: Export) => served.disk.close();
 
 function overwrite(path: string): void {
   const fd = openSync(path, 'r+');
@@ -68,14 +68,14 @@ test('a disk with a partial block is refused, and closed', async () => {
 });
 
 test('an image that was deleted after a crash and created again is a different one, whatever its inode', async () => {
-  const { path, inconsistency } = await knownImage(killed);
+  const { path, inconsistency } = await knownImage(kill);
   rmSync(path);
   await createImage(path, 4 * MIB);
   expect(await inconsistency()).toMatch(/is in its place$/);
 });
 
 test('an image that was written after a crash under another of its names is not trusted', async () => {
-  const { open, inconsistency } = await knownImage(killed);
+  const { open, inconsistency } = await knownImage(kill);
   const other = await open({ name: 'other' });
   await writeTo(other);
   await other.close();
@@ -91,7 +91,7 @@ test('an image that was closed cleanly is recognised by its times', async () => 
 
 test.each([
   ['stopped', closed],
-  ['killed', killed],
+  ['killed', kill],
 ])('writes by others while the image is served read-only are noticed (%s)', async (_, leave) => {
   const { path, open, inconsistency } = await knownImage(closed);
   const served = await open({ readOnly: true });
@@ -103,10 +103,10 @@ test.each([
 test('writes by others while the image is served read-only are noticed when a backup begins', async () => {
   const { path, open } = await knownImage(closed);
   const served = await open({ readOnly: true });
-  await served.persistence!.noticeOutsideChanges();
-  expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  await served.noticeOutsideChanges();
+  expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
   overwrite(path);
-  await served.persistence!.noticeOutsideChanges();
-  expect(served.bitmaps.get('nightly').inconsistent).toContain('another program changed the disk');
+  await served.noticeOutsideChanges();
+  expect(served.getBitmap('nightly').inconsistent).toContain('another program changed the disk');
   await served.close();
 });

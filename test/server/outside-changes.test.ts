@@ -27,6 +27,7 @@ import { DiskClaims } from '../../src/server/disk-claims.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/image/create-image.js';
 import { exportHost } from '../support/export-host.js';
+import { insideOf, kill } from '../support/inside.js';
 import { attachLoop } from '../support/loop-device.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { Random, testSeed } from '../support/random.js';
@@ -51,13 +52,13 @@ async function scene(kind: keyof typeof paths = 'file', claims?: DiskClaims, pos
   const host = { ...exportHost(store, claims), ...(posix && { posix }) };
   const open = async (change: Partial<ExportSpec> = {}) => {
     const served = await openExport({ name: 'disk', path, bitmaps: [{ name: 'nightly' }], ...change }, host);
-    onTestFinished(() => served.disk.close());
+    onTestFinished(() => kill(served));
     return served;
   };
   const inconsistency = async () => {
     const served = await open();
     await served.close();
-    return served.bitmaps.get('nightly').inconsistent;
+    return served.getBitmap('nightly').inconsistent;
   };
   return { file, path, store, open, inconsistency };
 }
@@ -94,13 +95,13 @@ async function write(served: Export): Promise<void> {
 async function changeSomehow(served: Export, random: Random): Promise<void> {
   const offset = random.below(3 * MIB);
   const length = 1 + random.below(random.pick([512, 8 * KIB, MIB]));
-  const { device, persistence } = served;
+  const { device } = served;
   const ways = [
     () => device.write(Buffer.alloc(length, 7), 0, length, offset),
     () => device.zero(offset, length, { keepAllocated: random.chance(2), fastOnly: false }),
     () => device.trim(offset, length),
     () => device.flush(),
-    () => persistence!.cool(),
+    () => insideOf(served).persistence!.cool(),
   ];
   expect(await random.pick(ways)()).toBe(0);
 }
@@ -108,12 +109,10 @@ async function changeSomehow(served: Export, random: Random): Promise<void> {
 /** Advances the clock until the store describes the current state of the disk. */
 async function comeToRest(served: Export): Promise<void> {
   await vi.waitFor(async () => {
-    await served.persistence!.cool();
-    expect(served.persistence!.watched).toBe('at rest');
+    await served.tick();
+    expect(insideOf(served).persistence!.watched).toBe('at rest');
   });
 }
-
-const killed = (served: Export) => served.disk.close();
 
 describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => {
   test('that is written after a crash is noticed, if the server wrote nothing just before the crash', async () => {
@@ -121,7 +120,7 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     const served = await open();
     await write(served);
     await comeToRest(served);
-    await killed(served);
+    await kill(served);
     overwrite(path);
     expect(await inconsistency()).toMatch(/^(modified at|written while not served)/);
   });
@@ -131,11 +130,11 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     const served = await open();
     await write(served);
     await comeToRest(served);
-    await killed(served);
+    await kill(served);
     expect(await inconsistency()).toBeUndefined();
     const again = await open();
     await write(again);
-    await killed(again);
+    await kill(again);
     expect(await inconsistency()).toBeUndefined();
   });
 
@@ -144,11 +143,11 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     const served = await open();
     await write(served);
     await comeToRest(served);
-    await served.persistence!.noticeOutsideChanges();
-    expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+    await served.noticeOutsideChanges();
+    expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
     overwrite(path);
-    await served.persistence!.noticeOutsideChanges();
-    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    await served.noticeOutsideChanges();
+    expect(served.getBitmap('nightly').inconsistent).toBe(REASON);
   });
 
   test('that is written while it is served at rest is noticed at the next write, and at a clean close', async () => {
@@ -156,7 +155,7 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     const served = await open();
     overwrite(path);
     await write(served);
-    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    expect(served.getBitmap('nightly').inconsistent).toBe(REASON);
     await served.close();
     const again = await scene(kind);
     const other = await again.open();
@@ -170,7 +169,7 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     const served = await open();
     overwrite(path);
     await served.resize(3 * MIB);
-    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    expect(served.getBitmap('nightly').inconsistent).toBe(REASON);
     await served.close();
     const again = await scene(kind);
     const other = await again.open();
@@ -185,13 +184,13 @@ describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => 
     const { path, open } = await scene(kind);
     await (await open()).close();
     const served = await open({ readOnly: true });
-    await served.persistence!.noticeOutsideChanges();
-    expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+    await served.noticeOutsideChanges();
+    expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
     const fd = openSync(path, 'r+');
     onTestFinished(() => closeSync(fd));
     writeSync(fd, Buffer.alloc(512, 7), 0, 512, 2 * MIB);
-    await served.persistence!.noticeOutsideChanges();
-    expect(served.bitmaps.get('nightly').inconsistent).toBe(`${REASON} read-only`);
+    await served.noticeOutsideChanges();
+    expect(served.getBitmap('nightly').inconsistent).toBe(`${REASON} read-only`);
   });
 
   test('that is written while it is not served is noticed', async () => {
@@ -210,7 +209,7 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
     const { path, open, inconsistency } = await scene(kind);
     const served = await open();
     await write(served);
-    await killed(served);
+    await kill(served);
     overwrite(path);
     expect(await inconsistency()).toBe("written after its server was killed: 4 KiB by the kernel's count");
   });
@@ -219,9 +218,9 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
     const { open } = await scene(kind);
     const served = await open();
     await write(served);
-    await killed(served);
+    await kill(served);
     const again = await open();
-    expect(again.persistence!.trustIn(again.bitmaps.get('nightly'))).toMatchObject({ ground: 'write-count' });
+    expect(again.getBitmap('nightly').trust).toMatchObject({ ground: 'write-count' });
   });
 
   test('is trusted after any changes, and after a flush not if anything else is written', async () => {
@@ -229,21 +228,21 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
     const { path, open } = await scene(kind);
     for (let round = 0; round < 20; round++) {
       const served = await open();
-      const nightly = served.bitmaps.get('nightly');
+      const nightly = served.getBitmap('nightly');
       expect(nightly.inconsistent).toBeUndefined();
       for (let change = 0; change < 30; change++) await changeSomehow(served, random);
       expect(nightly.inconsistent).toBeUndefined();
-      await killed(served);
+      await kill(served);
     }
     const served = await open();
     await write(served);
     for (let change = 0; change < 30; change++) await changeSomehow(served, random);
     await write(served);
     await served.flush();
-    await served.persistence!.cool();
-    await killed(served);
+    await served.tick();
+    await kill(served);
     overwrite(path);
-    expect((await open()).bitmaps.get('nightly').inconsistent).toMatch(
+    expect((await open()).getBitmap('nightly').inconsistent).toMatch(
       /^written (after its server was killed|while not served): /,
     );
   });
@@ -253,8 +252,8 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
     const served = await open();
     await write(served);
     overwrite(path);
-    await served.persistence!.cool();
-    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    await served.tick();
+    expect(served.getBitmap('nightly').inconsistent).toBe(REASON);
   });
 });
 
@@ -267,7 +266,7 @@ test('a block device that is written while its server writes is noticed when it 
   // Not yet counted by the kernel.
   writeSync(fd, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 2 * MIB);
   await served.resize(3 * MIB);
-  expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+  expect(served.getBitmap('nightly').inconsistent).toBe(REASON);
 });
 
 test('a partition is not reported as changed when the kernel joins a write at its end with one to the next partition', async () => {
@@ -280,8 +279,8 @@ test('a partition is not reported as changed when the kernel joins a write at it
   writeSync(next, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 0);
   // Writes everything back at once.
   execFileSync('sync');
-  await served.persistence!.cool();
-  expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  await insideOf(served).persistence!.cool();
+  expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
 });
 
 test('a partition that is written while it is not served is noticed, even if the kernel counts that for its neighbour', async () => {
@@ -298,7 +297,7 @@ test('a partition that is written while it is not served is noticed, even if the
   writeSync(fds[0]!, Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, 4 * MIB - 4 * KIB);
   writeSync(fds[1]!, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 0);
   execFileSync('sync');
-  expect((await open({ path: after })).bitmaps.get('nightly').inconsistent).toMatch(
+  expect((await open({ path: after })).getBitmap('nightly').inconsistent).toMatch(
     /^(its content changed while it was not served|written while not served)/,
   );
 });
@@ -308,22 +307,22 @@ test('a block device whose blocks are larger than a page is trusted after a kill
   const served = await open();
   await write(served);
   await served.flush();
-  await served.persistence!.cool();
-  expect(served.bitmaps.get('nightly').inconsistent).toBeUndefined();
+  await insideOf(served).persistence!.cool();
+  expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
   await write(served);
-  await killed(served);
+  await kill(served);
   const again = await open();
-  expect(again.persistence!.trustIn(again.bitmaps.get('nightly'))).toMatchObject({ ground: 'write-count' });
+  expect(again.getBitmap('nightly').trust).toMatchObject({ ground: 'write-count' });
 });
 
 test('a block device is trusted with less reason if there is no shared memory to count in', async () => {
   const { path, open } = await scene('block device', undefined, { ...native, mapSharedNow: () => undefined });
   const served = await open();
   await write(served);
-  await killed(served);
+  await kill(served);
   overwrite(path);
   const again = await open();
-  expect(again.persistence!.trustIn(again.bitmaps.get('nightly'))).toMatchObject({ ground: 'write-intent' });
+  expect(again.getBitmap('nightly').trust).toMatchObject({ ground: 'write-intent' });
 });
 
 test('the shared memory of a block device is given back at a clean close, and by the start after a crash', async () => {
@@ -333,7 +332,7 @@ test('the shared memory of a block device is given back at a clean close, and by
   await write(served);
   const first = limitPath();
   expect(existsSync(first)).toBe(true);
-  await killed(served);
+  await kill(served);
   const again = await open();
   expect(existsSync(first)).toBe(false);
   await write(again);
@@ -341,7 +340,7 @@ test('the shared memory of a block device is given back at a clean close, and by
   expect(existsSync(second)).toBe(true);
   await comeToRest(again);
   expect(limitPath()).toBe(second);
-  await killed(again);
+  await kill(again);
   const last = await open();
   expect(existsSync(second)).toBe(false);
   await write(last);
@@ -359,7 +358,7 @@ describe('a loop device whose file is written', () => {
     const served = await open();
     await write(served);
     await comeToRest(served);
-    await (left === 'closed' ? served.close() : killed(served));
+    await (left === 'closed' ? served.close() : kill(served));
     expect(await inconsistency()).toBeUndefined();
     overwrite(file);
     expect(await inconsistency()).toMatch(BEHIND);
@@ -371,8 +370,8 @@ describe('a loop device whose file is written', () => {
     await write(served);
     await comeToRest(served);
     overwrite(file);
-    await served.persistence!.noticeOutsideChanges();
-    expect(served.bitmaps.get('nightly').inconsistent).toBe(REASON);
+    await served.noticeOutsideChanges();
+    expect(served.getBitmap('nightly').inconsistent).toBe(REASON);
   });
 });
 
@@ -381,7 +380,7 @@ test('a loop device over part of a file is not reported as changed when the rest
   const part = { path: attachLoop(file, '--sizelimit', `${MIB}`) };
   await (await open(part)).close();
   overwrite(file);
-  expect((await open(part)).bitmaps.get('nightly').inconsistent).toBeUndefined();
+  expect((await open(part)).getBitmap('nightly').inconsistent).toBeUndefined();
 });
 
 test('a partition is not reported as changed when another is written, and cannot be served together with its disk', async () => {
@@ -418,9 +417,9 @@ describe('a block device that was attached again, or whose machine was rebooted,
   test('is trusted if the compared blocks are unchanged', async () => {
     const { open } = await closedOnce();
     const served = await open();
-    const nightly = served.bitmaps.get('nightly');
+    const nightly = served.getBitmap('nightly');
     expect(nightly.inconsistent).toBeUndefined();
-    expect(served.persistence!.trustIn(nightly)).toMatchObject({ ground: 'witnesses' });
+    expect(nightly.trust).toMatchObject({ ground: 'witnesses' });
   });
 
   test('is trusted even if it was served read-only in between', async () => {
@@ -428,7 +427,7 @@ describe('a block device that was attached again, or whose machine was rebooted,
     await (await open({ readOnly: true })).close();
     await forgetCounts(store);
     const served = await open();
-    expect(served.persistence!.trustIn(served.bitmaps.get('nightly'))).toMatchObject({ ground: 'witnesses' });
+    expect(served.getBitmap('nightly').trust).toMatchObject({ ground: 'witnesses' });
   });
 
   test('is not trusted if its first or last block was written', async () => {
@@ -510,7 +509,7 @@ describe('a file', () => {
     const { file, open, inconsistency } = await scene();
     const served = await open();
     await write(served);
-    await killed(served);
+    await kill(served);
     overwrite(file);
     const later = new Date(Date.now() + 60_000);
     utimesSync(file, later, later);
@@ -537,8 +536,8 @@ describe('a file', () => {
     linkSync(file, `${file}.link`);
     unlinkSync(`${file}.link`);
     readFileSync(file);
-    await served.persistence!.cool();
-    await killed(served);
+    await served.tick();
+    await kill(served);
     expect(await inconsistency()).toBeUndefined();
   });
 
@@ -548,12 +547,12 @@ describe('a file', () => {
     await write(served);
     await comeToRest(served);
     // Let regions cool.
-    for (let turn = 0; turn < 7; turn++) await served.persistence!.cool();
+    for (let turn = 0; turn < 7; turn++) await served.tick();
     const before = store.commits;
-    for (let turn = 0; turn < 5; turn++) await served.persistence!.cool();
+    for (let turn = 0; turn < 5; turn++) await served.tick();
     expect(store.commits).toBe(before);
     await write(served);
-    await served.persistence!.cool();
+    await served.tick();
     expect(store.commits - before).toBeLessThanOrEqual(2);
   });
 
@@ -562,9 +561,11 @@ describe('a file', () => {
     const served = await open();
     await write(served);
     await vi.waitFor(async () => {
-      await changeAtOneInstant([served], { apply: () => served.bitmaps.get('nightly').clear() });
-      await served.persistence!.settle();
-      expect(served.persistence!.watched).toBe('at rest');
+      await changeAtOneInstant([served], {
+        apply: (undos) => void undos.push(insideOf(served).bitmaps.get('nightly').clear()),
+      });
+      await insideOf(served).persistence!.settle();
+      expect(insideOf(served).persistence!.watched).toBe('at rest');
     });
   });
 });

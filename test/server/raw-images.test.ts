@@ -9,6 +9,7 @@ import { parseExportSpec } from '../../src/export/export-spec.js';
 import { openExport } from '../../src/server/open-export.js';
 import { createImage } from '../../src/storage/image/create-image.js';
 import { exportHost } from '../support/export-host.js';
+import { kill } from '../support/inside.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -18,7 +19,7 @@ function scene() {
   const store = new MemoryStore();
   const open = async (change: Partial<ExportSpec> = {}, transient = false): Promise<Export> => {
     const served = await openExport({ name: 'disk', path, ...change }, exportHost(transient ? undefined : store));
-    onTestFinished(() => served.disk.close());
+    onTestFinished(() => kill(served));
     return served;
   };
   return { path, store, open };
@@ -71,7 +72,7 @@ describe('a raw image', () => {
     const { open } = scene();
     const served = await open({ sizeBytes: MIB });
     await write(served, Buffer.from('QFI\xfb'.padEnd(512, '\0'), 'latin1'));
-    await served.disk.close();
+    await kill(served);
     await (await open()).close();
     await (await open({ readOnly: true })).close();
     const renamed = await open({ name: 'other' });
@@ -115,7 +116,7 @@ describe('the size of a disk', () => {
 
   test.each([
     ['a clean close', (served: Export) => served.close()],
-    ['a crash', (served: Export) => served.disk.close()],
+    ['a crash', kill],
   ])('is the one it shrank to, after %s, and its bitmaps hold', async (_what, end) => {
     const { path, open } = scene();
     await createImage(path, 64 * MIB);
@@ -125,8 +126,8 @@ describe('the size of a disk', () => {
     await end(served);
     const again = await open();
     expect(again.sizeBytes).toBe(32 * MIB);
-    expect(again.bitmaps.get('nightly')).toMatchObject({ inconsistent: undefined, sizeBytes: 32 * MIB });
-    expect(again.bitmaps.get('nightly').dirtyBytes).toBeGreaterThanOrEqual(64 * KIB);
+    expect(again.getBitmap('nightly')).toMatchObject({ inconsistent: undefined, sizeBytes: 32 * MIB });
+    expect(again.getBitmap('nightly').dirtyBytes).toBeGreaterThanOrEqual(64 * KIB);
     await again.resize(64 * MIB);
     await again.close();
     expect((await open()).sizeBytes).toBe(64 * MIB);
@@ -146,7 +147,7 @@ describe('the size of a disk', () => {
       truncateSync(path, sizeBytes);
       const again = await open();
       expect(again.sizeBytes).toBe(sizeBytes);
-      expect(again.bitmaps.get('nightly').inconsistent).toMatch(/^its size changed from 33554432 to /);
+      expect(again.getBitmap('nightly').inconsistent).toMatch(/^its size changed from 33554432 to /);
     },
   );
 });

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
+import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { type MemoryExport, startMemoryServer } from '../support/memory-server.js';
 import { infoData, type RawClient } from '../support/raw-client.js';
@@ -57,7 +58,7 @@ test('1.4 with a min-block of 4096 a client that asked for block sizes must alig
 test('1.5 with a min-block of 4096 a partly dirty block is dirty, and extents are whole blocks', async () => {
   const { server, client } = await connected({ minBlockBytes: 4096, bitmaps: [] }, { contexts: [] });
   const served = server.exports.get('disk');
-  served.bitmaps.add({ name: 'fine', granularityBytes: 512 });
+  insideOf(served).bitmaps.add({ name: 'fine', granularityBytes: 512 });
   for (const sector of [1, 3, 17, 24]) served.device.writeNow(Buffer.alloc(512), 0, 512, sector * 512);
   client.close();
   const other = await server.connect();

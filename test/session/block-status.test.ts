@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { MIB, SECTOR_BYTES } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
+import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { startMemoryServer } from '../support/memory-server.js';
 import { encodeRequest } from '../support/raw-client.js';
@@ -15,7 +16,7 @@ const MAX_EXTENTS = 16_384;
 /** A disk whose every other sector is dirty in 50 bitmaps, and a client that has selected all of them. */
 async function fragmented() {
   const server = await startMemoryServer([{ name: 'disk', device: new MemoryDevice(DISK_BYTES) }, { name: 'other' }]);
-  const { bitmaps } = server.exports.get('disk');
+  const { bitmaps } = insideOf(server.exports.get('disk'));
   const names = Array.from({ length: CONTEXTS }, (_, i) => `bitmap${i}`);
   for (const name of names) bitmaps.add({ name, granularityBytes: SECTOR_BYTES });
   for (let sector = 0; sector < EXTENTS; sector += 2) bitmaps.markDirty(sector * SECTOR_BYTES, SECTOR_BYTES);

@@ -3,32 +3,46 @@ import { type Errno, OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
 import type { Scratch } from '../../src/snapshot/scratch.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
+import type { ImageToClone } from '../../src/storage/image/clone.js';
 import { FaultyDevice } from './faulty-device.js';
 import { MemoryDevice } from './memory-device.js';
-import { scratchFolder } from './scratch-folder.js';
 
 /** Scratch in memory that can be made to fail, and counts how much of it is in use. */
 export class MemoryScratch extends ScratchDirectory {
   /** The open devices, oldest first. */
   readonly devices: CountedDevice[] = [];
+  /** The open clones, oldest first. */
+  readonly clones: CountedDevice[] = [];
+  /** Makes the clone of an image; undefined where images cannot be cloned. */
+  makeClone: (path: string) => Promise<BlockDevice | undefined> = async () => undefined;
   /** The free bytes that it reports. */
   free = Number.POSITIVE_INFINITY;
 
   constructor() {
-    super(scratchFolder(), { posix: undefined, log: silentLog });
+    super('memory', { posix: undefined, log: silentLog });
   }
 
   override async open(sizeBytes: number): Promise<Scratch> {
-    const device: CountedDevice = new CountedDevice(new MemoryDevice(sizeBytes), () => {
-      this.devices.splice(this.devices.indexOf(device), 1);
-    });
-    this.devices.push(device);
-    return device;
+    return counted(new MemoryDevice(sizeBytes), this.devices);
+  }
+
+  protected override async cloneNow({ path }: ImageToClone): Promise<BlockDevice | undefined> {
+    const clone = await this.makeClone(path);
+    return clone && counted(clone, this.clones);
   }
 
   override async freeBytes(): Promise<number> {
     return this.free;
   }
+}
+
+/** A device that is among the open ones until it is closed. */
+function counted(inner: BlockDevice, open: CountedDevice[]): CountedDevice {
+  const device: CountedDevice = new CountedDevice(inner, () => {
+    open.splice(open.indexOf(device), 1);
+  });
+  open.push(device);
+  return device;
 }
 
 class CountedDevice extends FaultyDevice {

@@ -1,5 +1,5 @@
 import { CodedError } from '../../base/coded-error.js';
-import type { Undo } from '../undo.js';
+import { type Undo, undoAll } from '../undo.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import type { WriteIntentLog } from './write-intent-log.js';
 
@@ -11,30 +11,37 @@ export interface RecordChange {
   readonly before: Buffer | undefined;
 }
 
+/** A change of bitmaps, which either takes effect as a whole or is undone. */
+export interface BitmapChange<Made> {
+  /** Makes the change and pushes the undo of each step. Returns what the change makes. */
+  readonly apply: (undos: Undo[]) => Made | Promise<Made>;
+  /** The records to store together with the bitmaps. */
+  readonly records?: ((made: Made) => readonly RecordChange[]) | undefined;
+}
+
 /**
- * Changes the bitmaps of some disks with `apply` and stores the result, together with `records`, in one commit. If the
- * commit fails, the change is undone, and the undo is stored too, because a failed commit may still have taken effect.
- * Nothing may be written to these disks until this returns, and earlier writes must be durable: otherwise a power loss
- * could bring back old data under granules that are now clean. `hold` may give up waiting for a log.
+ * Changes the bitmaps of some disks and stores the result, together with the records of the change, in one commit. If
+ * the commit fails, the change is undone, and the undo is stored too, because a failed commit may still have taken
+ * effect. Nothing may be written to these disks until this returns, and earlier writes must be durable: otherwise a
+ * power loss could bring back old data under granules that are now clean. `hold` may give up waiting for a log. Without
+ * a store, the change is made in memory only. Returns what the change makes.
  * @throws what `apply` or `hold` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
  */
-export async function changeDurably(
+export async function changeDurably<Made>(
   logs: readonly WriteIntentLog[],
-  store: KeyValueStore,
-  apply: () => Undo | Promise<Undo>,
-  records: () => readonly RecordChange[] = () => [],
+  store: KeyValueStore | undefined,
+  change: BitmapChange<Made>,
   hold: (log: WriteIntentLog) => Promise<() => void> = (log) => log.hold(),
-): Promise<void> {
+): Promise<Made> {
   const holds = logs.map(hold);
+  const undos: Undo[] = [];
   try {
     await Promise.all(holds);
-    const applied = apply();
-    const undo = applied instanceof Promise ? await applied : applied;
-    const also = recordsOf(logs, records, undo);
-    const failure = await save(logs, store, also);
-    if (!failure) return;
-    takeBack(logs, undo);
-    const back = also.map(({ key, before }) => ({ key, value: before }));
+    const { made, records } = await make(change, undos, logs);
+    const failure = await save(logs, store, records);
+    if (!failure) return made;
+    takeBack(undos, logs);
+    const back = records.map(({ key, before }) => ({ key, value: before }));
     throw refusal(failure, await save(logs, store, back));
   } finally {
     // A hold may be granted only now, after another one was not granted in time.
@@ -42,24 +49,25 @@ export async function changeDurably(
   }
 }
 
-/** The records for the commit. If they cannot be made, the change is undone. */
-function recordsOf(
+/** If a step or the records cannot be made, the steps before are undone. */
+async function make<Made>(
+  { apply, records }: BitmapChange<Made>,
+  undos: Undo[],
   logs: readonly WriteIntentLog[],
-  records: () => readonly RecordChange[],
-  undo: Undo,
-): readonly RecordChange[] {
+): Promise<{ made: Made; records: readonly RecordChange[] }> {
   try {
-    return records();
+    const made = await apply(undos);
+    return { made, records: records?.(made) ?? [] };
   } catch (error) {
-    takeBack(logs, undo);
+    takeBack(undos, logs);
     throw error;
   }
 }
 
 /** If the undo fails, which is a bug, the bitmaps can no longer be trusted. */
-function takeBack(logs: readonly WriteIntentLog[], undo: Undo): void {
+function takeBack(undos: Undo[], logs: readonly WriteIntentLog[]): void {
   try {
-    undo();
+    undoAll(undos);
   } catch (bug) {
     for (const log of logs) log.distrust(bug);
   }
@@ -68,11 +76,11 @@ function takeBack(logs: readonly WriteIntentLog[], undo: Undo): void {
 /** Stores the state in memory. Returns the error, if any. */
 async function save(
   logs: readonly WriteIntentLog[],
-  store: KeyValueStore,
+  store: KeyValueStore | undefined,
   records: readonly Change[],
 ): Promise<Error | undefined> {
   try {
-    await store.commit([...logs.flatMap((log) => log.changes()), ...records]);
+    await store?.commit([...logs.flatMap((log) => log.changes()), ...records]);
   } catch (error) {
     for (const log of logs) log.settled(false);
     return error as Error;

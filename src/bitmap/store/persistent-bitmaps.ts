@@ -1,3 +1,4 @@
+import type { Bitmap } from '../../api/bitmap.js';
 import { type Ground, grounds } from '../../api/values.js';
 import { CodedError } from '../../base/coded-error.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
@@ -167,11 +168,8 @@ export class PersistentBitmaps {
     this.distrust('another program changed the disk while it was served read-only');
   }
 
-  /**
-   * Why a bitmap from an earlier run of the server is trusted, with a text for users. Undefined for a bitmap that is
-   * new, transient or inconsistent.
-   */
-  trustIn(bitmap: DirtyBitmap): { readonly ground: Ground; readonly text: string } | undefined {
+  /** Undefined for a bitmap that is new, transient or inconsistent. */
+  trustIn(bitmap: DirtyBitmap): Bitmap['trust'] {
     if (!this.loaded.has(bitmap) || bitmap.inconsistent !== undefined) return undefined;
     return { ground: this.ground, text: grounds[this.ground] };
   }

@@ -28,7 +28,7 @@ export function recover(
   const marks = [...store.keys(allRegions(exportName))];
   if (reason !== undefined) for (const bitmap of bitmaps.list()) bitmap.markInconsistent(reason);
   // All backups ended with the server.
-  for (const bitmap of bitmaps.list()) bitmaps.takeBack(bitmap, bitmap.freeze);
+  for (const bitmap of bitmaps.list()) bitmaps.takeBack(bitmap, bitmap.freeze, []);
   if (reason !== undefined) {
     log.warn(
       { export: exportName, reason },

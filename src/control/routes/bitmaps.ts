@@ -17,10 +17,8 @@ const MAX_PAGE_EXTENTS = 4096;
 
 export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   const { exports } = host;
-  const describe = (exportName: string, bitmap: string) => {
-    const served = exports.get(exportName);
-    return describeBitmap(served, served.bitmaps.get(bitmap));
-  };
+  const describe = (exportName: string, bitmap: string) =>
+    describeBitmap(exportName, exports.get(exportName).getBitmap(bitmap));
 
   api.get(
     '/v1/exports/:export/bitmaps',
@@ -33,8 +31,8 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ params }) => {
-      const served = exports.get(params.export);
-      return { bitmaps: served.bitmaps.list().map((bitmap) => describeBitmap(served, bitmap)) };
+      const bitmaps = exports.get(params.export).bitmapFacts();
+      return { bitmaps: bitmaps.map((bitmap) => describeBitmap(params.export, bitmap)) };
     },
   );
 
@@ -148,9 +146,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Extents, default: Refusal },
       },
     },
-    async ({ params, query: { offset = 0, limit = MAX_PAGE_EXTENTS } }) => {
-      const served = exports.get(params.export);
-      return pageOfExtents(served, served.bitmaps.get(params.bitmap), offset, Math.min(limit, MAX_PAGE_EXTENTS));
-    },
+    async ({ params, query: { offset = 0, limit = MAX_PAGE_EXTENTS } }) =>
+      pageOfExtents(exports.get(params.export), params.bitmap, offset, Math.min(limit, MAX_PAGE_EXTENTS)),
   );
 }

@@ -1,8 +1,8 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { answerOf, Refusal } from '../../api/shapes.js';
-import type { DirtyBitmap } from '../../bitmap/dirty-bitmap.js';
 import type { Export } from '../../export/export.js';
+import type { BitmapFacts } from '../../export/export-facts.js';
 import { collectBackupMetrics } from '../backup-metrics.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
@@ -84,15 +84,15 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
   gauge(
     'tidemark_export_active_regions',
     'Regions that would count as dirty after a crash',
-    ({ persistence }) => persistence?.intents.activeRegions ?? 0,
+    (served) => served.facts().activeRegions,
   );
-  const perBitmap = (name: string, help: string, read: (bitmap: DirtyBitmap) => number) =>
+  const perBitmap = (name: string, help: string, read: (bitmap: BitmapFacts) => number) =>
     new Gauge({
       ...{ name, help, labelNames: ['export', 'bitmap'], registers: [registry] },
       collect() {
         this.reset();
         for (const served of exports.list()) {
-          for (const bitmap of served.bitmaps.list()) {
+          for (const bitmap of served.bitmapFacts()) {
             this.set({ export: served.name, bitmap: bitmap.name }, read(bitmap));
           }
         }

@@ -49,7 +49,9 @@ async function open(
 }
 
 function change({ persistence }: Opened, apply: () => () => void): Promise<void> {
-  return changeDurably([persistence.intents], persistence.store, apply);
+  return changeDurably([persistence.intents], persistence.store, {
+    apply: (undos) => void undos.push(apply()),
+  });
 }
 
 /** A store with a bitmap `nightly`, open. */
@@ -305,12 +307,10 @@ describe('a change of bitmaps that fails because of a bug', () => {
     const noRecord = () => {
       throw new Error('no record');
     };
-    const changed = changeDurably(
-      [opened.persistence.intents],
-      store,
-      () => opened.bitmaps.get('nightly').clear(),
-      noRecord,
-    );
+    const changed = changeDurably([opened.persistence.intents], store, {
+      apply: (undos) => void undos.push(opened.bitmaps.get('nightly').clear()),
+      records: noRecord,
+    });
     await expect(changed).rejects.toThrow('no record');
     expect(dirty(opened)).toEqual([[0, GRANULE_BYTES]]);
     expect(await write(opened, 32 * MIB)).toBe(OK);
