@@ -1,4 +1,4 @@
-import type { BitArray } from '../base/bit-array.js';
+import { type BitArray, orEnd } from '../base/bit-array.js';
 import type { ExtentList } from '../base/extents.js';
 import { runToEnd, type Steps } from '../base/steps.js';
 
@@ -90,8 +90,4 @@ export function describeBits(
 /** Where the run of set bits at `from` ends; `from` itself when that bit is clear. */
 function runEnd(bits: BitArray, from: number, end: number): number {
   return orEnd(bits.nextClear(from, end), end);
-}
-
-function orEnd(bit: number, end: number): number {
-  return bit < 0 ? end : bit;
 }
