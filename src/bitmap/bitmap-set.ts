@@ -5,7 +5,7 @@ import { giveWay } from '../base/loop-share.js';
 import { slicesOf } from '../base/slices.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularity } from './bitmap-limits.js';
 import type { BitmapBase, Freeze } from './bitmap-state.js';
-import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.js';
+import { type ChangeRecorder, sliceBytesFor } from './change-recorder.js';
 import { DirtyBitmap, type DirtyBitmapOptions } from './dirty-bitmap.js';
 import type { Undo } from './undo.js';
 
@@ -42,6 +42,7 @@ export class BitmapSet implements ChangeRecorder {
   private recordingBits: BitArray[] = [];
   private recordingGranularities: number[] = [];
   private persistentRecording = 0;
+  private slice = sliceBytesFor([]);
 
   constructor(private diskBytes: number) {}
 
@@ -77,13 +78,22 @@ export class BitmapSet implements ChangeRecorder {
     }
   }
 
+  get sliceBytes(): number {
+    return this.slice;
+  }
+
+  /** How many persistent bitmaps record writes. */
+  get persistentlyRecording(): number {
+    return this.persistentRecording;
+  }
+
   recordNow(offset: number, length: number): boolean {
     this.markDirty(offset, length);
     return true;
   }
 
   async record(offset: number, length: number): Promise<Errno> {
-    for (const slice of slicesOf(offset, length, RECORDED_TOGETHER_BYTES)) {
+    for (const slice of slicesOf(offset, length, this.slice)) {
       await giveWay();
       this.markDirty(slice.offset, slice.length);
     }
@@ -203,5 +213,6 @@ export class BitmapSet implements ChangeRecorder {
     this.persistentRecording = persistent.length;
     this.recordingBits = [...persistent, ...transient].map((bitmap) => bitmap.recordingBits()!);
     this.recordingGranularities = [...persistent, ...transient].map((bitmap) => bitmap.granularityBytes);
+    this.slice = sliceBytesFor(this.recordingGranularities);
   }
 }

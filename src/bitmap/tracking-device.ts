@@ -1,7 +1,7 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { BlockDevice, ZeroOptions } from '../storage/device/block-device.js';
 import { FilterDevice } from '../storage/device/filter-device.js';
-import { type ChangeRecorder, RECORDED_TOGETHER_BYTES } from './change-recorder.js';
+import type { ChangeRecorder } from './change-recorder.js';
 import { WriteActivity } from './write-activity.js';
 
 /**
@@ -84,7 +84,7 @@ export class TrackingDevice extends FilterDevice {
   private async change(offset: number, length: number, make: () => Promise<Errno>): Promise<Errno> {
     this.activity.pending++;
     try {
-      const atOnce = length <= RECORDED_TOGETHER_BYTES && (length === 0 || this.recorder.recordNow(offset, length));
+      const atOnce = length === 0 || (length <= this.recorder.sliceBytes && this.recorder.recordNow(offset, length));
       if (!atOnce) {
         const errno = await this.recorder.record(offset, length);
         if (errno !== OK) return errno;

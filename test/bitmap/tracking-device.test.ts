@@ -75,7 +75,7 @@ test('a change stays marked if it fails or has to be repeated', async () => {
 
 test('a write that waited for its mark is tried at once, and waits again if storage cannot take it', async () => {
   const { disk, bitmaps } = tracked();
-  const waiting = { recordNow: () => false, record: bitmaps.record.bind(bitmaps) };
+  const waiting = { sliceBytes: MIB, recordNow: () => false, record: bitmaps.record.bind(bitmaps) };
   const taken: string[] = [];
   class Watch extends FilterDevice {
     override writeNow(...call: Parameters<FilterDevice['writeNow']>) {

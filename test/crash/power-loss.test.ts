@@ -1,4 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
+import type * as saving from '../../src/bitmap/store/saving.js';
 import { UnreliableStore } from '../support/power-loss.js';
 import { Random, testSeed } from '../support/random.js';
 import { fits, missed, type Truth } from './power-loss/epoch.js';
@@ -8,9 +9,17 @@ import type { Wrong } from './power-loss/tested-export.js';
 const CYCLES = 4;
 const STEPS = 60;
 
+/** How many pages the commits of a save have. With one or two, most saves here take several commits. */
+const pages = vi.hoisted(() => ({ together: 1 }));
+vi.mock('../../src/bitmap/store/saving.js', async (load) => {
+  const real = await load<typeof saving>();
+  return { ...real, partsOf: (save: saving.Saving) => real.partsOf(save, pages.together) };
+});
+
 /** Several lives on one disk and store; after each power cut nothing may be missing. Returns what is. */
 async function survive(seed: number, wrong: Wrong = {}, failOneIn = 0): Promise<string | undefined> {
   const random = new Random(seed);
+  pages.together = random.pick([1, 2, 1000]);
   let sectors: Uint32Array = new Uint32Array(SECTORS);
   let content = new Map<string, Buffer>();
   const truth: Truth = { now: { base: sectors.slice() }, next: undefined };

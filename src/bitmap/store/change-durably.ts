@@ -1,6 +1,7 @@
 import { CodedError } from '../../base/coded-error.js';
 import { type Undo, undoAll } from '../undo.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
+import { joined, partsOf } from './saving.js';
 import type { WriteIntentLog } from './write-intent-log.js';
 
 /** A record that is committed together with a change of bitmaps; undefined: absent. */
@@ -80,7 +81,11 @@ async function save(
   records: readonly Change[],
 ): Promise<Error | undefined> {
   try {
-    await store?.commit([...logs.flatMap((log) => log.changes()), ...records]);
+    const saving = joined(
+      logs.map((log) => log.changes()),
+      records,
+    );
+    for await (const part of partsOf(saving)) await store?.commit(part);
   } catch (error) {
     for (const log of logs) log.settled(false);
     return error as Error;

@@ -70,7 +70,10 @@ class ExportInspection {
     const damage = this.store.read(name, (key, value) => this.take(key, value));
     if (damage?.whole !== undefined) this.complain(damage.whole);
     for (const key of damage?.entries ?? []) this.complain(`${key.join('/')} does not match its checksum`);
-    for (const number of this.strays) this.complain(`array ${number} has pages but belongs to no bitmap`);
+    // After a crash, pages of a save that was not finished may be left; the next start removes them.
+    if (this.stored?.clean) {
+      for (const number of this.strays) this.complain(`array ${number} has pages but belongs to no bitmap`);
+    }
     if (!this.stored) return undefined;
     const { identity, clean, regionBytes } = this.stored;
     const bitmaps = this.states.map((one) => this.bitmap(one.name, one.state, identity.sizeBytes));

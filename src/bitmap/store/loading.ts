@@ -8,6 +8,8 @@ import type { Damage, Key } from './key-value-store.js';
 export class Loading {
   /** Arrays by their numbers in the store. */
   readonly arrays = new Map<number, { readonly bitmap: string; readonly array: BitArray }>();
+  /** Numbers of arrays that have pages and belong to no bitmap. */
+  readonly strays = new Set<number>();
   /** The stored state of each bitmap, as JSON. */
   readonly states = new Map<string, string>();
 
@@ -15,7 +17,7 @@ export class Loading {
 
   take(key: Key, value: Buffer): void {
     if (key[0] === 'bitmap') this.takeBitmap(String(key.at(-1)), value.toString());
-    if (key[0] === 'page') this.arrays.get(Number(key.at(-2)))?.array.loadPage(Number(key.at(-1)), value);
+    if (key[0] === 'page') this.takePage(Number(key.at(-2)), Number(key.at(-1)), value);
   }
 
   /** Marks bitmaps with damaged entries as inconsistent, and adds those that could not be loaded. */
@@ -31,6 +33,12 @@ export class Loading {
     this.bitmaps.restore(name, JSON.parse(state) as StoredState, (array, number) =>
       this.arrays.set(number, { bitmap: name, array }),
     );
+  }
+
+  private takePage(number: number, page: number, value: Buffer): void {
+    const known = this.arrays.get(number);
+    if (known) known.array.loadPage(page, value);
+    else this.strays.add(number);
   }
 
   private restoreUnknown(name: string, reason: string): void {

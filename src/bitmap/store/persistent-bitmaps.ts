@@ -16,6 +16,7 @@ import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
 import { recover, replaceDamaged } from './recover.js';
+import { joined, partsOf } from './saving.js';
 import { makeSharedNumber, readSharedNumber, removeSharedNumber } from './shared-number.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
 import { describeExport, notesToOthers, readExport } from './stored-exports.js';
@@ -198,7 +199,8 @@ export class PersistentBitmaps {
       bitmaps.resize(sizeBytes);
       const marks = this.intents.resize(sizeBytes);
       this.watch.follow(identity);
-      await store.commit([...marks, ...this.intents.changes(), this.watch.describe()]);
+      const saving = joined([this.intents.changes()], [...marks, this.watch.describe()]);
+      for await (const part of partsOf(saving)) await store.commit(part);
       this.intents.settled(true);
     } catch (error) {
       this.intents.settled(false);

@@ -4,6 +4,7 @@ import type { BitmapSet } from '../bitmap-set.js';
 import type { Change, Damage, KeyValueStore } from './key-value-store.js';
 import { allRegions } from './keys.js';
 import type { StoredExport } from './left-disk.js';
+import { wholeOf } from './saving.js';
 import type { StoredBitmaps } from './stored-bitmaps.js';
 
 export interface RecoveryOptions {
@@ -34,21 +35,21 @@ export function recover(
       { export: exportName, reason },
       'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them again, and take a full backup',
     );
-    return [...stored.changes([]), ...marks.map((key) => ({ key, value: undefined }))];
+    return [...wholeOf(stored.changes()), ...marks.map((key) => ({ key, value: undefined }))];
   }
   const ranges = marks.map((key) => {
     const offset = Number(key.at(-1)) * before.regionBytes;
     return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };
   });
   const dirtyBefore = totalDirtyBytes(bitmaps);
-  const changes = stored.changes(ranges);
+  const changes = wholeOf(stored.changes(() => ranges));
   for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
-  changes.push(...marks.map((key) => ({ key, value: undefined })), ...stored.pagesOf(ranges));
+  const removed = marks.map((key) => ({ key, value: undefined }));
   if (marks.length > 0) {
     const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
     log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
   }
-  return changes;
+  return [...changes, ...wholeOf({ pages: stored.pagesOf(ranges), rest: removed })];
 }
 
 /** Replaces all entries of a disk in the store. */

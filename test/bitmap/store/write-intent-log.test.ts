@@ -108,3 +108,22 @@ test('a writer that leaves gaps is not treated as sequential: only what it write
   const { activeRegions } = await writeEachRegion(4 * KIB, 2, 64);
   expect(activeRegions).toBe(64);
 });
+
+test('the more bitmaps record a long range, the fewer bits of each are set in one step', async () => {
+  const bitmaps = new BitmapSet(256 * MIB);
+  const { intents } = await openBitmaps(new MemoryStore(), bitmaps);
+  const steps = vi.spyOn(bitmaps, 'markDirty');
+  const longest: number[] = [];
+  for (const count of [1, 49, 50]) {
+    for (let i = 0; i < count; i++) {
+      bitmaps.add({ name: `fine${count}.${i}`, granularityBytes: 512, persistent: true });
+    }
+    steps.mockClear();
+    expect(await intents.record(0, 256 * MIB)).toBe(OK);
+    const lengths = steps.mock.calls.map(([, length]) => length);
+    expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(256 * MIB);
+    longest.push(Math.max(...lengths));
+  }
+  // 2^20 bits over 1, 50 and 100 bitmaps.
+  expect(longest).toEqual([1, 50, 100].map((bitmapCount) => Math.min(256 * MIB, Math.floor(2 ** 29 / bitmapCount))));
+});

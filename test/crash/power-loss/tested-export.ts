@@ -76,6 +76,7 @@ export class TestedExport extends Export {
 function writeBeforeMark(served: Export, { bitmaps, persistence }: ExportParts): void {
   const { intents } = persistence!;
   const recorder: ChangeRecorder = {
+    sliceBytes: served.sizeBytes,
     recordNow: (offset, length) => {
       bitmaps.markDirty(offset, length);
       void intents.record(offset, length);
