@@ -125,7 +125,11 @@ export class BitArray {
   resized(length: number): BitArray {
     if (length === this.length) return runToEnd(this.copying());
     const copy = new BitArray(length);
-    this.eachRun(0, Math.min(length, this.length), (from, end) => copy.setRange(from, end));
+    copy.words.set(this.words.subarray(0, copy.words.length));
+    const last = copy.words.length - 1;
+    copy.words[last] = copy.words[last]! & (ALL_ONES >>> (31 - ((length - 1) & 31)));
+    copy.setBits = countAllOnes(copy.words);
+    copy.index(copy.words, 0);
     return copy;
   }
 
