@@ -7,3 +7,8 @@ export class BugError extends Error {
 export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new BugError(what);
 }
+
+/** Ends a `switch` that lists every case: a case that was forgotten does not compile. */
+export function unreachable(value: never): never {
+  throw new BugError(`${String(value)} is one of the listed cases`);
+}

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import { formatCount } from '../base/units.js';
-import { type BlockSizes, encodeRequest } from '../protocol/client-codec.js';
+import { type BlockSizes, encodeRequest, type RequestHeader } from '../protocol/client-codec.js';
 import { Command, CommandFlag } from '../protocol/constants.js';
 import { type StatusWindow, walkBlockStatus } from './block-status-walk.js';
 import { NbdConnectionError, NbdUnsupportedError } from './errors.js';
@@ -83,14 +83,15 @@ export class NbdClient {
     this.checkPayload(offset, length);
     const target = into ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
     assert(target.length === length, 'the buffer has room for what is read');
-    return this.request(Command.READ, 0, offset, length, new ReadRequest(offset, target));
+    return this.request({ command: Command.READ, flags: 0, offset, length }, new ReadRequest(offset, target));
   }
 
   async write(offset: number, data: Buffer, { fua = false }: ChangeOptions = {}): Promise<void> {
     this.checkPayload(offset, data.length);
     this.need('change the export', !this.features.readOnly);
     const request = new PlainRequest(`to write ${formatCount(data.length, 'byte')} at ${offset}`);
-    await this.request(Command.WRITE, this.fuaFlag(fua), offset, data.length, request, data);
+    const header = { command: Command.WRITE, flags: this.fuaFlag(fua), offset, length: data.length };
+    await this.request(header, request, data);
   }
 
   /** Makes the range read as zeroes. */
@@ -105,7 +106,7 @@ export class NbdClient {
     this.need('zero fast', this.features.fastZero || !fast);
     const flags = this.fuaFlag(fua) | (noHole ? CommandFlag.NO_HOLE : 0) | (fast ? CommandFlag.FAST_ZERO : 0);
     const request = new PlainRequest(`to zero ${formatCount(length, 'byte')} at ${offset}`);
-    await this.request(Command.WRITE_ZEROES, flags, offset, length, request);
+    await this.request({ command: Command.WRITE_ZEROES, flags, offset, length }, request);
   }
 
   /** Tells the server that the contents of the range are no longer needed. */
@@ -114,26 +115,21 @@ export class NbdClient {
     this.need('change the export', !this.features.readOnly);
     this.need('trim', this.features.trim);
     const request = new PlainRequest(`to trim ${formatCount(length, 'byte')} at ${offset}`);
-    await this.request(Command.TRIM, this.fuaFlag(fua), offset, length, request);
+    await this.request({ command: Command.TRIM, flags: this.fuaFlag(fua), offset, length }, request);
   }
 
   /** Makes every change durable that has been answered so far. */
   async flush(): Promise<void> {
     this.need('flush', this.features.flush);
-    await this.request(Command.FLUSH, 0, 0, 0, new PlainRequest('to flush'));
+    await this.request({ command: Command.FLUSH, flags: 0, offset: 0, length: 0 }, new PlainRequest('to flush'));
   }
 
   /** Tells the server that the range will be read soon. */
   async cache(offset: number, length: number): Promise<void> {
     this.checkRange(offset, length);
     this.need('cache', this.features.cache);
-    await this.request(
-      Command.CACHE,
-      0,
-      offset,
-      length,
-      new PlainRequest(`to cache ${formatCount(length, 'byte')} at ${offset}`),
-    );
+    const request = new PlainRequest(`to cache ${formatCount(length, 'byte')} at ${offset}`);
+    await this.request({ command: Command.CACHE, flags: 0, offset, length }, request);
   }
 
   /**
@@ -145,7 +141,8 @@ export class NbdClient {
     assert(this.contexts.length > 0, 'a context was selected');
     const range = { offset, length, requestOne: reqOne, sizeBytes: this.sizeBytes };
     const request = new StatusRequest(range, this.opened.contexts);
-    return this.request(Command.BLOCK_STATUS, reqOne ? CommandFlag.REQ_ONE : 0, offset, length, request);
+    const flags = reqOne ? CommandFlag.REQ_ONE : 0;
+    return this.request({ command: Command.BLOCK_STATUS, flags, offset, length }, request);
   }
 
   /** The status of a range of any size, in windows that have the same length in all contexts. */
@@ -169,17 +166,14 @@ export class NbdClient {
   }
 
   private request<Result>(
-    command: number,
-    flags: number,
-    offset: number,
-    length: number,
+    header: Omit<RequestHeader, 'cookie'>,
     request: PendingRequest<Result>,
     payload?: Buffer,
   ): Promise<Result> {
     if (this.stream.failure) throw this.stream.failure;
     if (this.disconnecting) throw new NbdConnectionError('the connection to the NBD server is being closed');
     const cookie = this.requests.add(request);
-    this.stream.send(encodeRequest({ command, flags, cookie, offset, length }), ...(payload ? [payload] : []));
+    this.stream.send(encodeRequest({ ...header, cookie }), ...(payload ? [payload] : []));
     return request.settled;
   }
 

@@ -5,12 +5,18 @@ import {
   chunkLayout,
   errorChunkLayout,
   extentLayout,
-  fieldOffset,
   offsetDataLayout,
   offsetHoleLayout,
+  readUInt64,
   simpleReplyLayout,
 } from '../protocol/layouts.js';
-import { readUInt64 } from '../protocol/request.js';
+import {
+  CHUNK_COOKIE_AT,
+  CHUNK_FLAGS_AT,
+  CHUNK_TYPE_AT,
+  SIMPLE_COOKIE_AT,
+  SIMPLE_ERROR_AT,
+} from '../protocol/reply-codec.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError } from './errors.js';
 import { ReadRequest } from './read-request.js';
@@ -19,11 +25,6 @@ import { MAX_DESCRIPTORS, StatusRequest } from './status-request.js';
 
 /** A whole simple reply, or the header of a chunk up to its length field: both have the same size. */
 const HEAD_BYTES = simpleReplyLayout.span;
-const SIMPLE_ERROR_AT = fieldOffset(simpleReplyLayout, 'error');
-const SIMPLE_COOKIE_AT = fieldOffset(simpleReplyLayout, 'cookie');
-const CHUNK_FLAGS_AT = fieldOffset(chunkLayout, 'flags');
-const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
-const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
 const CHUNK_LENGTH_BYTES = chunkLayout.span - HEAD_BYTES;
 
 /** Every chunk type that reports an error has this bit, even if the type is unknown. */

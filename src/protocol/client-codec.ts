@@ -1,5 +1,12 @@
 import { OPTION_MAGIC, REQUEST_MAGIC } from './constants.js';
-import { clientFlagsLayout, infoBlockSizeLayout, infoExportLayout, optionLayout, requestLayout } from './layouts.js';
+import {
+  clientFlagsLayout,
+  infoBlockSizeLayout,
+  infoExportLayout,
+  optionLayout,
+  requestLayout,
+  writeUInt64,
+} from './layouts.js';
 import { decodeString } from './option-codec.js';
 
 /**
@@ -64,8 +71,7 @@ const cookieScratch = Buffer.alloc(8);
 /** Encodes a request without its payload. */
 export function encodeRequest({ command, flags, cookie, offset, length }: RequestHeader): Buffer {
   const bytes = Buffer.allocUnsafe(requestLayout.span);
-  cookieScratch.writeUInt32BE(Math.floor(cookie / 2 ** 32), 0);
-  cookieScratch.writeUInt32BE(cookie >>> 0, 4);
+  writeUInt64(cookieScratch, 0, cookie);
   requestLayout.encode({ magic: REQUEST_MAGIC, flags, command, cookie: cookieScratch, offset, length }, bytes);
   return bytes;
 }

@@ -75,6 +75,7 @@ export const Command = {
   WRITE_ZEROES: 6,
   BLOCK_STATUS: 7,
 } as const;
+export type Command = (typeof Command)[keyof typeof Command];
 
 export const CommandFlag = {
   FUA: 1 << 0,

@@ -3,10 +3,17 @@ import {
   InfoType,
   MAX_META_QUERIES,
   MAX_STRING_BYTES,
+  OPTION_MAGIC,
   OPTION_REPLY_MAGIC,
   OptionError,
 } from './constants.js';
-import { exportNameReplyLayout, infoBlockSizeLayout, infoExportLayout, optionReplyLayout } from './layouts.js';
+import {
+  exportNameReplyLayout,
+  infoBlockSizeLayout,
+  infoExportLayout,
+  optionLayout,
+  optionReplyLayout,
+} from './layouts.js';
 
 /** Says why the data of an option is malformed or exceeds a limit. The client gets the error and the message. */
 export class InvalidOption {
@@ -14,6 +21,15 @@ export class InvalidOption {
     readonly message: string,
     readonly error: OptionError = OptionError.INVALID,
   ) {}
+}
+
+export const OPTION_HEADER_BYTES = optionLayout.span;
+const optionMagic = Buffer.from(OPTION_MAGIC);
+
+/** Reads everything before the data of an option. Returns undefined when there is no option at `at`. */
+export function decodeOptionHeader(buffer: Buffer, at: number): { option: number; length: number } | undefined {
+  const { magic, option, length } = optionLayout.decode(buffer, at);
+  return magic.equals(optionMagic) ? { option, length } : undefined;
 }
 
 /** The data of INFO and GO. */

@@ -10,7 +10,9 @@ import {
   offsetDataLayout,
   offsetHoleLayout,
   simpleReplyLayout,
+  writeUInt64,
 } from './layouts.js';
+import type { Cookie } from './request.js';
 
 export const SIMPLE_REPLY_BYTES = simpleReplyLayout.span;
 export const CHUNK_BYTES = chunkLayout.span;
@@ -18,29 +20,23 @@ export const CHUNK_BYTES = chunkLayout.span;
 export const DATA_CHUNK_BYTES = chunkLayout.span + offsetDataLayout.span;
 export const HOLE_CHUNK_BYTES = chunkLayout.span + offsetHoleLayout.span;
 
-const SIMPLE_ERROR_AT = fieldOffset(simpleReplyLayout, 'error');
-const SIMPLE_COOKIE_AT = fieldOffset(simpleReplyLayout, 'cookie');
-const CHUNK_FLAGS_AT = fieldOffset(chunkLayout, 'flags');
-const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
-const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
+/** Where the fields of replies are, for the server that writes them and the client that reads them. */
+export const SIMPLE_ERROR_AT = fieldOffset(simpleReplyLayout, 'error');
+export const SIMPLE_COOKIE_AT = fieldOffset(simpleReplyLayout, 'cookie');
+export const CHUNK_FLAGS_AT = fieldOffset(chunkLayout, 'flags');
+export const CHUNK_TYPE_AT = fieldOffset(chunkLayout, 'type');
+export const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
 const CHUNK_LENGTH_AT = fieldOffset(chunkLayout, 'length');
 
-/** The 8 bytes that identify a request to its client, in whatever buffer they are. They are never decoded. */
-export interface Cookie {
-  readonly buffer: Buffer;
-  readonly at: number;
+function putCookie(target: Buffer, at: number, { cookieHigh, cookieLow }: Cookie): void {
+  target.writeInt32BE(cookieHigh, at);
+  target.writeInt32BE(cookieLow, at + 4);
 }
 
-// Two loads and two stores are cheaper than a call to Buffer.copy.
-function copyCookie(target: Buffer, at: number, source: Buffer, sourceAt: number): void {
-  target.writeUInt32BE(source.readUInt32BE(sourceAt), at);
-  target.writeUInt32BE(source.readUInt32BE(sourceAt + 4), at + 4);
-}
-
-export function putSimpleReply(target: Buffer, at: number, error: number, cookie: Buffer, cookieAt: number): void {
+export function putSimpleReply(target: Buffer, at: number, error: number, cookie: Cookie): void {
   target.writeUInt32BE(SIMPLE_REPLY_MAGIC, at);
   target.writeUInt32BE(error, at + SIMPLE_ERROR_AT);
-  copyCookie(target, at + SIMPLE_COOKIE_AT, cookie, cookieAt);
+  putCookie(target, at + SIMPLE_COOKIE_AT, cookie);
 }
 
 /** Writes the header of a chunk. `length` counts the payload bytes that follow it. */
@@ -49,20 +45,14 @@ export function putChunk(
   at: number,
   flags: number,
   type: number,
-  cookie: Buffer,
-  cookieAt: number,
+  cookie: Cookie,
   length: number,
 ): void {
   target.writeUInt32BE(STRUCTURED_REPLY_MAGIC, at);
   target.writeUInt16BE(flags, at + CHUNK_FLAGS_AT);
   target.writeUInt16BE(type, at + CHUNK_TYPE_AT);
-  copyCookie(target, at + CHUNK_COOKIE_AT, cookie, cookieAt);
+  putCookie(target, at + CHUNK_COOKIE_AT, cookie);
   target.writeUInt32BE(length, at + CHUNK_LENGTH_AT);
-}
-
-function putUInt64(target: Buffer, at: number, value: number): void {
-  target.writeUInt32BE(Math.floor(value / 2 ** 32), at);
-  target.writeUInt32BE(value >>> 0, at + 4);
 }
 
 /** Writes everything before the data of a chunk that holds `length` bytes of the disk from `offset` on. */
@@ -70,14 +60,13 @@ export function putDataChunk(
   target: Buffer,
   at: number,
   flags: number,
-  cookie: Buffer,
-  cookieAt: number,
+  cookie: Cookie,
   offset: number,
   length: number,
 ): void {
   assert(length > 0, 'a data chunk is never empty');
-  putChunk(target, at, flags, ReplyChunk.OFFSET_DATA, cookie, cookieAt, offsetDataLayout.span + length);
-  putUInt64(target, at + CHUNK_BYTES, offset);
+  putChunk(target, at, flags, ReplyChunk.OFFSET_DATA, cookie, offsetDataLayout.span + length);
+  writeUInt64(target, at + CHUNK_BYTES, offset);
 }
 
 /** Writes a whole OFFSET_HOLE chunk. */
@@ -85,14 +74,13 @@ export function putHoleChunk(
   target: Buffer,
   at: number,
   flags: number,
-  cookie: Buffer,
-  cookieAt: number,
+  cookie: Cookie,
   offset: number,
   length: number,
 ): void {
   assert(length > 0, 'a hole chunk is never empty');
-  putChunk(target, at, flags, ReplyChunk.OFFSET_HOLE, cookie, cookieAt, offsetHoleLayout.span);
-  putUInt64(target, at + CHUNK_BYTES, offset);
+  putChunk(target, at, flags, ReplyChunk.OFFSET_HOLE, cookie, offsetHoleLayout.span);
+  writeUInt64(target, at + CHUNK_BYTES, offset);
   target.writeUInt32BE(length, at + CHUNK_BYTES + offsetDataLayout.span);
 }
 
@@ -101,7 +89,7 @@ export function encodeErrorChunk(error: number, message: string, cookie: Cookie)
   const text = Buffer.from(message);
   const fixedBytes = CHUNK_BYTES + errorChunkLayout.span;
   const chunk = Buffer.allocUnsafe(fixedBytes + text.length);
-  putChunk(chunk, 0, REPLY_FLAG_DONE, ReplyChunk.ERROR, cookie.buffer, cookie.at, errorChunkLayout.span + text.length);
+  putChunk(chunk, 0, REPLY_FLAG_DONE, ReplyChunk.ERROR, cookie, errorChunkLayout.span + text.length);
   errorChunkLayout.encode({ error, messageLength: text.length }, chunk, CHUNK_BYTES);
   text.copy(chunk, fixedBytes);
   return chunk;
@@ -113,7 +101,7 @@ export function encodeBlockStatusChunk(flags: number, contextId: number, extents
   const descriptorBytes = extents.count * extentLayout.span;
   const chunk = Buffer.allocUnsafe(fixedBytes + descriptorBytes);
   const payloadBytes = blockStatusLayout.span + descriptorBytes;
-  putChunk(chunk, 0, flags, ReplyChunk.BLOCK_STATUS, cookie.buffer, cookie.at, payloadBytes);
+  putChunk(chunk, 0, flags, ReplyChunk.BLOCK_STATUS, cookie, payloadBytes);
   blockStatusLayout.encode({ contextId }, chunk, CHUNK_BYTES);
   const statusAt = fieldOffset(extentLayout, 'status');
   for (let i = 0, at = fixedBytes; i < extents.count; i++, at += extentLayout.span) {

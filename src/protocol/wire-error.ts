@@ -20,19 +20,20 @@ export function toNbdError(number: errno.Errno): NbdError {
   return wireErrorByErrno.get(number) ?? NbdError.EIO;
 }
 
+/** What a device reports, for people. Requests that break a rule never get to a device. */
 const textByError: Record<NbdError, string> = {
   [NbdError.NONE]: '',
-  [NbdError.EPERM]: 'the export is read-only',
-  [NbdError.EIO]: 'the disk failed (the server log has the cause)',
+  [NbdError.EPERM]: 'the storage of the export does not permit this',
+  [NbdError.EIO]: 'the disk failed, or the view or bitmap of the request is gone (see the server log)',
   [NbdError.ENOMEM]: 'the server is out of memory',
-  [NbdError.EINVAL]: 'the request is not valid for this export',
-  [NbdError.ENOSPC]: 'no space left, or the range is beyond the end of the export',
-  [NbdError.EOVERFLOW]: 'the request is larger than the server accepts',
+  [NbdError.EINVAL]: 'the storage of the export refused the request',
+  [NbdError.ENOSPC]: 'no space is left on the storage of the export',
+  [NbdError.EOVERFLOW]: 'the request is too large for the storage of the export',
   [NbdError.ENOTSUP]: 'zeroing would not be faster than writing',
   [NbdError.ESHUTDOWN]: 'the server is stopping',
 };
 
-/** The message of a structured error reply. */
+/** The message of a structured error reply about a failure of the device. */
 export function wireErrorText(error: NbdError): string {
   return textByError[error];
 }

@@ -6,7 +6,7 @@ import {
   PREFERRED_BLOCK_BYTES,
   TransmissionFlag,
 } from '../protocol/constants.js';
-import type { RequestRules } from '../protocol/request.js';
+import type { RequestTerms } from '../protocol/validate-request.js';
 
 /** A context that the client chose, with the id it has on this connection. */
 export interface SelectedContext {
@@ -25,8 +25,8 @@ export interface Agreement {
 
 export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYLOAD_BYTES } as const;
 
-/** The rules that decide which requests of the client are valid. */
-export function requestRules(agreement: Agreement): RequestRules {
+/** What decides which requests of the client are valid. */
+export function requestTerms(agreement: Agreement): RequestTerms {
   const { export: served, structuredReplies, enforceBlockSize, contexts } = agreement;
   return {
     readOnly: served.readOnly,

@@ -4,8 +4,9 @@ import { giveWay } from '../base/loop-share.js';
 import { SECTOR_BYTES } from '../base/units.js';
 import type { MetadataContext } from '../export/metadata-context.js';
 import { CommandFlag, REPLY_FLAG_DONE } from '../protocol/constants.js';
-import { type Cookie, encodeBlockStatusChunk } from '../protocol/reply-codec.js';
-import type { SelectedContext } from './agreement.js';
+import { encodeBlockStatusChunk } from '../protocol/reply-codec.js';
+import type { Request } from '../protocol/request.js';
+import type { Agreement } from './agreement.js';
 import type { ReplyWriter } from './reply-writer.js';
 
 /**
@@ -16,31 +17,21 @@ const MAX_EXTENTS = 16 * 1024;
 /** The most runs to look at for one context of a reply. Many runs can make one extent. */
 const MAX_RUNS = MAX_EXTENTS;
 
-/** A valid block-status request. */
-export interface StatusQuestion {
-  readonly flags: number;
-  readonly offset: number;
-  readonly length: number;
-  /** The smallest block of the export. When it is larger than a sector, extents are whole blocks. */
-  readonly minBlockBytes: number;
-}
-
 /**
  * Answers a block-status request with one chunk for each selected context. All chunks cover the same length, because
  * clients look at one context to find where to continue, and assume that the others reach as far.
  */
 export async function replyBlockStatus(
   writer: ReplyWriter,
-  contexts: readonly SelectedContext[],
-  cookie: Cookie,
-  question: StatusQuestion,
+  { contexts, export: served }: Pick<Agreement, 'contexts' | 'export'>,
+  request: Request,
 ): Promise<Errno> {
-  const isOne = (question.flags & CommandFlag.REQ_ONE) !== 0;
+  const isOne = (request.flags & CommandFlag.REQ_ONE) !== 0;
   const limit = isOne ? 1 : Math.max(1, Math.floor(MAX_EXTENTS / contexts.length));
   const lists: ExtentList[] = [];
   for (const { context } of contexts) {
     await giveWay();
-    const list = await statusOf(context, question, limit);
+    const list = await statusOf(context, request, served.minBlockBytes, limit);
     if (!(list instanceof ExtentList)) return list;
     lists.push(list);
   }
@@ -48,14 +39,16 @@ export async function replyBlockStatus(
   for (const list of lists) list.trimTo(commonBytes);
   contexts.forEach(({ id }, index) => {
     const chunkFlags = index === contexts.length - 1 ? REPLY_FLAG_DONE : 0;
-    writer.send(encodeBlockStatusChunk(chunkFlags, id, lists[index]!, cookie));
+    writer.send(encodeBlockStatusChunk(chunkFlags, id, lists[index]!, request));
   });
   return OK;
 }
 
+/** When the smallest block is larger than a sector, extents are whole blocks. */
 async function statusOf(
   context: MetadataContext,
-  { offset, length, minBlockBytes }: StatusQuestion,
+  { offset, length }: Request,
+  minBlockBytes: number,
   limit: number,
 ): Promise<ExtentList | Errno> {
   if (minBlockBytes <= SECTOR_BYTES) {

@@ -1,7 +1,10 @@
 import type { Socket } from 'node:net';
+import { errnoName } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { ClientConnection, ConnectionSummary } from '../export/served-disk.js';
+import type { Request } from '../protocol/request.js';
+import { type BrokenRule, commandName } from '../protocol/validate-request.js';
 import type { Agreement } from './agreement.js';
 import type { BusyPoller } from './busy-poller.js';
 import { attachReader, type StreamReader } from './byte-stream.js';
@@ -100,7 +103,7 @@ export class Connection implements StreamReader, ClientConnection {
     this.input.appended(count);
     if (this.closeReason !== undefined) {
       // Keep reading until the client closes: to close with unread bytes would cut off our last replies.
-      this.input.consumed(this.input.end, 0);
+      this.input.consume(this.input.length);
       return true;
     }
     this.host.busyPoller.arrived();
@@ -182,27 +185,19 @@ export class Connection implements StreamReader, ClientConnection {
   private consume(): void {
     const { input } = this;
     if (!this.transmission && this.closeReason === undefined) {
-      const next = this.handshake.consume(input.buffer, input.start, input.end);
-      input.consumed(next, this.handshake.neededBytes);
+      this.handshake.consume(input);
       // When there is no room, the 'drain' event continues.
       if (this.handshake.answering && this.output.hasRoom) setImmediate(() => this.advance());
       this.takeOutcome();
     }
     if (this.transmission && this.closeReason === undefined) {
-      const next = this.transmission.consume(input.buffer, input.start, input.end);
-      input.consumed(next, this.transmission.neededBytes);
-      if (this.transmission.tookBuffer) input.giveAway();
-      this.closeReason = this.transmission.closeReason;
+      this.transmission.consume(input);
+      this.closeReason ??= this.transmission.closeReason;
     }
-    if (this.closeReason !== undefined) this.memory.waive();
-    else if (!this.transmission?.lacksMemory) this.payForRoom();
-  }
-
-  /** Claims memory for a large message. The connection waits while there is not enough. */
-  private payForRoom(): void {
-    const { unpaidBytes } = this.input;
-    if (unpaidBytes === 0) this.memory.waive();
-    else if (this.memory.claim(unpaidBytes)) this.input.pay(unpaidBytes);
+    // A request that waits for memory has claimed it already.
+    if (this.transmission?.lacksMemory && this.closeReason === undefined) return;
+    // A large message claims memory for its room.
+    if (this.closeReason !== undefined || input.claimRoom()) this.memory.waive();
   }
 
   private takeOutcome(): void {
@@ -217,6 +212,7 @@ export class Connection implements StreamReader, ClientConnection {
       this.transmission = new Transmission(outcome.agreement, this.output, this.memory, {
         onProgress: () => this.advance(),
         onBug: (bug) => this.noteBug(bug),
+        onRefused: (request, rule) => this.logRefusal(request, rule),
       });
       const facts = { connection: this.id, client: this.client, ...summarize(this.agreement) };
       this.host.log.debug(facts, 'transmission begins');
@@ -233,6 +229,7 @@ export class Connection implements StreamReader, ClientConnection {
     const cut = setTimeout(() => this.socket.destroy(), CLOSE_PATIENCE_MILLISECONDS);
     const gone = () => {
       clearTimeout(cut);
+      this.input.close();
       this.output.close();
       this.memory.close();
       this.agreement?.export.detach(this);
@@ -241,6 +238,11 @@ export class Connection implements StreamReader, ClientConnection {
     };
     if (this.socket.destroyed) gone();
     else this.socket.once('close', gone).resume();
+  }
+
+  private logRefusal({ command, flags, offset, length }: Request, { error, sentence }: BrokenRule): void {
+    const request = { command: commandName(command), flags, offset, length };
+    this.host.log.debug({ connection: this.id, ...request, error: errnoName(error) }, `refused a request: ${sentence}`);
   }
 
   private logEnd(): void {

@@ -100,7 +100,7 @@ export class MemoryBudget {
   }
 }
 
-/** The memory of one connection. */
+/** The memory of one connection: the sum of its claims. */
 export class MemoryAccount {
   heldBytes = 0;
   /** The claim that was refused last. */
@@ -122,20 +122,32 @@ export class MemoryAccount {
     return this.budget.isWaiting(this);
   }
 
-  /** Takes `bytes`, or takes nothing and returns false when they are not available: then wait for `onRoom`. */
-  claim(bytes: number): boolean {
-    if (!this.budget.admits(this, bytes)) {
-      this.wantedBytes = bytes;
-      this.budget.wait(this);
-      return false;
-    }
-    this.add(bytes);
-    this.budget.leave(this);
-    return true;
+  /** Claims `bytes`. Returns undefined when they are not available: then wait for `onRoom`. */
+  claim(bytes: number): MemoryClaim | undefined {
+    const claim = new MemoryClaim(this);
+    return claim.grow(bytes) ? claim : undefined;
   }
 
-  /** Counts memory that is already in use, or was released: `bytes` may be negative. */
-  add(bytes: number): void {
+  /** Counts `bytes` that are in use already. */
+  hold(bytes: number): MemoryClaim {
+    const claim = new MemoryClaim(this);
+    claim.resize(bytes);
+    return claim;
+  }
+
+  /** Whether it may hold `bytes` more. If not, it waits for them. */
+  admits(bytes: number): boolean {
+    if (this.budget.admits(this, bytes)) {
+      this.budget.leave(this);
+      return true;
+    }
+    this.wantedBytes = bytes;
+    this.budget.wait(this);
+    return false;
+  }
+
+  /** For `MemoryClaim` alone. */
+  change(bytes: number): void {
     if (this.closed) return;
     const before = this.sharedBytes;
     this.heldBytes += bytes;
@@ -148,9 +160,38 @@ export class MemoryAccount {
     if (this.waiting) this.budget.leave(this);
   }
 
+  /** Gives everything back, even what a claim still holds. */
   close(): void {
-    this.add(-this.heldBytes);
+    this.change(-this.heldBytes);
     this.closed = true;
     this.budget.leave(this);
+  }
+}
+
+/** Memory that its owner, and nobody else, changes and releases. */
+export class MemoryClaim {
+  private held = 0;
+
+  constructor(private readonly account: MemoryAccount) {}
+
+  get bytes(): number {
+    return this.held;
+  }
+
+  /** Grows to `bytes`. Returns false, with nothing changed, when they are not available: then wait for `onRoom`. */
+  grow(bytes: number): boolean {
+    if (!this.account.admits(bytes - this.held)) return false;
+    this.resize(bytes);
+    return true;
+  }
+
+  /** Counts what is in use now, more or less than before, whether or not it is available. */
+  resize(bytes: number): void {
+    this.account.change(bytes - this.held);
+    this.held = bytes;
+  }
+
+  release(): void {
+    this.resize(0);
   }
 }

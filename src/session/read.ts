@@ -1,6 +1,5 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
-import type { BlockDevice } from '../export/served-disk.js';
 import { CommandFlag, REPLY_FLAG_DONE, ReplyChunk } from '../protocol/constants.js';
 import {
   CHUNK_BYTES,
@@ -12,6 +11,9 @@ import {
   putSimpleReply,
   SIMPLE_REPLY_BYTES,
 } from '../protocol/reply-codec.js';
+import type { Request } from '../protocol/request.js';
+import type { BlockDevice } from '../storage/device/block-device.js';
+import type { Replies } from './replies.js';
 import type { ReplyWriter } from './reply-writer.js';
 
 /** A longer read goes to the thread pool, so that it does not hold up other connections. */
@@ -24,26 +26,23 @@ const MIN_HOLE_PROBE_BYTES = 64 * KIB;
  * into the output: a header that says success must not be sent before the data is there.
  */
 export function readNow(
-  writer: ReplyWriter,
+  { writer, structured }: Replies,
   device: BlockDevice,
-  structured: boolean,
-  flags: number,
-  cookie: Buffer,
-  cookieAt: number,
-  offset: number,
-  length: number,
+  request: Request,
 ): Errno | typeof WOULD_BLOCK {
+  const { offset, length } = request;
   if (length > MAX_READ_NOW_BYTES) return WOULD_BLOCK;
-  const filledCount = writer.filledCount;
-  const used = writer.used;
+  const { filledCount, used } = writer;
+  const end = offset + length;
   let dataAt = offset;
   if (structured) {
-    dataAt = putLeadingHole(writer, device, flags, cookie, cookieAt, offset, length);
-    if (dataAt > offset && dataAt === offset + length) return OK;
+    dataAt = putLeadingHole(writer, device, request);
+    if (dataAt > offset && dataAt === end) return OK;
   }
-  putReadHeader(writer, structured, cookie, cookieAt, dataAt, offset + length - dataAt);
-  for (let at = dataAt; at < offset + length; ) {
-    const count = Math.min(offset + length - at, writer.room());
+  const headerAt = writer.reserve(headerBytes(structured, end - dataAt));
+  putHeader(writer.piece, headerAt, structured, request, dataAt);
+  for (let at = dataAt; at < end; ) {
+    const count = Math.min(end - at, writer.room());
     const errno = device.readNow(writer.piece, writer.used, count, at);
     if (errno !== OK) {
       writer.rollBack(filledCount, used);
@@ -56,71 +55,44 @@ export function readNow(
 }
 
 /** Puts a hole chunk if the range begins with a hole and is long enough. Returns where the data begins. */
-function putLeadingHole(
-  writer: ReplyWriter,
-  device: BlockDevice,
-  flags: number,
-  cookie: Buffer,
-  cookieAt: number,
-  offset: number,
-  length: number,
-): number {
+function putLeadingHole(writer: ReplyWriter, device: BlockDevice, request: Request): number {
+  const { flags, offset, length } = request;
   // DF allows only one content chunk, so holes are sent as zeroes.
   if (length < MIN_HOLE_PROBE_BYTES || (flags & CommandFlag.DF) !== 0) return offset;
   const holeBytes = device.holeNow(offset, length);
   if (holeBytes === 0) return offset;
   const at = writer.reserve(HOLE_CHUNK_BYTES);
   const chunkFlags = holeBytes === length ? REPLY_FLAG_DONE : 0;
-  putHoleChunk(writer.piece, at, chunkFlags, cookie, cookieAt, offset, holeBytes);
+  putHoleChunk(writer.piece, at, chunkFlags, request, offset, holeBytes);
   return offset + holeBytes;
-}
-
-/** Puts the header of a reply that is followed by `length` bytes of data. */
-function putReadHeader(
-  writer: ReplyWriter,
-  structured: boolean,
-  cookie: Buffer,
-  cookieAt: number,
-  offset: number,
-  length: number,
-): void {
-  const at = writer.reserve(readHeaderBytes(structured, length));
-  putReadHeaderAt(writer.piece, at, structured, cookie, cookieAt, offset, length);
-}
-
-function readHeaderBytes(structured: boolean, length: number): number {
-  if (!structured) return SIMPLE_REPLY_BYTES;
-  return length === 0 ? CHUNK_BYTES : DATA_CHUNK_BYTES;
-}
-
-function putReadHeaderAt(
-  target: Buffer,
-  at: number,
-  structured: boolean,
-  cookie: Buffer,
-  cookieAt: number,
-  offset: number,
-  length: number,
-): void {
-  if (!structured) putSimpleReply(target, at, 0, cookie, cookieAt);
-  else if (length === 0) putChunk(target, at, REPLY_FLAG_DONE, ReplyChunk.NONE, cookie, cookieAt, 0);
-  else putDataChunk(target, at, REPLY_FLAG_DONE, cookie, cookieAt, offset, length);
 }
 
 /** Answers a read that has to wait. The device fills a buffer of its own for the reply, after the header. */
 export async function readWaiting(
-  writer: ReplyWriter,
+  { writer, structured }: Replies,
   device: BlockDevice,
-  structured: boolean,
-  cookie: Buffer,
-  offset: number,
-  length: number,
+  request: Request,
 ): Promise<Errno> {
-  const headerBytes = readHeaderBytes(structured, length);
-  const reply = Buffer.allocUnsafeSlow(headerBytes + length);
-  const errno = await device.read(reply, headerBytes, length, offset);
+  const { offset, length } = request;
+  const dataAt = headerBytes(structured, length);
+  const reply = Buffer.allocUnsafeSlow(dataAt + length);
+  const errno = await device.read(reply, dataAt, length, offset);
   if (errno !== OK) return errno;
-  putReadHeaderAt(reply, 0, structured, cookie, 0, offset, length);
+  putHeader(reply, 0, structured, request, offset);
   writer.send(reply);
   return OK;
+}
+
+/** The length of the header before `dataBytes` of data. */
+function headerBytes(structured: boolean, dataBytes: number): number {
+  if (!structured) return SIMPLE_REPLY_BYTES;
+  return dataBytes === 0 ? CHUNK_BYTES : DATA_CHUNK_BYTES;
+}
+
+/** Puts the header of the data from `dataAt` on, which ends the reply. */
+function putHeader(target: Buffer, at: number, structured: boolean, request: Request, dataAt: number): void {
+  const dataBytes = request.offset + request.length - dataAt;
+  if (!structured) putSimpleReply(target, at, 0, request);
+  else if (dataBytes === 0) putChunk(target, at, REPLY_FLAG_DONE, ReplyChunk.NONE, request, 0);
+  else putDataChunk(target, at, REPLY_FLAG_DONE, request, dataAt, dataBytes);
 }

@@ -1,5 +1,5 @@
 import { KIB, MIB } from '../base/units.js';
-import type { MemoryAccount } from './memory-budget.js';
+import type { MemoryAccount, MemoryClaim } from './memory-budget.js';
 
 const INITIAL_BYTES = 64 * KIB;
 /** A message of this size takes several reads to arrive. */
@@ -16,47 +16,58 @@ export class ReceiveBuffer {
   buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
   start = 0;
   end = 0;
-  /** The known length of the next message, which begins at `start`. */
+  /** The least length of the message at `start`, as far as it is known. */
   private neededBytes = 0;
-  /** Memory that was already claimed for the next buffer. */
-  private paidBytes = 0;
-  private givenAway = false;
+  /** How much of what arrives next is dropped. */
+  private skipBytes = 0;
+  /** The memory of the buffer. It is larger than the buffer when the next one is already paid for. */
+  private claim: MemoryClaim;
+  private isGivenAway = false;
 
-  constructor(private readonly memory: Pick<MemoryAccount, 'add'>) {
-    memory.add(INITIAL_BYTES);
+  constructor(private readonly memory: Pick<MemoryAccount, 'hold'>) {
+    this.claim = memory.hold(INITIAL_BYTES);
   }
 
   get length(): number {
     return this.end - this.start;
   }
 
-  /** Everything before `start` has been handled. The message at `start` needs `neededBytes` in one piece. */
-  consumed(start: number, neededBytes: number): void {
-    this.start = start;
-    this.neededBytes = neededBytes;
+  /** Whether the first `bytes` of a message have arrived. If not, they will get room in one piece. */
+  has(bytes: number): boolean {
+    this.neededBytes = bytes;
+    return this.length >= bytes;
   }
 
-  /** Memory to claim before there is room for the whole message that is arriving. Until then there is little room. */
-  get unpaidBytes(): number {
-    if (this.neededBytes <= KEPT_BYTES) return 0;
-    const presentBytes = this.givenAway ? 0 : this.buffer.length;
-    return Math.max(0, this.neededBytes - presentBytes - this.paidBytes);
+  /** The next `bytes`, which have arrived, have been handled. */
+  consume(bytes: number): void {
+    this.start += bytes;
+    this.neededBytes = 0;
   }
 
-  pay(claimedBytes: number): void {
-    this.paidBytes += claimedBytes;
+  /** Drops the next `bytes`, even those that have not arrived yet. */
+  skip(bytes: number): void {
+    this.skipBytes += bytes;
+    this.drop();
   }
 
-  /** Leaves the buffer to the consumer of its message, which also releases its memory. */
-  giveAway(): void {
-    this.givenAway = true;
+  /** Claims memory for a large message that is arriving. While that fails, there is little room. */
+  claimRoom(): boolean {
+    return this.isPaid || this.claim.grow(this.neededBytes);
+  }
+
+  /** Leaves the buffer, with its memory, to the consumer of its message. */
+  giveAway(): MemoryClaim {
+    if (this.isGivenAway) return this.memory.hold(this.buffer.length);
+    this.isGivenAway = true;
+    const { claim } = this;
+    this.claim = this.memory.hold(0);
+    return claim;
   }
 
   /** Room for the next bytes: at least one, and enough for the message that is arriving if it is paid for. */
   room(): Buffer {
-    const neededBytes = this.unpaidBytes > 0 ? 0 : this.neededBytes;
-    const wanted = Math.max(neededBytes, this.length + 1);
-    if (this.givenAway) this.replace(capacityFor(wanted));
+    const wanted = Math.max(this.isPaid ? this.neededBytes : 0, this.length + 1);
+    if (this.isGivenAway) this.replace(capacityFor(wanted));
     else if (this.start === this.end) this.reset();
     if (this.start + wanted > this.buffer.length) this.makeRoom(wanted);
     if (this.end === 0) return this.buffer;
@@ -67,6 +78,21 @@ export class ReceiveBuffer {
 
   appended(count: number): void {
     this.end += count;
+    if (this.skipBytes > 0) this.drop();
+  }
+
+  close(): void {
+    this.claim.release();
+  }
+
+  private get isPaid(): boolean {
+    return this.neededBytes <= KEPT_BYTES || this.neededBytes <= this.claim.bytes;
+  }
+
+  private drop(): void {
+    const bytes = Math.min(this.skipBytes, this.length);
+    this.skipBytes -= bytes;
+    this.consume(bytes);
   }
 
   private reset(): void {
@@ -87,9 +113,8 @@ export class ReceiveBuffer {
 
   private replace(capacityBytes: number): void {
     const next = Buffer.allocUnsafeSlow(capacityBytes);
-    this.memory.add(capacityBytes - this.buffer.length - this.paidBytes);
-    this.paidBytes = 0;
-    this.givenAway = false;
+    this.claim.resize(capacityBytes);
+    this.isGivenAway = false;
     this.buffer.copy(next, 0, this.start, this.end);
     this.end -= this.start;
     this.start = 0;

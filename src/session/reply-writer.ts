@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { assert } from '../base/assert.js';
 import { KIB, MIB } from '../base/units.js';
-import type { MemoryAccount } from './memory-budget.js';
-import type { PiecePool } from './piece-pool.js';
+import type { MemoryAccount, MemoryClaim } from './memory-budget.js';
+import type { Piece, PiecePool } from './piece-pool.js';
 
 /** A client that has not yet taken this much must wait with its next request. */
 const MAX_UNSENT_BYTES = 2 * MIB;
@@ -17,29 +17,35 @@ const MIN_KEPT_PIECE_BYTES = 64 * KIB;
  * used again, so a busy connection needs only one piece, which stays in the CPU cache.
  */
 export class ReplyWriter {
-  /** The piece that is being filled, and the number of bytes in it. */
-  piece: Buffer;
+  /** The number of bytes in the piece that is being filled. */
   used = 0;
+  private current: Piece;
   /** Pieces filled since the last flush, and the number of bytes in each. */
-  private readonly filled: Buffer[] = [];
+  private readonly filled: Piece[] = [];
   private readonly filledUsed: number[] = [];
   /** Pieces that the socket still holds. */
-  private readonly sending: Buffer[] = [];
-  /** Writes since the socket fell behind, all of which it keeps, and the memory counted for them. */
+  private readonly sending: Piece[] = [];
+  /** Writes since the socket fell behind, all of which it keeps, and the memory of those. */
   private keptWrites = 0;
-  private keptBytes = 0;
+  private readonly kept: MemoryClaim;
 
   constructor(
     private readonly socket: Socket,
     private readonly pool: PiecePool,
-    private readonly memory: Pick<MemoryAccount, 'add'>,
+    memory: Pick<MemoryAccount, 'hold'>,
   ) {
-    this.piece = pool.take();
+    this.current = pool.take();
+    this.kept = memory.hold(0);
+  }
+
+  /** The piece that is being filled. */
+  get piece(): Buffer {
+    return this.current.bytes;
   }
 
   /** False while the client is so far behind that its next request must wait for the 'drain' event of the socket. */
   get hasRoom(): boolean {
-    return this.keptBytes < MAX_UNSENT_BYTES || this.unsentBytes() < MAX_UNSENT_BYTES;
+    return this.kept.bytes < MAX_UNSENT_BYTES || this.unsentBytes() < MAX_UNSENT_BYTES;
   }
 
   get filledCount(): number {
@@ -64,8 +70,8 @@ export class ReplyWriter {
   /** Removes what was put since `filledCount` and `used` had these values. Nothing may have been flushed since. */
   rollBack(filledCount: number, used: number): void {
     while (this.filled.length > filledCount) {
-      this.pool.give(this.piece);
-      this.piece = this.filled.pop()!;
+      this.current.release();
+      this.current = this.filled.pop()!;
       this.filledUsed.pop();
     }
     this.used = used;
@@ -79,40 +85,39 @@ export class ReplyWriter {
     this.count();
   }
 
-  /** Updates the memory account: the socket may have sent something since. */
+  /** Counts the memory that the socket keeps, which may have sent something since. */
   count(): void {
     const bytes = this.unsentBytes();
-    if (bytes === this.keptBytes) return;
-    this.memory.add(bytes - this.keptBytes);
-    this.keptBytes = bytes;
+    if (bytes !== this.kept.bytes) this.kept.resize(bytes);
   }
 
   /** Passes everything that was put to the socket. */
   flush(): void {
     for (let i = 0; i < this.filled.length; i++) {
       const piece = this.filled[i]!;
-      if (this.writePiece(piece, this.filledUsed[i]!)) this.pool.give(piece);
+      if (this.writePiece(piece, this.filledUsed[i]!)) piece.release();
     }
     this.filled.length = 0;
     this.filledUsed.length = 0;
     if (this.used === 0) return;
-    if (!this.writePiece(this.piece, this.used)) this.piece = this.pool.take();
+    if (!this.writePiece(this.current, this.used)) this.current = this.pool.take();
     this.used = 0;
     this.count();
   }
 
-  /** Returns the pieces to the pool. Those that the socket still holds are left to the garbage collector. */
+  /** Releases everything. Pieces that the socket still holds are left to the garbage collector. */
   close(): void {
-    for (const piece of this.filled) this.pool.give(piece);
+    for (const piece of this.filled) piece.release();
     this.filled.length = 0;
     this.sending.length = 0;
-    this.pool.give(this.piece);
+    this.current.release();
+    this.kept.release();
   }
 
   private nextPiece(): void {
-    this.filled.push(this.piece);
+    this.filled.push(this.current);
     this.filledUsed.push(this.used);
-    this.piece = this.pool.take();
+    this.current = this.pool.take();
     this.used = 0;
   }
 
@@ -123,15 +128,16 @@ export class ReplyWriter {
   }
 
   /** Returns true when the piece can be filled again: the kernel took everything at once, or the bytes were copied. */
-  private writePiece(piece: Buffer, used: number): boolean {
+  private writePiece(piece: Piece, used: number): boolean {
+    const { bytes } = piece;
     this.keptWrites++;
     if (used < MIN_KEPT_PIECE_BYTES && this.socket.writableLength > 0) {
-      this.socket.write(Buffer.from(piece.subarray(0, used)));
+      this.socket.write(Buffer.from(bytes.subarray(0, used)));
       return true;
     }
-    this.socket.write(used === piece.length ? piece : piece.subarray(0, used));
+    this.socket.write(used === bytes.length ? bytes : bytes.subarray(0, used));
     if (this.socket.writableLength === 0) {
-      for (const sent of this.sending) this.pool.give(sent);
+      for (const sent of this.sending) sent.release();
       this.sending.length = 0;
       return true;
     }

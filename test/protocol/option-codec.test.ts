@@ -3,6 +3,7 @@ import { InfoType, Option, OptionError, OptionReply } from '../../src/protocol/c
 import {
   decodeInfoRequest,
   decodeMetaContextRequest,
+  decodeOptionHeader,
   decodeString,
   encodeExportNameReply,
   encodeInfoBlockSize,
@@ -12,6 +13,7 @@ import {
   encodeOptionReply,
   encodeServerEntry,
   InvalidOption,
+  OPTION_HEADER_BYTES,
 } from '../../src/protocol/option-codec.js';
 import { ascii, hex } from '../support/hex.js';
 
@@ -20,6 +22,13 @@ const REPLY_MAGIC = '0003e889045565a9';
 describe('option data from a client', () => {
   const info = hex('00000004', ascii('disk'), '0002', '0000 0003');
   const contexts = hex('00000004', ascii('disk'), '00000002', '00000002', ascii('a:'), '00000003', ascii('b:c'));
+
+  test('begins with a magic, the option and the length of the data', () => {
+    const option = hex('ee', ascii('IHAVEOPT'), '00000007', 'ffffffff');
+    expect(decodeOptionHeader(option, 1)).toEqual({ option: Option.GO, length: 2 ** 32 - 1 });
+    expect(OPTION_HEADER_BYTES).toBe(16);
+    expect(decodeOptionHeader(hex(ascii('IHAVEOPTS'), '00000007 00000000'), 1)).toBeUndefined();
+  });
 
   test('INFO and GO carry an export name and information types', () => {
     expect(decodeInfoRequest(info)).toEqual({ exportName: 'disk', infoTypes: [0, 3] });

@@ -1,49 +1,57 @@
-import { describe, expect, test } from 'vitest';
-import { Command, CommandFlag, NbdError } from '../../src/protocol/constants.js';
-import {
-  REQUEST_BYTES,
-  REQUEST_COMMAND_AT,
-  REQUEST_COOKIE_AT,
-  REQUEST_FLAGS_AT,
-  REQUEST_LENGTH_AT,
-  REQUEST_OFFSET_AT,
-  type RequestRules,
-  readUInt64,
-  validateRequest,
-} from '../../src/protocol/request.js';
+import { expect, test } from 'vitest';
+import { Command, CommandFlag } from '../../src/protocol/constants.js';
+import { readUInt64, writeUInt64 } from '../../src/protocol/layouts.js';
+import { REQUEST_BYTES, Request } from '../../src/protocol/request.js';
 import { hex } from '../support/hex.js';
 
-const SIZE = 1_000_000;
-const MAX_PAYLOAD = 65_536;
-const rules: RequestRules = {
-  readOnly: false,
-  structuredReplies: true,
-  blockBytes: 1,
-  hasContexts: true,
-  maxPayloadBytes: MAX_PAYLOAD,
-};
+/** A write of 4096 bytes at 2^40 + 512 with FUA, between other bytes. */
+const bytes = hex('eeee', '25609513 0001 0001', 'fedcba9876543210', '0000010000000200', '00001000', 'eeee');
 
-interface Case {
-  readonly flags?: number;
-  readonly offset?: number;
-  readonly length?: number;
-  readonly sizeBytes?: number;
-  readonly rules?: Partial<RequestRules>;
-}
-
-function verdict(command: number, { flags = 0, offset = 0, length = 512, sizeBytes = SIZE, rules: other }: Case = {}) {
-  return validateRequest(command, flags, offset, length, sizeBytes, { ...rules, ...other });
-}
-
-const { READ, WRITE, DISC, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS } = Command;
-const { NONE, EPERM, EINVAL, ENOSPC, EOVERFLOW } = NbdError;
-const ranged = [READ, WRITE, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS];
-
-test('the fields of a request lie where the document puts them', () => {
+test('the fields of a request are read from where the document puts them', () => {
+  const request = new Request();
+  expect(request.parse(bytes, 2)).toBe(true);
+  expect({ ...request }).toEqual({
+    flags: CommandFlag.FUA,
+    command: Command.WRITE,
+    cookieHigh: 0xfedcba98 | 0,
+    cookieLow: 0x76543210,
+    offset: 2 ** 40 + 512,
+    length: 4096,
+  });
   expect(REQUEST_BYTES).toBe(28);
-  expect([REQUEST_FLAGS_AT, REQUEST_COMMAND_AT, REQUEST_COOKIE_AT, REQUEST_OFFSET_AT, REQUEST_LENGTH_AT]).toEqual([
-    4, 6, 8, 16, 24,
-  ]);
+});
+
+test('something else than a request is not parsed, and changes nothing', () => {
+  const request = new Request();
+  expect([request.parse(bytes, 1), request.parse(bytes, 3)]).toEqual([false, false]);
+  expect(request).toEqual(new Request());
+});
+
+test('a record takes one request after the other, whatever their sizes', () => {
+  const request = new Request();
+  request.parse(bytes, 2);
+  expect(request.parse(hex('25609513 ffff ffff', 'ffffffffffffffff', 'ffffffffffffffff', 'ffffffff'), 0)).toBe(true);
+  expect([request.flags, request.command, request.length]).toEqual([0xffff, 0xffff, 2 ** 32 - 1]);
+  expect([request.cookieHigh, request.cookieLow]).toEqual([-1, -1]);
+});
+
+test('only a write has a payload', () => {
+  const request = new Request();
+  request.parse(bytes, 2);
+  expect(request.payloadBytes).toBe(4096);
+  for (const command of Object.values(Command)) {
+    request.command = command;
+    expect(request.payloadBytes).toBe(command === Command.WRITE ? 4096 : 0);
+  }
+});
+
+test('a copy keeps its values when the record is filled again', () => {
+  const request = new Request();
+  request.parse(bytes, 2);
+  const copy = new Request();
+  copy.copyFrom(request);
+  request.parse(hex('25609513 0000 0000', '00', '00'.repeat(19)), 0);
+  expect([copy.command, copy.cookieHigh, copy.offset]).toEqual([Command.WRITE, 0xfedcba98 | 0, 2 ** 40 + 512]);
 });
 
 test('a 64-bit offset is exact up to 2^53, and an inexact one lies beyond every disk', () => {
@@ -52,99 +60,11 @@ test('a 64-bit offset is exact up to 2^53, and an inexact one lies beyond every 
   expect(readUInt64(hex('ffffffffffffffff'), 0)).toBeGreaterThan(Number.MAX_SAFE_INTEGER);
 });
 
-describe('the command and its flags', () => {
-  test('every known command is accepted with FUA', () => {
-    for (const command of [...ranged, FLUSH]) expect(verdict(command, { flags: CommandFlag.FUA })).toBe(NONE);
-  });
-
-  test('an unknown command is invalid', () => {
-    expect(verdict(8)).toBe(EINVAL);
-    expect(verdict(65_535)).toBe(EINVAL);
-  });
-
-  test.each([
-    ['DF', CommandFlag.DF, [READ]],
-    ['REQ_ONE', CommandFlag.REQ_ONE, [BLOCK_STATUS]],
-    ['NO_HOLE', CommandFlag.NO_HOLE, [WRITE_ZEROES]],
-    ['FAST_ZERO', CommandFlag.FAST_ZERO, [WRITE_ZEROES]],
-    ['an unknown flag', 1 << 5, []],
-  ])('%s is valid only where it means something', (_name, flags, allowed) => {
-    for (const command of [...ranged, FLUSH]) {
-      const expected = (allowed as number[]).includes(command) ? NONE : EINVAL;
-      expect(verdict(command, { flags }), `command ${command}`).toBe(expected);
-    }
-  });
-
-  test('DF needs structured replies', () => {
-    expect(verdict(READ, { flags: CommandFlag.DF, rules: { structuredReplies: false } })).toBe(EINVAL);
-  });
-
-  test('block status needs a selected context and a length', () => {
-    expect(verdict(BLOCK_STATUS, { rules: { hasContexts: false } })).toBe(EINVAL);
-    expect(verdict(BLOCK_STATUS, { length: 0 })).toBe(EINVAL);
-  });
-
-  test('DISC is accepted whatever else the request says', () => {
-    expect(verdict(DISC, { flags: 0xffff, offset: 2 ** 60, length: 2 ** 32 - 1 })).toBe(NONE);
-  });
-
-  test('the range of a FLUSH is ignored', () => {
-    expect(verdict(FLUSH, { offset: 2 ** 60, length: 1, rules: { blockBytes: 4096, readOnly: true } })).toBe(NONE);
-  });
-});
-
-describe('a read-only export', () => {
-  test('refuses changes with EPERM before it looks at their range', () => {
-    for (const command of [WRITE, TRIM, WRITE_ZEROES]) {
-      expect(verdict(command, { offset: 2 * SIZE, rules: { readOnly: true } })).toBe(EPERM);
-    }
-  });
-
-  test('allows everything else', () => {
-    for (const command of [READ, CACHE, BLOCK_STATUS])
-      expect(verdict(command, { rules: { readOnly: true } })).toBe(NONE);
-  });
-});
-
-describe('the range', () => {
-  const beyond = new Map<number, NbdError>([
-    [WRITE, ENOSPC],
-    [WRITE_ZEROES, ENOSPC],
-  ]);
-
-  test.each(ranged)('of command %i may end at the end of the export and not one byte later', (command) => {
-    const error = beyond.get(command) ?? EINVAL;
-    expect(verdict(command, { offset: SIZE - 512 })).toBe(NONE);
-    expect(verdict(command, { offset: SIZE - 511 })).toBe(error);
-    expect(verdict(command, { offset: SIZE + 1, length: 0 })).toBe(error);
-    expect(verdict(command, { offset: readUInt64(hex('ffffffffffffffff'), 0) })).toBe(error);
-  });
-
-  test('may be empty at the end of the export', () => {
-    for (const command of [READ, WRITE, TRIM, CACHE, WRITE_ZEROES]) {
-      expect(verdict(command, { offset: SIZE, length: 0 })).toBe(NONE);
-    }
-  });
-
-  test.each(ranged)('of command %i is whole blocks, also above 4 GiB', (command) => {
-    const aligned = { offset: 2 ** 33, length: 4096, sizeBytes: 2 ** 40, rules: { blockBytes: 4096 } };
-    expect(verdict(command, aligned)).toBe(NONE);
-    expect(verdict(command, { ...aligned, offset: 2 ** 33 + 512 })).toBe(EINVAL);
-    expect(verdict(command, { ...aligned, length: 512 })).toBe(EINVAL);
-  });
-});
-
-describe('the payload', () => {
-  test('of a read above the limit is an overflow, and of a write invalid', () => {
-    expect(verdict(READ, { length: MAX_PAYLOAD })).toBe(NONE);
-    expect(verdict(WRITE, { length: MAX_PAYLOAD })).toBe(NONE);
-    expect(verdict(READ, { length: MAX_PAYLOAD + 1 })).toBe(EOVERFLOW);
-    expect(verdict(WRITE, { length: MAX_PAYLOAD + 1 })).toBe(EINVAL);
-  });
-
-  test('limit does not apply to commands without payload', () => {
-    for (const command of [TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS]) {
-      expect(verdict(command, { length: MAX_PAYLOAD + 1 })).toBe(NONE);
-    }
-  });
+test('a 64-bit number is written as it is read', () => {
+  const target = Buffer.alloc(10, 0xee);
+  for (const value of [0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1]) {
+    writeUInt64(target, 1, value);
+    expect(readUInt64(target, 1)).toBe(value);
+  }
+  expect(target).toEqual(hex('ee 001fffffffffffff ee'));
 });

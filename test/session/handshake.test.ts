@@ -4,7 +4,8 @@ import * as nbd from '../../src/protocol/constants.js';
 import { Handshake } from '../../src/session/handshake.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry, startMemoryServer } from '../support/memory-server.js';
-import { counted, encodeOption, infoData, u32 } from '../support/raw-client.js';
+import { counted, encodeOption, infoData, metaData, u32 } from '../support/raw-client.js';
+import { receivedBytes } from '../support/received-bytes.js';
 
 const { Option, OptionError, OptionReply, InfoType } = nbd;
 const FIXED = nbd.HandshakeFlag.FIXED_NEWSTYLE;
@@ -270,11 +271,12 @@ test('1.2 a client that asks for lists and does not read has to wait, and gets t
     send: (message: Buffer) => sent.push(message),
   };
   const handshake = new Handshake(await memoryRegistry([served]), output, { multipleConnections: true });
-  expect([handshake.consume(u32(FIXED), 0, 4), handshake.consume(lists, 0, lists.length), sent.length]).toEqual([
-    4, 16, 2,
-  ]);
+  const input = receivedBytes(Buffer.concat([u32(FIXED), lists]));
+  handshake.consume(input);
+  expect([input.start, sent.length]).toEqual([4 + 16, 2]);
   sent.length = 0;
-  expect([handshake.consume(lists, 16, lists.length), sent.length]).toEqual([32, 2]);
+  handshake.consume(input);
+  expect([input.start, sent.length]).toEqual([4 + 32, 2]);
 
   const client = await haggling([served]);
   client.send(lists);
@@ -288,14 +290,13 @@ test('a list of many exports is sent in slices, and the next option waits for it
   const sent: Buffer[] = [];
   const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
   const handshake = new Handshake(await memoryRegistry(names), output, { multipleConnections: true });
-  handshake.consume(u32(FIXED), 0, 4);
-  const options = Buffer.concat([encodeOption(Option.LIST), encodeOption(Option.ABORT)]);
-  let at = handshake.consume(options, 0, options.length);
-  expect([at, sent.length, handshake.answering]).toEqual([16, 128, true]);
-  at = handshake.consume(options, at, options.length);
-  expect([at, sent.length, handshake.outcome]).toEqual([16, 256, undefined]);
-  at = handshake.consume(options, at, options.length);
-  expect([at, sent.length, handshake.answering]).toEqual([32, 302, false]);
+  const input = receivedBytes(Buffer.concat([u32(FIXED), encodeOption(Option.LIST), encodeOption(Option.ABORT)]));
+  handshake.consume(input);
+  expect([input.start, sent.length, handshake.answering]).toEqual([4 + 16, 128, true]);
+  handshake.consume(input);
+  expect([input.start, sent.length, handshake.outcome]).toEqual([4 + 16, 256, undefined]);
+  handshake.consume(input);
+  expect([input.start, sent.length, handshake.answering]).toEqual([4 + 32, 302, false]);
 });
 
 test('a client gets the whole list of many exports', async () => {
@@ -374,4 +375,58 @@ test('1.2 a byte order mark is part of a name', async () => {
   const client = await haggling();
   client.option(Option.INFO, infoData('\uFEFFdisk'));
   expect((await client.reply()).type).toBe(OptionError.UNKNOWN);
+});
+
+test.each([
+  ['an unknown option', 77, OptionError.UNSUP],
+  ['STARTTLS', Option.STARTTLS, OptionError.UNSUP],
+  ['an option above the limit for its data', Option.GO, OptionError.TOO_BIG],
+])('1.2 %s is answered before its data arrives, and the data is skipped', async (_what, option, error) => {
+  const client = await haggling();
+  const data = Buffer.alloc(2 * MIB, 0x49);
+  client.send(encodeOption(option, data.subarray(0, 10), data.length));
+  expect((await client.reply()).type).toBe(error);
+  client.send(data.subarray(10));
+  client.option(Option.LIST);
+  expect((await client.replies()).at(-1)!.type).toBe(OptionReply.ACK);
+});
+
+test.each([
+  ['an unknown export', Buffer.from('nowhere'), 'there is no export "nowhere"'],
+  ['too much data', Buffer.alloc(MIB + 1), 'the option has more than 1048576 bytes of data'],
+  ['a name that is no text', Buffer.from([0xff]), 'the name is not valid'],
+])(
+  '1.2 EXPORT_NAME has no error reply: with %s the connection ends, and the reason says why',
+  async (_what, data, why) => {
+    const sent: Buffer[] = [];
+    const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
+    const handshake = new Handshake(await memoryRegistry([{ name: 'disk' }]), output, { multipleConnections: true });
+    handshake.consume(receivedBytes(Buffer.concat([u32(FIXED), encodeOption(Option.EXPORT_NAME, data)])));
+    expect(handshake.outcome).toEqual({ closeReason: `EXPORT_NAME was refused: ${why}` });
+    expect(sent).toHaveLength(0);
+  },
+);
+
+test('1.2 EXPORT_NAME ends the connection while the server stops', async () => {
+  const output = { hasRoom: true, send: () => {} };
+  const handshake = new Handshake(await memoryRegistry([{ name: 'disk' }]), output, { multipleConnections: true });
+  handshake.shuttingDown = true;
+  const option = encodeOption(Option.EXPORT_NAME, Buffer.from('disk'));
+  handshake.consume(receivedBytes(Buffer.concat([u32(FIXED), option])));
+  expect(handshake.outcome).toEqual({ closeReason: 'EXPORT_NAME was refused: the server is stopping' });
+});
+
+test('1.2 a selection of contexts is gone even if the option that replaces it is refused for its size', async () => {
+  const client = await haggling([{ name: 'disk', bitmaps: ['nightly'] }]);
+  client.option(Option.STRUCTURED_REPLY);
+  await client.replies();
+  client.option(Option.SET_META_CONTEXT, metaData('disk', ['base:allocation']));
+  expect((await client.replies()).map(({ type }) => type)).toEqual([OptionReply.META_CONTEXT, OptionReply.ACK]);
+  client.option(Option.SET_META_CONTEXT, Buffer.alloc(MIB + 1));
+  expect((await client.reply()).type).toBe(OptionError.TOO_BIG);
+  client.option(Option.GO, infoData('disk'));
+  await client.replies();
+  client.request({ command: nbd.Command.BLOCK_STATUS, length: 512 });
+  const [chunk] = await client.chunks();
+  expect(chunk!.payload.subarray(6).toString()).toBe('BLOCK_STATUS needs a metadata context, and none is selected');
 });

@@ -20,7 +20,7 @@ describe('a memory budget', () => {
     /** An account that claims as much as it can get, a MiB at a time. */
     const greedy = () => {
       const account = open();
-      account.add(OWN_BYTES);
+      account.hold(OWN_BYTES);
       while (account.claim(MIB));
       return account;
     };
@@ -29,7 +29,7 @@ describe('a memory budget', () => {
 
   test('leaves every account its own memory, whatever the others hold', () => {
     const { budget, open } = budgetOf(MIB);
-    for (let i = 0; i < 10; i++) expect(open().claim(OWN_BYTES)).toBe(true);
+    for (let i = 0; i < 10; i++) expect(open().claim(OWN_BYTES)).toBeDefined();
     expect(budget.use).toEqual({ usedBytes: 0, limitBytes: MIB, waitingConnections: 0 });
   });
 
@@ -44,24 +44,24 @@ describe('a memory budget', () => {
     const { open, greedy } = budgetOf();
     greedy();
     const account = open();
-    expect(account.claim(OWN_BYTES + 60 * MIB)).toBe(true);
-    expect(open().claim(OWN_BYTES + 1)).toBe(false);
+    expect(account.claim(OWN_BYTES + 60 * MIB)).toBeDefined();
+    expect(open().claim(OWN_BYTES + 1)).toBeUndefined();
   });
 
   test('wakes a waiting account when there is room, and not before', async () => {
     const { budget, open } = budgetOf();
     const first = open();
-    first.claim(OWN_BYTES + 100 * MIB);
+    const claim = first.claim(OWN_BYTES + 100 * MIB)!;
     let woken = 0;
     const second = open(() => {
       woken++;
       second.claim(OWN_BYTES + 50 * MIB);
     });
-    expect(second.claim(OWN_BYTES + 50 * MIB)).toBe(false);
-    first.add(-20 * MIB);
+    expect(second.claim(OWN_BYTES + 50 * MIB)).toBeUndefined();
+    claim.resize(OWN_BYTES + 80 * MIB);
     await settle();
     expect([woken, budget.use.waitingConnections]).toEqual([0, 1]);
-    first.close();
+    claim.release();
     await settle();
     expect([woken, second.sharedBytes, budget.use]).toEqual([
       1,
@@ -80,7 +80,7 @@ describe('a memory budget', () => {
         if (account.claim(OWN_BYTES + 80 * MIB)) order.push(number);
         setImmediate(() => account.close());
       });
-      expect(account.claim(OWN_BYTES + 80 * MIB)).toBe(false);
+      expect(account.claim(OWN_BYTES + 80 * MIB)).toBeUndefined();
     });
     first.close();
     await expect.poll(() => budget.use).toMatchObject({ usedBytes: 0, waitingConnections: 0 });
@@ -90,18 +90,45 @@ describe('a memory budget', () => {
   test('lets no account overtake one that holds nothing, for a while', () => {
     const { open, pass } = budgetOf();
     open().claim(OWN_BYTES + 100 * MIB);
-    expect(open().claim(OWN_BYTES + 64 * MIB)).toBe(false);
-    expect(open().claim(OWN_BYTES + MIB)).toBe(false);
+    expect(open().claim(OWN_BYTES + 64 * MIB)).toBeUndefined();
+    expect(open().claim(OWN_BYTES + MIB)).toBeUndefined();
     pass(5000);
-    expect(open().claim(OWN_BYTES + MIB)).toBe(true);
+    expect(open().claim(OWN_BYTES + MIB)).toBeDefined();
   });
 
   test('gets everything back from a closed account, and counts nothing that it gives back later', () => {
     const { budget, open } = budgetOf();
     const account = open();
-    account.claim(OWN_BYTES + MIB);
+    const claim = account.claim(OWN_BYTES + MIB)!;
     account.close();
-    account.add(-MIB);
+    claim.release();
+    expect([budget.use.usedBytes, account.heldBytes]).toEqual([0, 0]);
+  });
+
+  test('counts a claim that is released twice once', () => {
+    const { budget, open } = budgetOf();
+    const account = open();
+    const [first, second] = [account.claim(OWN_BYTES + MIB)!, account.claim(MIB)!];
+    first.release();
+    first.release();
+    expect([first.bytes, account.heldBytes, second.bytes]).toEqual([0, MIB, MIB]);
+    second.release();
+    expect([account.heldBytes, budget.use.usedBytes]).toEqual([0, 0]);
+  });
+
+  test('lets a claim grow as a whole or not at all', () => {
+    const { budget, open } = budgetOf(4 * MIB);
+    const account = open();
+    const claim = account.claim(OWN_BYTES)!;
+    expect([claim.grow(OWN_BYTES + 5 * MIB), claim.bytes, account.waiting]).toEqual([false, OWN_BYTES, true]);
+    expect([claim.grow(OWN_BYTES + 4 * MIB), budget.use.usedBytes, account.waiting]).toEqual([true, 4 * MIB, false]);
+  });
+
+  test('counts what is in use already, even beyond its limit', () => {
+    const { budget, open } = budgetOf(MIB);
+    const held = open().hold(OWN_BYTES + 3 * MIB);
+    expect([budget.use.usedBytes, open().claim(OWN_BYTES + 1)]).toEqual([3 * MIB, undefined]);
+    held.release();
     expect(budget.use.usedBytes).toBe(0);
   });
 });

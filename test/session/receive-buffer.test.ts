@@ -1,16 +1,13 @@
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
+import { MemoryBudget } from '../../src/session/memory-budget.js';
 import { ReceiveBuffer } from '../../src/session/receive-buffer.js';
 
 /** A buffer, and the memory that it has accounted for. */
-function receiveBuffer() {
-  const memory = {
-    heldBytes: 0,
-    add(bytes: number) {
-      this.heldBytes += bytes;
-    },
-  };
-  return { input: new ReceiveBuffer(memory), memory };
+function receiveBuffer(limitBytes = 64 * MIB) {
+  const budget = new MemoryBudget(limitBytes);
+  const memory = budget.open(() => {});
+  return { input: new ReceiveBuffer(memory), memory, budget };
 }
 
 /** Puts `bytes` into the room that the buffer names, as a socket would: as many at a time as fit. */
@@ -46,7 +43,8 @@ test('a partial message keeps its bytes when it is moved to the front', () => {
   const { input } = receiveBuffer();
   const stream = pattern(64 * KIB);
   receive(input, stream);
-  input.consumed(64 * KIB - 10, 1000);
+  input.consume(64 * KIB - 10);
+  input.has(1000);
   input.room();
   expect([input.start, input.end]).toEqual([0, 10]);
   expect(content(input)).toEqual(stream.subarray(-10));
@@ -56,7 +54,7 @@ test('a message larger than the buffer moves to a larger one with its bytes', ()
   const { input, memory } = receiveBuffer();
   const message = pattern(300 * KIB);
   receive(input, message.subarray(0, 40));
-  input.consumed(0, message.length);
+  expect(input.has(message.length)).toBe(false);
   receive(input, message.subarray(40));
   expect(content(input).equals(message)).toBe(true);
   expect(memory.heldBytes).toBe(input.buffer.length);
@@ -65,14 +63,15 @@ test('a message larger than the buffer moves to a larger one with its bytes', ()
 test('the room of a long message ends where the message does', () => {
   const { input } = receiveBuffer();
   receive(input, pattern(28));
-  input.consumed(0, 200 * KIB);
+  input.has(200 * KIB);
   expect(input.room()).toHaveLength(200 * KIB - 28);
 });
 
 test('reading starts at the front again when everything was consumed', () => {
   const { input } = receiveBuffer();
   receive(input, pattern(100));
-  input.consumed(100, 28);
+  input.consume(100);
+  input.has(28);
   expect(input.room()).toBe(input.buffer);
   expect([input.start, input.end]).toEqual([0, 0]);
 });
@@ -81,8 +80,8 @@ test('a buffer changes only when room is asked for', () => {
   const { input } = receiveBuffer();
   receive(input, pattern(28));
   const { buffer } = input;
-  input.consumed(0, 8 * MIB);
-  input.pay(input.unpaidBytes);
+  input.has(8 * MIB);
+  input.claimRoom();
   input.giveAway();
   expect(input.buffer).toBe(buffer);
   input.room();
@@ -90,15 +89,21 @@ test('a buffer changes only when room is asked for', () => {
 });
 
 test('a message above 1 MiB gets a buffer only after its memory was claimed', () => {
+  const { input, memory } = receiveBuffer(0);
+  receive(input, pattern(28));
+  input.has(8 * MIB);
+  expect(input.claimRoom()).toBe(false);
+  expect(memory.waiting).toBe(true);
+  expect(input.room().length).toBeLessThan(64 * KIB);
+  expect(memory.heldBytes).toBe(64 * KIB);
+});
+
+test('a message above 1 MiB gets a buffer when its memory was claimed, and claims it once', () => {
   const { input, memory } = receiveBuffer();
   receive(input, pattern(28));
-  input.consumed(0, 8 * MIB);
-  expect(input.unpaidBytes).toBe(8 * MIB - 64 * KIB);
-  expect(input.room().length).toBeLessThan(64 * KIB);
-
-  memory.add(input.unpaidBytes);
-  input.pay(input.unpaidBytes);
-  expect(input.unpaidBytes).toBe(0);
+  input.has(8 * MIB);
+  expect([input.claimRoom(), memory.heldBytes]).toEqual([true, 8 * MIB]);
+  expect([input.claimRoom(), memory.heldBytes]).toEqual([true, 8 * MIB]);
   expect(input.room()).toHaveLength(8 * MIB - 28);
   expect(content(input)).toEqual(pattern(28));
   expect(memory.heldBytes).toBe(8 * MIB);
@@ -107,24 +112,68 @@ test('a message above 1 MiB gets a buffer only after its memory was claimed', ()
 test('a large buffer shrinks to 1 MiB after its message', () => {
   const { input, memory } = receiveBuffer();
   receive(input, pattern(28));
-  input.consumed(0, 8 * MIB);
-  memory.add(input.unpaidBytes);
-  input.pay(input.unpaidBytes);
+  input.has(8 * MIB);
+  input.claimRoom();
   receive(input, Buffer.alloc(8 * MIB - 28));
-  input.consumed(input.end, 28);
+  input.consume(8 * MIB);
+  input.has(28);
   expect(input.room()).toHaveLength(MIB);
   expect(memory.heldBytes).toBe(MIB);
 });
 
 test('a buffer that was given away is replaced, and the bytes after its message are kept', () => {
-  const { input } = receiveBuffer();
+  const { input, memory } = receiveBuffer();
   const stream = pattern(1000);
   receive(input, stream);
   const taken = input.buffer;
-  input.consumed(900, 28);
-  input.giveAway();
+  const claim = input.giveAway();
+  input.consume(900);
   receive(input, pattern(5));
   expect(input.buffer).not.toBe(taken);
   expect(content(input)).toEqual(Buffer.concat([stream.subarray(900), pattern(5)]));
   expect(taken.subarray(0, 1000)).toEqual(stream);
+  // Its memory is the consumer's, and the new buffer has its own.
+  expect([claim.bytes, memory.heldBytes]).toEqual([taken.length, taken.length + input.buffer.length]);
+  claim.release();
+  expect(memory.heldBytes).toBe(input.buffer.length);
+});
+
+test('a buffer given away twice before it is replaced is counted twice, and never too little', () => {
+  const { input, memory } = receiveBuffer();
+  receive(input, pattern(1000));
+  const claims = [input.giveAway(), input.giveAway()];
+  expect(claims.map(({ bytes }) => bytes)).toEqual([64 * KIB, 64 * KIB]);
+  input.room();
+  for (const claim of claims) claim.release();
+  expect(memory.heldBytes).toBe(input.buffer.length);
+});
+
+test('what is skipped never becomes content, wherever the stream is split', () => {
+  const stream = pattern(300);
+  for (let split = 10; split <= stream.length; split++) {
+    const { input } = receiveBuffer();
+    receive(input, stream.subarray(0, split));
+    input.consume(10);
+    input.skip(200);
+    receive(input, stream.subarray(split));
+    expect(content(input)).toEqual(stream.subarray(210));
+  }
+});
+
+test('a skipped message of any length takes no memory, and skipped parts add up', () => {
+  const { input, memory } = receiveBuffer();
+  input.skip(40 * MIB);
+  input.skip(10);
+  for (let i = 0; i < 40; i++) receive(input, Buffer.alloc(MIB));
+  receive(input, Buffer.concat([Buffer.alloc(10), pattern(5)]));
+  expect(content(input)).toEqual(pattern(5));
+  expect([input.buffer.length, memory.heldBytes]).toEqual([64 * KIB, 64 * KIB]);
+});
+
+test('a closed buffer has released its memory', () => {
+  const { input, budget, memory } = receiveBuffer();
+  input.has(8 * MIB);
+  input.claimRoom();
+  input.close();
+  expect([memory.heldBytes, budget.use.usedBytes]).toEqual([0, 0]);
 });

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
-import { PiecePool } from '../../src/session/piece-pool.js';
+import { MemoryBudget } from '../../src/session/memory-budget.js';
+import { type Piece, PiecePool } from '../../src/session/piece-pool.js';
 import { ReplyWriter } from '../../src/session/reply-writer.js';
 
 /** A socket whose kernel takes everything at once, or nothing while it is `behind`. */
@@ -21,30 +22,25 @@ class ScriptedSocket {
   }
 }
 
-/** A pool that counts the pieces that nobody has given back. */
-class CountingPool extends PiecePool {
-  taken = 0;
+/** A pool that knows the pieces that nobody has released. */
+class WatchedPool extends PiecePool {
+  private readonly pieces = new Set<Piece>();
 
-  override take(): Buffer {
-    this.taken++;
-    return super.take();
+  get taken(): number {
+    return [...this.pieces].filter(({ isTaken }) => isTaken).length;
   }
 
-  override give(piece: Buffer): void {
-    this.taken--;
-    super.give(piece);
+  override take(): Piece {
+    const piece = super.take();
+    this.pieces.add(piece);
+    return piece;
   }
 }
 
 function replyWriter() {
   const socket = new ScriptedSocket();
-  const pool = new CountingPool();
-  const memory = {
-    heldBytes: 0,
-    add(bytes: number) {
-      this.heldBytes += bytes;
-    },
-  };
+  const pool = new WatchedPool();
+  const memory = new MemoryBudget(MIB).open(() => {});
   const writer = new ReplyWriter(socket as unknown as Socket, pool, memory);
   const put = (text: string) => {
     const at = writer.reserve(text.length);
@@ -170,9 +166,20 @@ test('many small unsent replies use up the room by their overhead', () => {
   expect(sent).toBe(Math.ceil((2 * MIB) / (512 + 16)));
 });
 
-test('gives its pieces back when it is closed', () => {
-  const { pool, writer } = replyWriter();
+test('releases its pieces and its memory when it is closed', () => {
+  const { socket, pool, memory, writer } = replyWriter();
+  socket.behind = true;
+  writer.send(Buffer.alloc(MIB));
   for (let i = 0; i < 3; i++) writer.reserve(writer.room());
+  expect([pool.taken, memory.heldBytes]).toEqual([3, MIB + 512]);
   writer.close();
-  expect(pool.taken).toBe(0);
+  expect([pool.taken, memory.heldBytes]).toEqual([0, 0]);
+});
+
+test('a piece is used again after its release, by one owner at a time', () => {
+  const pool = new PiecePool();
+  const piece = pool.take();
+  piece.release();
+  piece.release();
+  expect([pool.take() === piece, pool.take() === piece]).toEqual([true, false]);
 });

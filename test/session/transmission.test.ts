@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { ENOSPC } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { FilterDevice } from '../../src/storage/device/filter-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { keepLog } from '../support/log-lines.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, type MemoryExport, startMemoryServer } from '../support/memory-server.js';
 import { encodeRequest, type RawClient } from '../support/raw-client.js';
@@ -241,12 +243,50 @@ test('1.5 a FAST_ZERO that would not be fast is ENOTSUP, and nothing is changed'
   expect((await client.chunks())[0]!.payload.subarray(8)).toEqual(Buffer.alloc(512, 1));
 });
 
-test('1.5 a structured error has a message', async () => {
+test.each([
+  ['the export is read-only', { command: Command.TRIM, length: 512 }],
+  [
+    `the range is not inside the export, which is ${DISK_BYTES} bytes long`,
+    { command: Command.READ, offset: DISK_BYTES, length: 1 },
+  ],
+  ['the server does not know command 99', { command: 99 }],
+])('1.5 a structured error says which rule the request breaks: %s', async (sentence, request) => {
   const { client } = await connected({}, { name: 'disk', readOnly: true });
-  client.request({ command: Command.TRIM, length: 512 });
+  client.request(request);
   const [chunk] = await client.chunks();
-  expect(chunk!.payload.subarray(6).toString()).toBe('the export is read-only');
+  expect(chunk!.payload.subarray(6).toString()).toBe(sentence);
   expect(chunk!.payload.readUInt16BE(4)).toBe(chunk!.payload.length - 6);
+});
+
+test('1.5 a structured error of the disk says what failed', async () => {
+  const device = new FaultyDevice(new MemoryDevice(DISK_BYTES));
+  const { client } = await connected({}, { name: 'disk', device });
+  device.fail('write', ENOSPC);
+  client.request({ command: Command.WRITE, payload: Buffer.alloc(512) });
+  const [chunk] = await client.chunks();
+  expect(chunk!.payload.readUInt32BE(0)).toBe(NbdError.ENOSPC);
+  expect(chunk!.payload.subarray(6).toString()).toBe('no space is left on the storage of the export');
+});
+
+test('a request that breaks a rule is logged at debug, with the rule and what was asked', async () => {
+  const { log, lines } = keepLog();
+  const server = await startMemoryServer([{ name: 'disk' }], {}, log);
+  const client = await server.connect();
+  await client.go('disk', { structured: false });
+  client.request({ command: Command.WRITE, offset: DISK_BYTES, payload: Buffer.alloc(512) });
+  expect((await client.simpleReply()).error).toBe(NbdError.ENOSPC);
+  client.request({ command: Command.READ, length: 1 });
+  await client.simpleReply(1);
+  expect(lines.filter(({ message }) => message.startsWith('refused'))).toEqual([
+    {
+      level: 'debug',
+      message: `refused a request: the range is not inside the export, which is ${DISK_BYTES} bytes long`,
+      fields: {
+        ...{ connection: expect.any(Number), command: 'WRITE', flags: 0, offset: DISK_BYTES, length: 512 },
+        error: 'ENOSPC',
+      },
+    },
+  ]);
 });
 
 test('1.5 a request with the wrong magic ends the connection', async () => {
@@ -302,6 +342,18 @@ test('a bug in a waiting request ends only its own connection', async () => {
   expect(await client.rest()).toHaveLength(0);
   other.request({ command: Command.WRITE, payload: pattern(512) });
   expect(await other.structuredError()).toBe(0);
+});
+
+test('a bug before a request begins to wait ends only its own connection, and leaves nothing behind', async () => {
+  class Broken extends FilterDevice {
+    override cache(): Promise<never> {
+      throw new Error('a bug');
+    }
+  }
+  const { server, client } = await connected({}, { name: 'disk', device: new Broken(new MemoryDevice(DISK_BYTES)) });
+  client.request({ command: Command.CACHE, length: 512 });
+  expect(await client.rest()).toHaveLength(0);
+  await expect.poll(() => server.listener.connectionCount).toBe(0);
 });
 
 test('bytes after DISC are not kept, even while a reply is still due', async () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { silentLog } from '../../src/base/log.js';
+import { type Log, silentLog } from '../../src/base/log.js';
 import { GIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
@@ -56,11 +56,12 @@ export async function memoryRegistry(served: readonly MemoryExport[]): Promise<E
 export async function startMemoryServer(
   served: readonly MemoryExport[] = [{ name: 'disk', bitmaps: ['nightly'] }],
   limits: Partial<NbdLimits> = {},
+  log: Log = silentLog,
 ): Promise<MemoryServer> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-'));
   const path = join(directory, 'nbd.sock');
   const exports = await memoryRegistry(served);
-  const listener = new NbdListener({ exports, log: silentLog, limits: { ...defaultLimits, ...limits } });
+  const listener = new NbdListener({ exports, log, limits: { ...defaultLimits, ...limits } });
   await listener.listenUnix(path);
   const clients: RawClient[] = [];
   onTestFinished(async () => {

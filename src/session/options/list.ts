@@ -7,10 +7,9 @@ import type { OptionOutcome, OptionRequest } from './option-handler.js';
  * NBD_OPT_LIST: one SERVER reply for each export, then the ACK. Views are not listed: a client that reads
  * everything in the list would keep their backups alive.
  */
-export function handleList(request: OptionRequest): OptionOutcome {
+export function answerList(request: OptionRequest): OptionOutcome {
   if (request.data.length > 0) {
-    request.refuse(OptionError.INVALID, 'LIST carries no data');
-    return undefined;
+    return request.refuse({ error: OptionError.INVALID, message: 'LIST carries no data' });
   }
   request.replyEach(OptionReply.SERVER, entriesOf(request.exports.list()));
   return undefined;

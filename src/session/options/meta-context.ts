@@ -22,7 +22,7 @@ function namespaceOf(name: string): string {
 }
 
 /** NBD_OPT_LIST_META_CONTEXT: lists the matching contexts. Nothing is selected, so every id is 0. */
-export function handleListMetaContext(request: OptionRequest): OptionOutcome {
+export function answerListMetaContext(request: OptionRequest): OptionOutcome {
   const wanted = decode(request);
   if (!wanted) return undefined;
   const queries = new Set(wanted.queries);
@@ -42,11 +42,11 @@ function prefixesOf(name: string): string[] {
 }
 
 /** NBD_OPT_SET_META_CONTEXT: selects contexts by exact name. The new selection replaces the earlier one. */
-export function handleSetMetaContext(request: OptionRequest): OptionOutcome {
+export function answerSetMetaContext(request: OptionRequest): OptionOutcome {
   const { negotiation } = request;
   if (!negotiation.structuredReplies) {
-    request.refuse(OptionError.INVALID, 'metadata contexts need structured replies (negotiate them first)');
-    return undefined;
+    const message = 'metadata contexts need structured replies (negotiate them first)';
+    return request.refuse({ error: OptionError.INVALID, message });
   }
   const wanted = decode(request);
   if (!wanted) return undefined;
@@ -70,7 +70,7 @@ function replyContexts(request: OptionRequest, contexts: readonly SelectedContex
 function decode(request: OptionRequest): (MetaContextRequest & { served: ServedDisk }) | undefined {
   const wanted = decodeMetaContextRequest(request.data);
   if (wanted instanceof InvalidOption) {
-    request.refuse(wanted.error, wanted.message);
+    request.refuse(wanted);
     return undefined;
   }
   const served = request.exports.find(wanted.exportName);

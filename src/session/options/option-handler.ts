@@ -1,6 +1,6 @@
 import type { ExportRegistry } from '../../export/registry.js';
 import type { ServedDisk } from '../../export/served-disk.js';
-import { OptionError, OptionReply } from '../../protocol/constants.js';
+import { Option, OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeOptionReply } from '../../protocol/option-codec.js';
 import { type Agreement, type SelectedContext, transmissionFlags } from '../agreement.js';
 
@@ -43,18 +43,45 @@ export class Negotiation {
   }
 }
 
+/** What all options of one handshake share. */
+export interface OptionHost {
+  readonly exports: ExportRegistry;
+  readonly negotiation: Negotiation;
+  /** Sends bytes to the client unchanged. */
+  send(bytes: Buffer): void;
+  /** Sends many messages, a few at a time. The next option has to wait for the last of them. */
+  sendAll(messages: Iterator<Buffer>): void;
+}
+
+/** What follows an option: transmission, the end of the connection, or (undefined) the next option. */
+export type OptionOutcome = { readonly agreement: Agreement } | { readonly closeReason: string } | undefined;
+
+/** Why an option is refused. */
+export interface OptionRefusal {
+  readonly error: OptionError;
+  /** For people; clients show it. */
+  readonly message: string;
+}
+
 /** An option that the client sent, and the means to answer it. */
 export class OptionRequest {
   constructor(
     readonly option: number,
     readonly data: Buffer,
-    readonly exports: ExportRegistry,
-    readonly negotiation: Negotiation,
-    /** Sends bytes to the client unchanged. */
-    readonly send: (bytes: Buffer) => void,
-    /** Sends many messages, a few at a time. The next option has to wait for the last of them. */
-    private readonly sendAll: (messages: Iterator<Buffer>) => void,
+    private readonly host: OptionHost,
   ) {}
+
+  get exports(): ExportRegistry {
+    return this.host.exports;
+  }
+
+  get negotiation(): Negotiation {
+    return this.host.negotiation;
+  }
+
+  send(bytes: Buffer): void {
+    this.host.send(bytes);
+  }
 
   reply(type: number, data?: Buffer): void {
     this.send(encodeOptionReply(this.option, type, data));
@@ -62,22 +89,24 @@ export class OptionRequest {
 
   /** One reply for each of `data`, then the ACK. */
   replyEach(type: number, data: Iterable<Buffer>): void {
-    this.sendAll(this.encodeEach(type, data));
+    this.host.sendAll(this.encodeEach(type, data));
   }
 
-  ack(): void {
+  ack(): undefined {
     this.reply(OptionReply.ACK);
   }
 
-  /** `message` is for people; clients show it. */
-  refuse(error: OptionError, message: string): void {
+  /** EXPORT_NAME has no error reply, so the connection ends when it is refused. */
+  refuse({ error, message }: OptionRefusal): OptionOutcome {
+    if (this.option === Option.EXPORT_NAME) return { closeReason: `EXPORT_NAME was refused: ${message}` };
     this.reply(error, Buffer.from(message));
+    return undefined;
   }
 
-  refuseUnknownExport(exportName: string): void {
+  refuseUnknownExport(exportName: string): OptionOutcome {
     const isLong = exportName.length > MAX_QUOTED_NAME;
     const quoted = isLong ? `${exportName.slice(0, MAX_QUOTED_NAME)}…` : exportName;
-    this.refuse(OptionError.UNKNOWN, `there is no export "${quoted}"`);
+    return this.refuse({ error: OptionError.UNKNOWN, message: `there is no export "${quoted}"` });
   }
 
   private *encodeEach(type: number, data: Iterable<Buffer>): Generator<Buffer> {
@@ -86,7 +115,15 @@ export class OptionRequest {
   }
 }
 
-/** What follows an option: transmission, the end of the connection, or (undefined) the next option. */
-export type OptionOutcome = { readonly agreement: Agreement } | { readonly closeReason: string } | undefined;
-
-export type OptionHandler = (request: OptionRequest) => OptionOutcome;
+/** How one kind of option is answered. */
+export interface OptionKind {
+  readonly answer: (request: OptionRequest) => OptionOutcome;
+  /** It is valid without fixed newstyle. */
+  readonly needsNoFixedNewstyle?: true;
+  /** It is answered while the server stops, and when the client may send no more options. */
+  readonly alwaysAnswered?: true;
+  /** It is answered before its data arrives, which is skipped. */
+  readonly skipsData?: true;
+  /** What it does even if it is refused. */
+  readonly begin?: (negotiation: Negotiation) => void;
+}

@@ -1,0 +1,88 @@
+import { Command, CommandFlag, NbdError } from './constants.js';
+import type { Request } from './request.js';
+
+/** The part of what was agreed for a connection that decides which requests are valid. */
+export interface RequestTerms {
+  readonly readOnly: boolean;
+  readonly structuredReplies: boolean;
+  /** Offsets and lengths must be multiples of this power of two: 1 for a client that did not ask for block sizes. */
+  readonly blockBytes: number;
+  readonly hasContexts: boolean;
+  readonly maxPayloadBytes: number;
+}
+
+/** The rule that a request breaks. */
+export interface BrokenRule {
+  /** The error that the client gets. */
+  readonly error: NbdError;
+  /** The rule in words, for people. */
+  readonly sentence: string;
+}
+
+const { EPERM, EINVAL, ENOSPC, EOVERFLOW } = NbdError;
+
+const allowedFlags: Record<number, number> = {
+  [Command.READ]: CommandFlag.FUA | CommandFlag.DF,
+  [Command.WRITE]: CommandFlag.FUA,
+  [Command.FLUSH]: CommandFlag.FUA,
+  [Command.TRIM]: CommandFlag.FUA,
+  [Command.CACHE]: CommandFlag.FUA,
+  [Command.WRITE_ZEROES]: CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO,
+  [Command.BLOCK_STATUS]: CommandFlag.FUA | CommandFlag.REQ_ONE,
+};
+
+const nameByCommand = new Map<number, string>(Object.entries(Command).map(([name, command]) => [command, name]));
+
+/** The name for people: `WRITE_ZEROES` for 6. */
+export function commandName(command: number): string {
+  return nameByCommand.get(command) ?? `command ${command}`;
+}
+
+/**
+ * All rules for requests to an export of `sizeBytes` bytes. Returns the first rule that the request breaks, or undefined
+ * for a valid request, which costs no allocation. The code that serves the request relies on this and does not check
+ * again.
+ */
+export function validateRequest(request: Request, sizeBytes: number, terms: RequestTerms): BrokenRule | undefined {
+  const { command, flags, offset, length } = request;
+  // DISC has no reply, so there is no way to refuse it.
+  if (command === Command.DISC) return undefined;
+  const allowed = allowedFlags[command];
+  if (allowed === undefined) return broken(EINVAL, `the server does not know command ${command}`);
+  if ((flags & ~allowed) !== 0) {
+    return broken(EINVAL, `${commandName(command)} does not accept the flags 0x${(flags & ~allowed).toString(16)}`);
+  }
+  if (command === Command.FLUSH) return undefined;
+
+  const changes = command === Command.WRITE || command === Command.WRITE_ZEROES;
+  if (terms.readOnly && (changes || command === Command.TRIM)) return broken(EPERM, 'the export is read-only');
+  if (offset > sizeBytes || length > sizeBytes - offset) {
+    const error = changes ? ENOSPC : EINVAL;
+    return broken(error, `the range is not inside the export, which is ${sizeBytes} bytes long`);
+  }
+  // `|` keeps only the low 32 bits of both numbers, which is enough to check alignment.
+  if (((offset | length) & (terms.blockBytes - 1)) !== 0) {
+    const sentence = `offset and length must be multiples of ${terms.blockBytes}, the minimum block size of the export`;
+    return broken(EINVAL, sentence);
+  }
+  if (command === Command.READ) {
+    if (length > terms.maxPayloadBytes) return broken(EOVERFLOW, tooLong(request, terms));
+    if ((flags & CommandFlag.DF) !== 0 && !terms.structuredReplies) {
+      return broken(EINVAL, 'the flag DF needs structured replies, which were not negotiated');
+    }
+  } else if (command === Command.WRITE) {
+    if (length > terms.maxPayloadBytes) return broken(EINVAL, tooLong(request, terms));
+  } else if (command === Command.BLOCK_STATUS) {
+    if (!terms.hasContexts) return broken(EINVAL, 'BLOCK_STATUS needs a metadata context, and none is selected');
+    if (length === 0) return broken(EINVAL, 'BLOCK_STATUS needs a length above 0');
+  }
+  return undefined;
+}
+
+function tooLong({ command, length }: Request, { maxPayloadBytes }: RequestTerms): string {
+  return `${commandName(command)} is limited to ${maxPayloadBytes} bytes in one request (this one has ${length})`;
+}
+
+function broken(error: NbdError, sentence: string): BrokenRule {
+  return { error, sentence };
+}

@@ -1,0 +1,67 @@
+import type { ServedDisk } from '../../export/served-disk.js';
+import { InfoType, OptionError, OptionReply } from '../../protocol/constants.js';
+import {
+  decodeInfoRequest,
+  decodeString,
+  encodeExportNameReply,
+  encodeInfoBlockSize,
+  encodeInfoExport,
+  encodeInfoText,
+  type InfoRequest,
+  InvalidOption,
+} from '../../protocol/option-codec.js';
+import { type Agreement, BLOCK_SIZES } from '../agreement.js';
+import type { OptionOutcome, OptionRequest } from './option-handler.js';
+
+/** NBD_OPT_INFO: describes the export and stays in the handshake. */
+export function answerInfo(request: OptionRequest): OptionOutcome {
+  answerGo(request);
+  return undefined;
+}
+
+/** NBD_OPT_GO: describes the export as INFO does, and starts transmission. */
+export function answerGo(request: OptionRequest): OptionOutcome {
+  const wanted = decodeInfoRequest(request.data);
+  if (wanted instanceof InvalidOption) return request.refuse(wanted);
+  const served = request.exports.find(wanted.exportName);
+  if (!served) return request.refuseUnknownExport(wanted.exportName);
+  sendInformation(request, wanted, served);
+  request.ack();
+  return agreeOn(request, wanted.exportName, served, wanted.infoTypes.includes(InfoType.BLOCK_SIZE));
+}
+
+/** NBD_OPT_EXPORT_NAME: starts transmission, from before there was GO. */
+export function answerExportName(request: OptionRequest): OptionOutcome {
+  const { negotiation } = request;
+  const exportName = decodeString(request.data);
+  if (exportName === undefined) return request.refuse({ error: OptionError.INVALID, message: 'the name is not valid' });
+  const served = request.exports.find(exportName);
+  if (!served) return request.refuseUnknownExport(exportName);
+  request.send(encodeExportNameReply(served.sizeBytes, negotiation.flagsOf(served), !negotiation.noZeroes));
+  return agreeOn(request, exportName, served, false);
+}
+
+function agreeOn(
+  { negotiation }: OptionRequest,
+  exportName: string,
+  served: ServedDisk,
+  enforceBlockSize: boolean,
+): { agreement: Agreement } {
+  const { structuredReplies } = negotiation;
+  const contexts = negotiation.contextsFor(exportName, served);
+  return { agreement: { export: served, structuredReplies, enforceBlockSize, contexts } };
+}
+
+/** Sends EXPORT always, and the other types when they were asked for. Unknown types are ignored. */
+function sendInformation(request: OptionRequest, wanted: InfoRequest, served: ServedDisk): void {
+  const asked = new Set(wanted.infoTypes);
+  const info = (data: Buffer) => request.reply(OptionReply.INFO, data);
+  if (asked.has(InfoType.NAME)) info(encodeInfoText(InfoType.NAME, served.name));
+  if (asked.has(InfoType.DESCRIPTION) && served.description !== '') {
+    info(encodeInfoText(InfoType.DESCRIPTION, served.description));
+  }
+  if (asked.has(InfoType.BLOCK_SIZE)) {
+    info(encodeInfoBlockSize(served.minBlockBytes, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
+  }
+  info(encodeInfoExport(served.sizeBytes, request.negotiation.flagsOf(served)));
+}

@@ -1,0 +1,56 @@
+import { Option, OptionError } from '../../protocol/constants.js';
+import { answerList } from './list.js';
+import { answerListMetaContext, answerSetMetaContext } from './meta-context.js';
+import { answerExportName, answerGo, answerInfo } from './named-export.js';
+import type { OptionKind, OptionOutcome, OptionRequest } from './option-handler.js';
+
+/** NBD_OPT_ABORT: the client ends the handshake. */
+function answerAbort(request: OptionRequest): OptionOutcome {
+  request.ack();
+  return { closeReason: 'the client ended the handshake' };
+}
+
+/** NBD_OPT_STRUCTURED_REPLY: may be sent once, without data. */
+function answerStructuredReply(request: OptionRequest): OptionOutcome {
+  const refuse = (message: string) => request.refuse({ error: OptionError.INVALID, message });
+  if (request.data.length > 0) return refuse('STRUCTURED_REPLY carries no data');
+  if (request.negotiation.structuredReplies) return refuse('structured replies have already been agreed');
+  request.negotiation.structuredReplies = true;
+  return request.ack();
+}
+
+function answerStartTls(request: OptionRequest): OptionOutcome {
+  return request.refuse({ error: OptionError.UNSUP, message: 'TLS is not configured' });
+}
+
+function answerUnknown(request: OptionRequest): OptionOutcome {
+  return request.refuse({ error: OptionError.UNSUP, message: `option ${request.option} is not known` });
+}
+
+const kinds = new Map<number, OptionKind>([
+  [Option.EXPORT_NAME, { answer: answerExportName, needsNoFixedNewstyle: true }],
+  [Option.ABORT, { answer: answerAbort, alwaysAnswered: true, skipsData: true }],
+  [Option.LIST, { answer: answerList }],
+  [Option.STARTTLS, { answer: answerStartTls, skipsData: true }],
+  [Option.INFO, { answer: answerInfo }],
+  [Option.GO, { answer: answerGo }],
+  [Option.STRUCTURED_REPLY, { answer: answerStructuredReply }],
+  [Option.LIST_META_CONTEXT, { answer: answerListMetaContext }],
+  [
+    Option.SET_META_CONTEXT,
+    {
+      answer: answerSetMetaContext,
+      // The earlier selection is gone even if this option fails ("NBD_OPT_SET_META_CONTEXT").
+      begin: (negotiation) => {
+        negotiation.selection = undefined;
+      },
+    },
+  ],
+]);
+
+const unknown: OptionKind = { answer: answerUnknown, skipsData: true };
+
+/** How an option is answered, whatever its number. */
+export function optionKind(option: number): OptionKind {
+  return kinds.get(option) ?? unknown;
+}
