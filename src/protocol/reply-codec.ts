@@ -10,6 +10,7 @@ import {
   offsetDataLayout,
   offsetHoleLayout,
   simpleReplyLayout,
+  writeInt32,
   writeUInt64,
 } from './layouts.js';
 import type { Cookie } from './request.js';
@@ -29,8 +30,8 @@ export const CHUNK_COOKIE_AT = fieldOffset(chunkLayout, 'cookie');
 const CHUNK_LENGTH_AT = fieldOffset(chunkLayout, 'length');
 
 function putCookie(target: Buffer, at: number, { cookieHigh, cookieLow }: Cookie): void {
-  target.writeInt32BE(cookieHigh, at);
-  target.writeInt32BE(cookieLow, at + 4);
+  writeInt32(target, at, cookieHigh);
+  writeInt32(target, at + 4, cookieLow);
 }
 
 export function putSimpleReply(target: Buffer, at: number, error: number, cookie: Cookie): void {

@@ -1,5 +1,5 @@
 import { Command, REQUEST_MAGIC } from './constants.js';
-import { fieldOffset, readUInt64, requestLayout } from './layouts.js';
+import { fieldOffset, readInt32, readUInt64, requestLayout } from './layouts.js';
 
 export const REQUEST_BYTES = requestLayout.span;
 const FLAGS_AT = fieldOffset(requestLayout, 'flags');
@@ -36,8 +36,8 @@ export class Request implements Cookie {
     if (buffer.readUInt32BE(at) !== REQUEST_MAGIC) return false;
     this.flags = buffer.readUInt16BE(at + FLAGS_AT);
     this.command = buffer.readUInt16BE(at + COMMAND_AT) as Command;
-    this.cookieHigh = buffer.readInt32BE(at + COOKIE_AT);
-    this.cookieLow = buffer.readInt32BE(at + COOKIE_AT + 4);
+    this.cookieHigh = readInt32(buffer, at + COOKIE_AT);
+    this.cookieLow = readInt32(buffer, at + COOKIE_AT + 4);
     this.offset = readUInt64(buffer, at + OFFSET_AT);
     this.length = buffer.readUInt32BE(at + LENGTH_AT);
     return true;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Command, CommandFlag } from '../../src/protocol/constants.js';
-import { readUInt64, writeUInt64 } from '../../src/protocol/layouts.js';
+import { readInt32, readUInt64, writeInt32, writeUInt64 } from '../../src/protocol/layouts.js';
 import { REQUEST_BYTES, Request } from '../../src/protocol/request.js';
 import { hex } from '../support/hex.js';
 
@@ -67,4 +67,13 @@ test('a 64-bit number is written as it is read', () => {
     expect(readUInt64(target, 1)).toBe(value);
   }
   expect(target).toEqual(hex('ee 001fffffffffffff ee'));
+});
+
+test('a signed 32-bit number is read and written as Buffer does it', () => {
+  const target = Buffer.alloc(6, 0xee);
+  for (const value of [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 0x12345678, 0xfedcba98 | 0]) {
+    writeInt32(target, 1, value);
+    expect([target.readInt32BE(1), readInt32(target, 1)]).toEqual([value, value]);
+  }
+  expect(target).toEqual(hex('ee fedcba98 ee'));
 });
