@@ -37,6 +37,7 @@ export default defineConfig({
     // Servers and real clients share two cores: generous limits, few workers.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000, interval: 10 } },
     maxWorkers: 2,
     pool: 'forks',
     reporters: ['default', new ClosingLine()],

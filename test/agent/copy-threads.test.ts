@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { CopyThreads } from '../../src/agent/copy-threads.js';
 import { AppendFile, createTarget } from '../../src/qcow2/append-file.js';
 import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
@@ -32,7 +32,7 @@ test('threads that are ended copy only what they have started', async () => {
   const { source, file } = await scene();
   const threads = new CopyThreads(source.fd, file);
   const copies = Array.from({ length: 1000 }, () => threads.copy(0, SIZE_BYTES).catch(() => undefined));
-  await vi.waitFor(() => expect(file.end.position).toBeGreaterThan(CLUSTER_BYTES));
+  await expect.poll(() => file.end.position).toBeGreaterThan(CLUSTER_BYTES);
   await threads[Symbol.asyncDispose]();
   const { position } = file.end;
   expect(position).toBeLessThan(1000 * SIZE_BYTES);

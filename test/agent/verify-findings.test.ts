@@ -72,7 +72,7 @@ test('a check that ends during a pull waits for the pull', async () => {
   const take = vi.spyOn(LockFile, 'take');
   onTestFinished(() => take.mockRestore());
   const checked = check();
-  await vi.waitUntil(() => take.mock.settledResults.some(({ type }) => type === 'rejected'));
+  await expect.poll(() => take.mock.settledResults).toContainEqual(expect.objectContaining({ type: 'rejected' }));
   await lock[Symbol.asyncDispose]();
   expect((await checked).notRecorded).toBeNull();
   expect(manifestOf(folder).images[0]).toHaveProperty('damage');

@@ -20,7 +20,7 @@ test('a write that hangs prevents a backup from beginning, but does not hold up 
   const { server, slow } = await twoDisks();
   slow.hold();
   const hanging = server.write([1], 'a', 'slow');
-  await vi.waitUntil(() => slow.heldCalls === 1);
+  await expect.poll(() => slow.heldCalls).toBe(1);
   vi.useFakeTimers({ toFake: ['performance', 'Date', 'setTimeout', 'clearTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const begun = server.ask('POST', '/v1/backups', both);
@@ -63,7 +63,7 @@ test('a cut that waits for another one on a hung disk is refused too, and later 
   const { server, slow } = await twoDisks();
   slow.hold();
   const hanging = server.write([1], 'a', 'slow');
-  await vi.waitUntil(() => slow.heldCalls === 1);
+  await expect.poll(() => slow.heldCalls).toBe(1);
   const answers = await Promise.all([1, 2, 3].map(() => server.ask('POST', '/v1/backups', both)));
   expect(answers.map(({ status }) => status)).toEqual([503, 503, 503]);
   slow.release();
@@ -75,7 +75,7 @@ test('an export whose disk hangs is not resized, and its writes continue when it
   const { server, slow } = await twoDisks();
   slow.hold();
   const hanging = server.write([1], 'a', 'slow');
-  await vi.waitUntil(() => slow.heldCalls === 1);
+  await expect.poll(() => slow.heldCalls).toBe(1);
   expect(await server.ask('POST', '/v1/exports/slow/resize', { sizeBytes: 2 * DISK_BYTES })).toMatchObject({
     status: 503,
   });

@@ -158,7 +158,7 @@ test('a disk that hangs does not prevent the backup of another disk from ending'
   hanging.hold();
   const write = server.exports.get('disk').device.write(Buffer.alloc(512), 0, 512, 0);
   const passed = [server.pass(10), server.pass(10)];
-  await vi.waitUntil(async () => (await server.look(second)).state === 'aborted');
+  await expect.poll(async () => (await server.look(second)).state).toBe('aborted');
   expect(await server.look(first)).toMatchObject({ state: 'active' });
   hanging.release();
   await Promise.all([write, ...passed]);

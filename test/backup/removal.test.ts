@@ -72,7 +72,7 @@ test.each([false, true])('a removal waits for a backup that is beginning (force:
     return open(sizeBytes);
   });
   const begun = server.begin();
-  await vi.waitUntil(() => opening.mock.calls.length === 1);
+  await expect.poll(() => opening.mock.calls.length).toBe(1);
   const removed = server.ask('DELETE', `/v1/exports/disk?force=${force}`);
   await Promise.resolve();
   proceed();

@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
 import { controlSocketIn, defaultStateDirectory } from '../../src/base/places.js';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -246,7 +246,7 @@ test('serve --json prints its addresses on one line when it is ready', async () 
     [`vm1=${makeImage(8 * MIB)}`],
     ['--json', '--log-level', 'silent'],
   );
-  await vi.waitUntil(() => server.output().includes('\n'));
+  await expect.poll(() => server.output()).toContain('\n');
   const described = await controlOf(server).call('GET', '/v1/server');
   expect(described).toMatchObject({ exports: ['vm1'], nbd: { tcp: [{ host: '127.0.0.1', port: server.port }] } });
   expect(await server.stop()).toBe(0);

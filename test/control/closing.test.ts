@@ -44,7 +44,7 @@ test('requests in flight are answered, and new ones are not accepted', async () 
   const { path, control } = await startControl(openExport);
   const { socket, everything } = await connectTo(path);
   socket.write(`${post}\r\n\r\n${body}`);
-  await vi.waitUntil(() => openExport.mock.calls.length === 1);
+  await expect.poll(() => openExport.mock.calls.length).toBe(1);
 
   const closed = control.close();
   socket.write(`${post}\r\n\r\n${body}`);
@@ -78,7 +78,7 @@ test('a removal is answered, no matter how long it takes', async () => {
   served.attach({ drain, describe: () => ({ id: 1, client: 'unix', connectedAt: '', ...counters }) });
   const { socket, everything } = await connectTo(path);
   socket.write('DELETE /v1/exports/disk?force=true HTTP/1.1\r\nhost: x\r\n\r\n');
-  await vi.waitUntil(() => drain.mock.calls.length === 1);
+  await expect.poll(() => drain.mock.calls.length).toBe(1);
 
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());

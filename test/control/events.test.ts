@@ -69,13 +69,13 @@ test('are sent when they happen, as server-sent events', async () => {
 test('reach every follower, and the server forgets a follower that is gone', async () => {
   const { path, events, followers } = await startControl();
   const [one, other] = await Promise.all([follow(path), follow(path)]);
-  await vi.waitUntil(() => followers() === 2);
+  await expect.poll(followers).toBe(2);
   one.destroy();
-  await vi.waitUntil(() => followers() === 1);
+  await expect.poll(followers).toBe(1);
   events.publish({ type: 'export-added', export: 'disk' });
   expect(await readUntil(other, 'export-added')).toContain('event: export-added\n');
   other.destroy();
-  await vi.waitUntil(() => followers() === 0);
+  await expect.poll(followers).toBe(0);
 });
 
 test('end when the server stops', async () => {
@@ -85,7 +85,7 @@ test('end when the server stops', async () => {
   stream.resume();
   await control.close();
   await ended;
-  await vi.waitUntil(() => followers() === 0);
+  await expect.poll(followers).toBe(0);
 });
 
 test('a follower that does not read is cut off', async () => {

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { Command, Option, OptionError } from '../../src/protocol/constants.js';
 import { controlApiOver } from '../support/control-api.js';
 import { FaultyDevice } from '../support/faulty-device.js';
@@ -66,7 +66,7 @@ test('a drain waits for the clients, and refuses new ones', async () => {
   const { server, ask, connect, served } = await serve();
   const client = await connect();
   const removed = ask('DELETE', '/v1/exports/disk?drain=3600');
-  await vi.waitUntil(() => !served.admits);
+  await expect.poll(() => served.admits).toBe(false);
   const late = await server.connect();
   await late.greet();
   late.send(encodeOption(Option.GO, infoData('disk')));
@@ -94,7 +94,7 @@ test('a drain ends when the server stops', async () => {
   const { api, ask, connect, served } = await serve();
   await connect();
   const removed = ask('DELETE', '/v1/exports/disk?drain=3600');
-  await vi.waitUntil(() => !served.admits);
+  await expect.poll(() => served.admits).toBe(false);
   await api.close();
   expect(await removed).toMatchObject({ status: 503, document: { code: 'SHUTTING_DOWN' } });
   expect(served.admits).toBe(true);
@@ -107,7 +107,7 @@ test.each(['/v1/exports/disk?force=true', '/v1/exports/disk?force=true&drain=0']
     const client = await connect();
     device.hold();
     client.request({ command: Command.WRITE, payload: Buffer.alloc(512, 7) });
-    await vi.waitUntil(() => device.heldCalls > 0);
+    await expect.poll(() => device.heldCalls).toBeGreaterThan(0);
     const removed = ask('DELETE', url);
     device.release();
     expect((await client.simpleReply()).error).toBe(0);

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeImage } from '../support/image.js';
@@ -49,9 +49,9 @@ test('with a full state directory, writes that cannot be recorded are refused, u
   disk.fill();
   const { region, code } = await writeUntilRefused(client);
   expect(['ENOSPC', 'EIO']).toContain(code);
-  await vi.waitFor(() =>
-    expect(server.output()).toContain('a write was refused: it could not be recorded in the state directory'),
-  );
+  await expect
+    .poll(() => server.output())
+    .toContain('a write was refused: it could not be recorded in the state directory');
   const at = region * REGION_BYTES;
   expect(
     readFileSync(image)
@@ -115,7 +115,7 @@ test('with --on-bitmap-error=continue, writes continue and the bitmap is inconsi
   await client.disconnect();
   expect(await bitmapOf(server)).toMatchObject({ inconsistent: true, recording: false });
   expect((await bitmapOf(server)).inconsistentReason).toMatch(/^a write could not be recorded in the store: E/);
-  await vi.waitFor(() => expect(server.output()).toContain('went on; the persistent bitmaps are inconsistent now'));
+  await expect.poll(() => server.output()).toContain('went on; the persistent bitmaps are inconsistent now');
   disk.makeRoom();
   // Within seconds it becomes durable. Then the bitmap stays inconsistent even after a crash.
   await expect.poll(() => storedReason(disk), { timeout: 30_000 }).toMatch(/could not be recorded/);

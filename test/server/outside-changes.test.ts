@@ -15,7 +15,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ExportSpec } from '../../src/api/export.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { exportKey } from '../../src/bitmap/store/keys.js';
@@ -108,10 +108,11 @@ async function changeSomehow(served: Export, random: Random): Promise<void> {
 
 /** Advances the clock until the store describes the current state of the disk. */
 async function comeToRest(served: Export): Promise<void> {
-  await vi.waitFor(async () => {
+  const watched = async () => {
     await served.tick();
-    expect(insideOf(served).persistence!.watched).toBe('at rest');
-  });
+    return insideOf(served).persistence!.watched;
+  };
+  await expect.poll(watched).toBe('at rest');
 }
 
 describe.each(['file', 'block device', 'partition'] as const)('a %s', (kind) => {
@@ -560,12 +561,13 @@ describe('a file', () => {
     const { open } = await scene();
     const served = await open();
     await write(served);
-    await vi.waitFor(async () => {
+    const watchedAfterChange = async () => {
       await changeAtOneInstant([served], {
         apply: (undos) => void undos.push(insideOf(served).bitmaps.get('nightly').clear()),
       });
       await insideOf(served).persistence!.settle();
-      expect(insideOf(served).persistence!.watched).toBe('at rest');
-    });
+      return insideOf(served).persistence!.watched;
+    };
+    await expect.poll(watchedAfterChange).toBe('at rest');
   });
 });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { controlOf } from '../support/control.js';
 import { DatagramReceiver } from '../support/datagram-receiver.js';
@@ -67,7 +67,7 @@ test('a failure in the background is logged, and the server continues', async ()
   );
   const { pid } = await controlOf({ control }).call<{ pid: number }>('GET', '/v1/server');
   process.kill(pid, 'SIGUSR2');
-  await vi.waitUntil(() => server.output().includes('a stray failure'));
+  await expect.poll(() => server.output()).toContain('a stray failure');
   await untilListening({ path: control });
   expect(server.output()).toContain('an operation failed in the background, and the server goes on');
   expect(await server.stop()).toBe(0);
