@@ -70,9 +70,9 @@ function makePart(
     throw new CodedError('BACKUP_INVALID', `"${served.name}" was resized while the backup began`, 'begin it again');
   }
   const quiet = instant.get(served);
-  const { bitmaps, persistence } = quiet;
+  const { bitmaps, persistent } = quiet;
   const link = linkTo(served.name, bitmaps.find(request.bitmap), request);
-  const { bitmap, freeze } = freezeBitmap(bitmaps, request.bitmap, persistence !== undefined, undos);
+  const { bitmap, freeze } = freezeBitmap(bitmaps, request.bitmap, persistent, undos);
   const granuleBytes = Math.min(Math.max(bitmap.granularityBytes, MIN_COPY_BYTES), MAX_COPY_BYTES);
   const { onScratchFull } = request;
   const { contexts, ...attached } =

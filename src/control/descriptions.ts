@@ -25,7 +25,7 @@ export function describeBitmap(exportName: string, bitmap: BitmapFacts): Bitmap 
 }
 
 export function describeExport(served: Export): ExportDescription {
-  const { name, path, description, sizeBytes, readOnly, minBlockBytes, connections } = served.facts();
+  const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served.facts();
   return {
     name,
     path,
@@ -34,7 +34,7 @@ export function describeExport(served: Export): ExportDescription {
     readOnly,
     minBlockBytes,
     bitmaps: served.bitmapFacts().map((bitmap) => describeBitmap(name, bitmap)),
-    connections: [...connections],
+    connections: served.clients(),
   };
 }
 

@@ -47,10 +47,10 @@ async function untilFree(served: Export, { drainSeconds, force, cancelled }: Rem
   if (!force || drainSeconds !== undefined) {
     await untilNobody(served, patience, cancelled);
     // Let a goodbye that has arrived meanwhile be handled first, even if the timer was late.
-    if (served.connections.size > 0) await nextTurn();
+    if (served.clientCount > 0) await nextTurn();
   }
   served.assertServed();
-  if (served.connections.size === 0) return;
+  if (served.clientCount === 0) return;
   if (cancelled.aborted) {
     const what = `the server is stopping, and "${served.name}" still has clients`;
     throw new CodedError('SHUTTING_DOWN', what, 'remove it when the server is back');
@@ -70,13 +70,13 @@ async function untilNobody(served: Export, milliseconds: number, cancelled: Abor
   }
 }
 
-function inUse({ name, connections }: Export): CodedError {
-  const clients = [...connections].map((connection) => connection.describe());
+function inUse(served: Export): CodedError {
+  const clients = served.clients();
   const named = clients.slice(0, MAX_NAMED_CLIENTS).map(({ id, client }) => `${id} (${client})`);
   const more = clients.length > named.length ? ` and ${clients.length - named.length} more` : '';
   return new CodedError(
     'EXPORT_IN_USE',
-    `"${name}" has ${formatCount(clients.length, 'client')}: ${named.join(', ')}${more}`,
+    `"${served.name}" has ${formatCount(clients.length, 'client')}: ${named.join(', ')}${more}`,
     'stop them first, wait for them with --drain SECONDS, or disconnect them with --force',
   );
 }

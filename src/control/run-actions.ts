@@ -67,8 +67,8 @@ export async function runAction(host: ActionHost, action: Action): Promise<HeldW
 }
 
 function toStep(action: Action, inside: (exportName: string) => QuietExport): TransactionStep {
-  const { bitmaps, persistence } = inside(action.export);
-  return { bitmaps, action: toBitmapAction(action, persistence !== undefined, (name) => inside(name).bitmaps) };
+  const { bitmaps, persistent } = inside(action.export);
+  return { bitmaps, action: toBitmapAction(action, persistent, (name) => inside(name).bitmaps) };
 }
 
 function toBitmapAction(

@@ -1,7 +1,6 @@
 import type { Bitmap } from '../api/bitmap.js';
 import type { MinBlockBytes } from '../api/values.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
-import type { ConnectionSummary } from './served-disk.js';
 
 /** What others may know of an export. */
 export interface ExportFacts {
@@ -13,7 +12,6 @@ export interface ExportFacts {
   readonly minBlockBytes: MinBlockBytes;
   /** Regions that would count as dirty after a crash. */
   readonly activeRegions: number;
-  readonly connections: readonly ConnectionSummary[];
 }
 
 type OfBitmap =

@@ -110,9 +110,8 @@ export class Export extends ServedDisk {
 
   facts(): ExportFacts {
     const { name, path, description, sizeBytes, readOnly, minBlockBytes, persistence } = this;
-    const connections = [...this.connections].map((connection) => connection.describe());
     const activeRegions = persistence?.intents.activeRegions ?? 0;
-    return { name, path, description, sizeBytes, readOnly, minBlockBytes, activeRegions, connections };
+    return { name, path, description, sizeBytes, readOnly, minBlockBytes, activeRegions };
   }
 
   /** In the order in which they were added. */
@@ -158,18 +157,6 @@ export class Export extends ServedDisk {
     if (this.closing) {
       throw new CodedError('EXPORT_NOT_FOUND', `the export "${this.name}" is being closed`, 'wait until it is served');
     }
-  }
-
-  /** Makes the data durable. @throws CodedError FLUSH_FAILED */
-  async flush(): Promise<void> {
-    if (this.readOnly) return;
-    const errno = await this.device.flush();
-    if (errno === OK) return;
-    throw new CodedError(
-      'FLUSH_FAILED',
-      `the disk of "${this.name}" could not be flushed: ${errnoName(errno)}`,
-      'see the log for the cause; remove the export and add it again once its storage is sound',
-    );
   }
 
   /** Flushes, unless the bitmaps are only in memory, where a power loss ends them anyway. @throws CodedError FLUSH_FAILED */
@@ -241,6 +228,18 @@ export class Export extends ServedDisk {
     });
   }
 
+  /** Makes the data durable. @throws CodedError FLUSH_FAILED */
+  private async flush(): Promise<void> {
+    if (this.readOnly) return;
+    const errno = await this.device.flush();
+    if (errno === OK) return;
+    throw new CodedError(
+      'FLUSH_FAILED',
+      `the disk of "${this.name}" could not be flushed: ${errnoName(errno)}`,
+      'see the log for the cause; remove the export and add it again once its storage is sound',
+    );
+  }
+
   private factsOf(bitmap: DirtyBitmap): BitmapFacts {
     return factsOfBitmap(bitmap, this.persistence?.trustIn(bitmap));
   }
@@ -256,10 +255,10 @@ export class Export extends ServedDisk {
         'end the backup first',
       );
     }
-    if (this.connections.size > 0) {
+    if (this.clientCount > 0) {
       throw new CodedError(
         'EXPORT_IN_USE',
-        `"${this.name}" cannot shrink under its ${formatCount(this.connections.size, 'client')}`,
+        `"${this.name}" cannot shrink under its ${formatCount(this.clientCount, 'client')}`,
         'disconnect them first',
       );
     }

@@ -27,6 +27,11 @@ export class QuietExport {
     return this.parts.bitmaps;
   }
 
+  /** Whether bitmaps can be kept in the store. */
+  get persistent(): boolean {
+    return this.parts.persistence !== undefined;
+  }
+
   /** Keeps the bitmaps in the store; undefined when they are only in memory. */
   get persistence(): PersistentBitmaps | undefined {
     return this.parts.persistence;

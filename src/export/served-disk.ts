@@ -19,7 +19,7 @@ export type ConnectionSummary = Readonly<Connection>;
 
 /** A disk that a client can connect to by name: an export, or a backup's view of one. */
 export abstract class ServedDisk {
-  readonly connections = new Set<ClientConnection>();
+  private readonly connections = new Set<ClientConnection>();
   abstract readonly name: string;
   abstract readonly description: string;
   abstract readonly readOnly: boolean;
@@ -92,6 +92,21 @@ export abstract class ServedDisk {
       this.awaitingNobody.add(wake);
       signal.addEventListener('abort', wake);
     });
+  }
+
+  get clientCount(): number {
+    return this.connections.size;
+  }
+
+  clients(): ConnectionSummary[] {
+    return [...this.connections].map((connection) => connection.describe());
+  }
+
+  /** Lets a client finish its requests, and disconnects it. False if there is no such client. */
+  async disconnect(id: number): Promise<boolean> {
+    const found = [...this.connections].find((connection) => connection.describe().id === id);
+    await found?.drain();
+    return found !== undefined;
   }
 
   counters(): ClientCounters {

@@ -239,7 +239,7 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
     await write(served);
     for (let change = 0; change < 30; change++) await changeSomehow(served, random);
     await write(served);
-    await served.flush();
+    await served.flushForBitmaps();
     await served.tick();
     await kill(served);
     overwrite(path);
@@ -307,7 +307,7 @@ test('a block device whose blocks are larger than a page is trusted after a kill
   const { open } = await scene('block device with large blocks').catch((error) => context.skip(`${error}`));
   const served = await open();
   await write(served);
-  await served.flush();
+  await served.flushForBitmaps();
   await insideOf(served).persistence!.cool();
   expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
   await write(served);

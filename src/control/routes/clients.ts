@@ -3,7 +3,6 @@ import { Client } from '../../api/export.js';
 import { List, Refusal } from '../../api/shapes.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { ExportRegistry } from '../../export/registry.js';
-import type { ClientConnection } from '../../export/served-disk.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 
@@ -19,7 +18,7 @@ export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
         response: { 200: Type.Object({ clients: List(Client) }), default: Refusal },
       },
     },
-    async () => ({ clients: clientsOf(exports).map(({ described }) => described) }),
+    async () => ({ clients: clientsOf(exports) }),
   );
 
   api.delete(
@@ -33,27 +32,19 @@ export function clientRoutes(api: ControlApi, { exports }: ControlHost): void {
       },
     },
     async ({ params: { id } }, reply) => {
-      const found = clientsOf(exports).find(({ described }) => described.id === id);
-      if (!found)
+      const asked = await Promise.all(exports.listServed().map((served) => served.disconnect(id)));
+      if (!asked.includes(true)) {
         throw new CodedError('CLIENT_NOT_FOUND', `there is no client ${id}`, 'tidemark client list shows them');
-      await found.connection.drain();
+      }
       return reply.status(204).send(null);
     },
   );
 }
 
-interface ConnectedClient {
-  readonly connection: ClientConnection;
-  readonly described: Client;
-}
-
-/** Lists clients in the order in which they connected. */
-function clientsOf(exports: ExportRegistry): ConnectedClient[] {
-  const clients = exports.listServed().flatMap((served) =>
-    [...served.connections].map((connection) => ({
-      connection,
-      described: { ...connection.describe(), export: served.name, tls: 'none' as const },
-    })),
-  );
-  return clients.sort((a, b) => a.described.id - b.described.id);
+/** In the order in which they connected. */
+function clientsOf(exports: ExportRegistry): Client[] {
+  const clients = exports
+    .listServed()
+    .flatMap((served) => served.clients().map((client) => ({ ...client, export: served.name, tls: 'none' as const })));
+  return clients.sort((a, b) => a.id - b.id);
 }

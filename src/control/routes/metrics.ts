@@ -68,7 +68,7 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
       },
     });
   gauge('tidemark_export_size_bytes', 'Size of the disk', ({ sizeBytes }) => sizeBytes);
-  gauge('tidemark_export_connections', 'Number of connected clients', ({ connections }) => connections.size);
+  gauge('tidemark_export_connections', 'Number of connected clients', ({ clientCount }) => clientCount);
   counter('tidemark_export_requests_total', 'Requests answered', (served) => served.counters().requests);
   counter(
     'tidemark_export_failed_requests_total',
