@@ -106,7 +106,7 @@ test('a clone is closed when the backup cannot begin after all', async () => {
   expect([server.views(), server.scratch.clones]).toEqual([[], []]);
 });
 
-test('what is released of a clone cannot be read', async () => {
+test('a released range of a clone cannot be read', async () => {
   const { server } = await cloning();
   const backup = await server.begin();
   const range = { export: 'disk', offset: 512, length: 2 * GRANULE };

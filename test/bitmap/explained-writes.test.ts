@@ -52,7 +52,7 @@ test('a count up to the limit is explained, a higher one is not', async () => {
   expect(await compare(1001 + BLOCK)).toBe(false);
 });
 
-test('a flush takes what was overwritten in the page cache off the limit', async () => {
+test('a flush lowers the limit by what was overwritten in the page cache', async () => {
   const { explained, write, compare } = scene();
   for (let i = 0; i < 5; i++) write();
   const succeeded = explained.flushing();
@@ -89,7 +89,7 @@ test('a count that cannot be read changes nothing', async () => {
   expect(explained.limit).toBe(1000 + BLOCK);
 });
 
-test('once all is written back, the count itself is the limit, and memory can be let go', () => {
+test('when everything is written back, the count itself is the limit, and the memory can be released', () => {
   const { cell, explained, write } = scene();
   for (let i = 0; i < 5; i++) write();
   explained.restart(1000 + BLOCK);

@@ -52,7 +52,7 @@ describe('a freeze', () => {
     expect(later.active).toBe(true);
   });
 
-  test('goes on when its end is undone', () => {
+  test('continues if its end is undone', () => {
     const { set, bitmap, freeze } = frozen();
     const undo = freeze.abdicate('backup');
     expect(bitmap).toMatchObject({ base: { backup: 'backup' }, busy: false, dirtyBytes: GRANULE });

@@ -95,7 +95,7 @@ test('a write that waited for its mark is tried at once, and waits again if stor
   expect(taken).toEqual(['now', 'now', 'later']);
 });
 
-test('a zeroed range explains all that the kernel may count for it', async () => {
+test('a zeroed range explains everything that the kernel may count for it', async () => {
   const { disk, bitmaps } = tracked();
   const activity = new WriteActivity();
   activity.explained = new ExplainedWrites(new Float64Array(1), 0, { blockBytes: 512 });

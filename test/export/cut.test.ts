@@ -66,7 +66,7 @@ describe('a change at one instant', () => {
     expect([made, held.count]).toEqual(['made', 2]);
   });
 
-  test('has every write of all its exports wholly before it or wholly after it', async () => {
+  test('comes entirely before or entirely after each write to its exports', async () => {
     const both = [await exported('one'), await exported('two')];
     for (const one of both) one.disk.hold();
     const before = both.map(write);
@@ -112,7 +112,7 @@ describe('a change at one instant', () => {
     await vi.waitUntil(() => written);
   });
 
-  test('tells those who measure how long the writes to each export waited', async () => {
+  test('reports how long the writes to each export waited', async () => {
     const both = [await exported('one'), await exported('two')];
     const told: ExportHeldBack[] = [];
     const note = (message: unknown) => void told.push(message as ExportHeldBack);
@@ -157,7 +157,7 @@ describe('before a change, what may become clean is made durable', () => {
     ['everything', ['flush']],
     ['written-earlier', []],
     ['nothing', []],
-  ] as const)('%s, of which while writes are held back', async (flush, calls) => {
+  ] as const)('also while writes are held back, if everything has to be durable (%s)', async (flush, calls) => {
     const one = await exported('one', new MemoryStore());
     const quiesce = one.served.quiesce.bind(one.served);
     vi.spyOn(one.served, 'quiesce').mockImplementation(() => {

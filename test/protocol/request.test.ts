@@ -21,7 +21,7 @@ test('the fields of a request are read from where the document puts them', () =>
   expect(REQUEST_BYTES).toBe(28);
 });
 
-test('something else than a request is not parsed, and changes nothing', () => {
+test('anything other than a request is not parsed, and changes nothing', () => {
   const request = new Request();
   expect([request.parse(bytes, 1), request.parse(bytes, 3)]).toEqual([false, false]);
   expect(request).toEqual(new Request());

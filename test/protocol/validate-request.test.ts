@@ -166,10 +166,10 @@ const sentences: readonly [sentence: string, error: NbdError, command: number, o
   ['BLOCK_STATUS needs a length above 0', EINVAL, BLOCK_STATUS, { length: 0 }],
 ];
 
-test.each(sentences)('a broken rule is told in words: %s', (sentence, error, command, one) => {
+test.each(sentences)('a broken rule is described in words: %s', (sentence, error, command, one) => {
   expect(brokenRule(command, one)).toEqual({ error, sentence });
 });
 
-test('every command has a name for people, and an unknown one its number', () => {
+test('every command has a readable name, and an unknown command is shown by its number', () => {
   expect([READ, WRITE_ZEROES, 42].map(commandName)).toEqual(['READ', 'WRITE_ZEROES', 'command 42']);
 });

@@ -248,7 +248,7 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
     );
   });
 
-  test('is noticed to be written by another program as soon as the clock ticks', async () => {
+  test('is found to be written by another program at the next tick of the clock', async () => {
     const { path, open } = await scene(kind);
     const served = await open();
     await write(served);
@@ -316,7 +316,7 @@ test('a block device whose blocks are larger than a page is trusted after a kill
   expect(again.getBitmap('nightly').trust).toMatchObject({ ground: 'write-count' });
 });
 
-test('a block device is trusted with less reason if there is no shared memory to count in', async () => {
+test('a block device is trusted for a weaker reason if there is no shared memory to count in', async () => {
   const { path, open } = await scene('block device', undefined, { ...native, mapSharedNow: () => undefined });
   const served = await open();
   await write(served);
@@ -326,7 +326,7 @@ test('a block device is trusted with less reason if there is no shared memory to
   expect(again.getBitmap('nightly').trust).toMatchObject({ ground: 'write-intent' });
 });
 
-test('the shared memory of a block device is given back at a clean close, and by the start after a crash', async () => {
+test('the shared memory of a block device is released at a clean close, or at the start after a crash', async () => {
   const { store, open } = await scene('block device');
   const limitPath = () => (JSON.parse(store.get(exportKey('disk'))!.toString()) as StoredExport).lastSight!.limitPath!;
   const served = await open();

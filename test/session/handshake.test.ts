@@ -407,7 +407,7 @@ test.each([
   },
 );
 
-test('1.2 EXPORT_NAME ends the connection while the server stops', async () => {
+test('1.2 EXPORT_NAME ends the connection while the server is stopping', async () => {
   const output = { hasRoom: true, send: () => {} };
   const handshake = new Handshake(await memoryRegistry([{ name: 'disk' }]), output, { multipleConnections: true });
   handshake.shuttingDown = true;
@@ -416,7 +416,7 @@ test('1.2 EXPORT_NAME ends the connection while the server stops', async () => {
   expect(handshake.outcome).toEqual({ closeReason: 'EXPORT_NAME was refused: the server is stopping' });
 });
 
-test('1.2 a selection of contexts is gone even if the option that replaces it is refused for its size', async () => {
+test('1.2 a selection of contexts is dropped even if the option that would replace it is too big', async () => {
   const client = await haggling([{ name: 'disk', bitmaps: ['nightly'] }]);
   client.option(Option.STRUCTURED_REPLY);
   await client.replies();

@@ -116,7 +116,7 @@ describe('a memory budget', () => {
     expect([account.heldBytes, budget.use.usedBytes]).toEqual([0, 0]);
   });
 
-  test('lets a claim grow as a whole or not at all', () => {
+  test('lets a claim grow entirely or not at all', () => {
     const { budget, open } = budgetOf(4 * MIB);
     const account = open();
     const claim = account.claim(OWN_BYTES)!;

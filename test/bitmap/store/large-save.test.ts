@@ -63,7 +63,7 @@ function addDirty(bitmaps: BitmapSet, name = 'dense') {
 const pagesIn = (store: MemoryStore) => [...store.keys(allArrays('disk'))].length;
 
 describe('a save of very many bits', () => {
-  test('gives way to others, as do the save after one that failed and the removal of the bits', {
+  test('does not block the event loop, nor does the save after a failed one or the removal of the bits', {
     timeout: 60_000,
   }, async () => {
     const entries = new MemoryStore();
@@ -90,7 +90,7 @@ describe('a save of very many bits', () => {
     expect(Math.max(saving, savingAgain, removing)).toBeLessThan(60);
   });
 
-  test('that a crash cuts short leaves the bitmaps as they were, and nothing in the store once they are loaded', async () => {
+  test('cut short by a crash leaves the bitmaps as they were, and nothing in the store after the next load', async () => {
     const entries = new StoppableStore();
     const first = await open(entries);
     await first.change(addDirty(first.bitmaps, 'earlier'));
@@ -113,7 +113,7 @@ describe('a save of very many bits', () => {
     expect((await open(entries)).bitmaps.get('earlier').dirtyBytes).toBe(0);
   });
 
-  test('misses no write that is made meanwhile', async () => {
+  test('misses no write that happens meanwhile', async () => {
     const entries = new StoppableStore();
     const first = await open(entries);
     await first.change(() => first.bitmaps.add({ name: 'writes', granularityBytes: GRANULE_BYTES, persistent: true }));

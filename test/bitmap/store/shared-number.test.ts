@@ -18,7 +18,7 @@ test('a number is seen by others as soon as it is set, belongs to its owner alon
   removeSharedNumber(path);
 });
 
-test('there is none where memory cannot be shared, and no file stays', () => {
+test('if memory cannot be shared there is no number, and no file is left', () => {
   let made: string | undefined;
   const posix = {
     ...nodePosix,
@@ -31,7 +31,7 @@ test('there is none where memory cannot be shared, and no file stays', () => {
   expect(existsSync(made!)).toBe(false);
 });
 
-test('a file that holds no number is none', async () => {
+test('no number is read from a file of another size, or from a folder', async () => {
   const path = join(scratchFolder(), 'number');
   onTestFinished(() => removeSharedNumber(path));
   writeFileSync(path, '1234567');
@@ -39,6 +39,6 @@ test('a file that holds no number is none', async () => {
   expect(await readSharedNumber('/dev/shm')).toBeUndefined();
 });
 
-test('systemd does not delete the numbers of a server that it starts again', () => {
+test('systemd does not delete the numbers of a server that it restarts', () => {
   expect(readFileSync('packaging/systemd/tidemark.service', 'utf8')).toMatch(/^RemoveIPC=no$/m);
 });
