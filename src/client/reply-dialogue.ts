@@ -1,3 +1,4 @@
+import { readUInt64 } from '../base/big-endian.js';
 import { formatCount, KIB } from '../base/units.js';
 import { REPLY_FLAG_DONE, ReplyChunk, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from '../protocol/constants.js';
 import {
@@ -7,7 +8,6 @@ import {
   extentLayout,
   offsetDataLayout,
   offsetHoleLayout,
-  readUInt64,
   simpleReplyLayout,
 } from '../protocol/layouts.js';
 import {

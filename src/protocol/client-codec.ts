@@ -1,12 +1,6 @@
+import { writeUInt64 } from '../base/big-endian.js';
 import { OPTION_MAGIC, REQUEST_MAGIC } from './constants.js';
-import {
-  clientFlagsLayout,
-  infoBlockSizeLayout,
-  infoExportLayout,
-  optionLayout,
-  requestLayout,
-  writeUInt64,
-} from './layouts.js';
+import { clientFlagsLayout, infoBlockSizeLayout, infoExportLayout, optionLayout, requestLayout } from './layouts.js';
 import { decodeString } from './option-codec.js';
 
 /**

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { writeInt32, writeUInt64 } from '../base/big-endian.js';
 import type { ExtentList } from '../base/extents.js';
 import { REPLY_FLAG_DONE, ReplyChunk, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './constants.js';
 import {
@@ -10,8 +11,6 @@ import {
   offsetDataLayout,
   offsetHoleLayout,
   simpleReplyLayout,
-  writeInt32,
-  writeUInt64,
 } from './layouts.js';
 import type { Cookie } from './request.js';
 

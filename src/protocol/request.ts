@@ -1,5 +1,6 @@
+import { readInt32, readUInt64 } from '../base/big-endian.js';
 import { Command, REQUEST_MAGIC } from './constants.js';
-import { fieldOffset, readInt32, readUInt64, requestLayout } from './layouts.js';
+import { fieldOffset, requestLayout } from './layouts.js';
 
 export const REQUEST_BYTES = requestLayout.span;
 const FLAGS_AT = fieldOffset(requestLayout, 'flags');

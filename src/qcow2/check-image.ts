@@ -1,4 +1,4 @@
-import { readUInt64 } from '../base/uint64.js';
+import { readUInt64 } from '../base/big-endian.js';
 import { CLUSTER_BYTES } from './clusters.js';
 import { ClusterState, ENTRY_BYTES, L2_ENTRIES, REFCOUNT_BYTES, REFCOUNTS_PER_BLOCK } from './format.js';
 import { Qcow2Image } from './image.js';

@@ -1,3 +1,4 @@
+import { add64 } from '../base/xxh64.js';
 import { hash64, hashCluster, loadHash } from './cluster-hash.js';
 import { CLUSTER_BYTES } from './clusters.js';
 
@@ -32,7 +33,7 @@ export class ImageChecksum {
 
   /** Adds a cluster, given its `hashCluster`. */
   addHash(hash: bigint): void {
-    this.sum = BigInt.asUintN(64, this.sum + hash);
+    this.sum = add64(this.sum, hash);
   }
 
   /** The checksum as manifests store it: `xxh64-sum:` and 16 hexadecimal digits. */

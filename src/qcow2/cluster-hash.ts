@@ -1,5 +1,5 @@
-import xxhash from 'xxhash-wasm';
 import { assert } from '../base/assert.js';
+import { loadXxh64 } from '../base/xxh64.js';
 import { CLUSTER_BYTES } from './clusters.js';
 
 let h64Raw: ((data: Uint8Array) => bigint) | undefined;
@@ -9,7 +9,7 @@ let h64Raw: ((data: Uint8Array) => bigint) | undefined;
  * thread must not use a top-level await, because Node 24 aborts the whole process if the thread ends during it.
  */
 export async function loadHash(): Promise<void> {
-  h64Raw ??= (await xxhash()).h64Raw;
+  h64Raw ??= (await loadXxh64()).h64Raw;
 }
 
 /** The XXH64 of the data. */

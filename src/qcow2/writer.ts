@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { putUInt64 } from '../base/uint64.js';
+import { writeUInt64 } from '../base/big-endian.js';
 import type { AppendFile } from './append-file.js';
 import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from './clusters.js';
 import { contentRuns, padToCluster } from './content-runs.js';
@@ -176,7 +176,7 @@ export class Qcow2Writer {
       const counts = Buffer.alloc(CLUSTER_BYTES);
       for (let i = 0; i < counted; i++) counts.writeUInt16BE(1, i * REFCOUNT_BYTES);
       const offset = await this.appendPadded(counts);
-      putUInt64(table, block * ENTRY_BYTES, offset);
+      writeUInt64(table, block * ENTRY_BYTES, offset);
     }
     const offset = await this.appendPadded(table);
     return { offset, clusters: tableClusters };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { readInt32, readUInt64, writeInt32, writeUInt64 } from '../../src/base/big-endian.js';
 import { Command, CommandFlag } from '../../src/protocol/constants.js';
-import { readInt32, readUInt64, writeInt32, writeUInt64 } from '../../src/protocol/layouts.js';
 import { REQUEST_BYTES, Request } from '../../src/protocol/request.js';
 import { hex } from '../support/hex.js';
 

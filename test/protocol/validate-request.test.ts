@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { readUInt64 } from '../../src/base/big-endian.js';
 import { Command, CommandFlag, NbdError } from '../../src/protocol/constants.js';
-import { readUInt64 } from '../../src/protocol/layouts.js';
 import { Request } from '../../src/protocol/request.js';
 import { commandName, type RequestTerms, validateRequest } from '../../src/protocol/validate-request.js';
 import { hex } from '../support/hex.js';
