@@ -136,14 +136,14 @@ function applyDurably<Made>(
 ): Promise<Made> {
   const durable = [...quiet].flatMap(([served, { persistence }]) => (persistence ? [{ served, persistence }] : []));
   const owners = new Map(durable.map(({ served, persistence: { intents } }) => [intents, served]));
-  // Holding a log may take long, because a commit of it may wait for the disk.
-  const hold = (log: WriteIntentLog) => patience.waitFor(owners.get(log)!, log.hold(), (release) => release());
+  // This may take long, because a commit that is under way may wait for the disk.
+  const pass = <T>(log: WriteIntentLog, work: () => Promise<T>) => patience.pass(owners.get(log)!, log.commits, work);
   const instant = new Instant(quiet, patience);
   return changeDurably(
     [...owners.keys()],
     durable[0]?.persistence.store ?? store,
     { apply: (undos) => apply(undos, instant), records },
-    hold,
+    pass,
   );
 }
 

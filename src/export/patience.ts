@@ -34,8 +34,8 @@ export class Patience {
     );
   }
 
-  /** Runs `work` in the turnstile of an export, unless its turn comes too late. @throws CodedError CUT_TIMED_OUT */
-  async pass<T>(waited: Waited, turnstile: Turnstile, work: () => Promise<T>): Promise<T> {
+  /** Runs `work` when it is admitted, unless that comes too late. @throws CodedError CUT_TIMED_OUT */
+  async pass<T>(waited: Waited, turnstile: Pick<Turnstile, 'pass'>, work: () => Promise<T>): Promise<T> {
     let late = false;
     let begin = () => {};
     const begun = new Promise<void>((resolve) => {

@@ -1,7 +1,7 @@
 import { CodedError } from '../../base/coded-error.js';
 import { type Undo, undoAll } from '../undo.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
-import { joined, partsOf } from './saving.js';
+import { carryOut, type Plan } from './plan.js';
 import type { WriteIntentLog } from './write-intent-log.js';
 
 /** A record that is committed together with a change of bitmaps; undefined: absent. */
@@ -18,36 +18,44 @@ export interface BitmapChange<Made> {
   readonly apply: (undos: Undo[]) => Made | Promise<Made>;
   /** The records to store together with the bitmaps. */
   readonly records?: ((made: Made) => readonly RecordChange[]) | undefined;
+  /** For a change that stays in memory even if it cannot be stored, and is stored later: the error that says so. */
+  readonly stays?: (cause: Error) => CodedError;
 }
+
+/** Runs `work` while no other commit of the log is under way. May give up waiting for that, and throw. */
+type Pass = <T>(log: WriteIntentLog, work: () => Promise<T>) => Promise<T>;
 
 /**
  * Changes the bitmaps of some disks and stores the result, together with the records of the change, in one commit. If
  * the commit fails, the change is undone, and the undo is stored too, because a failed commit may still have taken
  * effect. Nothing may be written to these disks until this returns, and earlier writes must be durable: otherwise a
- * power loss could bring back old data under granules that are now clean. `hold` may give up waiting for a log. Without
- * a store, the change is made in memory only. Returns what the change makes.
- * @throws what `apply` or `hold` throws; CodedError STORE_UNUSABLE, STORE_IN_DOUBT
+ * power loss could bring back old data under granules that are now clean. Without a store, the change is made in memory
+ * only. Returns what the change makes. @throws what the change or `pass` throws; CodedError STORE_UNUSABLE,
+ * STORE_IN_DOUBT
  */
-export async function changeDurably<Made>(
+export function changeDurably<Made>(
   logs: readonly WriteIntentLog[],
   store: KeyValueStore | undefined,
   change: BitmapChange<Made>,
-  hold: (log: WriteIntentLog) => Promise<() => void> = (log) => log.hold(),
+  pass: Pass = (log, work) => log.commits.pass(work),
 ): Promise<Made> {
-  const holds = logs.map(hold);
+  const work = () => makeAndStore(logs, store, change);
+  return logs.reduceRight((next, log) => () => pass(log, next), work)();
+}
+
+async function makeAndStore<Made>(
+  logs: readonly WriteIntentLog[],
+  store: KeyValueStore | undefined,
+  change: BitmapChange<Made>,
+): Promise<Made> {
   const undos: Undo[] = [];
-  try {
-    await Promise.all(holds);
-    const { made, records } = await make(change, undos, logs);
-    const failure = await save(logs, store, records);
-    if (!failure) return made;
-    takeBack(undos, logs);
-    const back = records.map(({ key, before }) => ({ key, value: before }));
-    throw refusal(failure, await save(logs, store, back));
-  } finally {
-    // A hold may be granted only now, after another one was not granted in time.
-    for (const held of holds) held.then((release) => release()).catch(() => {});
-  }
+  const { made, records } = await make(change, undos, logs);
+  const failure = await save(logs, store, records);
+  if (!failure) return made;
+  if (change.stays) throw change.stays(failure);
+  takeBack(undos, logs);
+  const back = records.map(({ key, before }) => ({ key, value: before }));
+  throw refusal(failure, await save(logs, store, back));
 }
 
 /** If a step or the records cannot be made, the steps before are undone. */
@@ -70,28 +78,25 @@ function takeBack(undos: Undo[], logs: readonly WriteIntentLog[]): void {
   try {
     undoAll(undos);
   } catch (bug) {
-    for (const log of logs) log.distrust(bug);
+    for (const { commits } of logs) commits.distrust(bug);
   }
 }
 
-/** Stores the state in memory. Returns the error, if any. */
+/** Stores what memory says. Returns the error, if any. */
 async function save(
   logs: readonly WriteIntentLog[],
   store: KeyValueStore | undefined,
   records: readonly Change[],
 ): Promise<Error | undefined> {
+  if (!store) return undefined;
+  let plans: Plan[];
   try {
-    const saving = joined(
-      logs.map((log) => log.changes()),
-      records,
-    );
-    for await (const part of partsOf(saving)) await store?.commit(part);
-  } catch (error) {
-    for (const log of logs) log.settled(false);
-    return error as Error;
+    plans = logs.map(({ commits }) => commits.plan());
+  } catch (bug) {
+    for (const { commits } of logs) commits.doubt();
+    return bug as Error;
   }
-  for (const log of logs) log.settled(true);
-  return undefined;
+  return carryOut(store, plans, records);
 }
 
 function refusal(cause: Error, notTakenBack: Error | undefined): CodedError {

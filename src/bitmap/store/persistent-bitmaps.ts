@@ -11,12 +11,13 @@ import type { CountingFacts, WriteCounters } from '../../storage/image/write-cou
 import type { BitmapSet } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
+import { changeDurably } from './change-durably.js';
 import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
 import { recover, replaceDamaged } from './recover.js';
-import { joined, partsOf } from './saving.js';
+import { wholeOf } from './saving.js';
 import { makeSharedNumber, readSharedNumber, removeSharedNumber } from './shared-number.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
 import { describeExport, notesToOthers, readExport } from './stored-exports.js';
@@ -120,7 +121,7 @@ export class PersistentBitmaps {
     const limit = limitPath === undefined ? undefined : await readSharedNumber(limitPath);
     const evidence = { witness, limit };
     const verdict: Judgement = before ? judge(before, identity, momentNow(bootId), evidence) : { ground: 'new' };
-    let recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : [];
+    let recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : stored.plan();
     if (damage) recovered = replaceDamaged(damage, stored, options);
     const damaged = damage?.whole === undefined ? undefined : reasonFor(damage.whole);
     const lost = before ? damaged : (damaged ?? options.lost);
@@ -130,7 +131,8 @@ export class PersistentBitmaps {
     if (options.readOnly && 'ground' in verdict) opened.witness = before?.witness;
     try {
       const notes = options.readOnly ? [] : notesToOthers(identity, exportName, store);
-      await store.commit([...recovered, opened.watch.describe(), ...notes]);
+      await store.commit([...wholeOf(recovered), opened.watch.describe(), ...notes]);
+      recovered.accept();
     } catch (cause) {
       throw new CodedError(
         'STORE_UNUSABLE',
@@ -194,26 +196,21 @@ export class PersistentBitmaps {
   async resize(sizeBytes: number): Promise<void> {
     const { bitmaps, store } = this.options;
     const identity = await this.options.identify();
-    const release = await this.intents.hold();
-    try {
-      bitmaps.resize(sizeBytes);
-      const marks = this.intents.resize(sizeBytes);
-      this.watch.follow(identity);
-      const saving = joined([this.intents.changes()], [...marks, this.watch.describe()]);
-      for await (const part of partsOf(saving)) await store.commit(part);
-      this.intents.settled(true);
-    } catch (error) {
-      this.intents.settled(false);
-      if (error instanceof CodedError) throw error;
-      throw new CodedError(
-        'STORE_UNUSABLE',
-        `the new size of "${this.options.exportName}" could not be stored: ${(error as Error).message}`,
-        'check that the state directory is writable and its disk is not full, then resize it again',
-        { cause: error },
-      );
-    } finally {
-      release();
-    }
+    await changeDurably([this.intents], store, {
+      apply: () => {
+        bitmaps.resize(sizeBytes);
+        this.watch.follow(identity);
+        this.intents.resize(sizeBytes);
+      },
+      // The disk has its new size already.
+      stays: (cause) =>
+        new CodedError(
+          'STORE_UNUSABLE',
+          `the new size of "${this.options.exportName}" could not be stored: ${cause.message}`,
+          'check that the state directory is writable and its disk is not full, then resize it again',
+          { cause },
+        ),
+    });
   }
 
   /**

@@ -1,10 +1,10 @@
 import type { Log } from '../../base/log.js';
 import type { DiskIdentity } from '../../storage/image/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
-import type { Change, Damage, KeyValueStore } from './key-value-store.js';
+import type { Damage, KeyValueStore } from './key-value-store.js';
 import { allRegions } from './keys.js';
 import type { StoredExport } from './left-disk.js';
-import { wholeOf } from './saving.js';
+import type { Plan } from './plan.js';
 import type { StoredBitmaps } from './stored-bitmaps.js';
 
 export interface RecoveryOptions {
@@ -16,7 +16,7 @@ export interface RecoveryOptions {
 
 /**
  * Corrects the loaded bitmaps after the disk was opened. `reason` says why they no longer describe the disk, if so.
- * Returns the changes that store the result and remove the region marks.
+ * Returns the plan that stores the result and removes the region marks.
  */
 export function recover(
   before: StoredExport,
@@ -24,9 +24,8 @@ export function recover(
   stored: StoredBitmaps,
   options: RecoveryOptions,
   reason: string | undefined,
-): Change[] {
-  const { exportName, bitmaps, store, log } = options;
-  const marks = [...store.keys(allRegions(exportName))];
+): Plan {
+  const { exportName, bitmaps, log } = options;
   if (reason !== undefined) for (const bitmap of bitmaps.list()) bitmap.markInconsistent(reason);
   // All backups ended with the server.
   for (const bitmap of bitmaps.list()) bitmaps.takeBack(bitmap, bitmap.freeze, []);
@@ -35,36 +34,38 @@ export function recover(
       { export: exportName, reason },
       'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them again, and take a full backup',
     );
-    return [...wholeOf(stored.changes()), ...marks.map((key) => ({ key, value: undefined }))];
+    return withoutMarks(stored.plan(), options);
   }
-  const ranges = marks.map((key) => {
+  const ranges = [...options.store.keys(allRegions(exportName))].map((key) => {
     const offset = Number(key.at(-1)) * before.regionBytes;
     return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };
   });
   const dirtyBefore = totalDirtyBytes(bitmaps);
-  const changes = wholeOf(stored.changes(() => ranges));
   for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
-  const removed = marks.map((key) => ({ key, value: undefined }));
-  if (marks.length > 0) {
+  if (ranges.length > 0) {
     const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
-    log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
+    log.warn(
+      { export: exportName, regions: ranges.length, addedBytes },
+      'after a crash, marked regions count as dirty',
+    );
   }
-  return [...changes, ...wholeOf({ pages: stored.pagesOf(ranges), rest: removed })];
+  return withoutMarks(stored.plan({ marked: () => [], cooling: ranges }), options);
 }
 
 /** Replaces all entries of a disk in the store. */
-export function replaceDamaged(
-  { entries, whole }: Damage,
-  stored: StoredBitmaps,
-  { exportName, bitmaps, store, log }: RecoveryOptions,
-): Change[] {
+export function replaceDamaged({ entries, whole }: Damage, stored: StoredBitmaps, options: RecoveryOptions): Plan {
+  const { exportName, bitmaps, log } = options;
   const inconsistent = bitmaps.list().flatMap(({ name, inconsistent: reason }) => (reason === undefined ? [] : [name]));
   log.error(
     { export: exportName, damage: whole, damagedEntries: entries.length, inconsistent },
     'the stored bitmaps of this disk are damaged: those listed are inconsistent, and their next backup will be full',
   );
+  return withoutMarks(stored.planAnew(), options);
+}
+
+function withoutMarks(plan: Plan, { exportName, store }: RecoveryOptions): Plan {
   const marks = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
-  return [...marks, ...stored.everything()];
+  return { ...plan, rest: [...plan.rest, ...marks] };
 }
 
 function totalDirtyBytes(bitmaps: BitmapSet): number {

@@ -4,7 +4,7 @@ import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { Change, Damage, Key, KeyValueStore } from './key-value-store.js';
 import { allArrays, allBitmaps, allPages, bitmapKey, pageKey } from './keys.js';
 import { Loading } from './loading.js';
-import { type Saving, wholeOf } from './saving.js';
+import type { Plan } from './plan.js';
 
 /** A range of the disk, in bytes. */
 export interface ByteRange {
@@ -12,7 +12,7 @@ export interface ByteRange {
   readonly length: number;
 }
 
-/** Pages without a bitmap that one commit removes. */
+/** How many pages without a bitmap one commit removes. */
 const REMOVED_TOGETHER = 512;
 
 interface StoredArray {
@@ -20,23 +20,46 @@ interface StoredArray {
   readonly array: BitArray;
 }
 
+/** Arrays that are stored already, and ranges of the disk whose bits changed since. */
+interface PartlyStored {
+  readonly arrays: readonly StoredArray[];
+  readonly ranges: readonly ByteRange[];
+}
+
+/** What the store has. */
+interface Known {
+  /** The state of each bitmap. */
+  readonly states: ReadonlyMap<string, string>;
+  /** The arrays with all their bits, except those set later in marked regions. */
+  readonly arrays: ReadonlySet<BitArray>;
+  /** Those of them that were recording. */
+  readonly recorded: ReadonlySet<BitArray>;
+}
+
+/** Regions of the disk whose bits a save has to consider, as ranges. */
+interface PlannedRegions {
+  /** With a mark that stays. Their bits are stored for arrays that have stopped recording. */
+  readonly marked: () => readonly ByteRange[];
+  /** With a mark that is removed. Their bits are stored. */
+  readonly cooling: readonly ByteRange[];
+}
+
+const noRegions: PlannedRegions = { marked: () => [], cooling: [] };
+const nothing: Known = { states: new Map(), arrays: new Set(), recorded: new Set() };
+
 /**
- * The persistent bitmaps of one disk as they are in the store. Loads them, and computes the changes that make the store
- * match memory. Arrays are recognised by object identity: a new array gets a number, and all its pages are stored. The
- * pages of an array that is gone are removed, some with each save. Until then they are garbage: no bitmap in the store
- * has them.
+ * The persistent bitmaps of one disk as they are in the store. Loads them, and plans what makes the store match memory.
+ * Arrays are recognised by object identity: a new array gets a number, and all its pages are stored. The pages of an
+ * array that is gone are removed, some with each save. Until then they are garbage: no bitmap in the store has them.
  */
 export class StoredBitmaps {
-  /** The number of each array. An array keeps it even if nobody knows what a failed commit has stored of it. */
-  private numbers = new Map<BitArray, number>();
-  /** The arrays whose pages are in the store. */
-  private stored = new Set<BitArray>();
-  private storedStates = new Map<string, string>();
-  /** The arrays that were recording at the last save; their bits of active regions are not stored yet. */
-  private recorded = new Set<BitArray>();
+  /** The number of each array, which never becomes that of another. */
+  private readonly numbers = new WeakMap<BitArray, number>();
   private nextNumber = 1;
-  /** Numbers of arrays that are gone and may still have pages. */
-  private readonly garbage = new Set<number>();
+  /** The numbers that may have pages in the store. */
+  private readonly used = new Set<number>();
+  /** Undefined after a commit that failed. */
+  private known: Known | undefined = nothing;
 
   constructor(
     private readonly exportName: string,
@@ -46,20 +69,17 @@ export class StoredBitmaps {
 
   /**
    * Adds every stored bitmap to the set; bitmaps with damaged entries are inconsistent. Returns the damage found. If
-   * there is any, all entries of the disk must be replaced by those of `everything`.
+   * there is any, all entries of the disk must be replaced by those of `planAnew`.
    */
   load(): Damage | undefined {
     const loading = new Loading(this.bitmaps);
     const damage = this.store.read(this.exportName, (key, value) => loading.take(key, value));
-    for (const [number, { array }] of loading.arrays) {
-      this.numbers.set(array, number);
-      this.stored.add(array);
-    }
-    for (const number of loading.strays) this.garbage.add(number);
-    this.nextNumber = Math.max(0, ...loading.arrays.keys(), ...loading.strays) + 1;
-    this.storedStates = loading.states;
+    for (const [number, { array }] of loading.arrays) this.numbers.set(array, number);
+    for (const number of [...loading.arrays.keys(), ...loading.strays]) this.used.add(number);
+    this.nextNumber = Math.max(0, ...this.used) + 1;
     if (damage) loading.distrust(damage);
-    this.recorded = this.recordingArrays();
+    const arrays = new Set([...loading.arrays.values()].map(({ array }) => array));
+    this.known = { states: loading.states, arrays, recorded: this.recordingArrays() };
     return damage;
   }
 
@@ -68,77 +88,59 @@ export class StoredBitmaps {
     return this.garbageKeys(1).length > 0;
   }
 
-  /**
-   * The changes since the last save. An array that stopped recording is stored exactly, including its active regions.
-   * The caller commits the changes, and calls `forget` if that fails.
-   */
-  changes(activeRanges: () => readonly ByteRange[] = () => []): Saving {
+  /** What has changed since the last save, or everything if it is not known what the store has. */
+  plan({ marked, cooling } = noRegions): Plan {
+    const { states, arrays, recorded } = this.known ?? nothing;
+    const present = this.persistentArrays();
     const recording = this.recordingArrays();
-    const arrays = this.persistentArrays();
-    const added = arrays.filter(({ array }) => !this.stored.has(array));
-    const stopped = arrays.filter(({ array }) => this.recorded.has(array) && !recording.has(array));
-    this.number(arrays);
-    const rest = [...this.stateChanges(), ...this.removals(this.garbageKeys(REMOVED_TOGETHER))];
-    this.stored = new Set(this.numbers.keys());
-    this.recorded = recording;
-    return { pages: this.pagesToStore(added, stopped, stopped.length > 0 ? activeRanges() : []), rest };
+    const added = present.filter(({ array }) => !arrays.has(array));
+    const stopped = present.filter(({ array }) => recorded.has(array) && !recording.has(array));
+    const cooled = present.filter(({ array }) => arrays.has(array) && recording.has(array));
+    const parts: PartlyStored[] = [{ arrays: cooled, ranges: cooling }];
+    if (stopped.length > 0) parts.push({ arrays: stopped, ranges: [...marked(), ...cooling] });
+    const next = { states: this.states(), arrays: new Set(present.map(({ array }) => array)), recorded: recording };
+    const stale = this.known ? [] : removals(this.store.keys(allBitmaps(this.exportName)));
+    const garbage = removals(this.garbageKeys(REMOVED_TOGETHER));
+    return {
+      pages: this.pages(added, parts),
+      rest: [...stale, ...this.stateChanges(states, next.states), ...garbage],
+      accept: () => {
+        this.known = next;
+      },
+      reject: () => this.forget(),
+    };
   }
 
-  /** Call after a failed commit: the content of the store is unknown, so the next save must store everything. */
-  forget(): void {
-    this.stored.clear();
-    this.storedStates.clear();
-    this.recorded.clear();
-  }
-
-  /** What a save must remove first after `forget`: bitmaps of which nobody knows whether they are stored. */
-  staleStates(): Change[] {
-    return this.removals(this.store.keys(allBitmaps(this.exportName)));
-  }
-
-  /** Changes that replace all stored bitmaps of the disk, whatever the store has of them. */
-  everything(): Change[] {
+  /** What replaces all entries of the bitmaps, whatever the store has. It must be stored in one commit. */
+  planAnew(): Plan {
     this.forget();
-    this.garbage.clear();
-    const stale = [...this.staleStates(), ...this.removals(this.store.keys(allArrays(this.exportName)))];
-    return [...stale, ...wholeOf(this.changes())];
+    const plan = this.plan();
+    return { ...plan, pages: [...removals(this.store.keys(allArrays(this.exportName))), ...plan.pages] };
   }
 
-  /** The pages of recording arrays that hold the bits of these ranges. */
-  pagesOf(ranges: readonly ByteRange[]): Iterable<Change | undefined> {
-    return this.pagesWithin(
-      this.persistentArrays().filter(({ array }) => this.recorded.has(array)),
-      ranges,
-    );
+  /** It is not known what the store has, so the next plan has everything. */
+  forget(): void {
+    this.known = undefined;
   }
 
-  /** Gives each new array a number; those of arrays that are gone become garbage. */
-  private number(arrays: readonly StoredArray[]): void {
-    const before = this.numbers;
-    this.numbers = new Map(arrays.map(({ array }) => [array, before.get(array) ?? this.nextNumber++]));
-    for (const [array, number] of before) if (!this.numbers.has(array)) this.garbage.add(number);
+  private states(): ReadonlyMap<string, string> {
+    return new Map(this.persistentBitmaps().map((bitmap) => [bitmap.name, JSON.stringify(this.describe(bitmap))]));
   }
 
-  private stateChanges(): Change[] {
-    const states = new Map(this.persistentBitmaps().map((one) => [one.name, JSON.stringify(this.describe(one))]));
-    const gone = [...this.storedStates.keys()].filter((name) => !states.has(name));
-    const changed = [...states].filter(([name, state]) => this.storedStates.get(name) !== state);
-    this.storedStates = states;
+  private stateChanges(before: ReadonlyMap<string, string>, now: ReadonlyMap<string, string>): Change[] {
+    const gone = [...before.keys()].filter((name) => !now.has(name));
+    const changed = [...now].filter(([name, state]) => before.get(name) !== state);
     return [
-      ...this.removals(gone.map((name) => bitmapKey(this.exportName, name))),
+      ...removals(gone.map((name) => bitmapKey(this.exportName, name))),
       ...changed.map(([name, state]) => ({ key: bitmapKey(this.exportName, name), value: Buffer.from(state) })),
     ];
   }
 
-  private *pagesToStore(
-    added: readonly StoredArray[],
-    stopped: readonly StoredArray[],
-    activeRanges: readonly ByteRange[],
-  ): Iterable<Change | undefined> {
+  private *pages(added: readonly StoredArray[], parts: readonly PartlyStored[]): Iterable<Change | undefined> {
     for (const { array } of added) {
       for (let page = 0; page < array.pageCount; page++) yield this.page(array, page);
     }
-    yield* this.pagesWithin(stopped, activeRanges);
+    for (const { arrays, ranges } of parts) yield* this.pagesWithin(arrays, ranges);
   }
 
   /** Returns each page once, even if ranges share it. */
@@ -173,34 +175,42 @@ export class StoredBitmaps {
       ...(bitmap.inconsistent === undefined ? {} : { inconsistent: bitmap.inconsistent }),
       base: bitmap.base,
       ...(bitmap.provisional ? { provisional: true } : {}),
-      bits: this.numbers.get(bits)!,
-      ...(successor ? { successor: this.numbers.get(successor)! } : {}),
+      bits: this.numberOf(bits),
+      ...(successor ? { successor: this.numberOf(successor) } : {}),
     };
   }
 
-  private page(array: BitArray, page: number): Change | undefined {
-    const number = this.numbers.get(array);
-    const value = number === undefined ? undefined : array.page(page);
-    return value && { key: pageKey(this.exportName, number!, page), value };
+  private numberOf(array: BitArray): number {
+    const number = this.numbers.get(array) ?? this.nextNumber++;
+    this.numbers.set(array, number);
+    this.used.add(number);
+    return number;
   }
 
-  /** At most this many; numbers that have no pages left are no longer garbage. */
+  private page(array: BitArray, page: number): Change | undefined {
+    const value = array.page(page);
+    return value && { key: pageKey(this.exportName, this.numberOf(array), page), value };
+  }
+
+  /** At most `most` keys of pages that belong to no bitmap. */
   private garbageKeys(most: number): Key[] {
+    const present = new Set(this.persistentArrays().map(({ array }) => this.numbers.get(array)));
     const keys: Key[] = [];
-    for (const number of this.garbage) {
+    for (const number of this.used) {
+      if (present.has(number)) continue;
       const before = keys.length;
       for (const key of this.store.keys(allPages(this.exportName, number))) {
         if (keys.length === most) return keys;
         keys.push(key);
       }
-      if (keys.length === before) this.garbage.delete(number);
+      if (keys.length === before) this.used.delete(number);
     }
     return keys;
   }
+}
 
-  private removals(keys: Iterable<Key>): Change[] {
-    return [...keys].map((key) => ({ key, value: undefined }));
-  }
+function removals(keys: Iterable<Key>): Change[] {
+  return [...keys].map((key) => ({ key, value: undefined }));
 }
 
 function pagesTouchedBy(ranges: readonly ByteRange[], pageBytes: number): Set<number> {
