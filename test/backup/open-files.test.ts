@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import type { Backup } from '../../src/api/backup.js';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -28,6 +28,14 @@ test.each(Object.entries(folders))(
     const { pid } = await control.call<{ pid: number }>('GET', '/v1/server');
     const disk = await NbdClient.connect(server.uri('disk'));
     const openFiles = () => readdirSync(`/proc/${pid}/fd`).length;
+    const isScratch = (fd: string) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(join(dirname(server.control), 'state/scratch/'));
+      } catch {
+        return false; // It was closed in the meantime.
+      }
+    };
+    const scratchFiles = () => readdirSync(`/proc/${pid}/fd`).filter(isScratch);
     const begin = (wanted: object = {}) =>
       control.call<Described>('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly', ...wanted });
     const end = ({ id }: Described, verb: string) => control.call<Described>('POST', `/v1/backups/${id}/${verb}`);
@@ -45,6 +53,7 @@ test.each(Object.entries(folders))(
       expect((await view.read(0, content.length)).equals(content), 'the view is the image at the cut').toBe(true);
       const { scratch } = await control.call<Described>('GET', `/v1/backups/${backup.id}`);
       expect(scratch.usedBytes > 0, `${scratch.usedBytes} bytes of old data`).toBe(!clones);
+      expect(scratchFiles().length).toBe(clones ? 0 : 1);
       expect(openFiles()).toBeGreaterThan(idle);
       await end(backup, verb);
       view.abort();

@@ -317,6 +317,23 @@ describe('a change of bitmaps that fails because of a bug', () => {
     expect(dirty(await open(store)).length).toBe(2);
   });
 
+  test('in a step, when the steps before cannot be undone, makes all bitmaps inconsistent', async () => {
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
+    const changed = changeDurably([opened.persistence.intents], store, {
+      apply: (undos) => {
+        undos.push(() => {
+          throw new Error('no way back');
+        });
+        throw new Error('refused');
+      },
+    });
+    await expect(changed).rejects.toThrow('refused');
+    expect(opened.bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
+    expect(await opened.persistence.cool()).toBe(OK);
+    expect((await open(store)).bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
+  });
+
   test('and cannot be undone makes all bitmaps inconsistent', async () => {
     const store = new MemoryStore();
     const opened = await withBitmap(store);
