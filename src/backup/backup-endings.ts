@@ -1,6 +1,7 @@
 import type { ReadInFull } from '../api/backup.js';
 import type { AbortReason } from '../api/values.js';
 import type { Log } from '../base/log.js';
+import { runGivingWay } from '../base/steps.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { Undo } from '../bitmap/undo.js';
 import { changeAtOneInstant, type Instant, type InstantChange } from '../export/cut.js';
@@ -81,15 +82,15 @@ export class BackupEndings {
   private async end(
     backup: Backup,
     end: EndOfBackup,
-    change: (part: BackupPart, undos: Undo[], instant: Instant) => void,
+    change: (part: BackupPart, undos: Undo[], instant: Instant) => void | Promise<void>,
     how: Pick<InstantChange<void>, 'flush' | 'skipClosed'>,
   ): Promise<void> {
     const { records, store } = this.host;
     await changeAtOneInstant(backup.exports, {
       ...how,
       store,
-      apply: (undos, instant) => {
-        for (const part of backup.parts) change(part, undos, instant);
+      apply: async (undos, instant) => {
+        for (const part of backup.parts) await change(part, undos, instant);
       },
       records: () => records.changes(backup.record(end)),
     });
@@ -111,6 +112,7 @@ export class BackupEndings {
   }
 }
 
-function giveUp({ served, bitmap, freeze }: BackupPart, undos: Undo[], instant: Instant): void {
-  instant.find(served)?.bitmaps.takeBack(bitmap, freeze, undos);
+async function giveUp({ served, bitmap, freeze }: BackupPart, undos: Undo[], instant: Instant): Promise<void> {
+  const quiet = instant.find(served);
+  if (quiet) await runGivingWay(quiet.bitmaps.takingBack(bitmap, freeze, undos));
 }

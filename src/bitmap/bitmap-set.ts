@@ -3,6 +3,7 @@ import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
 import { giveWay } from '../base/loop-share.js';
 import { slicesOf } from '../base/slices.js';
+import type { Steps } from '../base/steps.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularity } from './bitmap-limits.js';
 import type { BitmapBase, Freeze } from './bitmap-state.js';
 import { type ChangeRecorder, sliceBytesFor } from './change-recorder.js';
@@ -174,9 +175,9 @@ export class BitmapSet implements ChangeRecorder {
    * Leaves it alone if it has been removed since; another bitmap may have its name. Adds the undo of each step to
    * `undos`.
    */
-  takeBack(bitmap: DirtyBitmap, freeze: Freeze | undefined, undos: Undo[]): void {
+  *takingBack(bitmap: DirtyBitmap, freeze: Freeze | undefined, undos: Undo[]): Steps<void> {
     if (!this.has(bitmap)) return;
-    if (freeze?.active) undos.push(freeze.reclaim());
+    if (freeze?.active) undos.push(yield* freeze.reclaiming());
     if (bitmap.provisional) undos.push(this.remove(bitmap));
   }
 

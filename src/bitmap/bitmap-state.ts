@@ -1,8 +1,9 @@
 import { assert } from '../base/assert.js';
 import type { BitArray } from '../base/bit-array.js';
 import type { ExtentList } from '../base/extents.js';
+import type { Steps } from '../base/steps.js';
 import { noSuccessorFor } from './bitmap-refusals.js';
-import { describeBits, union } from './dirty-bits.js';
+import { describeBits } from './dirty-bits.js';
 import type { Undo } from './undo.js';
 
 /**
@@ -99,12 +100,15 @@ export class Freeze {
   }
 
   /**
-   * Ends the freeze after failure: everything recorded before and since is dirty. Returns the undo. @throws CodedError
+   * Ends the freeze after failure: everything recorded before and since is dirty. Runs in steps, during which no write
+   * may be recorded. Does nothing if the bitmap becomes inconsistent meanwhile. Returns the undo. @throws CodedError
    * BITMAP_NO_SUCCESSOR
    */
-  reclaim(): Undo {
-    const bits = union(this.state.now.bits, this.successor('reclaim'));
-    return this.state.change({ bits, frozen: undefined });
+  *reclaiming(): Steps<Undo> {
+    const successor = this.successor('reclaim');
+    const bits = yield* this.state.now.bits.copying();
+    yield* bits.adding(successor);
+    return this.active ? this.state.change({ bits, frozen: undefined }) : () => {};
   }
 
   private successor(operation: 'abdicate' | 'reclaim'): BitArray {

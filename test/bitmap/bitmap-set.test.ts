@@ -130,7 +130,7 @@ test('abdicating keeps only what was written since the freeze, reclaiming keeps 
     set.get('a').createSuccessor();
     set.markDirty(512 * KIB, 1);
     if (end === 'abdicate') set.get('a').freeze!.abdicate('backup');
-    else set.get('a').freeze!.reclaim();
+    else runToEnd(set.get('a').freeze!.reclaiming());
     set.markDirty(960 * KIB, 1);
     return set.get('a');
   };
@@ -144,7 +144,7 @@ test('a disabled bitmap has a disabled successor, and is disabled again afterwar
   set.get('a').createSuccessor();
   set.markDirty(0, 1);
   expect(set.get('a').recording).toBe(false);
-  set.get('a').freeze!.reclaim();
+  runToEnd(set.get('a').freeze!.reclaiming());
   expect(set.get('a')).toMatchObject({ recording: false, dirtyBytes: 0 });
 });
 
@@ -162,7 +162,7 @@ test('shrinking is refused while a bitmap is busy', () => {
   const set = setWith('a');
   set.get('a').createSuccessor();
   expect(() => set.resize(512 * KIB)).toThrow(code('BITMAP_BUSY'));
-  set.get('a').freeze!.reclaim();
+  runToEnd(set.get('a').freeze!.reclaiming());
   set.resize(512 * KIB);
   expect(set.get('a').sizeBytes).toBe(512 * KIB);
 });

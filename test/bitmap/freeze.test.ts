@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ExtentList } from '../../src/base/extents.js';
-import { KIB, MIB } from '../../src/base/units.js';
+import { runToEnd } from '../../src/base/steps.js';
+import { GIB, KIB, MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { type Undo, undoAll } from '../../src/bitmap/undo.js';
 
@@ -44,12 +45,34 @@ describe('a freeze', () => {
   test.each(['abdicate', 'reclaim'] as const)('that has ended by %s cannot end a later one', (how) => {
     const { bitmap, freeze } = frozen();
     if (how === 'abdicate') freeze.abdicate('first');
-    else freeze.reclaim();
+    else runToEnd(freeze.reclaiming());
     const later = bitmap.createSuccessor();
     expect([freeze.active, later.active]).toEqual([false, true]);
     expect(() => freeze.abdicate('first')).toThrow(noSuccessor);
-    expect(() => freeze.reclaim()).toThrow(noSuccessor);
+    expect(() => runToEnd(freeze.reclaiming())).toThrow(noSuccessor);
     expect(later.active).toBe(true);
+  });
+
+  test('of a large bitmap is reclaimed in many steps', () => {
+    const set = new BitmapSet(64 * GIB);
+    set.add({ name: 'a', granularityBytes: 512 });
+    set.markDirty(0, 32 * GIB);
+    const freeze = set.get('a').createSuccessor();
+    set.markDirty(16 * GIB, 32 * GIB);
+    const reclaiming = freeze.reclaiming();
+    let steps = 1;
+    while (!reclaiming.next().done) steps++;
+    expect(steps).toBeGreaterThan(60);
+    expect(set.get('a')).toMatchObject({ busy: false, dirtyBytes: 48 * GIB });
+  });
+
+  test('is not reclaimed if the bitmap becomes inconsistent meanwhile', () => {
+    const { bitmap, freeze } = frozen();
+    const reclaiming = freeze.reclaiming();
+    reclaiming.next();
+    bitmap.markInconsistent('the store failed');
+    runToEnd(reclaiming)();
+    expect(bitmap).toMatchObject({ inconsistent: 'the store failed', recording: false, busy: false });
   });
 
   test('continues if its end is undone', () => {
@@ -67,7 +90,7 @@ describe('a freeze', () => {
 
   test('ends when the bitmap becomes inconsistent, and no undo makes the bitmap consistent again', () => {
     const { bitmap, freeze } = frozen();
-    const undo = freeze.reclaim();
+    const undo = runToEnd(freeze.reclaiming());
     bitmap.markInconsistent('the store failed');
     undo();
     expect(freeze.active).toBe(false);
@@ -80,7 +103,7 @@ describe('a bitmap taken back from a failed backup', () => {
   test('has everything that was dirty before and since', () => {
     const { set, bitmap, freeze } = frozen();
     const undos: Undo[] = [];
-    set.takeBack(bitmap, freeze, undos);
+    runToEnd(set.takingBack(bitmap, freeze, undos));
     expect(bitmap).toMatchObject({ busy: false, dirtyBytes: 2 * GRANULE });
     undoAll(undos);
     expect(freeze.active).toBe(true);
@@ -94,7 +117,7 @@ describe('a bitmap taken back from a failed backup', () => {
       const freeze = bitmap.createSuccessor();
       if (why !== undefined) bitmap.markInconsistent(why);
       const undos: Undo[] = [];
-      set.takeBack(bitmap, freeze, undos);
+      runToEnd(set.takingBack(bitmap, freeze, undos));
       expect(set.list()).toEqual([]);
       undoAll(undos);
       expect(set.list()).toEqual([bitmap]);
@@ -108,7 +131,7 @@ describe('a bitmap taken back from a failed backup', () => {
     set.remove(bitmap);
     set.add({ name: 'a', provisional: true });
     const other = set.get('a').createSuccessor();
-    set.takeBack(bitmap, freeze, []);
+    runToEnd(set.takingBack(bitmap, freeze, []));
     expect(other.active).toBe(true);
     expect(set.has(bitmap)).toBe(false);
   });

@@ -279,7 +279,7 @@ const successor = fc.tuple(fc.constantFrom('create', 'abdicate', 'reclaim'), nam
         const bitmap = set.get(target);
         if (what === 'create') lastFreeze.set(bitmap, bitmap.createSuccessor());
         else if (what === 'abdicate') freezeOf(bitmap).abdicate('backup');
-        else freezeOf(bitmap).reclaim();
+        else runToEnd(freezeOf(bitmap).reclaiming());
       },
     ),
 );

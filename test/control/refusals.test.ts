@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CodedError, type ErrorCode, errorTitles } from '../../src/base/coded-error.js';
 import { EIO } from '../../src/base/errno.js';
+import { runToEnd } from '../../src/base/steps.js';
 import { MIB } from '../../src/base/units.js';
 import { errorStatuses } from '../../src/control/error-statuses.js';
 import { ExportRegistry } from '../../src/export/registry.js';
@@ -228,7 +229,7 @@ describe('an operation that is not possible is refused', () => {
 
   test('shrinking an export that has clients', async () => {
     const { ask, exports } = await serve();
-    insideOf(exports.get('disk')).bitmaps.get('busy').freeze!.reclaim();
+    runToEnd(insideOf(exports.get('disk')).bitmaps.get('busy').freeze!.reclaiming());
     const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
     const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
     exports.get('disk').attach({ drain: async () => {}, describe });

@@ -1,4 +1,5 @@
 import type { Log } from '../../base/log.js';
+import { runToEnd } from '../../base/steps.js';
 import type { DiskIdentity } from '../../storage/image/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { Damage, KeyValueStore } from './key-value-store.js';
@@ -28,7 +29,7 @@ export function recover(
   const { exportName, bitmaps, log } = options;
   if (reason !== undefined) for (const bitmap of bitmaps.list()) bitmap.markInconsistent(reason);
   // All backups ended with the server.
-  for (const bitmap of bitmaps.list()) bitmaps.takeBack(bitmap, bitmap.freeze, []);
+  for (const bitmap of bitmaps.list()) runToEnd(bitmaps.takingBack(bitmap, bitmap.freeze, []));
   if (reason !== undefined) {
     log.warn(
       { export: exportName, reason },
