@@ -1,7 +1,8 @@
 import { type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import type { ExtentList } from '../../src/base/extents.js';
-import type { Change, EntryStore, Key } from '../../src/bitmap/store/key-value-store.js';
+import type { Change, EntryStore } from '../../src/bitmap/store/key-value-store.js';
 import type { BlockDevice, DeviceCapabilities } from '../../src/storage/device/block-device.js';
+import { MemoryEntries } from './memory-entries.js';
 import type { Random } from './random.js';
 
 export const SECTOR = 512;
@@ -132,8 +133,7 @@ export class UnreliableDisk implements BlockDevice {
  * A store of entire commits in order, like LMDB. After a power cut it is as some commit left it, the last answered one
  * or a later one. It can also fail on request.
  */
-export class UnreliableStore implements EntryStore {
-  private readonly content: Map<string, Buffer>;
+export class UnreliableStore extends MemoryEntries implements EntryStore {
   private readonly unanswered: (readonly Change[])[] = [];
   private queue: Promise<void> = Promise.resolve();
   private gone = false;
@@ -144,14 +144,15 @@ export class UnreliableStore implements EntryStore {
     private readonly random: Random,
     survived: Map<string, Buffer> = new Map(),
   ) {
-    this.content = new Map(survived);
+    super(new Map(survived));
   }
 
   /** The store after the power cut: the answered commits, and perhaps some of those in flight. */
   cutPower(): Map<string, Buffer> {
     this.gone = true;
     const found = new Map(this.content);
-    for (const changes of this.unanswered.slice(0, this.random.below(this.unanswered.length + 1))) put(found, changes);
+    for (const changes of this.unanswered.slice(0, this.random.below(this.unanswered.length + 1)))
+      this.put(changes, found);
     return found;
   }
 
@@ -161,38 +162,14 @@ export class UnreliableStore implements EntryStore {
     return this.queue;
   }
 
-  get(key: Key): Buffer | undefined {
-    return this.content.get(JSON.stringify(key));
-  }
-
-  peek(key: Key): Buffer | undefined {
-    return this.get(key);
-  }
-
-  *keys(prefix: Key): Iterable<Key> {
-    for (const text of [...this.content.keys()]) {
-      const key = JSON.parse(text) as Key;
-      if (prefix.every((part, i) => key[i] === part)) yield key;
-    }
-  }
-
-  async close(): Promise<void> {}
-
   private async carryOut(changes: readonly Change[]): Promise<void> {
     await someTurns(this.random);
     if (this.gone) return new Promise(() => {});
     this.unanswered.shift();
     const fails = this.failOneIn > 0 && this.random.chance(this.failOneIn);
-    if (!fails || this.random.chance(2)) put(this.content, changes);
+    if (!fails || this.random.chance(2)) this.put(changes);
     if (fails) throw Object.assign(new Error('the store fails'), { errno: -28 });
     await someTurns(this.random);
     if (this.gone) return new Promise(() => {});
-  }
-}
-
-function put(content: Map<string, Buffer>, changes: readonly Change[]): void {
-  for (const { key, value } of changes) {
-    if (value) content.set(JSON.stringify(key), Buffer.from(value));
-    else content.delete(JSON.stringify(key));
   }
 }
