@@ -142,7 +142,7 @@ export class Handshake {
 
   /** Why an option is refused without a look at its data; undefined when it is not. */
   private refusalOf(kind: OptionKind, length: number): OptionRefusal | undefined {
-    if (!this.fixedNewstyle && !kind.needsNoFixedNewstyle) {
+    if (!this.fixedNewstyle && !kind.withoutFixedNewstyle) {
       return { error: OptionError.INVALID, message: 'without fixed newstyle only EXPORT_NAME is valid' };
     }
     if (this.shuttingDown && !kind.alwaysAnswered) {

@@ -118,8 +118,8 @@ export class OptionRequest {
 /** How one kind of option is answered. */
 export interface OptionKind {
   readonly answer: (request: OptionRequest) => OptionOutcome;
-  /** It is valid without fixed newstyle. */
-  readonly needsNoFixedNewstyle?: true;
+  /** A client that did not agree on fixed newstyle may send it. */
+  readonly withoutFixedNewstyle?: true;
   /** It is answered while the server stops, and when the client may send no more options. */
   readonly alwaysAnswered?: true;
   /** It is answered before its data arrives, which is skipped. */

@@ -28,7 +28,7 @@ function answerUnknown(request: OptionRequest): OptionOutcome {
 }
 
 const kinds = new Map<number, OptionKind>([
-  [Option.EXPORT_NAME, { answer: answerExportName, needsNoFixedNewstyle: true }],
+  [Option.EXPORT_NAME, { answer: answerExportName, withoutFixedNewstyle: true }],
   [Option.ABORT, { answer: answerAbort, alwaysAnswered: true, skipsData: true }],
   [Option.LIST, { answer: answerList }],
   [Option.STARTTLS, { answer: answerStartTls, skipsData: true }],
