@@ -13,7 +13,7 @@ test('a process ends at once even if one of its threads never returns, for which
     import { open } from 'node:fs';
     import { endProcess } from ${JSON.stringify(built)};
     open(${JSON.stringify(fifo)}, 'r', () => {});
-    setTimeout(endProcess, 50, 3);
+    endProcess(3);
   `;
   expect((await outcomeOf(process.execPath, '--input-type=module', '--eval', script)).code).toBe(3);
 });
