@@ -2,8 +2,8 @@ import { channel } from 'node:diagnostics_channel';
 import type { HeldWrites } from '../api/transaction.js';
 import { assert } from '../base/assert.js';
 import { type BitmapChange, changeDurably } from '../bitmap/store/change-durably.js';
+import type { DiskCommits } from '../bitmap/store/disk-commits.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
-import type { WriteIntentLog } from '../bitmap/store/write-intent-log.js';
 import type { Undo } from '../bitmap/undo.js';
 import type { Export } from './export.js';
 import { Patience } from './patience.js';
@@ -135,9 +135,9 @@ function applyDurably<Made>(
   patience: Patience,
 ): Promise<Made> {
   const durable = [...quiet].flatMap(([served, { persistence }]) => (persistence ? [{ served, persistence }] : []));
-  const owners = new Map(durable.map(({ served, persistence: { intents } }) => [intents, served]));
+  const owners = new Map(durable.map(({ served, persistence: { commits } }) => [commits, served]));
   // This may take long, because a commit that is under way may wait for the disk.
-  const pass = <T>(log: WriteIntentLog, work: () => Promise<T>) => patience.pass(owners.get(log)!, log.commits, work);
+  const pass = <T>(disk: DiskCommits, work: () => Promise<T>) => patience.pass(owners.get(disk)!, disk, work);
   const instant = new Instant(quiet, patience);
   return changeDurably(
     [...owners.keys()],

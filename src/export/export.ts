@@ -172,7 +172,7 @@ export class Export extends ServedDisk {
   /** Resolves when the writes in flight and their commits have ended. */
   async settled(): Promise<void> {
     await this.gate.settled();
-    await this.persistence?.intents.commits.idle();
+    await this.persistence?.commits.idle();
   }
 
   /** Holds back new writes. The caller has the turn, and must resume them. */

@@ -3,7 +3,7 @@ import { CodedError } from '../base/coded-error.js';
 import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { GIB, MIB } from '../base/units.js';
-import type { OnBitmapError } from '../bitmap/store/persistent-bitmaps.js';
+import type { OnBitmapError } from '../bitmap/store/bitmap-failures.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type GivenSettings, readFlags, type SettingKey, type settings } from './settings.js';
 import type { SocketAccess } from './unix-socket.js';

@@ -153,7 +153,7 @@ async function addMissing(
       if (persistence?.lost !== undefined) bitmaps.get(bitmap.name).markInconsistent(persistence.lost);
     }
   };
-  await changeDurably(persistence ? [persistence.intents] : [], persistence?.store, { apply });
+  await changeDurably(persistence ? [persistence.commits] : [], persistence?.store, { apply });
 }
 
 /**

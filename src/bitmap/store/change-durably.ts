@@ -1,8 +1,8 @@
 import { CodedError } from '../../base/coded-error.js';
 import { type Undo, undoAll } from '../undo.js';
+import type { DiskCommits } from './disk-commits.js';
 import type { Change, Key, KeyValueStore } from './key-value-store.js';
 import { carryOut, type Plan } from './plan.js';
-import type { WriteIntentLog } from './write-intent-log.js';
 
 /** A record that is committed together with a change of bitmaps; undefined: absent. */
 export interface RecordChange {
@@ -22,8 +22,8 @@ export interface BitmapChange<Made> {
   readonly stays?: (cause: Error) => CodedError;
 }
 
-/** Runs `work` while no other commit of the log is under way. May give up waiting for that, and throw. */
-type Pass = <T>(log: WriteIntentLog, work: () => Promise<T>) => Promise<T>;
+/** Runs `work` while no other commit of the disk is under way. May give up waiting for that, and throw. */
+type Pass = <T>(disk: DiskCommits, work: () => Promise<T>) => Promise<T>;
 
 /**
  * Changes the bitmaps of some disks and stores the result, together with the records of the change, in one commit. If
@@ -34,66 +34,68 @@ type Pass = <T>(log: WriteIntentLog, work: () => Promise<T>) => Promise<T>;
  * STORE_IN_DOUBT
  */
 export function changeDurably<Made>(
-  logs: readonly WriteIntentLog[],
+  disks: readonly DiskCommits[],
   store: KeyValueStore | undefined,
   change: BitmapChange<Made>,
-  pass: Pass = (log, work) => log.commits.pass(work),
+  pass: Pass = (disk, work) => disk.pass(work),
 ): Promise<Made> {
-  const work = () => makeAndStore(logs, store, change);
-  return logs.reduceRight((next, log) => () => pass(log, next), work)();
+  const work = () => makeAndStore(disks, store, change);
+  return disks.reduceRight((next, disk) => () => pass(disk, next), work)();
 }
 
 async function makeAndStore<Made>(
-  logs: readonly WriteIntentLog[],
+  disks: readonly DiskCommits[],
   store: KeyValueStore | undefined,
   change: BitmapChange<Made>,
 ): Promise<Made> {
   const undos: Undo[] = [];
-  const { made, records } = await make(change, undos, logs);
-  const failure = await save(logs, store, records);
+  const { made, records } = await make(change, undos, disks);
+  const failure = await save(disks, store, records);
   if (!failure) return made;
   if (change.stays) throw change.stays(failure);
-  takeBack(undos, logs);
+  takeBack(undos, disks);
   const back = records.map(({ key, before }) => ({ key, value: before }));
-  throw refusal(failure, await save(logs, store, back));
+  throw refusal(failure, await save(disks, store, back));
 }
 
 /** If a step or the records cannot be made, the steps before are undone. */
 async function make<Made>(
-  { apply, records }: BitmapChange<Made>,
+  { apply, records, stays }: BitmapChange<Made>,
   undos: Undo[],
-  logs: readonly WriteIntentLog[],
+  disks: readonly DiskCommits[],
 ): Promise<{ made: Made; records: readonly RecordChange[] }> {
   try {
     const made = await apply(undos);
     return { made, records: records?.(made) ?? [] };
   } catch (error) {
-    takeBack(undos, logs);
+    // A refusal comes before the first step. With a bug, such a change may have been made halfway.
+    if (stays && !(error instanceof CodedError)) for (const disk of disks) disk.distrust(error);
+    takeBack(undos, disks);
     throw error;
   }
 }
 
 /** If the undo fails, which is a bug, the bitmaps can no longer be trusted. */
-function takeBack(undos: Undo[], logs: readonly WriteIntentLog[]): void {
+function takeBack(undos: Undo[], disks: readonly DiskCommits[]): void {
   try {
     undoAll(undos);
   } catch (bug) {
-    for (const { commits } of logs) commits.distrust(bug);
+    for (const disk of disks) disk.distrust(bug);
   }
 }
 
 /** Stores what memory says. Returns the error, if any. */
 async function save(
-  logs: readonly WriteIntentLog[],
+  disks: readonly DiskCommits[],
   store: KeyValueStore | undefined,
   records: readonly Change[],
 ): Promise<Error | undefined> {
   if (!store) return undefined;
   let plans: Plan[];
   try {
-    plans = logs.map(({ commits }) => commits.plan());
+    plans = disks.map((disk) => disk.plan());
   } catch (bug) {
-    for (const { commits } of logs) commits.doubt();
+    for (const disk of disks) disk.doubt();
     return bug as Error;
   }
   return carryOut(store, plans, records);

@@ -2,16 +2,15 @@ import type { Bitmap } from '../../api/bitmap.js';
 import { type Ground, grounds } from '../../api/values.js';
 import { CodedError } from '../../base/coded-error.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
-import type { Log } from '../../base/log.js';
-import { LogLimit } from '../../base/log-limit.js';
 import { readBootId } from '../../posix/find-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import { changedSince, type DiskIdentity } from '../../storage/image/disk-identity.js';
 import type { CountingFacts, WriteCounters } from '../../storage/image/write-counters.js';
-import type { BitmapSet } from '../bitmap-set.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
+import { BitmapFailures, type BitmapFailuresOptions } from './bitmap-failures.js';
 import { changeDurably } from './change-durably.js';
+import type { DiskCommits } from './disk-commits.js';
 import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
@@ -23,9 +22,6 @@ import { StoredBitmaps } from './stored-bitmaps.js';
 import { describeExport, notesToOthers, readExport } from './stored-exports.js';
 import { WriteIntentLog } from './write-intent-log.js';
 
-/** What to do with a write that cannot be recorded durably. */
-export type OnBitmapError = 'refuse' | 'continue';
-
 interface IntentLimits {
   readonly regionBytes: number;
   readonly maxActiveRegions: number;
@@ -33,9 +29,7 @@ interface IntentLimits {
   readonly coolAfterTurns: number;
 }
 
-export interface PersistenceOptions {
-  readonly exportName: string;
-  readonly bitmaps: BitmapSet;
+export interface PersistenceOptions extends BitmapFailuresOptions {
   readonly store: KeyValueStore;
   /** Reads the current identity of the disk. */
   readonly identify: () => Promise<DiskIdentity>;
@@ -49,17 +43,14 @@ export interface PersistenceOptions {
   /** This server does not write to the disk; other programs may. */
   readonly readOnly: boolean;
   readonly limits: IntentLimits;
-  readonly onBitmapError: OnBitmapError;
   /** Why the store may have lost the entries of a disk; undefined when it has not. */
   readonly lost?: string | undefined;
-  readonly log: Log;
 }
 
 /** Keeps the bitmaps of one disk in the store, from opening the disk to closing it. */
 export class PersistentBitmaps {
   readonly intents: WriteIntentLog;
-  private readonly logLimit = new LogLimit();
-
+  private readonly failures: BitmapFailures;
   private readonly watch: DiskWatch;
   private witness: string | undefined;
   private readonly loaded: ReadonlySet<DirtyBitmap>;
@@ -76,6 +67,7 @@ export class PersistentBitmaps {
   ) {
     const { exportName, bitmaps, store, limits, readOnly, identify } = options;
     this.loaded = new Set(bitmaps.list());
+    this.failures = new BitmapFailures(options);
     this.watch = new DiskWatch({
       watching: !readOnly && (identity.localTimes === true || identity.counters !== undefined),
       identify,
@@ -88,7 +80,7 @@ export class PersistentBitmaps {
       save: (prepare) => this.intents.save(prepare),
       renew: () => this.intents.renewLease(),
       matters: () => this.hasPersistent(),
-      onOutsideChange: (reason) => this.distrust(reason),
+      onOutsideChange: (reason) => this.failures.missedWrites(reason),
     });
     this.intents = new WriteIntentLog({
       exportName,
@@ -100,8 +92,8 @@ export class PersistentBitmaps {
       stored,
       describeDisk: () => this.watch.describe(),
       lease: this.watch,
-      onLostMarks: (errno) => this.lostMarks(errno),
-      onBug: (err) => this.noteBug(err),
+      onLostMarks: (errno) => this.failures.lostMarks(errno),
+      onBug: (bug) => this.failures.bug(bug),
     });
   }
 
@@ -153,6 +145,10 @@ export class PersistentBitmaps {
     return this.options.store;
   }
 
+  get commits(): DiskCommits {
+    return this.intents.commits;
+  }
+
   /** The writes of this server must be reported here. */
   get activity(): WriteActivity {
     return this.watch.activity;
@@ -168,7 +164,7 @@ export class PersistentBitmaps {
     const before = this.identity;
     this.identity = await identify();
     if (changedSince(before, this.identity) === undefined) return;
-    this.distrust('another program changed the disk while it was served read-only');
+    this.failures.missedWrites('another program changed the disk while it was served read-only');
   }
 
   /** Undefined for a bitmap that is new, transient or inconsistent. */
@@ -196,7 +192,7 @@ export class PersistentBitmaps {
   async resize(sizeBytes: number): Promise<void> {
     const { bitmaps, store } = this.options;
     const identity = await this.options.identify();
-    await changeDurably([this.intents], store, {
+    await changeDurably([this.commits], store, {
       apply: () => {
         bitmaps.resize(sizeBytes);
         this.watch.follow(identity);
@@ -247,45 +243,7 @@ export class PersistentBitmaps {
       ...(witness !== undefined && { witness }),
     });
   }
-
-  private distrust(reason: string): void {
-    const { bitmaps, exportName, log } = this.options;
-    const trusted = bitmaps.list().filter(({ inconsistent }) => inconsistent === undefined);
-    for (const bitmap of trusted) bitmap.markInconsistent(reason);
-    if (trusted.length === 0) return;
-    log.warn({ export: exportName }, `${reason}: its bitmaps are inconsistent, and the next backup is a full one`);
-  }
-
-  private noteBug(err: unknown): void {
-    const { exportName, log } = this.options;
-    const sinceLast = this.logLimit.admit(String(err));
-    if (sinceLast === undefined) return;
-    log.error({ err, export: exportName, sinceLast }, 'bitmaps could not be stored because of a bug; please report it');
-  }
-
-  private lostMarks(errno: Errno): boolean {
-    const { bitmaps, onBitmapError } = this.options;
-    this.logLostMarks(errno);
-    if (onBitmapError === 'refuse') return false;
-    const reason = `a write could not be recorded in the store: ${errnoName(errno)}`;
-    for (const bitmap of bitmaps.list()) if (bitmap.persistent) bitmap.markInconsistent(reason);
-    return true;
-  }
-
-  private logLostMarks(errno: Errno): void {
-    const { exportName, onBitmapError, log } = this.options;
-    const cause = errnoName(errno);
-    const sinceLast = this.logLimit.admit(cause);
-    if (sinceLast !== undefined) log.error({ export: exportName, cause, sinceLast }, lostMarksTexts[onBitmapError]);
-  }
 }
-
-const lostMarksTexts: Readonly<Record<OnBitmapError, string>> = {
-  refuse: 'a write was refused: it could not be recorded in the state directory. Free space there or repair its disk',
-  continue:
-    'a write could not be recorded in the state directory and went on; the persistent bitmaps are inconsistent now. ' +
-    'Repair the directory, remove the bitmaps, add them again, and take a full backup',
-};
 
 function reasonOf(verdict: Judgement): string | undefined {
   return 'untrue' in verdict ? verdict.untrue : undefined;

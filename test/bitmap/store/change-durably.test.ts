@@ -32,29 +32,31 @@ async function scene() {
   const store = new MemoryStore();
   const disks = [await open(store, 'one'), await open(store, 'two')];
   const logs = disks.map(({ intents }) => intents);
+  const commits = logs.map((log) => log.commits);
   const add = (undos: Undo[]) => {
     for (const { bitmaps } of disks) undos.push(bitmaps.add({ name: 'nightly', persistent: true }));
   };
-  await changeDurably(logs, store, { apply: add });
+  await changeDurably(commits, store, { apply: add });
   for (const log of logs) expect(await log.record(0, KIB)).toBe(OK);
   const clear = (undos: Undo[]) => {
     for (const { bitmaps } of disks) undos.push(bitmaps.get('nightly').clear());
   };
   const dirtyBytes = () => disks.map(({ bitmaps }) => bitmaps.get('nightly').dirtyBytes);
-  return { store, disks, logs, clear, dirtyBytes };
+  const isTrusted = () => disks.map(({ bitmaps }) => bitmaps.get('nightly').inconsistent === undefined);
+  return { store, logs, commits, clear, dirtyBytes, isTrusted };
 }
 
 test('several disks change in one commit, and no other commit of them comes in between', async () => {
-  const { store, logs, clear, dirtyBytes } = await scene();
-  const { commits } = store;
+  const { store, logs, commits, clear, dirtyBytes } = await scene();
+  const before = store.commits;
   const seen: number[] = [];
   const cooled = vi.fn();
-  const made = await changeDurably(logs, store, {
+  const made = await changeDurably(commits, store, {
     apply: async (undos) => {
       for (const log of logs) void log.cool(0).then(cooled);
       clear(undos);
       await new Promise((resolve) => setImmediate(resolve));
-      seen.push(store.commits - commits, cooled.mock.calls.length);
+      seen.push(store.commits - before, cooled.mock.calls.length);
       return 'made';
     },
   });
@@ -63,11 +65,11 @@ test('several disks change in one commit, and no other commit of them comes in b
 });
 
 test('a plan that cannot be made takes the change back on all disks, and the next change works', async () => {
-  const { store, logs, clear, dirtyBytes } = await scene();
-  vi.spyOn(logs[1]!.commits, 'plan').mockImplementationOnce(() => {
+  const { store, commits, clear, dirtyBytes } = await scene();
+  vi.spyOn(commits[1]!, 'plan').mockImplementationOnce(() => {
     throw new Error('out of memory');
   });
-  await expect(changeDurably(logs, store, { apply: clear })).rejects.toMatchObject({
+  await expect(changeDurably(commits, store, { apply: clear })).rejects.toMatchObject({
     code: 'STORE_UNUSABLE',
     message: 'the change could not be stored and was undone: out of memory',
   });
@@ -77,14 +79,14 @@ test('a plan that cannot be made takes the change back on all disks, and the nex
     // The region was marked.
     expect(bitmaps.get('nightly').dirtyBytes).toBe(MIB);
   }
-  await changeDurably(logs, store, { apply: clear });
+  await changeDurably(commits, store, { apply: clear });
   expect(dirtyBytes()).toEqual([0, 0]);
 });
 
 test('a disk that is not waited for any longer leaves the others unchanged and free', async () => {
-  const { store, logs, clear, dirtyBytes } = await scene();
-  const changed = changeDurably(logs, store, { apply: clear }, (log, work) =>
-    log === logs[1] ? Promise.reject(new Error('it did not answer')) : log.commits.pass(work),
+  const { store, logs, commits, clear, dirtyBytes } = await scene();
+  const changed = changeDurably(commits, store, { apply: clear }, (disk, work) =>
+    disk === commits[1] ? Promise.reject(new Error('it did not answer')) : disk.pass(work),
   );
   await expect(changed).rejects.toThrow('it did not answer');
   expect(dirtyBytes()).toEqual([GRANULE_BYTES, GRANULE_BYTES]);
@@ -92,14 +94,32 @@ test('a disk that is not waited for any longer leaves the others unchanged and f
 });
 
 test('a change that stays although it cannot be stored is stored by the next commit', async () => {
-  const { store, logs, clear, dirtyBytes } = await scene();
+  const { store, logs, commits, clear, dirtyBytes } = await scene();
   store.failWith = ENOSPC;
   const stays = (cause: Error) => new CodedError('STORE_UNUSABLE', `it stays: ${cause.message}`);
-  await expect(changeDurably(logs, store, { apply: clear, stays })).rejects.toThrow('it stays: the store fails');
+  await expect(changeDurably(commits, store, { apply: clear, stays })).rejects.toThrow('it stays: the store fails');
   expect(dirtyBytes()).toEqual([0, 0]);
   store.failWith = undefined;
   for (const log of logs) expect(await log.cool(-1)).toBe(OK);
   expect((await open(store, 'one')).bitmaps.get('nightly').dirtyBytes).toBe(0);
+});
+
+test('a change that stays leaves no bitmap trusted if a bug ends it halfway, and all as they were if it is refused', async () => {
+  const { store, logs, commits, isTrusted } = await scene();
+  const stays = (cause: Error) => new CodedError('STORE_UNUSABLE', cause.message);
+  const end = (error: Error) =>
+    changeDurably(commits, store, {
+      apply: () => {
+        throw error;
+      },
+      stays,
+    });
+  await expect(end(new CodedError('BITMAP_BUSY', 'it is busy'))).rejects.toThrow('it is busy');
+  expect(isTrusted()).toEqual([true, true]);
+  await expect(end(new Error('out of memory'))).rejects.toThrow('out of memory');
+  expect(isTrusted()).toEqual([false, false]);
+  for (const log of logs) expect(await log.record(4 * MIB, KIB)).toBe(OK);
+  expect((await open(store, 'one')).bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
 });
 
 test('without a store the change is made in memory', async () => {

@@ -47,7 +47,7 @@ async function open(entries: MemoryStore, diskBytes = DISK_BYTES) {
   });
   const { intents } = persistence;
   const change = (...steps: (() => Undo)[]) =>
-    changeDurably([intents], store, { apply: (undos) => void undos.push(...steps.map((step) => step())) });
+    changeDurably([persistence.commits], store, { apply: (undos) => void undos.push(...steps.map((step) => step())) });
   return { bitmaps, store, persistence, intents, change };
 }
 

@@ -5,9 +5,10 @@ import { silentLog } from '../../../src/base/log.js';
 import { KIB, MIB } from '../../../src/base/units.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
 import { DIRTY } from '../../../src/bitmap/dirty-bits.js';
+import type { OnBitmapError } from '../../../src/bitmap/store/bitmap-failures.js';
 import { changeDurably } from '../../../src/bitmap/store/change-durably.js';
 import { inspectStore } from '../../../src/bitmap/store/inspect-store.js';
-import { type OnBitmapError, PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
+import { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
 import type { DiskIdentity } from '../../../src/storage/image/disk-identity.js';
 import { MemoryStore } from '../../support/memory-store.js';
 
@@ -49,7 +50,7 @@ async function open(
 }
 
 function change({ persistence }: Opened, apply: () => () => void): Promise<void> {
-  return changeDurably([persistence.intents], persistence.store, {
+  return changeDurably([persistence.commits], persistence.store, {
     apply: (undos) => void undos.push(apply()),
   });
 }
@@ -307,7 +308,7 @@ describe('a change of bitmaps that fails because of a bug', () => {
     const noRecord = () => {
       throw new Error('no record');
     };
-    const changed = changeDurably([opened.persistence.intents], store, {
+    const changed = changeDurably([opened.persistence.commits], store, {
       apply: (undos) => void undos.push(opened.bitmaps.get('nightly').clear()),
       records: noRecord,
     });
@@ -320,7 +321,7 @@ describe('a change of bitmaps that fails because of a bug', () => {
   test('in a step, when the steps before cannot be undone, makes all bitmaps inconsistent', async () => {
     const store = new MemoryStore();
     const opened = await withBitmap(store);
-    const changed = changeDurably([opened.persistence.intents], store, {
+    const changed = changeDurably([opened.persistence.commits], store, {
       apply: (undos) => {
         undos.push(() => {
           throw new Error('no way back');
