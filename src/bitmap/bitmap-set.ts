@@ -1,8 +1,8 @@
 import type { BitArray } from '../base/bit-array.js';
 import { CodedError } from '../base/coded-error.js';
 import { type Errno, OK } from '../base/errno.js';
+import { slicesOf } from '../base/extents.js';
 import { giveWay } from '../base/loop-share.js';
-import { slicesOf } from '../base/slices.js';
 import type { Steps } from '../base/steps.js';
 import { checkGranularity, checkName, DEFAULT_GRANULARITY_BYTES, usualGranularity } from './bitmap-limits.js';
 import type { BitmapBase, Freeze } from './bitmap-state.js';

@@ -1,6 +1,6 @@
 import { type Errno, OK } from '../../base/errno.js';
+import { slicesOf } from '../../base/extents.js';
 import { giveWay } from '../../base/loop-share.js';
-import { slicesOf } from '../../base/slices.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
 import { DiskCommits } from './disk-commits.js';
