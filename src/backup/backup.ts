@@ -1,7 +1,7 @@
 import type { DiskLocation, ReadInFull } from '../api/backup.js';
 import type { AbortReason } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
-import type { Errno } from '../base/errno.js';
+import { ENOSPC, type Errno, errnoName } from '../base/errno.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
@@ -20,8 +20,8 @@ export interface BackupPart {
   readonly freeze: Freeze;
   /** What the view is read from. */
   readonly source: PointInTime;
-  /** Resolves when the view breaks, with the reason. Undefined when it cannot. */
-  readonly broken: Promise<Errno> | undefined;
+  /** Resolves when the view breaks. Undefined when it cannot. */
+  readonly broken: Promise<unknown> | undefined;
   readonly view: View;
   readonly record: PartRecord;
   /** The live disk, for agents that read unchanged data there; undefined when other programs cannot read it. */
@@ -127,21 +127,25 @@ export class Backup {
     });
   }
 
-  /** From now on the backup can only be aborted. The first reason counts. */
-  fail(reason: AbortReason, detail: string): void {
-    this.failed ??= { reason, detail };
-  }
-
-  /** Called once a second: checks the lease, and whether a bitmap has become inconsistent, which ends its freeze. */
+  /** Called once a second. */
   tick(): void {
     this.lease.noticeReads(this.parts.reduce((sum, { source }) => sum + source.reads, 0));
     if (this.lease.expired) this.fail('expired', `its lease of ${this.lease.ttlSeconds} s ran out`);
-    this.noticeLostBitmap();
+    this.noticeFailures();
+  }
+
+  /** Notices a view that is broken, and a bitmap that has become inconsistent, which ends its freeze. */
+  noticeFailures(): void {
+    for (const { record, source, bitmap } of this.parts) {
+      if (source.failure !== undefined) this.fail(...whyBroken(record.export, source.failure));
+      if (bitmap.inconsistent === undefined) continue;
+      this.fail('bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
+    }
   }
 
   /** @throws CodedError BACKUP_ENDED when the backup can only be aborted; `what` names the refused operation */
   assertNotFailed(what: string): void {
-    this.noticeLostBitmap();
+    this.noticeFailures();
     if (!this.failed) return;
     const { reason, detail } = this.failed;
     throw endedError({ ...this.record(), state: 'aborted', endReason: reason, endDetail: detail }, what);
@@ -156,8 +160,16 @@ export class Backup {
     await Promise.all([...closed, ...this.parts.map(({ view }) => removeView(view))]);
   }
 
-  private noticeLostBitmap(): void {
-    if (this.parts.every(({ bitmap }) => bitmap.inconsistent === undefined)) return;
-    this.fail('bitmap-inconsistent', 'a write could not be recorded, so its bitmap is inconsistent');
+  /** The first reason counts. */
+  private fail(reason: AbortReason, detail: string): void {
+    this.failed ??= { reason, detail };
   }
+}
+
+function whyBroken(exportName: string, errno: Errno): [AbortReason, string] {
+  if (errno !== ENOSPC) {
+    return ['scratch-failed', `the old data of "${exportName}" could not be kept: ${errnoName(errno)}`];
+  }
+  const mend = 'raise --scratch-limit or free space in the scratch directory';
+  return ['scratch-full', `there is no more space for the old data of "${exportName}": ${mend}`];
 }

@@ -1,12 +1,12 @@
 import type { ReadInFull } from '../api/backup.js';
 import type { HeldWrites } from '../api/transaction.js';
 import { CodedError } from '../base/coded-error.js';
-import { ENOSPC, type Errno, errnoName, OK } from '../base/errno.js';
+import { errnoName, OK } from '../base/errno.js';
 import type { Log } from '../base/log.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
-import { type Backup, type BackupPart, endedError } from './backup.js';
+import { type Backup, endedError } from './backup.js';
 import { BackupEndings } from './backup-endings.js';
 import { eventOf, type PublishBackupEvent } from './backup-event.js';
 import { newBackupId } from './backup-id.js';
@@ -208,20 +208,13 @@ export class Backups {
     this.active.set(backup.id, backup);
     for (const part of backup.parts) {
       options.exports.addView(part.view);
-      void part.broken?.then((errno) => this.broke(backup, part, errno));
+      void part.broken?.then(() => this.broke(backup));
     }
     return begun;
   }
 
-  private broke(backup: Backup, { record }: BackupPart, errno: Errno): void {
-    const [reason, detail] =
-      errno === ENOSPC
-        ? ([
-            'scratch-full',
-            `there is no more space for the old data of "${record.export}": raise --scratch-limit or free space in the scratch directory`,
-          ] as const)
-        : (['scratch-failed', `the old data of "${record.export}" could not be kept: ${errnoName(errno)}`] as const);
-    backup.fail(reason, detail);
+  private broke(backup: Backup): void {
+    backup.noticeFailures();
     void this.endings.abortFailed(backup);
   }
 

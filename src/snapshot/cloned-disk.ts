@@ -9,6 +9,7 @@ import { ReadOnlyDevice } from './read-only-device.js';
 export class ClonedDisk extends ReadOnlyDevice implements PointInTime {
   readonly device = this;
   readonly usedBytes = 0;
+  readonly failure = undefined;
   reads = 0;
   private readonly granules: GranuleMap;
   private ended = false;

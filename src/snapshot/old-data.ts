@@ -39,6 +39,7 @@ export class OldData {
   private readonly copies = new Copies();
   private storedBytes = 0;
   private isEnded = false;
+  private brokenBy: Errno | undefined;
 
   constructor(options: SnapshotOptions) {
     this.options = options;
@@ -56,6 +57,11 @@ export class OldData {
   /** The view is broken or has ended: no more old data is saved, and what was saved is not valid. */
   get ended(): boolean {
     return this.isEnded;
+  }
+
+  /** Why the view is broken; undefined if it is not. */
+  get failure(): Errno | undefined {
+    return this.brokenBy;
   }
 
   end(): void {
@@ -237,6 +243,7 @@ export class OldData {
   private break(errno: Errno): void {
     if (this.isEnded) return;
     this.isEnded = true;
+    this.brokenBy = errno;
     this.options.onFailure(errno);
   }
 

@@ -8,6 +8,8 @@ import type { BlockDevice } from '../storage/device/block-device.js';
 export interface PointInTime {
   /** The read-only view. Once it is broken or has ended, reads return EIO. */
   readonly device: BlockDevice;
+  /** Why the view is broken; undefined if it is not. */
+  readonly failure: Errno | undefined;
   /** Bytes of scratch space in use, not counting holes. */
   readonly usedBytes: number;
   /** Number of reads so far. */

@@ -20,6 +20,10 @@ export class Snapshot implements PointInTime {
     this.device = this.view;
   }
 
+  get failure(): Errno | undefined {
+    return this.old.failure;
+  }
+
   get usedBytes(): number {
     return this.old.usedBytes;
   }

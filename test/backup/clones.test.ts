@@ -12,7 +12,7 @@ const DISK_BYTES = GRANULES * GRANULE;
 /** A server of a disk full of "a", whose image can be cloned. */
 async function cloning() {
   const disk = new FoundDisk(DISK_BYTES);
-  const server = await BackupServer.start({ disks: { disk: { device: disk } }, cutTimeoutSeconds: 0.3 });
+  const server = await BackupServer.start({ disks: { disk: { device: disk } } });
   const makeClone = vi.fn(async (): Promise<BlockDevice | undefined> => disk.clone());
   server.scratch.makeClone = makeClone;
   await server.write(
@@ -75,6 +75,7 @@ test('old data is copied when an image can no longer be cloned', async () => {
 test('a clone that is not ready in time makes the begin fail, and is closed when it comes', async () => {
   const { server, makeClone } = await cloning();
   await server.committed();
+  Object.assign(server.exports.get('disk'), { cutTimeoutSeconds: 0.3 });
   let come = () => {};
   const coming = new Promise<void>((resolve) => {
     come = resolve;
@@ -88,6 +89,7 @@ test('a clone that is not ready in time makes the begin fail, and is closed when
     'CUT_TIMED_OUT',
     '"disk" did not answer within 0.3 s, so nothing was changed',
   );
+  Object.assign(server.exports.get('disk'), { cutTimeoutSeconds: 60 });
   expect(await server.bitmap()).toMatchObject({ busy: false });
   await server.write([1]);
   come();

@@ -221,3 +221,12 @@ test('of a concurrent commit and abort, one takes effect and the other is refuse
   expect(abort.document).toMatchObject({ code: 'BACKUP_ENDED' });
   expect(await server.look(backup)).toMatchObject({ state: 'committed' });
 });
+
+test('a view that breaks counts at once, so that a commit in the same turn is refused', async () => {
+  const { server, backup } = await underWay();
+  const running = server.backups.running(backup.id)!;
+  server.scratch.devices[0]!.fail('write', EIO);
+  running.assertNotFailed('committed');
+  server.exports.get('disk').device.writeNow(Buffer.alloc(GRANULE), 0, GRANULE, 0);
+  expect(() => running.assertNotFailed('committed')).toThrow('the old data of "disk" could not be kept: EIO');
+});

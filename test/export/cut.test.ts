@@ -21,7 +21,7 @@ interface Tested {
 }
 
 /** An export with an empty bitmap "a"; with a store, the bitmap is kept there. */
-async function exported(name: string, store?: MemoryStore): Promise<Tested> {
+async function exported(name: string, store?: MemoryStore, cutTimeoutSeconds = 60): Promise<Tested> {
   const disk = new FaultyDevice(new MemoryDevice(MIB));
   const bitmaps = new BitmapSet(MIB);
   const persistence =
@@ -32,7 +32,7 @@ async function exported(name: string, store?: MemoryStore): Promise<Tested> {
       limits: { regionBytes: 64 * KIB, maxActiveRegions: 100, coolAfterTurns: 0 },
     }));
   const parts = { name, description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence };
-  const served = new Export({ ...parts, cutTimeoutSeconds: 0.2 });
+  const served = new Export({ ...parts, cutTimeoutSeconds });
   const add = { name: 'a', persistent: persistence !== undefined };
   await changeAtOneInstant([served], { apply: (undos) => void undos.push(bitmaps.add(add)) });
   disk.calls.splice(0);
@@ -221,7 +221,7 @@ describe('a change that fails', () => {
   });
 
   test('because it waited too long is undone, and writes continue', async () => {
-    const one = await exported('one', new MemoryStore());
+    const one = await exported('one', new MemoryStore(), 1);
     await write(one);
     const { ended, end } = pause();
     const discarded = vi.fn();
@@ -281,6 +281,7 @@ describe('an export that is being closed', () => {
 
   test('is not changed', async () => {
     const { two, exports } = await closing();
+    for (const served of exports) Object.assign(served, { cutTimeoutSeconds: 0.2 });
     const apply = vi.fn();
     await expect(changeAtOneInstant(exports, { apply })).rejects.toMatchObject({ code: 'CUT_TIMED_OUT' });
     expect(apply).not.toHaveBeenCalled();
