@@ -44,6 +44,8 @@ export class BitmapSet implements ChangeRecorder {
   private recordingGranularities: number[] = [];
   private persistentRecording = 0;
   private slice = sliceBytesFor([]);
+  /** When and why none of the bitmaps could be trusted any more, the last time. */
+  private distrusted: { readonly reason: string } | undefined;
 
   constructor(private diskBytes: number) {}
 
@@ -162,12 +164,20 @@ export class BitmapSet implements ChangeRecorder {
   remove(bitmap: DirtyBitmap): Undo {
     bitmap.check('remove');
     const before = this.list();
+    const { distrusted } = this;
     this.drop(bitmap.name);
     return () => {
       this.bitmaps.clear();
       for (const one of before) this.bitmaps.set(one.name, one);
       this.refresh();
+      if (this.distrusted && this.distrusted !== distrusted) bitmap.markInconsistent(this.distrusted.reason);
     };
+  }
+
+  /** Marks all bitmaps inconsistent. That includes bitmaps that are removed now, if their removal is undone later. */
+  distrust(reason: string): void {
+    this.distrusted = { reason };
+    for (const bitmap of this.list()) bitmap.markInconsistent(reason);
   }
 
   /**

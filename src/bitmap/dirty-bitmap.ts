@@ -137,7 +137,8 @@ export class DirtyBitmap {
 
   /**
    * Marks everything that is dirty in the sources, which may be on another disk of the same size, or nothing if one of
-   * them is refused. Runs in steps, during which no source may change. Returns the undo.
+   * them is refused. Runs in steps, during which a source may become inconsistent, but not change otherwise. Returns the
+   * undo.
    */
   *merging(sources: readonly DirtyBitmap[]): Steps<Undo> {
     this.checkMerge(sources);
@@ -148,6 +149,8 @@ export class DirtyBitmap {
       else yield* markingFrom({ bits, granularityBytes, diskBytes }, merged, this.granularityBytes);
       yield;
     }
+    // Meanwhile one of them may have become inconsistent.
+    this.checkMerge(sources);
     return this.state.change({ bits: merged, base: { none: 'merged' } });
   }
 

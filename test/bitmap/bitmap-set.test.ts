@@ -112,6 +112,17 @@ test('a merge changes nothing when one source is refused', () => {
   expect(set.get('target').dirtyBytes).toBe(0);
 });
 
+test('a merge changes nothing when a source becomes inconsistent before it is done', () => {
+  const set = setWith('target');
+  const other = setWith('source');
+  other.markDirty(0, 1);
+  const steps = set.get('target').merging([other.get('source')]);
+  steps.next();
+  other.distrust('another program wrote');
+  expect(() => runToEnd(steps)).toThrow(code('BITMAP_INCONSISTENT'));
+  expect(set.get('target')).toMatchObject({ dirtyBytes: 0, base: { none: 'new' } });
+});
+
 test('writes to a frozen bitmap reach only its successor', () => {
   const set = setWith('a');
   set.markDirty(0, 1);

@@ -23,7 +23,7 @@ export class BitmapFailures {
   missedWrites(reason: string): void {
     const { bitmaps, exportName, log } = this.options;
     const trusted = bitmaps.list().filter(({ inconsistent }) => inconsistent === undefined);
-    for (const bitmap of trusted) bitmap.markInconsistent(reason);
+    bitmaps.distrust(reason);
     if (trusted.length === 0) return;
     log.warn({ export: exportName }, `${reason}: its bitmaps are inconsistent, and the next backup is a full one`);
   }

@@ -107,7 +107,7 @@ export class DiskCommits {
   /** Bitmaps were changed halfway because of a bug. None is trusted any more, and the next commit says so. */
   distrust(bug: unknown): void {
     const { bitmaps, onBug } = this.options;
-    for (const bitmap of bitmaps.list()) bitmap.markInconsistent('a change to it failed halfway');
+    bitmaps.distrust('a change to it failed halfway');
     this.doubt();
     onBug(bug);
   }

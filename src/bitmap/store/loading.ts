@@ -22,9 +22,7 @@ export class Loading {
 
   /** Marks bitmaps with damaged entries as inconsistent, and adds those that could not be loaded. */
   distrust({ entries, whole }: Damage): void {
-    if (whole !== undefined) {
-      for (const bitmap of this.bitmaps.list()) bitmap.markInconsistent(reasonFor(whole));
-    }
+    if (whole !== undefined) this.bitmaps.distrust(reasonFor(whole));
     for (const key of entries) this.distrustFor(key);
   }
 

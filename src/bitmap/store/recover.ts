@@ -27,7 +27,7 @@ export function recover(
   reason: string | undefined,
 ): Plan {
   const { exportName, bitmaps, log } = options;
-  if (reason !== undefined) for (const bitmap of bitmaps.list()) bitmap.markInconsistent(reason);
+  if (reason !== undefined) bitmaps.distrust(reason);
   // All backups ended with the server.
   for (const bitmap of bitmaps.list()) runToEnd(bitmaps.takingBack(bitmap, bitmap.freeze, []));
   if (reason !== undefined) {

@@ -43,7 +43,7 @@ async function scene() {
   };
   const dirtyBytes = () => disks.map(({ bitmaps }) => bitmaps.get('nightly').dirtyBytes);
   const isTrusted = () => disks.map(({ bitmaps }) => bitmaps.get('nightly').inconsistent === undefined);
-  return { store, logs, commits, clear, dirtyBytes, isTrusted };
+  return { store, disks, logs, commits, clear, dirtyBytes, isTrusted };
 }
 
 test('several disks change in one commit, and no other commit of them comes in between', async () => {
@@ -120,6 +120,20 @@ test('a change that stays leaves no bitmap trusted if a bug ends it halfway, and
   expect(isTrusted()).toEqual([false, false]);
   for (const log of logs) expect(await log.record(4 * MIB, KIB)).toBe(OK);
   expect((await open(store, 'one')).bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
+});
+
+test('a removal that is taken back leaves the bitmap untrusted if another program wrote to the disk meanwhile', async () => {
+  const { store, disks, commits, isTrusted } = await scene();
+  const { bitmaps } = disks[0]!;
+  store.failWith = ENOSPC;
+  const changed = changeDurably(commits, store, {
+    apply: (undos) => {
+      undos.push(bitmaps.remove(bitmaps.get('nightly')));
+      bitmaps.distrust('another program wrote');
+    },
+  });
+  await expect(changed).rejects.toMatchObject({ code: 'STORE_IN_DOUBT' });
+  expect(isTrusted()).toEqual([false, true]);
 });
 
 test('without a store the change is made in memory', async () => {
