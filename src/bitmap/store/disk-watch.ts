@@ -153,8 +153,9 @@ export class DiskWatch implements WriteLease {
   /** Accepts a new identity after this server changed the disk, for example its size. No change may be in progress. */
   follow(seen: DiskIdentity): void {
     // A file looks different with another size, but a block device was not written for it.
-    if (this.activity.explained && !this.isOfOwnWrites(seen)) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
-    this.note(seen);
+    const isExplained = !this.activity.explained || this.isOfOwnWrites(seen);
+    this.note(seen, isExplained);
+    if (!isExplained) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
     this.held = !this.options.watching;
     this.atRest = true;
     this.sight = this.sightNow();
@@ -165,7 +166,7 @@ export class DiskWatch implements WriteLease {
     if (!this.options.watching) return;
     const { count } = this.activity;
     const isExplained = count === this.seenCount ? !isWrittenSince(this.seen, now) : this.isOfOwnWrites(now);
-    this.note(now);
+    this.note(now, isExplained);
     if (!isExplained) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
   }
 
@@ -198,11 +199,15 @@ export class DiskWatch implements WriteLease {
     return { moment: momentNow(this.options.bootId), ...(this.limit && { limitPath: this.limit.path }) };
   }
 
-  private note(seen: DiskIdentity): void {
+  /**
+   * A change by another program raises the limit only at rest. Otherwise the start after a kill would find the change
+   * explained if the store does not say yet that the bitmaps are inconsistent.
+   */
+  private note(seen: DiskIdentity, isExplained: boolean): void {
     this.seen = seen;
     this.seenAt = momentNow(this.options.bootId);
     this.seenCount = this.activity.count;
-    if (seen.counters) this.activity.explained?.restart(countedSectors(seen.counters));
+    if (seen.counters && (isExplained || this.atRest)) this.activity.explained?.restart(countedSectors(seen.counters));
   }
 
   /** From the first write on, because a disk that is only read needs no shared memory. */

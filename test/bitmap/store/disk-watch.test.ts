@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+import { OK } from '../../../src/base/errno.js';
+import { KIB } from '../../../src/base/units.js';
+import { DiskWatch } from '../../../src/bitmap/store/disk-watch.js';
+import type { Change } from '../../../src/bitmap/store/key-value-store.js';
+import type { DiskIdentity } from '../../../src/storage/image/disk-identity.js';
+
+/** A block device that is being written, and a second program that writes to it. */
+async function scene() {
+  let writtenSectors = 0;
+  const identify = async (): Promise<DiskIdentity> => ({
+    kind: 'block device',
+    id: '7:1',
+    sizeBytes: 64 * KIB,
+    counters: { bootId: 'boot', diskSequence: 1, writtenSectors, discardedSectors: 0 },
+  });
+  const outsideChanges: string[] = [];
+  /** The limit in shared memory whenever the store is asked to save. */
+  const limits: number[] = [];
+  const watch: DiskWatch = new DiskWatch({
+    watching: true,
+    identify,
+    readCounters: async () => (await identify()).counters,
+    counting: { blockBytes: 512 },
+    shareNumber: () => undefined,
+    seen: await identify(),
+    bootId: 'boot',
+    describe: (): Change => ({ key: ['export', 'disk'], value: undefined }),
+    save: async (prepare) => {
+      await prepare();
+      limits.push(watch.activity.explained!.limit);
+      return OK;
+    },
+    renew: async () => OK,
+    matters: () => true,
+    onOutsideChange: (reason) => outsideChanges.push(reason),
+  });
+  const beginToWrite = async () => (await watch.renew()).granted();
+  const write = (sectors: number) => {
+    writtenSectors += sectors;
+  };
+  return { watch, beginToWrite, write, limits, outsideChanges };
+}
+
+test('a write of another program is not explained to the next start before the store knows about it', async () => {
+  const { watch, beginToWrite, write, limits, outsideChanges } = await scene();
+  await beginToWrite();
+  write(8);
+  expect(await watch.rest()).toBe(OK);
+  expect(outsideChanges).toHaveLength(1);
+  expect(limits).toEqual([0]);
+
+  // At rest the store has the count, so the next writes are explained from there.
+  await beginToWrite();
+  expect(watch.activity.explained!.limit).toBe(8);
+  expect(outsideChanges).toHaveLength(1);
+});
