@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
 import type { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
@@ -18,12 +19,14 @@ export interface QuietParts {
 export class QuietExport {
   /** Resolves when no write is in flight any more. */
   readonly drained: Promise<void>;
+  private isQuiet = true;
 
   constructor(private readonly parts: QuietParts) {
     this.drained = parts.gate.quiesce();
   }
 
   get bitmaps(): BitmapSet {
+    this.assertQuiet();
     return this.parts.bitmaps;
   }
 
@@ -39,12 +42,18 @@ export class QuietExport {
 
   /** Attaches a snapshot of the disk as it is now. Returns it with the function that detaches and so ends it. */
   snapshot(options: Omit<SnapshotOptions, 'source'>): { snapshot: Snapshot; detach: () => void } {
+    this.assertQuiet();
     const snapshot = new Snapshot({ ...options, source: this.parts.disk });
     return { snapshot, detach: this.parts.copyBeforeWrite.attach(snapshot) };
   }
 
   /** Lets the writes continue. Returns how long each was held back, in milliseconds. */
   resume(): number[] {
+    this.isQuiet = false;
     return this.parts.gate.resume();
+  }
+
+  private assertQuiet(): void {
+    assert(this.isQuiet, 'an export is changed only while its writes are held back');
   }
 }
