@@ -83,3 +83,8 @@ test('only posix/posix.ts calls into C', () => {
   const callers = files.filter((file) => /from 'koffi'|(?<!typeof import)\('koffi'\)/.test(readFileSync(file, 'utf8')));
   expect(callers.map((file) => relative(source, file))).toEqual(['posix/posix.ts']);
 });
+
+test('no file has more than 300 lines', () => {
+  const long = files.filter((file) => readFileSync(file, 'utf8').split('\n').length > 301);
+  expect(long.map((file) => relative(source, file))).toEqual([]);
+});
