@@ -64,7 +64,7 @@ async function writeState(directory: string, path: string): Promise<void> {
     store: store.entries,
     readOnly: false,
     identify: () => identify(path),
-    limits: { regionBytes: 16 * KIB * KIB, maxActiveRegions: 512, coolAfterTurns: 5 },
+    limits: { regionBytes: 16 * KIB * KIB, maxActiveRegions: 512, coolAfterTicks: 5 },
     onBitmapError: 'refuse',
     log: silentLog,
   });

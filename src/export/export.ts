@@ -144,7 +144,7 @@ export class Export extends ServedDisk {
 
   /** Called once a second. */
   async tick(): Promise<void> {
-    await this.persistence?.cool();
+    await this.persistence?.tick();
   }
 
   /** Makes all bitmaps inconsistent if another program has changed the disk. */

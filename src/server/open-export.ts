@@ -123,7 +123,7 @@ function openPersistence(
     witness: disk.isBlockDevice ? () => witnessOf(disk) : undefined,
     readOnly,
     // The clock ticks once a second.
-    limits: { regionBytes, maxActiveRegions, coolAfterTurns: coolAfterSeconds },
+    limits: { regionBytes, maxActiveRegions, coolAfterTicks: coolAfterSeconds },
     onBitmapError,
     lost,
     log,

@@ -28,7 +28,7 @@ async function openPersistence(bitmaps: BitmapSet, sizeBytes: number, regionByte
   return PersistentBitmaps.open({
     ...{ exportName: 'disk', bitmaps, store, readOnly: false, log: silentLog },
     identify: async () => identity,
-    limits: { regionBytes, maxActiveRegions: 1000, coolAfterTurns: 0 },
+    limits: { regionBytes, maxActiveRegions: 1000, coolAfterTicks: 0 },
     onBitmapError: 'refuse',
   });
 }

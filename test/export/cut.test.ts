@@ -29,7 +29,7 @@ async function exported(name: string, store?: MemoryStore, cutTimeoutSeconds = 6
     (await PersistentBitmaps.open({
       ...{ exportName: name, bitmaps, store, readOnly: false, log: silentLog, onBitmapError: 'refuse' },
       identify: async () => ({ kind: 'file', id: name, sizeBytes: MIB }),
-      limits: { regionBytes: 64 * KIB, maxActiveRegions: 100, coolAfterTurns: 0 },
+      limits: { regionBytes: 64 * KIB, maxActiveRegions: 100, coolAfterTicks: 0 },
     }));
   const parts = { name, description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence };
   const served = new Export({ ...parts, cutTimeoutSeconds });

@@ -101,7 +101,7 @@ async function changeSomehow(served: Export, random: Random): Promise<void> {
     () => device.zero(offset, length, { keepAllocated: random.chance(2), fastOnly: false }),
     () => device.trim(offset, length),
     () => device.flush(),
-    () => insideOf(served).persistence!.cool(),
+    () => insideOf(served).persistence!.tick(),
   ];
   expect(await random.pick(ways)()).toBe(0);
 }
@@ -280,7 +280,7 @@ test('a partition is not reported as changed when the kernel joins a write at it
   writeSync(next, Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 0);
   // Writes everything back at once.
   execFileSync('sync');
-  await insideOf(served).persistence!.cool();
+  await insideOf(served).persistence!.tick();
   expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
 });
 
@@ -308,7 +308,7 @@ test('a block device whose blocks are larger than a page is trusted after a kill
   const served = await open();
   await write(served);
   await served.flushForBitmaps();
-  await insideOf(served).persistence!.cool();
+  await insideOf(served).persistence!.tick();
   expect(served.getBitmap('nightly').inconsistent).toBeUndefined();
   await write(served);
   await kill(served);

@@ -18,7 +18,7 @@ const { readExport } = await built('bitmap/store/stored-exports');
 
 /** @type {any} */
 const log = { debug() {}, info() {}, warn() {}, error() {} };
-const limits = { regionBytes: 2 ** 19, maxActiveRegions: 12, coolAfterTurns: 0 };
+const limits = { regionBytes: 2 ** 19, maxActiveRegions: 12, coolAfterTicks: 0 };
 /**
  * @type {{ store: string; work: string; exports: string[]; flips: ({ at: number; bit: number } | null)[]; separate:
  * boolean }}

@@ -8,7 +8,7 @@ import { type LastSight, type Moment, momentNow, wasSetBack } from './left-disk.
 import type { SharedNumber } from './shared-number.js';
 import type { Renewal, WriteLease } from './write-lease.js';
 
-/** One second between two turns, plus a second for the commit, so that it does not hold up a write. */
+/** One second between two ticks, plus a second for the commit, so that it does not hold up a write. */
 const LEASE_MILLISECONDS = 2000;
 /** A slow store gets more time: this many commits. */
 const LEASE_IN_COMMITS = 3;
@@ -58,13 +58,13 @@ export class DiskWatch implements WriteLease {
   held: boolean;
   private atRest = true;
   private closed = false;
-  private turning = false;
+  private ticking = false;
   private seen: DiskIdentity;
   private seenAt: Moment;
   private sight: LastSight;
   /** The number of finished changes when `seen` was read. */
   private seenCount = 0;
-  private countAtTurn = 0;
+  private countAtTick = 0;
   private leaseEnds = 0;
   private commitMilliseconds = 0;
   private limit: SharedNumber | undefined;
@@ -103,22 +103,22 @@ export class DiskWatch implements WriteLease {
     return { changes: [this.options.describe(this.seen, sight)], granted };
   }
 
-  /** Called once a second. Does nothing while the previous turn is still running. */
-  async turn(): Promise<Errno> {
-    if (!this.options.watching || this.closed || this.turning) return OK;
-    this.turning = true;
+  /** Called once a second. Does nothing while the previous tick is still running. */
+  async tick(): Promise<Errno> {
+    if (!this.options.watching || this.closed || this.ticking) return OK;
+    this.ticking = true;
     try {
-      return await this.takeTurn();
+      return await this.actOnTick();
     } finally {
-      this.turning = false;
+      this.ticking = false;
     }
   }
 
-  private async takeTurn(): Promise<Errno> {
+  private async actOnTick(): Promise<Errno> {
     if (this.atRest) return this.seen.kind === 'file' ? this.lookAtRest() : OK;
     const { count, pending } = this.activity;
-    const isQuiet = pending === 0 && count === this.countAtTurn;
-    this.countAtTurn = count;
+    const isQuiet = pending === 0 && count === this.countAtTick;
+    this.countAtTick = count;
     if (isQuiet) return this.rest();
     if (this.leaseEnds === Number.POSITIVE_INFINITY && !this.options.matters()) return OK;
     if (Date.now() > this.leaseEnds) this.held = false;

@@ -8,7 +8,7 @@ const LEAST_REGION_MS = 1;
 /**
  * How many regions to mark ahead of a sequential writer: as many as it reaches within two seconds, or within four times
  * the recent duration of a commit, whichever is longer. A fast writer or a slow store gets many. A slow writer gets
- * few, because every marked region counts as dirty after a crash. Both measurements decay by half each turn.
+ * few, because every marked region counts as dirty after a crash. Both measurements decay by half with each tick of the clock.
  */
 export class LookAhead {
   /** The shortest recent time that a writer took from one region to the next. */
@@ -27,7 +27,7 @@ export class LookAhead {
     this.commitMs = Math.max(this.commitMs, milliseconds);
   }
 
-  turn(): void {
+  tick(): void {
     this.regionMs *= 2;
     this.commitMs /= 2;
   }

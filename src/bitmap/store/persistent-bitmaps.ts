@@ -25,8 +25,8 @@ import { WriteIntentLog } from './write-intent-log.js';
 interface IntentLimits {
   readonly regionBytes: number;
   readonly maxActiveRegions: number;
-  /** A region cools when it was not written for this many turns of the clock. */
-  readonly coolAfterTurns: number;
+  /** A region cools when it was not written for this many ticks of the clock. */
+  readonly coolAfterTicks: number;
 }
 
 export interface PersistenceOptions extends BitmapFailuresOptions {
@@ -182,10 +182,10 @@ export class PersistentBitmaps {
     await this.watch.rest();
   }
 
-  /** One turn of the clock: cools regions and watches the disk. */
-  async cool(): Promise<Errno> {
-    const errno = await this.intents.cool(this.options.limits.coolAfterTurns);
-    return errno === OK ? this.watch.turn() : errno;
+  /** One tick of the clock: cools regions and watches the disk. */
+  async tick(): Promise<Errno> {
+    const errno = await this.intents.cool(this.options.limits.coolAfterTicks);
+    return errno === OK ? this.watch.tick() : errno;
   }
 
   /** Follows a new size of the disk. No write may be in progress. @throws CodedError STORE_UNUSABLE, BITMAP_BUSY */

@@ -6,10 +6,10 @@ import type { ByteRange } from './stored-bitmaps.js';
  */
 export class RegionTable {
   /**
-   * The turn of the clock in which each region was last written; negative: the turn in which it was marked, if it was not
+   * The tick of the clock at which each region was last written; negative: the tick at which it was marked, if it was not
    * written since; 0: it is cold.
    */
-  private turns: Int32Array;
+  private ticks: Int32Array;
   /** The regions that are not cold, in the order in which they were marked, and when each was first written since. */
   private readonly marked = new Map<number, number | undefined>();
   /** How many changes wait for the mark of a region. */
@@ -20,7 +20,7 @@ export class RegionTable {
     private diskBytes: number,
     readonly regionBytes: number,
   ) {
-    this.turns = new Int32Array(Math.ceil(diskBytes / regionBytes));
+    this.ticks = new Int32Array(Math.ceil(diskBytes / regionBytes));
   }
 
   /** How many regions are marked. */
@@ -30,7 +30,7 @@ export class RegionTable {
 
   /** The last region of the disk. */
   get last(): number {
-    return this.turns.length - 1;
+    return this.ticks.length - 1;
   }
 
   list(): number[] {
@@ -52,19 +52,19 @@ export class RegionTable {
   }
 
   isMarked(region: number): boolean {
-    return this.turns[region] !== 0;
+    return this.ticks[region] !== 0;
   }
 
   /** Notes a write to a region that was written before. False if it was not written since it was marked, or is cold. */
   touch(region: number): boolean {
-    if (this.turns[region]! <= 0) return false;
-    this.turns[region] = this.clock;
+    if (this.ticks[region]! <= 0) return false;
+    this.ticks[region] = this.clock;
     return true;
   }
 
   /** Notes the first write to a marked region. */
   enter(region: number, milliseconds: number): void {
-    this.turns[region] = this.clock;
+    this.ticks[region] = this.clock;
     this.marked.set(region, milliseconds);
   }
 
@@ -76,13 +76,13 @@ export class RegionTable {
   /** The mark of the region is durable. */
   mark(region: number): void {
     if (this.isMarked(region)) return;
-    this.turns[region] = -this.clock;
+    this.ticks[region] = -this.clock;
     this.marked.set(region, undefined);
   }
 
   /** The mark of the region no longer counts. */
   cool(region: number): void {
-    this.turns[region] = 0;
+    this.ticks[region] = 0;
     this.marked.delete(region);
   }
 
@@ -92,13 +92,13 @@ export class RegionTable {
     return () => this.count(first, last, -1);
   }
 
-  turn(): void {
+  tick(): void {
     this.clock++;
   }
 
-  /** Those that may cool, of the regions not written for more than this many turns of the clock. */
-  unwrittenFor(turns: number): number[] {
-    return this.coolable().filter((region) => this.clock - this.lastTurn(region) > turns);
+  /** Those that may cool, of the regions not written for more than this many ticks of the clock. */
+  unwrittenFor(ticks: number): number[] {
+    return this.coolable().filter((region) => this.clock - this.lastTick(region) > ticks);
   }
 
   /** At most `most` of those that may cool: the regions that were not written for longest. */
@@ -106,22 +106,22 @@ export class RegionTable {
     const regions = this.coolable();
     if (regions.length <= most) return regions;
     // To sort the regions themselves takes ten times as long.
-    const turns = Int32Array.from(regions, (region) => this.lastTurn(region)).sort();
-    const latest = turns[most - 1]!;
-    const earlier = regions.filter((region) => this.lastTurn(region) < latest);
-    const equal = regions.filter((region) => this.lastTurn(region) === latest);
+    const ticks = Int32Array.from(regions, (region) => this.lastTick(region)).sort();
+    const latest = ticks[most - 1]!;
+    const earlier = regions.filter((region) => this.lastTick(region) < latest);
+    const equal = regions.filter((region) => this.lastTick(region) === latest);
     return [...earlier, ...equal.slice(0, most - earlier.length)];
   }
 
   /** Follows the disk to another size. All regions are cold then. */
   reset(diskBytes: number): void {
     this.diskBytes = diskBytes;
-    this.turns = new Int32Array(Math.ceil(diskBytes / this.regionBytes));
+    this.ticks = new Int32Array(Math.ceil(diskBytes / this.regionBytes));
     this.marked.clear();
   }
 
-  private lastTurn(region: number): number {
-    return Math.abs(this.turns[region]!);
+  private lastTick(region: number): number {
+    return Math.abs(this.ticks[region]!);
   }
 
   /** If kept regions cooled, two changes that need more regions than may be marked would take turns forever. */

@@ -96,14 +96,14 @@ export class WriteIntentLog implements ChangeRecorder {
     return OK;
   }
 
-  /** One turn of the clock: regions that were not written for more than `turns` turns cool, some with each commit. */
-  async cool(turns: number): Promise<Errno> {
-    this.regions.turn();
-    this.lookAhead.turn();
+  /** One tick of the clock: regions that were not written for more than `ticks` ticks cool, some with each commit. */
+  async cool(ticks: number): Promise<Errno> {
+    this.regions.tick();
+    this.lookAhead.tick();
     for (;;) {
       let isLast = true;
       const errno = await this.commits.commit(async () => {
-        const idle = this.regions.unwrittenFor(turns);
+        const idle = this.regions.unwrittenFor(ticks);
         const { hasGarbage } = this.options.stored;
         isLast = idle.length <= MARKED_TOGETHER && !hasGarbage;
         const isDue = idle.length > 0 || hasGarbage || this.commits.storeIs !== 'believed';

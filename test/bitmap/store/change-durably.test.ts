@@ -20,7 +20,7 @@ async function open(store: MemoryStore, exportName: string) {
     store,
     readOnly: false,
     identify: async () => ({ kind: 'file', id: exportName, sizeBytes: DISK_BYTES }),
-    limits: { regionBytes: MIB, maxActiveRegions: 3, coolAfterTurns: 0 },
+    limits: { regionBytes: MIB, maxActiveRegions: 3, coolAfterTicks: 0 },
     onBitmapError: 'refuse',
     log: silentLog,
   });

@@ -41,7 +41,7 @@ async function open(entries: MemoryStore, diskBytes = DISK_BYTES) {
     store,
     readOnly: false,
     identify: async () => ({ kind: 'file', id: '1:1', sizeBytes: diskBytes }),
-    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 100, coolAfterTurns: 0 },
+    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 100, coolAfterTicks: 0 },
     onBitmapError: 'refuse',
     log: silentLog,
   });

@@ -21,9 +21,9 @@ test('after a slow commit the reach is four times its duration, and decays again
   lookAhead.noteCommit(2000);
   lookAhead.noteCommit(2);
   expect(lookAhead.regions).toBe(80);
-  lookAhead.turn();
+  lookAhead.tick();
   expect(lookAhead.regions).toBe(20);
-  for (let i = 0; i < 20; i++) lookAhead.turn();
+  for (let i = 0; i < 20; i++) lookAhead.tick();
   expect(lookAhead.regions).toBe(1);
 });
 

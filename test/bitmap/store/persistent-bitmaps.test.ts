@@ -42,7 +42,7 @@ async function open(
     store,
     readOnly: false,
     identify,
-    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTurns: 0 },
+    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTicks: 0 },
     onBitmapError,
     log: silentLog,
   });
@@ -174,7 +174,7 @@ describe('after a crash', () => {
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 20 * MIB);
-    await first.persistence.cool();
+    await first.persistence.tick();
     expect(first.persistence.intents.activeRegions).toBe(0);
     expect(dirty(await open(store))).toEqual([[20 * MIB, GRANULE_BYTES]]);
   });
@@ -185,7 +185,7 @@ describe('after a crash', () => {
     await write(first, 0);
     await change(first, () => first.bitmaps.get('nightly').createSuccessor().undo);
     await write(first, 40 * MIB);
-    await first.persistence.cool();
+    await first.persistence.tick();
     const second = await open(store);
     expect(second.bitmaps.get('nightly')).toMatchObject({ busy: false, recording: true });
     expect(dirty(second)).toEqual([
@@ -206,7 +206,7 @@ describe('the write-intent log', () => {
     const store = new MemoryStore();
     const opened = await withBitmap(store);
     await write(opened, 0);
-    await opened.persistence.cool();
+    await opened.persistence.tick();
     const { commits } = store;
     expect(opened.persistence.intents.recordNow(4 * KIB, 4 * KIB)).toBe(true);
     expect(opened.persistence.intents.recordNow(GRANULE_BYTES, 4 * KIB)).toBe(false);
@@ -249,7 +249,7 @@ describe('the write-intent log', () => {
     expect(await write(opened, 0)).toBe(OK);
     expect(opened.bitmaps.get('nightly').inconsistent).toBe('a write could not be recorded in the store: ENOSPC');
     store.failWith = undefined;
-    await opened.persistence.cool();
+    await opened.persistence.tick();
     expect((await open(store)).bitmaps.get('nightly').inconsistent).toContain('ENOSPC');
   });
 });
@@ -278,7 +278,7 @@ test('when a disk grows, its new tail is dirty and stays dirty', async () => {
     store,
     readOnly: false,
     identify: async () => identity,
-    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTurns: 0 },
+    limits: { regionBytes: REGION_BYTES, maxActiveRegions: 3, coolAfterTicks: 0 },
     onBitmapError: 'refuse',
     log: silentLog,
   });
@@ -331,7 +331,7 @@ describe('a change of bitmaps that fails because of a bug', () => {
     });
     await expect(changed).rejects.toThrow('refused');
     expect(opened.bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
-    expect(await opened.persistence.cool()).toBe(OK);
+    expect(await opened.persistence.tick()).toBe(OK);
     expect((await open(store)).bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
   });
 
@@ -345,7 +345,7 @@ describe('a change of bitmaps that fails because of a bug', () => {
     await expect(failing).rejects.toMatchObject({ code: 'STORE_IN_DOUBT' });
     expect(opened.bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
     store.failWith = undefined;
-    expect(await opened.persistence.cool()).toBe(OK);
+    expect(await opened.persistence.tick()).toBe(OK);
     expect((await open(store)).bitmaps.get('nightly').inconsistent).toBe('a change to it failed halfway');
   });
 });

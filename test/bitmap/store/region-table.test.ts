@@ -53,9 +53,9 @@ test('regions that cool are forgotten, and the others stay in their order', () =
 test('regions are idle by when they were last written, or else marked', () => {
   const table = tableWith(1, 2);
   table.enter(1, 1);
-  table.turn();
+  table.tick();
   table.touch(1);
-  table.turn();
+  table.tick();
   table.mark(3);
   expect(table.unwrittenFor(2)).toEqual([]);
   expect(table.unwrittenFor(1)).toEqual([2]);
@@ -65,7 +65,7 @@ test('regions are idle by when they were last written, or else marked', () => {
 
 test('those that were not written for longest come first; of equal ones, those marked first', () => {
   const table = tableWith(4, 1, 2);
-  table.turn();
+  table.tick();
   table.mark(7);
   table.enter(1, 1);
   expect(table.longestUnwritten(1)).toEqual([4]);
@@ -76,7 +76,7 @@ test('those that were not written for longest come first; of equal ones, those m
 
 test('a region that changes wait for does not cool until the last of them has ended', () => {
   const table = tableWith(1, 2, 3);
-  table.turn();
+  table.tick();
   const [first, second] = [table.keep(1, 2), table.keep(2, 3)];
   expect(table.unwrittenFor(0)).toEqual([]);
   first();

@@ -31,7 +31,7 @@ function openBitmaps(store: MemoryStore, bitmaps: BitmapSet, log = silentLog): P
     store,
     readOnly: false,
     identify: async () => ({ kind: 'file', id: '1:1', sizeBytes, modifiedAt: '1', changedAt: '1' }),
-    limits: { regionBytes: REGION_BYTES, maxActiveRegions: REGIONS, coolAfterTurns: 5 },
+    limits: { regionBytes: REGION_BYTES, maxActiveRegions: REGIONS, coolAfterTicks: 5 },
     onBitmapError: 'refuse',
     log,
   });

@@ -153,7 +153,7 @@ export class Life {
       store: this.sealed,
       readOnly: false,
       identify: async () => ({ kind: 'file', id: '1:1', sizeBytes: DISK }),
-      limits: { regionBytes: 8192, maxActiveRegions: 3, coolAfterTurns: 0 },
+      limits: { regionBytes: 8192, maxActiveRegions: 3, coolAfterTicks: 0 },
       onBitmapError: 'refuse',
       log: silentLog,
     });
