@@ -36,20 +36,24 @@ export class Patience {
 
   /** Runs `work` when it is admitted, unless that comes too late. @throws CodedError CUT_TIMED_OUT */
   async pass<T>(waited: Waited, turnstile: Pick<Turnstile, 'pass'>, work: () => Promise<T>): Promise<T> {
-    let late = false;
+    let isBegun = false;
+    let isLate = false;
     let begin = () => {};
     const begun = new Promise<void>((resolve) => {
       begin = resolve;
     });
     const passed = turnstile.pass(async () => {
+      if (isLate) return undefined;
+      isBegun = true;
       begin();
-      return late ? undefined : { value: await work() };
+      return { value: await work() };
     });
     try {
       await this.waitFor(waited, begun);
     } catch (error) {
-      late = true;
-      throw error;
+      // It may have begun at the last moment. What has begun must not be left alone.
+      isLate = !isBegun;
+      if (isLate) throw error;
     }
     return (await passed)!.value;
   }
