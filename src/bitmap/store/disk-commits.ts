@@ -38,6 +38,7 @@ export interface Additions {
 export class DiskCommits {
   private readonly turns = new Turnstile(1);
   private trust: Trust = 'believed';
+  private ended = false;
 
   constructor(private readonly options: DiskCommitsOptions) {}
 
@@ -57,16 +58,14 @@ export class DiskCommits {
 
   /** Makes one commit; none if `plan` returns none. If `plan` throws, which is a bug, the commit has failed. */
   commit(plan: () => Promise<Plan | undefined>): Promise<Errno> {
-    return this.pass(async () => {
-      try {
-        const planned = await plan();
-        const failure = planned && (await carryOut(this.options.store, [planned]));
-        return failure ? errnoOf(failure) : OK;
-      } catch (bug) {
-        this.doubt();
-        this.options.onBug(bug);
-        return EIO;
-      }
+    return this.pass(async () => (this.ended ? EIO : this.make(plan)));
+  }
+
+  /** As `commit`, and makes no more commits, even if this one fails: the disk may be opened again at any time. */
+  commitLast(plan: () => Promise<Plan | undefined>): Promise<Errno> {
+    return this.pass(() => {
+      this.ended = true;
+      return this.make(plan);
     });
   }
 
@@ -110,6 +109,18 @@ export class DiskCommits {
     bitmaps.distrust('a change to it failed halfway');
     this.doubt();
     onBug(bug);
+  }
+
+  private async make(plan: () => Promise<Plan | undefined>): Promise<Errno> {
+    try {
+      const planned = await plan();
+      const failure = planned && (await carryOut(this.options.store, [planned]));
+      return failure ? errnoOf(failure) : OK;
+    } catch (bug) {
+      this.doubt();
+      this.options.onBug(bug);
+      return EIO;
+    }
   }
 
   /** What is stored again, besides the bitmaps, after a commit that failed. */

@@ -128,11 +128,14 @@ export class WriteIntentLog implements ChangeRecorder {
 
   /** Stores everything exactly, and removes all marks and all garbage. Nothing may be recorded from then on. */
   async close(last: readonly Change[]): Promise<Errno> {
-    while (this.options.stored.hasGarbage) {
-      const errno = await this.commits.commit(async () => this.commits.plan());
-      if (errno !== OK) return errno;
+    let errno: Errno = OK;
+    while (errno === OK && this.options.stored.hasGarbage) {
+      errno = await this.commits.commit(async () => this.commits.plan());
     }
-    return this.commits.commit(async () => this.commits.plan({ cooling: this.regions.list(), changes: last }));
+    const closed = await this.commits.commitLast(async () =>
+      errno === OK ? this.commits.plan({ cooling: this.regions.list(), changes: last }) : undefined,
+    );
+    return errno === OK ? closed : errno;
   }
 
   /**

@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest';
-import { ENOSPC, OK } from '../../../src/base/errno.js';
+import { describe, expect, test, vi } from 'vitest';
+import { EIO, ENOSPC, OK } from '../../../src/base/errno.js';
 import { ExtentList } from '../../../src/base/extents.js';
 import { silentLog } from '../../../src/base/log.js';
 import { KIB, MIB } from '../../../src/base/units.js';
@@ -266,6 +266,24 @@ test('a change that cannot be stored is undone', async () => {
   store.failWith = undefined;
   await opened.persistence.close();
   expect(dirty(await open(store))).toEqual([[0, GRANULE_BYTES]]);
+});
+
+test('a commit that waits behind a close that fails is not made, because the disk may be open again by then', async () => {
+  const store = new MemoryStore();
+  const opened = await withBitmap(store);
+  expect(await write(opened, 0)).toBe(OK);
+  const { intents } = opened.persistence;
+  const before = store.commits;
+  vi.spyOn(store, 'commit').mockRejectedValueOnce(Object.assign(new Error('full'), { errno: -ENOSPC }));
+  const closed = intents.close([]);
+  const [cooled, renewed] = [intents.cool(0), intents.renewLease()];
+  expect(await closed).toBe(ENOSPC);
+  const again = await open(store);
+  expect([await cooled, await renewed]).toEqual([EIO, EIO]);
+  // The one that opens it.
+  expect(store.commits).toBe(before + 1);
+  expect(dirty(again)).toEqual([[0, REGION_BYTES]]);
+  expect(dirty(await open(store))).toEqual([[0, REGION_BYTES]]);
 });
 
 test('when a disk grows, its new tail is dirty and stays dirty', async () => {
