@@ -146,35 +146,46 @@ test('each write that arrives during a long transaction comes entirely before it
 
 const TRIMMED_BYTES = 4 * GIB - 512;
 
+/** Bitmaps of the finest granularity, as many as `count`, in a store or in memory. */
+async function fineBitmaps(count: number, regionBytes: number | undefined) {
+  const bitmaps = new BitmapSet(4 * GIB);
+  const persistence = regionBytes === undefined ? undefined : await openPersistence(bitmaps, 4 * GIB, regionBytes);
+  for (let i = 0; i < count; i++)
+    bitmaps.add({ name: `fine${i}`, granularityBytes: 512, persistent: regionBytes !== undefined });
+  return { bitmaps, persistence };
+}
+
 test.each([
-  // The last number is the time that one turn may take. It was once 300, 85 and 75 ms; a step takes about a millisecond.
-  ['16', 'in the store, by small regions', 64 * KIB, 150],
-  ['50', 'in the store, by small regions', 64 * KIB, 60],
-  ['50', 'in the store, by large regions', 16 * MIB, 60],
-  ['50', 'in memory', undefined, 60],
+  // The longest turn was once 300, 85, 75 and 75 ms.
+  [16, 'in the store, by small regions', 64 * KIB],
+  [50, 'in the store, by small regions', 64 * KIB],
+  [50, 'in the store, by large regions', 16 * MIB],
+  [50, 'in memory', undefined],
 ])(
   'the longest possible trim, which %s fine bitmaps record %s, does not block the event loop',
-  async (count, _what, regionBytes, maxMilliseconds) => {
-    const bitmaps = new BitmapSet(4 * GIB);
-    const persistence = regionBytes === undefined ? undefined : await openPersistence(bitmaps, 4 * GIB, regionBytes);
-    for (let i = 0; i < Number(count); i++)
-      bitmaps.add({ name: `fine${i}`, granularityBytes: 512, persistent: regionBytes !== undefined });
-    const recorder = persistence?.intents ?? bitmaps;
-    const disk: BlockDevice = new MemoryDevice(MIB);
-    const dirtyWhenTrimmed: number[] = [];
-    disk.trim = async () => {
-      dirtyWhenTrimmed.push(...bitmaps.list().map(({ dirtyBytes }) => dirtyBytes));
-      return OK;
-    };
-    const device = new TrackingDevice(disk, recorder);
-    const { result, longest } = await watchTurns(() => device.trim(0, TRIMMED_BYTES));
-    expect(result).toBe(OK);
-    // All of it is recorded before the request reaches the storage.
-    expect(dirtyWhenTrimmed).toEqual(Array(Number(count)).fill(TRIMMED_BYTES));
-    expect(longest).toBeLessThan(maxMilliseconds);
-    // The bits are stored when the regions cool. By large regions that was once one turn of 470 ms.
-    const cooling = await watchTurns(async () => persistence?.intents.cool(0));
-    expect(persistence?.intents.activeRegions ?? 0).toBe(0);
-    expect(cooling.longest).toBeLessThan(100);
+  async (count, _what, regionBytes) => {
+    const [trims, coolings]: number[][] = [[], []];
+    // A turn also counts garbage collection and compilation, in threads that other processes slow down.
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const { bitmaps, persistence } = await fineBitmaps(count, regionBytes);
+      const disk: BlockDevice = new MemoryDevice(MIB);
+      const dirtyWhenTrimmed: number[] = [];
+      disk.trim = async () => {
+        dirtyWhenTrimmed.push(...bitmaps.list().map(({ dirtyBytes }) => dirtyBytes));
+        return OK;
+      };
+      const device = new TrackingDevice(disk, persistence?.intents ?? bitmaps);
+      const { result, longest } = await watchTurns(() => device.trim(0, TRIMMED_BYTES));
+      expect(result).toBe(OK);
+      // All of it is recorded before the request reaches the storage.
+      expect(dirtyWhenTrimmed).toEqual(Array(count).fill(TRIMMED_BYTES));
+      trims!.push(longest);
+      // The bits are stored when the regions cool. By large regions that was once one turn of 470 ms.
+      const cooling = await watchTurns(async () => persistence?.intents.cool(0));
+      expect(persistence?.intents.activeRegions ?? 0).toBe(0);
+      coolings!.push(cooling.longest);
+    }
+    expect(Math.min(...trims!)).toBeLessThan(50);
+    expect(Math.min(...coolings!)).toBeLessThan(80);
   },
 );
