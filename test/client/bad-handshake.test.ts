@@ -110,6 +110,9 @@ describe('a handshake ends with the reason when the server', () => {
       await server.greet();
       const { option } = await server.option();
       server.send(optionReply(option, ERROR + error));
+      // The client says goodbye, and waits a while for the server to close.
+      await server.option();
+      server.close();
     };
     await expect(connectTo(script)).rejects.toMatchObject({
       message: `the server refused structured replies: ${name}`,
