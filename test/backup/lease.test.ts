@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { newBackupId } from '../../src/backup/backup-id.js';
+import { newBackupId } from '../../src/backup/backup-record.js';
 import { Lease } from '../../src/backup/lease.js';
 import { Command, Option, OptionReply } from '../../src/protocol/constants.js';
 import { BackupServer, GRANULE } from '../support/backup-server.js';
