@@ -222,8 +222,7 @@ export class Export extends ServedDisk {
         await this.flush();
         await this.persistence?.close();
       } finally {
-        await this.disk.close();
-        this.release?.();
+        await this.disk.close().finally(() => this.release?.());
       }
     });
   }

@@ -82,7 +82,8 @@ export async function openExport(wanted: ExportSpec, host: ExportHost, source: E
   } catch (error) {
     // Otherwise, the store would show a crash, after which the times of the disk are not compared.
     await persistence?.close().catch(() => {});
-    await disk?.close();
+    // What matters is why the export cannot be opened.
+    await disk?.close().catch(() => {});
     release?.();
     throw error;
   }

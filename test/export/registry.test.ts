@@ -1,7 +1,10 @@
 import { expect, test, vi } from 'vitest';
 import { EIO } from '../../src/base/errno.js';
 import { MIB } from '../../src/base/units.js';
+import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
+import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
+import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { memoryRegistry } from '../support/memory-server.js';
@@ -45,6 +48,16 @@ test('closing closes an export that was still being opened', async () => {
   await closed;
   expect(close).toHaveBeenCalledTimes(1);
   expect(exports.list()).toEqual([]);
+});
+
+test('an export whose disk fails to close gives up its claim on the disk all the same', async () => {
+  const disk: BlockDevice = new MemoryDevice(MIB);
+  disk.close = () => Promise.reject(new Error('EIO'));
+  const release = vi.fn();
+  const bitmaps = new BitmapSet(MIB);
+  const served = new Export({ name: 'disk', description: '', path: 'memory', readOnly: false, disk, bitmaps, release });
+  await expect(served.close()).rejects.toThrow('EIO');
+  expect(release).toHaveBeenCalledTimes(1);
 });
 
 test('a removal that fails affects only its caller', async () => {
