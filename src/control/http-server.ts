@@ -67,15 +67,28 @@ export function hurryReaders({ unreadMilliseconds }: HttpLimits): onSendHookHand
 
 /** The requests that have been received in full and have not been answered yet. */
 export class AnswersDue {
-  private readonly responses = new Set<ServerResponse>();
+  /** By connection, because Node does not close a response that waits behind another when its connection closes. */
+  private readonly responses = new Map<Socket, Set<ServerResponse>>();
 
-  readonly watch: preHandlerHookHandler = (_request, { raw }, done) => {
-    this.responses.add(raw);
-    raw.once('close', () => this.responses.delete(raw));
+  readonly watch: preHandlerHookHandler = ({ raw: { socket } }, { raw }, done) => {
+    if (!socket.destroyed) {
+      const onSocket = this.responsesOn(socket);
+      onSocket.add(raw);
+      raw.once('close', () => onSocket.delete(raw));
+    }
     done();
   };
 
   get any(): boolean {
-    return [...this.responses].some(({ headersSent }) => !headersSent);
+    return [...this.responses.values()].some((responses) => [...responses].some(({ headersSent }) => !headersSent));
+  }
+
+  private responsesOn(socket: Socket): Set<ServerResponse> {
+    const known = this.responses.get(socket);
+    if (known) return known;
+    const responses = new Set<ServerResponse>();
+    this.responses.set(socket, responses);
+    socket.once('close', () => this.responses.delete(socket));
+    return responses;
   }
 }
