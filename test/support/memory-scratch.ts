@@ -1,6 +1,9 @@
+import { Backups } from '../../src/backup/backups.js';
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { type Errno, OK } from '../../src/base/errno.js';
 import { silentLog } from '../../src/base/log.js';
+import type { KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
+import type { ExportRegistry } from '../../src/export/registry.js';
 import type { Scratch } from '../../src/snapshot/scratch.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import type { ImageToClone } from '../../src/storage/image/clone.js';
@@ -34,6 +37,11 @@ export class MemoryScratch extends ScratchDirectory {
   override async freeBytes(): Promise<number> {
     return this.free;
   }
+}
+
+/** Backups whose old data is kept in memory, without a log and events. */
+export function openMemoryBackups(exports: ExportRegistry, store: KeyValueStore): Promise<Backups> {
+  return Backups.open({ exports, store, scratch: new MemoryScratch(), log: silentLog, publish: () => {} });
 }
 
 /** A device that is among the open ones until it is closed. */

@@ -1,6 +1,6 @@
 import { vi } from 'vitest';
 import type { Action } from '../../../src/api/transaction.js';
-import { Backups } from '../../../src/backup/backups.js';
+import type { Backups } from '../../../src/backup/backups.js';
 import type { CodedError } from '../../../src/base/coded-error.js';
 import { OK, WOULD_BLOCK } from '../../../src/base/errno.js';
 import { silentLog } from '../../../src/base/log.js';
@@ -11,7 +11,7 @@ import { EventFeed } from '../../../src/control/event-feed.js';
 import { runActions } from '../../../src/control/run-actions.js';
 import type { Export } from '../../../src/export/export.js';
 import { ExportRegistry } from '../../../src/export/registry.js';
-import { MemoryScratch } from '../../support/memory-scratch.js';
+import { openMemoryBackups } from '../../support/memory-scratch.js';
 import { SECTOR, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
 import type { Random } from '../../support/random.js';
 import type { Epoch, Truth } from './epoch.js';
@@ -96,13 +96,7 @@ export class Life {
   async open(): Promise<void> {
     this.sealed = await SealedStore.over(this.store);
     this.served = await this.exports.add({ name: 'disk', path: 'memory' });
-    this.backups = await Backups.open({
-      exports: this.exports,
-      store: this.sealed,
-      scratch: new MemoryScratch(),
-      log: silentLog,
-      publish: () => {},
-    });
+    this.backups = await openMemoryBackups(this.exports, this.sealed);
   }
 
   async addBitmap(): Promise<void> {

@@ -1,6 +1,6 @@
 import { vi } from 'vitest';
 import type { Action } from '../../../src/api/transaction.js';
-import { Backups } from '../../../src/backup/backups.js';
+import type { Backups } from '../../../src/backup/backups.js';
 import { OK, WOULD_BLOCK } from '../../../src/base/errno.js';
 import { silentLog } from '../../../src/base/log.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
@@ -11,7 +11,7 @@ import { runActions } from '../../../src/control/run-actions.js';
 import { Export } from '../../../src/export/export.js';
 import { ExportRegistry } from '../../../src/export/registry.js';
 import { insideOf } from '../../support/inside.js';
-import { MemoryScratch } from '../../support/memory-scratch.js';
+import { openMemoryBackups } from '../../support/memory-scratch.js';
 import { SECTOR, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
 import type { Random } from '../../support/random.js';
 import { type Memory, missingFrom, remember } from './memory.js';
@@ -58,13 +58,7 @@ export class Life {
       return commit(changes);
     };
     for (const name of DISKS) await this.exports.add({ name, path: 'memory' });
-    this.backups = await Backups.open({
-      exports: this.exports,
-      store: this.sealed,
-      scratch: new MemoryScratch(),
-      log: silentLog,
-      publish: () => {},
-    });
+    this.backups = await openMemoryBackups(this.exports, this.sealed);
   }
 
   async addBitmaps(): Promise<void> {
