@@ -27,8 +27,8 @@ export interface StartResult {
 }
 
 /**
- * Starts tidemark with a disk of 16 TiB and 10 bitmaps in which every other granule is dirty. `folder`, for the state,
- * is on a disk. The image is in tmpfs, because ext4 has no files of that size.
+ * Starts tidemark with a disk of 16 TiB and 10 bitmaps, each with every other granule dirty. The state is in `folder`,
+ * on a disk. The image is in tmpfs, because ext4 cannot hold a file of that size.
  */
 export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: string): Promise<StartResult[]> {
   const path = join(tmpfs, 'large.img');
