@@ -6,7 +6,7 @@ const WAIT_SECONDS = 10;
 
 /** A program that goes into the background by itself and writes its process id to a file. */
 export class Daemon implements AsyncDisposable {
-  private constructor(private readonly pid: number) {}
+  private constructor(readonly pid: number) {}
 
   static async start(commandLine: CommandLine, pidFile: string, signal: AbortSignal): Promise<Daemon> {
     await using starter = new Program(commandLine, signal);

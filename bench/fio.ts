@@ -9,7 +9,9 @@ export interface Workload {
 
 export interface FioJob extends Workload {
   readonly uri: string;
+  /** The part of the disk that it uses. */
   readonly sizeBytes: number;
+  readonly offsetBytes?: number;
   /** Undefined for one pass over the disk. */
   readonly seconds?: number;
   /** Seconds before that, in which nothing is counted. */
@@ -29,18 +31,10 @@ export interface FioJob extends Workload {
 export interface FioResult {
   readonly iops: number;
   readonly bytesPerSecond: number;
-  /** Completion latencies, if they were asked for. */
+  /** Those that were counted. */
+  readonly requests: number;
+  /** Completion latencies, if they were asked for, of one job. */
   readonly latencyMicroseconds: { readonly p50: number; readonly p99: number; readonly p999: number } | undefined;
-}
-
-/** The part of fio's JSON that is read here; latencies are in nanoseconds. */
-interface FioOutput {
-  readonly jobs: readonly { readonly error: number; readonly read: FioDirection; readonly write: FioDirection }[];
-}
-interface FioDirection {
-  readonly iops: number;
-  readonly bw_bytes: number;
-  readonly clat_ns: { readonly percentile?: Readonly<Record<string, number>> };
 }
 
 export interface FioEnvironment {
@@ -51,48 +45,94 @@ export interface FioEnvironment {
   readonly pin: boolean;
 }
 
+/** The part of fio's JSON that is read here; latencies are in nanoseconds. */
+interface FioOutput {
+  readonly jobs: readonly { readonly error: number; readonly read: FioDirection; readonly write: FioDirection }[];
+}
+interface FioDirection {
+  readonly iops: number;
+  readonly bw_bytes: number;
+  readonly total_ios: number;
+  readonly clat_ns: { readonly percentile?: Readonly<Record<string, number>> };
+}
+
 let runs = 0;
 
 /** Runs one job over one connection. */
-export async function runFio(job: FioJob, { folder, signal, pin }: FioEnvironment): Promise<FioResult> {
-  const report = `${folder}/fio-${++runs}.json`;
-  const commandLine = fioCommand(job, report);
-  await using fio = new Program(pin ? onCore(1, commandLine) : commandLine, signal);
-  await fio.finished();
-  const { jobs } = JSON.parse(await readFile(report, 'utf8')) as FioOutput;
-  const result = jobs[0];
-  if (result?.error !== 0) throw new Error(`fio reports error ${result?.error}`);
-  const { iops, bw_bytes, clat_ns } = job.operation.endsWith('read') ? result.read : result.write;
-  return { iops, bytesPerSecond: bw_bytes, latencyMicroseconds: percentiles(clat_ns.percentile) };
+export function runFio(job: FioJob, environment: FioEnvironment): Promise<FioResult> {
+  return runFioJobs([job], environment);
 }
 
-function fioCommand(job: FioJob, report: string): CommandLine {
+/** Runs jobs side by side, each over its own connection and in its own process. Resolves to their sum. */
+export async function runFioJobs(jobs: readonly FioJob[], { folder, signal, pin }: FioEnvironment): Promise<FioResult> {
+  const report = `${folder}/fio-${++runs}.json`;
+  const commandLine = fioCommand(jobs, report);
+  await using fio = new Program(pin ? onCore(1, commandLine) : commandLine, signal);
+  await fio.finished();
+  return sumOf(parseReport(await readFile(report, 'utf8'), jobs));
+}
+
+function sumOf(results: readonly FioResult[]): FioResult {
+  const sum = (value: (result: FioResult) => number) => results.reduce((total, result) => total + value(result), 0);
+  return {
+    iops: sum(({ iops }) => iops),
+    bytesPerSecond: sum(({ bytesPerSecond }) => bytesPerSecond),
+    requests: sum(({ requests }) => requests),
+    latencyMicroseconds: results.length === 1 ? results[0]!.latencyMicroseconds : undefined,
+  };
+}
+
+/** The command line of fio. Options in front of the first name apply to all jobs. */
+export function fioCommand(jobs: readonly FioJob[], report: string): CommandLine {
+  const sections = jobs.flatMap((job, index) => [`--name=job-${index}`, ...optionsOf(job)]);
+  return ['fio', '--output-format=json', `--output=${report}`, ...sections];
+}
+
+function optionsOf(job: FioJob): string[] {
   return [
-    'fio',
-    '--name=bench',
     '--ioengine=nbd',
     `--uri=${job.uri}`,
     `--rw=${job.operation}${job.skipBytes === undefined ? '' : `:${job.skipBytes}`}`,
     `--bs=${job.blockBytes}`,
     `--iodepth=${job.depth}`,
+    `--offset=${job.offsetBytes ?? 0}`,
     `--size=${job.sizeBytes}`,
     ...(job.seconds === undefined ? onePass(job) : timed(job.seconds, job.warmUpSeconds ?? 0)),
     ...(job.rateBytes === undefined ? [] : [`--rate=${job.rateBytes}`]),
     '--randrepeat=0',
     ...(job.latency ? ['--percentile_list=50:99:99.9'] : ['--gtod_reduce=1']),
-    '--output-format=json',
-    `--output=${report}`,
   ];
 }
 
 function timed(seconds: number, warmUpSeconds: number): string[] {
-  return ['--time_based', `--runtime=${seconds}`, `--ramp_time=${warmUpSeconds}`, '--norandommap'];
+  const milliseconds = (duration: number) => `${Math.round(duration * 1000)}ms`;
+  return [
+    '--time_based',
+    `--runtime=${milliseconds(seconds)}`,
+    `--ramp_time=${milliseconds(warmUpSeconds)}`,
+    '--norandommap',
+  ];
 }
 
 function onePass({ alignBytes, blockBytes, sizeBytes, ioBytes }: FioJob): string[] {
   if (alignBytes === undefined) return [];
   const bytes = ioBytes ?? (sizeBytes / alignBytes) * blockBytes;
   return [`--blockalign=${alignBytes}`, `--io_size=${bytes}`, '--norandommap'];
+}
+
+/** The results of the jobs, in their order. @throws if one of them failed, or had no request answered */
+export function parseReport(text: string, jobs: readonly FioJob[]): FioResult[] {
+  const output = JSON.parse(text) as FioOutput;
+  if (output.jobs.length !== jobs.length)
+    throw new Error(`fio reports on ${output.jobs.length} of ${jobs.length} jobs`);
+  return jobs.map(({ operation }, index) => {
+    const { error, read, write } = output.jobs[index]!;
+    if (error !== 0) throw new Error(`fio reports error ${error}`);
+    const { iops, bw_bytes, total_ios, clat_ns } = operation.endsWith('read') ? read : write;
+    if (total_ios === 0) throw new Error(`job ${index} of fio had no request answered`);
+    const latencyMicroseconds = percentiles(clat_ns.percentile);
+    return { iops, bytesPerSecond: bw_bytes, requests: total_ios, latencyMicroseconds };
+  });
 }
 
 function percentiles(nanoseconds: Readonly<Record<string, number>> | undefined): FioResult['latencyMicroseconds'] {

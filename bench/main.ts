@@ -1,65 +1,59 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { measureBitmapCost } from './bitmap-cost.js';
-import { measureColdReads } from './cold-reads.js';
-import { measureCrashes } from './crash.js';
-import { measureLargeStart } from './large-start.js';
-import { type Part, parseOptions } from './options.js';
-import { measurePull } from './pull.js';
+import { formatCount } from '../src/base/units.js';
+import { type BenchOptions, type PartName, parseOptions } from './options.js';
+import type { Places, Section } from './part.js';
+import { parts } from './parts.js';
 import { formatReport } from './report.js';
-import { type BenchRun, measureThroughput } from './throughput.js';
-import { measureViewCost } from './view-cost.js';
+import type { BenchRun } from './throughput.js';
 
 const TMPFS = '/dev/shm';
 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('interrupted')));
 
-async function inScratchFolder<T>(parent: string, work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(parent, 'tidemark-bench-'));
+async function inScratchFolders<T>(work: (places: Places) => Promise<T>): Promise<T> {
+  const folderIn = (parent: string) => mkdtemp(join(parent, 'tidemark-bench-'));
+  const places = { tmpfs: await folderIn(TMPFS), disk: await folderIn(tmpdir()) };
   try {
-    return await work(folder);
+    return await work(places);
   } finally {
-    await rm(folder, { recursive: true });
+    for (const folder of Object.values(places)) await rm(folder, { recursive: true });
   }
+}
+
+/** Resolves to nothing if the part fails. The figures of the others are kept. */
+async function measure(name: PartName, run: BenchRun): Promise<Section | undefined> {
+  try {
+    return await inScratchFolders((places) => parts[name].measure(run, places));
+  } catch (error) {
+    if (run.signal.aborted) throw error;
+    console.error(error);
+    process.exitCode = 1;
+    return undefined;
+  }
+}
+
+function describePlan(options: BenchOptions): string {
+  const estimates = options.parts.map((name) => ({ name, minutes: parts[name].seconds(options) / 60 }));
+  const total = estimates.reduce((sum, { minutes }) => sum + minutes, 0);
+  const each = estimates.map(({ name, minutes }) => `${name} ${minutes.toFixed(1)}`).join(', ');
+  return `About ${formatCount(Math.ceil(total), 'minute')}, on two cores: ${each}.`;
 }
 
 async function bench(): Promise<void> {
   const options = parseOptions(process.argv);
   const run: BenchRun = { options, signal: interrupted.signal, log: (line) => console.log(line) };
+  run.log(describePlan(options));
   const startedAt = new Date();
-  /** A part that fails is missing in the report. The figures of the others are kept. */
-  const measured = async <T>(wanted: boolean, measure: () => Promise<T[]>): Promise<T[]> => {
-    if (!wanted) return [];
-    try {
-      return await measure();
-    } catch (error) {
-      if (interrupted.signal.aborted) throw error;
-      console.error(error);
-      process.exitCode = 1;
-      return [];
-    }
-  };
-  const inMemory = <T>(wanted: boolean, measure: (folder: string) => Promise<T[]>) =>
-    measured(wanted, () => inScratchFolder(TMPFS, measure));
-  const onDisk = <T>(part: Part, measure: (folder: string) => Promise<T[]>) =>
-    measured(options.parts.has(part), () => inScratchFolder(tmpdir(), measure));
-  const inBoth = <T>(part: Part, measure: (disk: string, tmpfs: string) => Promise<T[]>) =>
-    onDisk(part, (disk) => inScratchFolder(TMPFS, (tmpfs) => measure(disk, tmpfs)));
-
-  const throughput = await inMemory(options.cases.length > 0, (folder) => measureThroughput(run, folder));
-  const coldReads = await onDisk('cold', (folder) => measureColdReads(run, folder));
-  const costs = await inBoth('cost', (disk, tmpfs) => measureBitmapCost(run, { tmpfs, disk }));
-  const crashes = await onDisk('crash', (folder) => measureCrashes(run, folder));
-  const starts = await inBoth('start', (disk, tmpfs) => measureLargeStart(run, disk, tmpfs));
-  const views = await inBoth('view', (disk, tmpfs) => measureViewCost(run, tmpfs, disk));
-  const pulls = await inMemory(options.parts.has('pull'), async (folder) => [await measurePull(run, folder)]);
+  const sections: Section[] = [];
+  for (const name of options.parts) {
+    const section = await measure(name, run);
+    if (section) sections.push(section);
+  }
   const minutes = (Date.now() - startedAt.getTime()) / 60_000;
-  const report = formatReport(
-    { throughput, coldReads, costs, crashes, starts, views, pulls, startedAt, minutes },
-    options,
-  );
+  const report = formatReport(sections, options, { startedAt, minutes });
   console.log(`\n${report}`);
   if (options.output) await writeFile(options.output, report);
 }

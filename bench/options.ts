@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { GIB, MIB, parseSize } from '../src/base/units.js';
-import { type Case, cases } from './cases.js';
+import { MIB, parseSize } from '../src/base/units.js';
+import { type Case, casePartNames, cases } from './cases.js';
 import { type ServerName, serverNames } from './servers.js';
 
 export interface BenchOptions {
@@ -11,15 +11,16 @@ export interface BenchOptions {
   /** The length of each measurement. */
   readonly seconds: number;
   readonly sizeBytes: number;
-  /** Servers on the first core, fio on the second. */
+  /** Servers on the first core, fio on the second, in the parts with one connection. */
   readonly pin: boolean;
+  readonly quick: boolean;
   /** As given; empty for everything. */
   readonly only: readonly string[];
   readonly servers: readonly ServerName[];
   /** The main.js of another build of tidemark, which is measured as the server `before`. */
   readonly before: string | undefined;
   readonly cases: readonly Case[];
-  readonly parts: ReadonlySet<Part>;
+  readonly parts: readonly PartName[];
   /** The file for the report; undefined if it is only printed. */
   readonly output: string | undefined;
 }
@@ -35,29 +36,32 @@ interface GivenOptions {
   readonly output?: string;
 }
 
-const full = { rounds: 5, seconds: 5, sizeBytes: GIB };
-const quick = { rounds: 1, seconds: 1, sizeBytes: 256 * MIB };
+/** With fewer than six rounds no interval has a confidence of 95 %. */
+const full = { rounds: 6, seconds: 1, sizeBytes: 512 * MIB };
+const quick = { rounds: 2, seconds: 1, sizeBytes: 256 * MIB };
 const report = 'docs/benchmarks.md';
 
-/** Measured on tidemark alone: cached reads beside cold ones, what bitmaps cost, what a crash adds, a start, views, pulls. */
-const parts = ['cold', 'cost', 'crash', 'start', 'view', 'pull'] as const;
-export type Part = (typeof parts)[number];
+/** Parts that measure tidemark alone, or beside other programs than the servers of `--only`. */
+const tidemarkPartNames = ['cold', 'cost', 'crash', 'start', 'view', 'pull'] as const;
+/** In the order of the report. */
+const partNames = [...casePartNames, ...tidemarkPartNames] as const;
+export type PartName = (typeof partNames)[number];
 
 export function parseOptions(argv: readonly string[]): BenchOptions {
-  const names = [...cases.map(({ name }) => name), ...parts, ...serverNames];
+  const names = [...partNames, ...cases.map(({ name }) => name), ...serverNames];
   const command = new Command('npm run bench --')
     .description(`Compares tidemark with other NBD servers, using fio, and writes ${report}`)
     .option('--rounds <n>', `how many times everything is measured (default: ${full.rounds})`, wholeNumber)
     .option('--seconds <n>', `length of each measurement (default: ${full.seconds})`, wholeNumber)
-    .option('--size <size>', 'size of the served disk (default: 1G)', size)
-    .option('--pin', 'servers on the first core, fio on the second', false)
-    .addOption(new Option('--only <name...>', 'only these cases, parts and servers').choices(names).default([], 'all'))
+    .option('--size <size>', 'size of the served disk (default: 512M)', size)
+    .option('--pin', 'servers on the first core, fio on the second, where there is one connection', false)
+    .addOption(new Option('--only <name...>', 'only these parts, cases and servers').choices(names).default([], 'all'))
     .option(
       '--beside <checkout>',
       "measure the build of another checkout too, as the server 'before'; cases only",
       build,
     )
-    .option('--quick', 'one short round on a small disk', false)
+    .option('--quick', 'only the cases with one connection, on a small disk, in less than three minutes', false)
     .option('--output <file>', 'file for the report; a run that is quick or partial writes one only if this is given')
     .parse(argv);
   const given = command.opts<GivenOptions>();
@@ -72,6 +76,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     seconds: given.seconds ?? defaults.seconds,
     sizeBytes: given.size ?? defaults.sizeBytes,
     pin: given.pin,
+    quick: given.quick,
     only: given.only,
     ...selection(given),
     before: given.beside,
@@ -81,21 +86,23 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
 
 /**
  * What `--only` leaves. If it names nothing of a kind, all of that kind is measured: `--only nbdkit` is every case, on
- * nbdkit. Parts compare no builds, so with `--beside` they have to be named.
+ * nbdkit. A part that compares no servers has to be named together with `--beside`, and is left out without tidemark.
  */
-function selection({ only, beside }: GivenOptions): Pick<BenchOptions, 'servers' | 'cases' | 'parts'> {
+function selection({ only, beside, quick }: GivenOptions): Pick<BenchOptions, 'servers' | 'cases' | 'parts'> {
   const available = serverNames.filter((name) => name !== 'before' || beside !== undefined);
   const namedServers = available.filter((name) => only.includes(name));
-  const namedCases = cases.filter(({ name }) => only.includes(name));
-  const namedParts = parts.filter((part) => only.includes(part));
   const servers = namedServers.length > 0 ? namedServers : available;
-  const everything = namedCases.length === 0 && namedParts.length === 0;
-  const chosenParts = everything && beside === undefined ? parts : namedParts;
-  return {
-    servers,
-    cases: everything ? cases : namedCases,
-    parts: new Set(servers.includes('tidemark') ? chosenParts : []),
-  };
+
+  const isNamed = (name: string) => only.includes(name);
+  const everything = !partNames.some(isNamed) && !cases.some(({ name }) => isNamed(name));
+  const byDefault: readonly PartName[] = quick ? ['single'] : beside === undefined ? partNames : casePartNames;
+  const isWanted = (part: PartName) => (everything ? byDefault.includes(part) : isNamed(part));
+  const chosenCases = cases.filter(({ part, name }) => isWanted(part) || isNamed(name));
+  const parts = partNames.filter((part) => {
+    const ofTidemark = tidemarkPartNames.some((one) => one === part);
+    return ofTidemark ? isWanted(part) && servers.includes('tidemark') : chosenCases.some((one) => one.part === part);
+  });
+  return { servers, cases: chosenCases, parts };
 }
 
 function wholeNumber(text: string): number {
@@ -112,6 +119,6 @@ function build(checkout: string): string {
 
 function size(text: string): number {
   const bytes = parseSize(text);
-  if (bytes === undefined || bytes < MIB) throw new InvalidArgumentError('It must be a size of 1M or more.');
+  if (bytes === undefined || bytes < 16 * MIB) throw new InvalidArgumentError('It must be a size of 16M or more.');
   return bytes;
 }

@@ -1,7 +1,8 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Cleanup } from '../src/base/cleanup.js';
 import { Daemon } from './daemon.js';
 import { type CommandLine, onCore, Program } from './program.js';
 
@@ -30,32 +31,39 @@ export interface ServeOptions {
 export const bitmapModes = ['persistent', 'transient', 'off'] as const;
 export type BitmapMode = (typeof bitmapModes)[number];
 
-/** Starts to serve the images on `socket`. Servers other than tidemark serve only the first image. */
-type Start = (socket: string, options: ServeOptions) => AsyncDisposable | Promise<AsyncDisposable>;
+/** What one process serves, and where. Other servers than tidemark serve one image each. */
+interface Place {
+  readonly images: readonly [Image, ...Image[]];
+  readonly socket: string;
+  readonly folder: string;
+}
+
+type ServerProcess = Program | Daemon;
+type Start = (place: Place, options: ServeOptions) => ServerProcess | Promise<ServerProcess>;
 
 const START_SECONDS = 30;
 export const tidemark = resolve(import.meta.dirname, '../../../../dist/main.js');
 
 const starts: Readonly<Record<ServerName, Start>> = {
-  tidemark: (socket, options) => runTidemark(tidemark, socket, options),
+  tidemark: (place, options) => runTidemark(tidemark, place, options),
 
-  before(socket, options) {
+  before(place, options) {
     if (options.before === undefined) throw new Error('--beside has to say which build is measured as before');
-    return runTidemark(options.before, socket, options);
+    return runTidemark(options.before, place, options);
   },
 
-  'qemu-nbd'(socket, options) {
-    const { path, exportName } = options.images[0];
+  'qemu-nbd'({ images: [{ path, exportName }], socket }, options) {
+    // Any number of clients at a time.
     const manner = ['--cache=writeback', '--aio=io_uring', '--persistent', '--shared=0'];
     const image = `driver=raw,file.driver=file,file.filename=${path}`;
     return run(['qemu-nbd', ...manner, '-x', exportName, '-k', socket, '--image-opts', image], options);
   },
 
-  nbdkit(socket, options) {
-    return run(['nbdkit', '--foreground', '--unix', socket, 'file', options.images[0].path], options);
+  nbdkit({ images: [{ path }], socket }, options) {
+    return run(['nbdkit', '--foreground', '--unix', socket, 'file', path], options);
   },
 
-  async 'nbd-server'(socket, { images: [{ path, exportName }], folder, signal, pin }) {
+  async 'nbd-server'({ images: [{ path, exportName }], socket, folder }, { signal, pin }) {
     const configuration = join(folder, 'nbd-server.conf');
     const pidFile = join(folder, 'nbd-server.pid');
     await writeFile(configuration, `[generic]\nunixsock = ${socket}\n[${exportName}]\nexportname = ${path}\n`);
@@ -65,8 +73,8 @@ const starts: Readonly<Record<ServerName, Start>> = {
   },
 };
 
-function runTidemark(main: string, socket: string, options: ServeOptions): Program {
-  const { bitmaps = 'persistent', images, folder } = options;
+function runTidemark(main: string, { images, socket, folder }: Place, options: ServeOptions): Program {
+  const { bitmaps = 'persistent' } = options;
   const recorded = bitmaps === 'persistent' || bitmaps === 'transient' ? ',bitmap=nightly,bitmap=weekly' : '';
   const exports = images.flatMap(({ path, exportName }) => ['--export', `${exportName}=${path}${recorded}`]);
   const places = ['--unix', socket, '--state', join(folder, 'state'), '--control', controlIn(folder)];
@@ -88,41 +96,72 @@ export interface RunningServer extends AsyncDisposable {
   uri(image: Image): string;
   /** The time from its start until it greeted a client. */
   readonly greetingMilliseconds: number;
-  /** Undefined for a server that runs as a daemon. */
+  /** Undefined for a server that runs as a daemon, or as several processes. */
   readonly program: Program | undefined;
+  /** The process that was started for each image, or for all of them. */
+  readonly pids: readonly number[];
 }
 
+/** tidemark serves all images in one process. Of other servers there is a process for each image. */
 export async function startServer(name: ServerName, options: ServeOptions): Promise<RunningServer> {
-  const socket = join(options.folder, 'nbd.sock');
   const began = performance.now();
-  const program = await starts[name](socket, options);
+  const places = await placesFor(name, options);
+  const processes: ServerProcess[] = [];
+  const cleanup = new Cleanup();
   let greetingMilliseconds: number;
-  const dispose = () => program[Symbol.asyncDispose]();
   try {
+    for (const place of places) {
+      const process = await starts[name](place, options);
+      cleanup.defer(() => process[Symbol.asyncDispose]());
+      processes.push(process);
+    }
     // In NBD the server speaks first.
-    await waitUntil(() => answers(socket, 'data'), name, program);
+    for (const { socket } of places) await waitUntil(() => answers(socket, 'data'), name, processes);
     greetingMilliseconds = performance.now() - began;
     // tidemark accepts commands a little later than clients.
     const control = controlIn(options.folder);
-    const isTidemark = name === 'tidemark' || name === 'before';
-    if (isTidemark) await waitUntil(() => answers(control, 'connect'), name, program);
+    if (isTidemark(name)) await waitUntil(() => answers(control, 'connect'), name, processes);
   } catch (error) {
-    await dispose();
+    await cleanup.run();
     throw error;
   }
+  const [first] = processes;
+  const socketOf = (image: Image) => places.find(({ images }) => images.includes(image))!.socket;
   return {
     name,
     greetingMilliseconds,
-    uri: ({ exportName }) => `nbd+unix:///${exportName}?socket=${socket}`,
-    program: program instanceof Program ? program : undefined,
-    [Symbol.asyncDispose]: dispose,
+    uri: (image) => `nbd+unix:///${image.exportName}?socket=${socketOf(image)}`,
+    program: processes.length === 1 && first instanceof Program ? first : undefined,
+    pids: processes.map(({ pid }) => pid!),
+    [Symbol.asyncDispose]: () => cleanup.run(),
   };
 }
 
-async function waitUntil(isReady: () => Promise<boolean>, name: ServerName, program: AsyncDisposable): Promise<void> {
+export function isTidemark(name: ServerName): boolean {
+  return name === 'tidemark' || name === 'before';
+}
+
+async function placesFor(name: ServerName, { images, folder }: ServeOptions): Promise<Place[]> {
+  if (isTidemark(name)) return [placeIn(folder, images)];
+  const places = images.map((image, index) => placeIn(join(folder, `process-${index}`), [image]));
+  for (const place of places) await mkdir(place.folder);
+  return places;
+}
+
+function placeIn(folder: string, images: Place['images']): Place {
+  return { images, folder, socket: join(folder, 'nbd.sock') };
+}
+
+async function waitUntil(
+  isReady: () => Promise<boolean>,
+  name: ServerName,
+  processes: readonly ServerProcess[],
+): Promise<void> {
   for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(20)) {
     if (await isReady()) return;
-    if (program instanceof Program && program.hasEnded) throw new Error(`${name} ended at once:\n${program.output}`);
+    for (const one of processes) {
+      if (one instanceof Program && one.hasEnded) throw new Error(`${name} ended at once:\n${one.output}`);
+    }
   }
   throw new Error(`${name} does not listen after ${START_SECONDS} s`);
 }

@@ -31,16 +31,31 @@ function medianInterval(values: readonly number[]): { readonly from: number; rea
   return { from: sorted[first]!, to: sorted[count - 1 - first]! };
 }
 
+export interface Ratio {
+  readonly median: number;
+  /** Its 95 % confidence interval. */
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
  * The median of the ratios of figures that were measured one after the other, and its confidence interval: the speed of
  * a machine varies over time, and both figures of a pair have the same share of it.
  */
-export function pairedRatio(
-  figures: readonly number[],
-  others: readonly number[],
-): { readonly median: number; readonly from: number; readonly to: number } {
+export function pairedRatio(figures: readonly number[], others: readonly number[]): Ratio {
   const ratios = figures.map((figure, turn) => figure / others[turn]!);
   return { median: summarize(ratios).median, ...medianInterval(ratios) };
+}
+
+/** The paired ratio to the rival with which it is worst: the lowest if more is better, else the highest. */
+export function worstRatio<Name>(
+  figures: readonly number[],
+  rivals: ReadonlyMap<Name, readonly number[]>,
+  better: 'more' | 'less',
+): (Ratio & { readonly rival: Name }) | undefined {
+  const ratios = [...rivals].map(([rival, others]) => ({ rival, ...pairedRatio(figures, others) }));
+  const direction = better === 'more' ? 1 : -1;
+  return ratios.sort((a, b) => direction * (a.median - b.median))[0];
 }
 
 /**

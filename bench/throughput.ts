@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KIB } from '../src/base/units.js';
-import { type Case, figureOf } from './cases.js';
-import { runFio } from './fio.js';
+import { jobsOf, overwritingJobs } from './case-jobs.js';
+import { type Case, type CasePartName, figureOf } from './cases.js';
+import { type FioJob, type FioResult, runFioJobs } from './fio.js';
 import { makeImage } from './image.js';
 import type { BenchOptions } from './options.js';
+import { processorMicroseconds } from './processor-time.js';
 import { type Image, type ServerName, startServer } from './servers.js';
 import { inTurn } from './statistics.js';
 
@@ -14,49 +15,111 @@ export interface BenchRun {
   readonly log: (line: string) => void;
 }
 
-/** The figures of one case: one a round for each server, in the case's unit. */
-export interface CaseResult {
-  readonly case: Case;
-  readonly figures: ReadonlyMap<ServerName, number[]>;
+/** What one measurement found. */
+export interface Measured {
+  /** In the case's unit. */
+  readonly speed: number;
+  /** Processor time of the server for each request. */
+  readonly processorMicroseconds: number;
+  readonly latencyMicroseconds: FioResult['latencyMicroseconds'];
 }
 
+/** What was measured in one case: once a round for each server. */
+export interface CaseResult {
+  readonly case: Case;
+  readonly measured: ReadonlyMap<ServerName, Measured[]>;
+}
+
+/** Before it is measured, each case runs for so long with connections of its own. */
+export const WARM_UP_SECONDS = 0.5;
+/** What the rest of a measurement takes, on average. */
+const OTHER_SECONDS = 1.5;
+const MAX_ATTEMPTS = 20;
+
 /**
- * Measures every case on every server, in turn, round by round. One file in `folder` is served by all of them, because
- * two copies can differ by a tenth in speed, depending on where in memory they are. Only one server runs at a time,
- * because tidemark and `before` would refuse a file that the other has locked.
+ * Measures the cases of a part on every server, in turn, round by round. One set of files in `folder` is served by all of
+ * them, because two copies can differ by a tenth in speed, depending on where in memory they are. Only one server runs
+ * at a time, because tidemark and `before` would refuse a file that the other has locked.
  */
-export async function measureThroughput(run: BenchRun, folder: string): Promise<CaseResult[]> {
-  const { rounds, cases, servers, sizeBytes } = run.options;
-  const image: Image = { path: join(folder, 'disk.img'), exportName: 'disk' };
-  await makeImage(image.path, sizeBytes);
-  const results = cases.map((one) => ({
-    case: one,
-    figures: new Map(servers.map((name): [ServerName, number[]] => [name, []])),
-  }));
+export async function measureThroughput(run: BenchRun, part: CasePartName, folder: string): Promise<CaseResult[]> {
+  const { rounds, cases, servers } = run.options;
+  const results = cases
+    .filter((one) => one.part === part)
+    .map((one) => ({ case: one, measured: new Map(servers.map((name): [ServerName, Measured[]] => [name, []])) }));
+  const images = await makeImages(run.options, results[0]!.case.exports, folder);
   for (let round = 0; round < rounds; round++) {
-    for (const { case: one, figures } of results) {
+    for (const { case: one, measured } of results) {
       for (const name of inTurn(servers, round)) {
-        const figure = await measure(run, one, name, image, folder);
-        figures.get(name)!.push(figure);
-        run.log(`round ${round + 1}/${rounds}  ${one.title}  ${name}  ${figure.toFixed(1)} ${one.unit}`);
+        const figures = await measure({ run, case: one, images }, name, folder);
+        measured.get(name)!.push(figures);
+        const shown = `${figures.speed.toFixed(1)} ${one.unit}, ${figures.processorMicroseconds.toFixed(1)} µs`;
+        run.log(`round ${round + 1}/${rounds}  ${one.title}  ${name}  ${shown}`);
       }
     }
   }
   return results;
 }
 
-/** Runs one case on a new server. The disk is overwritten first, so that no write makes a clean granule dirty. */
-async function measure(run: BenchRun, one: Case, name: ServerName, image: Image, parent: string): Promise<number> {
+/** Files of `sizeBytes` together. */
+async function makeImages({ sizeBytes }: BenchOptions, count: number, folder: string): Promise<Scene['images']> {
+  const images: Image[] = [];
+  for (let i = 0; i < count; i++) {
+    const image = { path: join(folder, `disk-${i}.img`), exportName: `disk-${i}` };
+    await makeImage(image.path, sizeBytes / count);
+    images.push(image);
+  }
+  return images as [Image, ...Image[]];
+}
+
+interface Scene {
+  readonly run: BenchRun;
+  readonly case: Case;
+  /** As many as the case has exports. */
+  readonly images: readonly [Image, ...Image[]];
+}
+
+/**
+ * Runs one case on a new server. Before writes the exports are overwritten, so that no write makes a clean granule dirty.
+ * Warm-up and measurement are two runs of fio, so that the server's processor time is that of the requests counted.
+ */
+async function measure({ run, case: one, images }: Scene, name: ServerName, parent: string): Promise<Measured> {
   const { options, signal } = run;
-  const { pin, seconds, sizeBytes } = options;
+  const pin = options.pin && one.part === 'single';
   const folder = await mkdtemp(join(parent, 'server-'));
   try {
-    await using server = await startServer(name, { images: [image], folder, signal, pin, before: options.before });
-    const job = { uri: server.uri(image), sizeBytes, latency: false };
-    const environment = { folder, signal, pin };
-    await runFio({ ...job, operation: 'write', blockBytes: 256 * KIB, depth: 8 }, environment);
-    return figureOf(one, await runFio({ ...job, ...one, seconds, warmUpSeconds: 1 }, environment));
+    await using server = await startServer(name, { images, folder, signal, pin, before: options.before });
+    const served = { uris: images.map(server.uri), sizeBytes: options.sizeBytes / images.length };
+    const fio = (jobs: readonly FioJob[]) => runFioJobs(jobs, { folder, signal, pin });
+    if (one.operation.endsWith('write')) await fio(overwritingJobs(served));
+    await connected(() => fio(jobsOf(one, served, WARM_UP_SECONDS)));
+    return await connected(async () => {
+      const before = await processorMicroseconds(server.pids);
+      const result = await fio(jobsOf(one, served, options.seconds));
+      const used = (await processorMicroseconds(server.pids)) - before;
+      return {
+        speed: figureOf(one, result),
+        processorMicroseconds: used / result.requests,
+        latencyMicroseconds: result.latencyMicroseconds,
+      };
+    });
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** All connections are opened at once, and nbd-server lets only ten clients wait: another try then, of everything. */
+async function connected<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let left = MAX_ATTEMPTS; ; left--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (left === 1 || !String(error).includes('server backlog overflowed')) throw error;
+    }
+  }
+}
+
+/** About how long the cases of a part take, with starts, warm-up and fio's own delays. */
+export function throughputSeconds({ rounds, seconds, cases, servers }: BenchOptions, part: CasePartName): number {
+  const count = cases.filter((one) => one.part === part).length;
+  return rounds * servers.length * count * (seconds + WARM_UP_SECONDS + OTHER_SECONDS);
 }

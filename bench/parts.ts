@@ -1,0 +1,76 @@
+import { measureBitmapCost } from './bitmap-cost.js';
+import type { CasePartName } from './cases.js';
+import { measureColdReads } from './cold-reads.js';
+import { measureCrashes } from './crash.js';
+import { measureLargeStart } from './large-start.js';
+import type { PartName } from './options.js';
+import type { Part } from './part.js';
+import { measurePull } from './pull.js';
+import { costSection } from './report/bitmap-cost.js';
+import { coldReadsSection } from './report/cold-reads.js';
+import { crashSection } from './report/crash.js';
+import { startSection } from './report/large-start.js';
+import { pullSection } from './report/pull.js';
+import { throughputSection } from './report/throughput.js';
+import { viewSection } from './report/view-cost.js';
+import { measureThroughput, throughputSeconds } from './throughput.js';
+import { measureViewCost } from './view-cost.js';
+
+/** How to measure each part, and to write its section. */
+export const parts: Readonly<Record<PartName, Part>> = {
+  single: casePart('single'),
+  connections: casePart('connections'),
+  exports: casePart('exports'),
+  cold: {
+    seconds: ({ rounds, seconds }) => rounds * 3 * (seconds + 2),
+    async measure(run, { disk }) {
+      const results = await measureColdReads(run, disk);
+      return () => coldReadsSection(results, run.options);
+    },
+  },
+  cost: {
+    seconds: ({ rounds, seconds }) => rounds * (280 + 60 * seconds),
+    async measure(run, { tmpfs, disk }) {
+      const results = await measureBitmapCost(run, { tmpfs, disk });
+      return (goals) => costSection(results, run.options, goals);
+    },
+  },
+  crash: {
+    seconds: () => 40,
+    async measure(run, { disk }) {
+      const results = await measureCrashes(run, disk);
+      return () => crashSection(results);
+    },
+  },
+  start: {
+    seconds: ({ rounds }) => 10 + rounds * 6,
+    async measure(run, { disk, tmpfs }) {
+      const results = await measureLargeStart(run, disk, tmpfs);
+      return () => startSection(results);
+    },
+  },
+  view: {
+    seconds: ({ rounds, seconds }) => 60 + rounds * (14 + 2 * seconds),
+    async measure(run, { tmpfs, disk }) {
+      const results = await measureViewCost(run, tmpfs, disk);
+      return () => results.map(viewSection).join('\n\n');
+    },
+  },
+  pull: {
+    seconds: () => 150,
+    async measure(run, { tmpfs }) {
+      const results = await measurePull(run, tmpfs);
+      return () => pullSection(results);
+    },
+  },
+};
+
+function casePart(name: CasePartName): Part {
+  return {
+    seconds: (options) => throughputSeconds(options, name),
+    async measure(run, { tmpfs }) {
+      const results = await measureThroughput(run, name, tmpfs);
+      return (goals) => throughputSection(name, results, run.options, goals);
+    },
+  };
+}
