@@ -44,7 +44,7 @@ const report = 'docs/benchmarks.md';
 /** Parts that measure tidemark alone, or beside other programs than the servers of `--only`. */
 const tidemarkPartNames = ['cold', 'cost', 'crash', 'start', 'view', 'pull'] as const;
 /** In the order of the report. */
-const partNames = [...casePartNames, ...tidemarkPartNames] as const;
+const partNames = [...casePartNames, 'idle', ...tidemarkPartNames] as const;
 export type PartName = (typeof partNames)[number];
 
 export function parseOptions(argv: readonly string[]): BenchOptions {
@@ -99,8 +99,8 @@ function selection({ only, beside, quick }: GivenOptions): Pick<BenchOptions, 's
   const isWanted = (part: PartName) => (everything ? byDefault.includes(part) : isNamed(part));
   const chosenCases = cases.filter(({ part, name }) => isWanted(part) || isNamed(name));
   const parts = partNames.filter((part) => {
-    const ofTidemark = tidemarkPartNames.some((one) => one === part);
-    return ofTidemark ? isWanted(part) && servers.includes('tidemark') : chosenCases.some((one) => one.part === part);
+    const isPossible = servers.includes('tidemark') || !tidemarkPartNames.some((one) => one === part);
+    return isPossible && (isWanted(part) || chosenCases.some((one) => one.part === part));
   });
   return { servers, cases: chosenCases, parts };
 }

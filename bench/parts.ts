@@ -2,6 +2,7 @@ import { measureBitmapCost } from './bitmap-cost.js';
 import type { CasePartName } from './cases.js';
 import { measureColdReads } from './cold-reads.js';
 import { measureCrashes } from './crash.js';
+import { IDLE_SECONDS, idleRounds, measureIdle } from './idle.js';
 import { measureLargeStart } from './large-start.js';
 import type { PartName } from './options.js';
 import type { Part } from './part.js';
@@ -9,6 +10,7 @@ import { measurePull } from './pull.js';
 import { costSection } from './report/bitmap-cost.js';
 import { coldReadsSection } from './report/cold-reads.js';
 import { crashSection } from './report/crash.js';
+import { idleSection } from './report/idle.js';
 import { startSection } from './report/large-start.js';
 import { pullSection } from './report/pull.js';
 import { throughputSection } from './report/throughput.js';
@@ -21,6 +23,13 @@ export const parts: Readonly<Record<PartName, Part>> = {
   single: casePart('single'),
   connections: casePart('connections'),
   exports: casePart('exports'),
+  idle: {
+    seconds: (options) => idleRounds(options) * (IDLE_SECONDS + 8),
+    async measure(run, { tmpfs }) {
+      const results = await measureIdle(run, tmpfs);
+      return () => idleSection(results);
+    },
+  },
   cold: {
     seconds: ({ rounds, seconds }) => rounds * 3 * (seconds + 2),
     async measure(run, { disk }) {

@@ -6,7 +6,7 @@ import { processorMicroseconds, ticksOf, withDescendants } from '../../bench/pro
 
 const SCRIPT = `
   const { spawnSync } = require('node:child_process');
-  const work = () => { while (process.cpuUsage().user < 200_000); };
+  const work = () => { while (process.cpuUsage().user < 100_000); };
   if (process.argv[1] === 'child') { work(); console.log(JSON.stringify(process.cpuUsage())); process.exit(); }
   const { stdout } = spawnSync(process.execPath, ['-e', process.env.SCRIPT, 'child'], { encoding: 'utf8' });
   work();
