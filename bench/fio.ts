@@ -97,27 +97,22 @@ function optionsOf(job: FioJob): string[] {
     `--iodepth=${job.depth}`,
     `--offset=${job.offsetBytes ?? 0}`,
     `--size=${job.sizeBytes}`,
-    ...(job.seconds === undefined ? onePass(job) : timed(job.seconds, job.warmUpSeconds ?? 0)),
+    ...lengthOf(job),
+    ...(job.alignBytes === undefined ? [] : [`--blockalign=${job.alignBytes}`]),
     ...(job.rateBytes === undefined ? [] : [`--rate=${job.rateBytes}`]),
     '--randrepeat=0',
     ...(job.latency ? ['--percentile_list=50:99:99.9'] : ['--gtod_reduce=1']),
   ];
 }
 
-function timed(seconds: number, warmUpSeconds: number): string[] {
+function lengthOf({ seconds, warmUpSeconds = 0, alignBytes, ioBytes, sizeBytes, blockBytes }: FioJob): string[] {
   const milliseconds = (duration: number) => `${Math.round(duration * 1000)}ms`;
-  return [
-    '--time_based',
-    `--runtime=${milliseconds(seconds)}`,
-    `--ramp_time=${milliseconds(warmUpSeconds)}`,
-    '--norandommap',
-  ];
-}
-
-function onePass({ alignBytes, blockBytes, sizeBytes, ioBytes }: FioJob): string[] {
+  if (seconds !== undefined) {
+    const times = [`--runtime=${milliseconds(seconds)}`, `--ramp_time=${milliseconds(warmUpSeconds)}`];
+    return ['--time_based', ...times, '--norandommap'];
+  }
   if (alignBytes === undefined) return [];
-  const bytes = ioBytes ?? (sizeBytes / alignBytes) * blockBytes;
-  return [`--blockalign=${alignBytes}`, `--io_size=${bytes}`, '--norandommap'];
+  return [`--io_size=${ioBytes ?? (sizeBytes / alignBytes) * blockBytes}`, '--norandommap'];
 }
 
 /** The results of the jobs, in their order. @throws if one of them failed, or had no request answered */

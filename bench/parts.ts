@@ -1,4 +1,4 @@
-import { measureBitmapCost } from './bitmap-cost.js';
+import { costRuns, costSecondsARun, measureBitmapCost } from './bitmap-cost.js';
 import type { CasePartName } from './cases.js';
 import { measureColdReads } from './cold-reads.js';
 import { measureCrashes } from './crash.js';
@@ -38,9 +38,9 @@ export const parts: Readonly<Record<PartName, Part>> = {
     },
   },
   cost: {
-    seconds: ({ rounds, seconds }) => rounds * (280 + 60 * seconds),
-    async measure(run, { tmpfs, disk }) {
-      const results = await measureBitmapCost(run, { tmpfs, disk });
+    seconds: (options) => 5 + costRuns(options) * costSecondsARun(options),
+    async measure(run, places) {
+      const results = await measureBitmapCost(run, places);
       return (goals) => costSection(results, run.options, goals);
     },
   },

@@ -27,8 +27,8 @@ export interface ServeOptions {
   readonly before?: string | undefined;
 }
 
-/** Two bitmaps in the store, two in memory only, or none. */
-export const bitmapModes = ['persistent', 'transient', 'off'] as const;
+/** Two bitmaps in the store, or none. */
+export const bitmapModes = ['persistent', 'off'] as const;
 export type BitmapMode = (typeof bitmapModes)[number];
 
 /** What one process serves, and where. Other servers than tidemark serve one image each. */
@@ -75,10 +75,10 @@ const starts: Readonly<Record<ServerName, Start>> = {
 
 function runTidemark(main: string, { images, socket, folder }: Place, options: ServeOptions): Program {
   const { bitmaps = 'persistent' } = options;
-  const recorded = bitmaps === 'persistent' || bitmaps === 'transient' ? ',bitmap=nightly,bitmap=weekly' : '';
+  const recorded = bitmaps === 'persistent' ? ',bitmap=nightly,bitmap=weekly' : '';
   const exports = images.flatMap(({ path, exportName }) => ['--export', `${exportName}=${path}${recorded}`]);
   const places = ['--unix', socket, '--state', join(folder, 'state'), '--control', controlIn(folder)];
-  const transient = bitmaps === 'off' || bitmaps === 'transient' ? ['--transient'] : [];
+  const transient = bitmaps === 'off' ? ['--transient'] : [];
   return run([process.execPath, main, 'serve', ...exports, ...places, ...transient], options);
 }
 

@@ -6,26 +6,24 @@ import { pairedRatio } from '../statistics.js';
 import { interval, spread } from './cells.js';
 import type { Goals } from './goals.js';
 
+/** `results` is not empty. */
 export function costSection(results: readonly CostResult[], { seconds }: BenchOptions, goals: Goals): string {
-  const rows = results.map((result) => [
-    result.place,
-    `${result.step.title} (${result.step.unit})`,
-    ...bitmapModes.map((mode) => spread(result.figures.get(mode)!)),
-    ...ratioCells(result, goals),
-  ]);
+  const lines = results.flatMap(({ figures }) => figures);
+  const rows = lines.map(({ figure: { title, goal }, values }) => {
+    const ratio = pairedRatio(values.get('persistent')!, values.get('off')!);
+    return [
+      title,
+      ...bitmapModes.map((mode) => spread(values.get(mode)!)),
+      ...goals.cells(`with bitmaps, ${title}`, ratio.median, interval(ratio), goal),
+    ];
+  });
   return [
     '## What bitmaps cost',
-    paragraph(`One tidemark serves a disk of 4 GiB. Both the disk and the state are in tmpfs, or both are on the disk. The steps run
-${results[0]!.figures.get('off')!.length} times with two bitmaps in the store, with two in memory only, and with none, each time on a freshly
-started server. A first pass begins with clean bitmaps; every other step runs for ${seconds} s after 1 s of warm-up. The
-ratio compares bitmaps in the store to none. It is the median of the ratios of consecutive runs, because the speed of
-the machine varies over time; in brackets, the 95 % confidence interval.`),
-    table(['', '', ...bitmapModes, 'ratio', 'goal'], rows),
+    paragraph(`One tidemark serves a disk of 4 GiB in tmpfs; its state is on a disk. The steps run
+${lines[0]!.values.get('off')!.length} times with two bitmaps in the store and with none, on freshly started servers. A first pass begins with
+clean bitmaps, and each random write is to another granule. The steps "afterwards" run for ${seconds} s. The ratio compares
+bitmaps in the store to none. It is the median of the ratios of consecutive runs; in brackets, the 95 % confidence
+interval.`),
+    table(['', ...bitmapModes, 'ratio', 'goal'], rows),
   ].join('\n\n');
-}
-
-function ratioCells({ place, step, figures }: CostResult, goals: Goals): string[] {
-  const ratio = pairedRatio(figures.get('persistent')!, figures.get('off')!);
-  const line = `bitmaps in the store, ${place}: ${step.title}`;
-  return goals.cells(line, ratio.median, interval(ratio), { atLeast: step.goal });
 }
