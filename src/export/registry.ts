@@ -55,10 +55,28 @@ export class ExportRegistry {
   async add(spec: ExportSpec, source: ExportSource = 'api'): Promise<Export> {
     checkTexts(spec);
     this.reserve(spec.name);
-    return this.whileReserved(spec.name, async () => {
+    return this.whileReserved([spec.name], async () => {
       const opened = await this.openExport(spec, source);
       this.exports.set(spec.name, opened);
       return opened;
+    });
+  }
+
+  /** Serves the exports that `open` opens together, or none. @throws as `add`, and what `open` throws */
+  async addTogether(specs: readonly ExportSpec[], open: () => Promise<readonly Export[]>): Promise<void> {
+    const names: string[] = [];
+    try {
+      for (const spec of specs) {
+        checkTexts(spec);
+        this.reserve(spec.name);
+        names.push(spec.name);
+      }
+    } catch (error) {
+      for (const name of names) this.reserved.delete(name);
+      throw error;
+    }
+    await this.whileReserved(names, async () => {
+      for (const served of await open()) this.exports.set(served.name, served);
     });
   }
 
@@ -67,7 +85,7 @@ export class ExportRegistry {
     const leaving = this.get(name);
     this.exports.delete(name);
     this.reserved.add(name);
-    await this.whileReserved(name, () => leaving.close());
+    await this.whileReserved([name], () => leaving.close());
   }
 
   addView(view: View): void {
@@ -107,14 +125,14 @@ export class ExportRegistry {
     this.reserved.add(name);
   }
 
-  private async whileReserved<T>(name: string, work: () => Promise<T>): Promise<T> {
+  private async whileReserved<T>(names: readonly string[], work: () => Promise<T>): Promise<T> {
     const working = work();
     this.underWay.add(working);
     try {
       return await working;
     } finally {
       this.underWay.delete(working);
-      this.reserved.delete(name);
+      for (const name of names) this.reserved.delete(name);
     }
   }
 }

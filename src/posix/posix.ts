@@ -36,8 +36,15 @@ const F_UNLCK = 2;
 
 type Declare = (name: string, result: string, parameters: string[]) => Native | undefined;
 
+let loaded: { readonly posix: Posix | undefined } | undefined;
+
 /** Native calls where the C library has them, otherwise Node's; undefined if this machine cannot make native calls. */
 export function loadPosix(): Posix | undefined {
+  loaded ??= { posix: load() };
+  return loaded.posix;
+}
+
+function load(): Posix | undefined {
   if (process.platform !== 'linux' || !SUPPORTED_ARCHITECTURES.includes(process.arch)) return undefined;
   try {
     const koffi: Koffi = createRequire(import.meta.url)('koffi');

@@ -1,5 +1,5 @@
 import { CodedError } from '../base/coded-error.js';
-import { type DiskFootprint, overlaps } from '../storage/image/disk-footprint.js';
+import type { DiskFootprint } from '../storage/image/disk-footprint.js';
 
 export interface DiskClaim {
   readonly exportName: string;
@@ -13,13 +13,15 @@ export interface DiskClaim {
  * that a loop device maps it. If both were served, the bitmaps of one would miss the writes to the other.
  */
 export class DiskClaims {
-  private readonly claims = new Set<DiskClaim>();
+  /** The claims by the numbers of the disks themselves, and by those of what they are within. */
+  private readonly same = new ClaimsById();
+  private readonly within = new ClaimsById();
 
   /** @throws CodedError IMAGE_LOCKED when another export uses the same bytes, and one of the two writes them */
   check(wanted: DiskClaim): void {
-    const other = [...this.claims].find(
-      (claim) => !(claim.readOnly && wanted.readOnly) && overlaps(claim.footprint, wanted.footprint),
-    );
+    const { same, within } = wanted.footprint;
+    const overlapping = [...this.same.find([...same, ...within]), ...this.within.find(same)];
+    const other = overlapping.find((claim) => !(claim.readOnly && wanted.readOnly));
     if (!other) return;
     const what =
       other.path === wanted.path
@@ -32,7 +34,32 @@ export class DiskClaims {
   /** Returns the function that releases the claim. @throws as `check` does */
   take(claim: DiskClaim): () => void {
     this.check(claim);
-    this.claims.add(claim);
-    return () => this.claims.delete(claim);
+    const { same, within } = claim.footprint;
+    this.same.add(same, claim);
+    this.within.add(within, claim);
+    return () => {
+      this.same.remove(same, claim);
+      this.within.remove(within, claim);
+    };
+  }
+}
+
+class ClaimsById {
+  private readonly claims = new Map<string, DiskClaim[]>();
+
+  find(ids: readonly string[]): DiskClaim[] {
+    return ids.flatMap((id) => this.claims.get(id) ?? []);
+  }
+
+  add(ids: readonly string[], claim: DiskClaim): void {
+    for (const id of ids) this.claims.set(id, [...(this.claims.get(id) ?? []), claim]);
+  }
+
+  remove(ids: readonly string[], claim: DiskClaim): void {
+    for (const id of ids) {
+      const left = this.claims.get(id)?.filter((other) => other !== claim) ?? [];
+      if (left.length > 0) this.claims.set(id, left);
+      else this.claims.delete(id);
+    }
   }
 }

@@ -36,7 +36,7 @@ export class ImagePlaces {
   }
 
   /** A guard for the image at the absolute `path`. The roots do not restrict images that the operator configures. */
-  guard(path: string, source: ExportSource): ImageGuard {
+  guard(path: string, source: ExportSource, ownFiles = this.ownFiles()): ImageGuard {
     const roots = source === 'operator' ? [] : this.roots;
     const admit = (inRoots: boolean) => {
       if (roots.length > 0 && !inRoots) throw outside(path, this.roots);
@@ -44,13 +44,22 @@ export class ImagePlaces {
     const admitReal = async (realPath: string, ids: readonly string[]) => {
       admit(roots.some(({ real }) => isInside(realPath, real)));
       const isBelow = isInside(realPath, this.state) || isInside(realPath, this.scratch);
-      const own = await this.ownIds();
+      const own = await ownFiles();
       if (isBelow || ids.some((id) => own.has(id))) throw ownData(path);
     };
     return {
       admitPath: () => admit(roots.some(({ given, real }) => isInside(path, given) || isInside(path, real))),
       admitFolder: async (folder) => admitReal(join(await pathOf(folder), basename(path)), [await idOf(folder)]),
       admitFile: async (file) => admitReal(await pathOf(file), await reachedBy(file)),
+    };
+  }
+
+  /** Finds the server's own files when it is first called. */
+  ownFiles(): () => Promise<ReadonlySet<string>> {
+    let ids: Promise<ReadonlySet<string>> | undefined;
+    return () => {
+      ids ??= this.ownIds();
+      return ids;
     };
   }
 

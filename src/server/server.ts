@@ -19,7 +19,8 @@ import { ownToken, readGivenToken } from './http-token.js';
 import { ImagePlaces } from './image-places.js';
 import { pathOfUnixSocket } from './listen-fds.js';
 import { NbdListener } from './nbd-listener.js';
-import { openExport } from './open-export.js';
+import { openExports } from './open-export.js';
+import type { ExportHost } from './prepare-export.js';
 import { makePrivateDirectory } from './private-directory.js';
 import { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
@@ -27,11 +28,14 @@ import { checkSocketPath, clearSocketPath, listenError, openToOthers } from './u
 
 /** How often regions are cooled and leases are checked. */
 const CLOCK_MILLISECONDS = 1000;
+/** How many exports are opened at a time before clients are served. */
+const OPENED_AT_START = 32;
 
 /** A running server: its exports, the addresses it listens on, and its control API. */
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
   private readonly exports: ExportRegistry;
+  private readonly claims = new DiskClaims();
   /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
   private readonly openings = new Turnstile(4);
   private readonly listener: NbdListener;
@@ -51,13 +55,9 @@ export class TidemarkServer {
     private readonly version: string,
   ) {
     const posix = loadPosix();
-    const claims = new DiskClaims();
-    const { persistence, cutTimeoutSeconds } = config;
-    this.exports = new ExportRegistry((spec, source) => {
-      const { places, state } = this;
-      const stored = { store: state?.store.entries, lost: state?.store.lost };
-      const host = { ...stored, persistence, cutTimeoutSeconds, places, posix, claims, log };
-      return this.openings.pass(() => openExport(spec, host, source));
+    this.exports = new ExportRegistry(async (spec, source) => {
+      const [opened] = await openExports([spec], this.exportHost(), source, this.openings);
+      return opened!;
     });
     this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits, posix });
   }
@@ -96,7 +96,7 @@ export class TidemarkServer {
     await this.openState();
     cleanup.defer(() => this.closeExports());
     this.places = await ImagePlaces.open(config);
-    for (const spec of config.exports) await this.exports.add(spec, 'operator');
+    await this.openConfigured();
     await this.state?.store.acceptLoss();
     await this.state?.store.unmap();
     const backups = await this.openBackups();
@@ -106,6 +106,19 @@ export class TidemarkServer {
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
+  }
+
+  private openConfigured(): Promise<void> {
+    const { exports } = this.config;
+    const places = new Turnstile(OPENED_AT_START);
+    return this.exports.addTogether(exports, () => openExports(exports, this.exportHost(), 'operator', places));
+  }
+
+  private exportHost(): ExportHost {
+    const { places, state, claims, log } = this;
+    const { persistence, cutTimeoutSeconds } = this.config;
+    const stored = { store: state?.store.entries, lost: state?.store.lost };
+    return { ...stored, persistence, cutTimeoutSeconds, places, posix: loadPosix(), claims, log };
   }
 
   /** Runs before anything is created, so that an unusable path does not leave a state directory behind. */

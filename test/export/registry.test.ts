@@ -50,6 +50,34 @@ test('closing closes an export that was still being opened', async () => {
   expect(exports.list()).toEqual([]);
 });
 
+test('exports that are added together are all served, in their order, or none is', async () => {
+  const memory = await memoryRegistry([{ name: 'one' }, { name: 'two' }]);
+  const served = ['two', 'one'].map((name) => memory.get(name));
+  const exports = new ExportRegistry(() => Promise.reject(new Error('not asked')));
+  const specs = served.map(({ name }) => ({ name, path: 'memory' }));
+  await expect(exports.addTogether(specs, () => Promise.reject(new Error('a disk hangs')))).rejects.toThrow('hangs');
+  const twice = exports.addTogether([...specs, specs[0]!], async () => served);
+  await expect(twice).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });
+  expect(exports.list()).toEqual([]);
+  await exports.addTogether(specs, async () => served);
+  expect(exports.list()).toEqual(served);
+});
+
+test('closing closes exports that were still being opened together', async () => {
+  const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
+  const { passed, open } = gate();
+  const exports = new ExportRegistry(() => Promise.reject(new Error('not asked')));
+  const specs = [{ name: 'disk', path: 'memory' }];
+  const close = vi.spyOn(served, 'close');
+  const added = exports.addTogether(specs, () => passed.then(() => [served]));
+  await expect(exports.add(specs[0]!)).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });
+  const closed = exports.close();
+  open();
+  await Promise.all([added, closed]);
+  expect(close).toHaveBeenCalledTimes(1);
+  expect(exports.list()).toEqual([]);
+});
+
 test('an export whose disk fails to close gives up its claim on the disk all the same', async () => {
   const disk: BlockDevice = new MemoryDevice(MIB);
   disk.close = () => Promise.reject(new Error('EIO'));

@@ -1,7 +1,7 @@
 import { silentLog } from '../../src/base/log.js';
 import type { KeyValueStore } from '../../src/bitmap/store/key-value-store.js';
 import type { DiskClaims } from '../../src/server/disk-claims.js';
-import type { ExportHost } from '../../src/server/open-export.js';
+import type { ExportHost } from '../../src/server/prepare-export.js';
 import { native } from './scratch-device.js';
 
 /** A host for exports in tests that need no server. */

@@ -15,11 +15,11 @@ import { DiskWatch } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
-import { recover, replaceDamaged } from './recover.js';
-import { wholeOf } from './saving.js';
+import { type Opening, storeTogether } from './opening.js';
+import { planRecovered, recover, replaceDamaged } from './recover.js';
 import { makeSharedNumber, readSharedNumber, removeSharedNumber } from './shared-number.js';
 import { StoredBitmaps } from './stored-bitmaps.js';
-import { describeExport, notesToOthers, readExport } from './stored-exports.js';
+import { describeExport, type NamesByDisk, namesByDisk, notesToOthers, readExport } from './stored-exports.js';
 import { WriteIntentLog } from './write-intent-log.js';
 
 interface IntentLimits {
@@ -45,6 +45,15 @@ export interface PersistenceOptions extends BitmapFailuresOptions {
   readonly limits: IntentLimits;
   /** Why the store may have lost the entries of a disk; undefined when it has not. */
   readonly lost?: string | undefined;
+  /** The exports in the store. Read from the store if undefined. */
+  readonly known?: NamesByDisk | undefined;
+  /** Adds bitmaps that are stored together with those that were found. `lost`: why the store may have lost them. */
+  readonly complete?: ((lost: string | undefined) => void) | undefined;
+}
+
+/** The bitmaps of a disk, loaded and corrected. */
+export interface PreparedBitmaps extends Opening {
+  readonly persistence: PersistentBitmaps;
 }
 
 /** Keeps the bitmaps of one disk in the store, from opening the disk to closing it. */
@@ -102,6 +111,13 @@ export class PersistentBitmaps {
    * result. The disk may be written only after that. @throws CodedError STORE_UNUSABLE
    */
   static async open(options: PersistenceOptions): Promise<PersistentBitmaps> {
+    const opening = await PersistentBitmaps.prepare(options);
+    await storeTogether([opening], options.store);
+    return opening.persistence;
+  }
+
+  /** The same, but stores nothing. `storeTogether` has to store the opening before anything else is done with it. */
+  static async prepare(options: PersistenceOptions): Promise<PreparedBitmaps> {
     const { exportName, bitmaps, store, log } = options;
     const stored = new StoredBitmaps(exportName, bitmaps, store);
     const damage = stored.load();
@@ -113,32 +129,30 @@ export class PersistentBitmaps {
     const limit = limitPath === undefined ? undefined : await readSharedNumber(limitPath);
     const evidence = { witness, limit };
     const verdict: Judgement = before ? judge(before, identity, momentNow(bootId), evidence) : { ground: 'new' };
-    let recovered = before ? recover(before, identity, stored, options, reasonOf(verdict)) : stored.plan();
-    if (damage) recovered = replaceDamaged(damage, stored, options);
+    const ranges = before ? recover(before, identity, options, reasonOf(verdict)) : [];
     const damaged = damage?.whole === undefined ? undefined : reasonFor(damage.whole);
     const lost = before ? damaged : (damaged ?? options.lost);
     const ground = 'ground' in verdict ? verdict.ground : 'new';
-    const opened = new PersistentBitmaps(options, stored, identity, bootId, ground, lost);
+    const persistence = new PersistentBitmaps(options, stored, identity, bootId, ground, lost);
     // This server does not write to the disk, so the compared content stays valid.
-    if (options.readOnly && 'ground' in verdict) opened.witness = before?.witness;
-    try {
-      const notes = options.readOnly ? [] : notesToOthers(identity, exportName, store);
-      await store.commit([...wholeOf(recovered), opened.watch.describe(), ...notes]);
-      recovered.accept();
-    } catch (cause) {
-      throw new CodedError(
-        'STORE_UNUSABLE',
-        `the bitmaps of "${exportName}" cannot be stored: ${(cause as Error).message}`,
-        'check that the state directory is writable and its disk is not full',
-        { cause },
-      );
-    }
-    if (limitPath !== undefined) removeSharedNumber(limitPath);
-    log.debug({ export: exportName, bitmaps: bitmaps.list().length }, 'bitmaps are loaded');
-    if (ground !== 'new' && bitmaps.list().length > 0) {
+    if (options.readOnly && 'ground' in verdict) persistence.witness = before?.witness;
+    const found = bitmaps.list().length;
+    options.complete?.(lost);
+    const plan = damage ? replaceDamaged(damage, stored, options) : planRecovered(ranges, stored, options);
+    const opened = () => {
+      plan.accept();
+      if (limitPath !== undefined) removeSharedNumber(limitPath);
+      log.debug({ export: exportName, bitmaps: bitmaps.list().length }, 'bitmaps are loaded');
+      if (ground === 'new' || found === 0) return;
       log.info({ export: exportName, ground }, `the bitmaps are trusted: ${grounds[ground]}`);
-    }
-    return opened;
+    };
+    return {
+      exportName,
+      persistence,
+      plan: { ...plan, rest: [...plan.rest, persistence.watch.describe()], accept: opened },
+      notes: options.readOnly ? [] : notesToOthers(identity, exportName, store, options.known ?? namesByDisk(store)),
+      isDamaged: damage !== undefined,
+    };
   }
 
   get store(): KeyValueStore {

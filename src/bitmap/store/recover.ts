@@ -6,7 +6,7 @@ import type { Damage, KeyValueStore } from './key-value-store.js';
 import { allRegions } from './keys.js';
 import type { StoredExport } from './left-disk.js';
 import type { Plan } from './plan.js';
-import type { StoredBitmaps } from './stored-bitmaps.js';
+import type { ByteRange, StoredBitmaps } from './stored-bitmaps.js';
 
 export interface RecoveryOptions {
   readonly exportName: string;
@@ -17,16 +17,14 @@ export interface RecoveryOptions {
 
 /**
  * Corrects the loaded bitmaps after the disk was opened. `reason` says why they no longer describe the disk, if so.
- * Returns the plan that stores the result and removes the region marks.
+ * Returns the ranges in which bits may have changed: those of the marked regions.
  */
 export function recover(
   before: StoredExport,
-  identity: DiskIdentity,
-  stored: StoredBitmaps,
-  options: RecoveryOptions,
+  { sizeBytes }: DiskIdentity,
+  { exportName, bitmaps, store, log }: RecoveryOptions,
   reason: string | undefined,
-): Plan {
-  const { exportName, bitmaps, log } = options;
+): ByteRange[] {
   if (reason !== undefined) bitmaps.distrust(reason);
   // All backups ended with the server.
   for (const bitmap of bitmaps.list()) runToEnd(bitmaps.takingBack(bitmap, bitmap.freeze, []));
@@ -35,22 +33,27 @@ export function recover(
       { export: exportName, reason },
       'the disk is not as it was left: its bitmaps are inconsistent. Remove them, add them again, and take a full backup',
     );
-    return withoutMarks(stored.plan(), options);
+    return [];
   }
-  const ranges = [...options.store.keys(allRegions(exportName))].map((key) => {
+  const ranges = [...store.keys(allRegions(exportName))].map((key) => {
     const offset = Number(key.at(-1)) * before.regionBytes;
-    return { offset, length: Math.min(before.regionBytes, identity.sizeBytes - offset) };
+    return { offset, length: Math.min(before.regionBytes, sizeBytes - offset) };
   });
+  if (ranges.length === 0) return ranges;
   const dirtyBefore = totalDirtyBytes(bitmaps);
   for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
-  if (ranges.length > 0) {
-    const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
-    log.warn(
-      { export: exportName, regions: ranges.length, addedBytes },
-      'after a crash, marked regions count as dirty',
-    );
-  }
-  return withoutMarks(stored.plan({ marked: () => [], cooling: ranges }), options);
+  const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
+  log.warn({ export: exportName, regions: ranges.length, addedBytes }, 'after a crash, marked regions count as dirty');
+  return ranges;
+}
+
+/** Stores the corrected bitmaps and removes the region marks. */
+export function planRecovered(
+  ranges: readonly ByteRange[],
+  stored: StoredBitmaps,
+  { exportName, store }: RecoveryOptions,
+): Plan {
+  return withoutMarks(stored.plan({ marked: () => [], cooling: ranges }), exportName, store);
 }
 
 /** Replaces all entries of a disk in the store. */
@@ -61,10 +64,10 @@ export function replaceDamaged({ entries, whole }: Damage, stored: StoredBitmaps
     { export: exportName, damage: whole, damagedEntries: entries.length, inconsistent },
     'the stored bitmaps of this disk are damaged: those listed are inconsistent, and their next backup will be full',
   );
-  return withoutMarks(stored.planAnew(), options);
+  return withoutMarks(stored.planAnew(), exportName, options.store);
 }
 
-function withoutMarks(plan: Plan, { exportName, store }: RecoveryOptions): Plan {
+function withoutMarks(plan: Plan, exportName: string, store: KeyValueStore): Plan {
   const marks = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
   return { ...plan, rest: [...plan.rest, ...marks] };
 }

@@ -12,12 +12,6 @@ export interface DiskFootprint {
   readonly within: readonly string[];
 }
 
-export function overlaps(one: DiskFootprint, other: DiskFootprint): boolean {
-  const others = new Set([...other.same, ...other.within]);
-  const isWithin = one.within.some((id) => other.same.includes(id));
-  return isWithin || one.same.some((id) => others.has(id));
-}
-
 /** Undefined if nothing is at the path or it is not accessible. */
 export async function footprintOf(path: string, posix: Posix): Promise<DiskFootprint | undefined> {
   const stats = await stat(path, { bigint: true }).catch(() => undefined);
