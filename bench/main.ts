@@ -23,7 +23,7 @@ async function inScratchFolders<T>(work: (places: Places) => Promise<T>): Promis
   }
 }
 
-/** Resolves to nothing if the part fails. The figures of the others are kept. */
+/** Resolves to nothing if the part fails. The figures of the others are kept, and the report says what is missing. */
 async function measure(name: PartName, run: BenchRun): Promise<Section | undefined> {
   try {
     return await inScratchFolders((places) => parts[name].measure(run, places));
@@ -48,12 +48,14 @@ async function bench(): Promise<void> {
   run.log(describePlan(options));
   const startedAt = new Date();
   const sections: Section[] = [];
+  const failed: PartName[] = [];
   for (const name of options.parts) {
     const section = await measure(name, run);
     if (section) sections.push(section);
+    else failed.push(name);
   }
   const minutes = (Date.now() - startedAt.getTime()) / 60_000;
-  const report = formatReport(sections, options, { startedAt, minutes });
+  const report = formatReport(sections, options, { startedAt, minutes, failed });
   console.log(`\n${report}`);
   if (options.output) await writeFile(options.output, report);
 }

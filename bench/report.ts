@@ -6,25 +6,28 @@ import type { BenchOptions } from './options.js';
 import type { Section } from './part.js';
 import { Goals } from './report/goals.js';
 
-interface RunTimes {
+interface RunFacts {
   readonly startedAt: Date;
   readonly minutes: number;
+  /** Parts that could not be measured. */
+  readonly failed: readonly string[];
 }
 
 /** The report as Markdown, which reads well on a terminal too. */
-export function formatReport(sections: readonly Section[], options: BenchOptions, times: RunTimes): string {
+export function formatReport(sections: readonly Section[], options: BenchOptions, facts: RunFacts): string {
   const goals = new Goals();
   const tables = sections.map((section) => section(goals));
-  return `${[introduction(options, times), ...goals.summary(), ...tables].join('\n\n')}\n`;
+  return `${[introduction(options, facts), ...failures(facts), ...goals.summary(), ...tables].join('\n\n')}\n`;
 }
 
 function introduction(
-  { rounds, seconds, sizeBytes, pin, only, before }: BenchOptions,
-  { startedAt, minutes }: RunTimes,
+  { rounds, seconds, sizeBytes, pin, only, before, quick }: BenchOptions,
+  { startedAt, minutes }: RunFacts,
 ): string {
+  const length = quick ? '--quick ' : '';
   const measured = only.length > 0 ? `--only ${only.join(' ')} ` : '';
   const beside = before === undefined ? '' : `--beside ${checkoutOf(before)} `;
-  const given = `${measured}${beside}--rounds ${rounds} --seconds ${seconds} --size ${sizeBytes}${pin ? ' --pin' : ''}`;
+  const given = `${length}${measured}${beside}--rounds ${rounds} --seconds ${seconds} --size ${sizeBytes}${pin ? ' --pin' : ''}`;
   const facts = describeMachine();
   if (before !== undefined) facts.push(`before: tidemark ${describeCheckout(checkoutOf(before))}`);
   return [
@@ -33,6 +36,10 @@ function introduction(
 in ${formatCount(Math.round(minutes), 'minute')}.`),
     facts.map((fact) => `- ${fact}`).join('\n'),
   ].join('\n\n');
+}
+
+function failures({ failed }: RunFacts): string[] {
+  return failed.length === 0 ? [] : [`Parts that failed and are missing here: ${failed.join(', ')}.`];
 }
 
 function checkoutOf(main: string): string {
