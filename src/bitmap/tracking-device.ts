@@ -1,6 +1,7 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { BlockDevice, ZeroOptions } from '../storage/device/block-device.js';
 import { FilterDevice } from '../storage/device/filter-device.js';
+import type { PagePipe } from '../storage/device/page-pipe.js';
 import type { ChangeRecorder } from './change-recorder.js';
 import { WriteActivity } from './write-activity.js';
 
@@ -15,6 +16,10 @@ export class TrackingDevice extends FilterDevice {
     private readonly activity = new WriteActivity(),
   ) {
     super(inner);
+  }
+
+  override lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
+    return this.inner.lendNow(pipe, length, offset);
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {

@@ -34,6 +34,8 @@ export const nodePosix: Posix = {
   fallocate: missing,
   seekNow: missingNow,
   seek: missing,
+  spliceNow: missingNow,
+  openPipeNow: () => undefined,
   clone: missing,
   willNeed: missing,
   exitNow: () => void process.kill(process.pid, 'SIGKILL'),

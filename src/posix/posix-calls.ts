@@ -36,6 +36,13 @@ export interface Posix {
    */
   readonly seekNow: SeekCall<CallResult>;
   readonly seek: SeekCall<Promise<CallResult>>;
+  /**
+   * splice(2): moves bytes from a file into a pipe, or from a pipe to a socket, without waiting for the pipe. Pages are
+   * passed by reference where the kernel can. `offset` is the position in the file; undefined for a pipe.
+   */
+  readonly spliceNow: (fromFd: number, offset: number | undefined, toFd: number, length: number) => CallResult;
+  /** pipe2(2), with room for `capacityBytes` if the system allows it. */
+  readonly openPipeNow: (capacityBytes: number) => Pipe | undefined;
   /** ioctl(2), FICLONE: gives the file `fd` the content of `sourceFd`. They share blocks until either file changes. */
   readonly clone: (fd: number, sourceFd: number) => Promise<CallResult>;
   /** posix_fadvise(2), POSIX_FADV_WILLNEED */
@@ -63,6 +70,13 @@ export interface Posix {
    * the file cannot be mapped.
    */
   readonly mapSharedNow: (fd: number, bytes: number) => Mapping | undefined;
+}
+
+/** Neither end ever waits. */
+export interface Pipe {
+  readonly inFd: number;
+  readonly outFd: number;
+  readonly capacityBytes: number;
 }
 
 interface Mapping {

@@ -8,6 +8,7 @@ import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
 import { bindMapping } from './posix-memory.js';
+import { bindPipe, bindSplice } from './posix-splice.js';
 
 /*
  * Binds the system calls that Node lacks, through koffi. The declarations and structure layouts are those of
@@ -83,6 +84,8 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const exit = declare('_exit', 'void', ['int']);
   const fcntl = declare('fcntl', 'int', ['int', 'int', '...']);
   const mmap = declare('mmap', 'void *', ['uintptr', 'size_t', 'int', 'int', 'int', 'int64']);
+  const splice = declare('splice', 'int64', ['int', 'uintptr', 'int', 'uintptr', 'size_t', 'uint32']);
+  const pipe2 = declare('pipe2', 'int', ['void *', 'int']);
   const munmap = declare('munmap', 'int', ['void *', 'size_t']);
   return {
     ...nodePosix,
@@ -101,6 +104,8 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(send && { sendNow: bindSend(koffi, send) }),
     ...(execve && fcntl && { replaceProcessNow: bindExec(koffi, { execve, fcntl }) }),
     ...(fcntl && bindLocks(koffi, fcntl)),
+    ...(splice && { spliceNow: bindSplice(koffi, splice) }),
+    ...(pipe2 && fcntl && { openPipeNow: bindPipe({ pipe2, fcntl }) }),
     ...(mmap && munmap && { mapSharedNow: bindMapping(koffi, { mmap, munmap }) }),
   };
 }

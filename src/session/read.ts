@@ -18,6 +18,8 @@ import type { ReplyWriter } from './reply-writer.js';
 
 /** A longer read goes to the thread pool, so that it does not hold up other connections. */
 const MAX_READ_NOW_BYTES = 2 * MIB;
+/** A shorter read is copied, because it costs less than the system calls that avoid that. */
+const MIN_LENT_BYTES = 64 * KIB;
 /** To look for a hole costs a system call, and a shorter read costs hardly more than that. */
 const MIN_HOLE_PROBE_BYTES = 64 * KIB;
 
@@ -25,11 +27,8 @@ const MIN_HOLE_PROBE_BYTES = 64 * KIB;
  * Answers a read at once if the device can. Otherwise returns WOULD_BLOCK, or the error of the device, and puts nothing
  * into the output: a header that says success must not be sent before the data is there.
  */
-export function readNow(
-  { writer, structured }: Replies,
-  device: BlockDevice,
-  request: Request,
-): Errno | typeof WOULD_BLOCK {
+export function readNow(replies: Replies, device: BlockDevice, request: Request): Errno | typeof WOULD_BLOCK {
+  const { writer, structured } = replies;
   const { offset, length } = request;
   if (length > MAX_READ_NOW_BYTES) return WOULD_BLOCK;
   const { filledCount, used } = writer;
@@ -39,6 +38,7 @@ export function readNow(
     dataAt = putLeadingHole(writer, device, request);
     if (dataAt > offset && dataAt === end) return OK;
   }
+  if (end - dataAt >= MIN_LENT_BYTES && lendNow(replies, device, request, dataAt)) return OK;
   const headerAt = writer.reserve(headerBytes(structured, end - dataAt));
   putHeader(writer.piece, headerAt, structured, request, dataAt);
   for (let at = dataAt; at < end; ) {
@@ -65,6 +65,20 @@ function putLeadingHole(writer: ReplyWriter, device: BlockDevice, request: Reque
   const chunkFlags = holeBytes === length ? REPLY_FLAG_DONE : 0;
   putHoleChunk(writer.piece, at, chunkFlags, request, offset, holeBytes);
   return offset + holeBytes;
+}
+
+/**
+ * Sends the data from `dataAt` on as references to pages of the disk, after its header. They are all in the pipe before
+ * the header is sent. False: nothing was done.
+ */
+function lendNow({ writer, structured }: Replies, device: BlockDevice, request: Request, dataAt: number): boolean {
+  const length = request.offset + request.length - dataAt;
+  const pipe = writer.pagePipe;
+  if (!pipe?.fits(dataAt, length) || device.lendNow(pipe, length, dataAt) !== OK) return false;
+  const headerAt = writer.reserve(headerBytes(structured, length));
+  putHeader(writer.piece, headerAt, structured, request, dataAt);
+  writer.sendPages(pipe, length);
+  return true;
 }
 
 /** Answers a read that has to wait. The device fills a buffer of its own for the reply, after the header. */

@@ -1,6 +1,7 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { ZeroOptions } from '../storage/device/block-device.js';
 import { FilterDevice } from '../storage/device/filter-device.js';
+import type { PagePipe } from '../storage/device/page-pipe.js';
 import type { Snapshot } from './snapshot.js';
 
 /** Passes a change on only after every attached snapshot has saved the old data of the range. */
@@ -23,6 +24,10 @@ export class CopyBeforeWrite extends FilterDevice {
       this.snapshots = this.snapshots.filter((other) => other !== snapshot);
       snapshot.end();
     };
+  }
+
+  override lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
+    return this.inner.lendNow(pipe, length, offset);
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {

@@ -1,4 +1,4 @@
-import { EPERM, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
+import { EPERM, type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
 
@@ -17,6 +17,11 @@ export abstract class ReadOnlyDevice implements BlockDevice {
   abstract read(target: Buffer, start: number, length: number, offset: number): Promise<Errno>;
   abstract holeNow(offset: number, length: number): number;
   abstract extents(offset: number, length: number, list: ExtentList): Promise<Errno>;
+
+  /** The pages may be those of the live disk. */
+  lendNow(): typeof WOULD_BLOCK {
+    return WOULD_BLOCK;
+  }
 
   writeNow(): Errno {
     return EPERM;

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { BugError } from '../../src/base/assert.js';
 import { EOPNOTSUPP, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import { KIB, MIB } from '../../src/base/units.js';
+import { PagePipe } from '../../src/storage/device/page-pipe.js';
 import { contentOf, expectSame, put } from '../support/device-content.js';
 import { native, openScratch } from '../support/scratch-device.js';
 
@@ -51,6 +52,17 @@ describe.each([
     const buffer = Buffer.alloc(2 * MIB);
     expect(device.readNow(buffer, 0, buffer.length, 0)).toBe(WOULD_BLOCK);
     expect(device.writeNow(buffer, 0, buffer.length, 0)).toBe(WOULD_BLOCK);
+  });
+
+  it('lends pages only of memory, and only where native calls can', async () => {
+    const content = Buffer.from('0123456789abcdef'.repeat(8 * KIB));
+    const { device } = await open(content);
+    const pipe = PagePipe.open()!;
+    const lends = place === 'tmpfs' && posix !== undefined;
+    expect(device.lendNow(pipe, 70_000, 5)).toBe(lends ? OK : WOULD_BLOCK);
+    const lent = Buffer.alloc(70_000);
+    if (lends) pipe.take(lent, 0, lent.length);
+    expect(lent.equals(content.subarray(5, 70_005))).toBe(lends);
   });
 
   it.each([SLOW, KEEP])('zeroes exactly the range, with %o', async (options) => {

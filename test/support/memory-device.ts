@@ -1,5 +1,5 @@
 import { assert } from '../../src/base/assert.js';
-import { EOPNOTSUPP, type Errno, OK } from '../../src/base/errno.js';
+import { EOPNOTSUPP, type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.js';
 import type { ExtentList } from '../../src/base/extents.js';
 import { KIB, SECTOR_BYTES } from '../../src/base/units.js';
 import {
@@ -54,6 +54,10 @@ export class MemoryDevice implements BlockDevice {
       at += to - from;
     });
     return OK;
+  }
+
+  lendNow(): typeof OK | typeof WOULD_BLOCK {
+    return WOULD_BLOCK;
   }
 
   async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {

@@ -48,6 +48,10 @@ export class UnreliableDisk implements BlockDevice {
     return found;
   }
 
+  lendNow(): typeof WOULD_BLOCK {
+    return WOULD_BLOCK;
+  }
+
   writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     if (this.random.chance(3)) return WOULD_BLOCK;
     this.put(source, start, length, offset);

@@ -1,5 +1,6 @@
-import type { Errno, WOULD_BLOCK } from '../../base/errno.js';
+import type { Errno, OK, WOULD_BLOCK } from '../../base/errno.js';
 import type { ExtentList } from '../../base/extents.js';
+import type { PagePipe } from './page-pipe.js';
 
 /** Bits of an allocation status. An extent with neither bit is data. */
 export const ALLOCATION_HOLE = 1;
@@ -41,6 +42,13 @@ export interface BlockDevice {
   /** Reads `length` bytes at disk offset `offset` into `target`, from index `start` on. */
   readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK;
   read(target: Buffer, start: number, length: number, offset: number): Promise<Errno>;
+
+  /**
+   * Fills `pipe`, which is empty, with references to the pages that hold the range. Returns WOULD_BLOCK, and leaves the
+   * pipe empty, if the device cannot do that now; `readNow` then finds out why. A later write may show in what was lent,
+   * until somebody copies it. So a disk must not lend what it may have to show as it was.
+   */
+  lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK;
 
   /**
    * How many bytes at the start of the range are a hole that reads as zeroes, as far as is known without waiting; 0 if

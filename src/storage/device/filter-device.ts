@@ -1,6 +1,7 @@
-import type { Errno, WOULD_BLOCK } from '../../base/errno.js';
+import { type Errno, type OK, WOULD_BLOCK } from '../../base/errno.js';
 import type { ExtentList } from '../../base/extents.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from './block-device.js';
+import type { PagePipe } from './page-pipe.js';
 
 /**
  * A device that passes every call to the device below it. A filter extends it and overrides what it changes.
@@ -22,6 +23,11 @@ export abstract class FilterDevice implements BlockDevice {
 
   readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     return this.inner.readNow(target, start, length, offset);
+  }
+
+  /** Not passed on: only a filter under which data may change at any time can let its pages be lent. */
+  lendNow(_pipe: PagePipe, _length: number, _offset: number): typeof OK | typeof WOULD_BLOCK {
+    return WOULD_BLOCK;
   }
 
   read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {

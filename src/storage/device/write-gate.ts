@@ -1,7 +1,8 @@
 import { assert } from '../../base/assert.js';
-import { type Errno, WOULD_BLOCK } from '../../base/errno.js';
+import { type Errno, type OK, WOULD_BLOCK } from '../../base/errno.js';
 import type { ZeroOptions } from './block-device.js';
 import { FilterDevice } from './filter-device.js';
+import type { PagePipe } from './page-pipe.js';
 
 interface HeldChange {
   /** A time of performance.now(). */
@@ -59,6 +60,10 @@ export class WriteGate extends FilterDevice {
       goOn();
       return now - since;
     });
+  }
+
+  override lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
+    return this.inner.lendNow(pipe, length, offset);
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {

@@ -3,6 +3,7 @@ import { assert } from '../../base/assert.js';
 import { EIO, EOPNOTSUPP, type Errno, OK, type WOULD_BLOCK } from '../../base/errno.js';
 import type { ExtentList } from '../../base/extents.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from '../device/block-device.js';
+import type { PagePipe } from '../device/page-pipe.js';
 import { assertInside } from '../device/range.js';
 import { type DiskIdentity, identifyDisk } from '../image/disk-identity.js';
 import { growImage } from '../image/image-size.js';
@@ -74,6 +75,11 @@ export class FileDevice implements BlockDevice {
   readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     this.assertReadable(offset, length);
     return this.reader.readNow(target, start, length, offset);
+  }
+
+  lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
+    this.assertReadable(offset, length);
+    return this.reader.lendNow(pipe, length, offset);
   }
 
   read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {

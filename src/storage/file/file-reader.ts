@@ -1,6 +1,7 @@
 import { EAGAIN, EINTR, EIO, EOPNOTSUPP, type Errno, OK, WOULD_BLOCK } from '../../base/errno.js';
 import { MIB } from '../../base/units.js';
 import type { Posix } from '../../posix/posix-calls.js';
+import type { PagePipe } from '../device/page-pipe.js';
 import type { ImageFile } from './image-file.js';
 
 /** Larger transfers would block the event loop for too long just by copying, so they use the thread pool. */
@@ -27,6 +28,16 @@ export class FileReader {
     // Either only part of the data is cached, or the file ends there. `read` finds out which.
     if (count >= 0 || count === -EAGAIN || count === -EINTR || count === -EOPNOTSUPP) return WOULD_BLOCK;
     return this.file.faults.report('read', -count);
+  }
+
+  /** Only pages of memory files are lent, because splice(2) waits for pages that are not in the cache. */
+  lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
+    const { fd, posix, inMemory } = this.file;
+    if (!inMemory) return WOULD_BLOCK;
+    const count = posix.spliceNow(fd, offset, pipe.inFd, length);
+    if (count === length) return OK;
+    if (count > 0) pipe.drop(count);
+    return WOULD_BLOCK;
   }
 
   async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
