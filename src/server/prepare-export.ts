@@ -143,6 +143,7 @@ function prepareBitmaps(
     bitmaps,
     store,
     identify: () => disk.identifySettled(),
+    timesNow: () => disk.timesNow(),
     readCounters: async () => (await disk.identify()).counters,
     counting: disk.counting,
     posix,

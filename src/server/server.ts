@@ -6,6 +6,7 @@ import { Cleanup, endsWithin } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
 import { formatHostPort } from '../base/host-port.js';
 import type { Log } from '../base/log.js';
+import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
@@ -177,10 +178,18 @@ export class TidemarkServer {
 
   private startClock(backups: Backups): void {
     const timer = setInterval(() => {
-      for (const served of this.exports.list()) void served.tick();
+      void this.tickExports();
       void backups.tick();
     }, CLOCK_MILLISECONDS);
     this.cleanup.defer(() => clearInterval(timer));
+  }
+
+  /** A tick of an idle export takes some microseconds, so very many of them leave turns to other work. */
+  private async tickExports(): Promise<void> {
+    for (const served of this.exports.list()) {
+      await giveWay();
+      void served.tick();
+    }
   }
 
   private async listen(): Promise<void> {

@@ -1,5 +1,5 @@
 import { type Errno, OK } from '../../base/errno.js';
-import { type DiskIdentity, isWrittenSince, lastWriteOf } from '../../storage/image/disk-identity.js';
+import { type DiskIdentity, type FileTimes, isWrittenSince, lastWriteOf } from '../../storage/image/disk-identity.js';
 import { type CountingFacts, countedSectors, type WriteCounters } from '../../storage/image/write-counters.js';
 import { ExplainedWrites } from '../explained-writes.js';
 import { WriteActivity } from '../write-activity.js';
@@ -24,6 +24,8 @@ export interface DiskWatchOptions {
   readonly watching: boolean;
   /** Reads the disk's identity, after flushing writes that the kernel counts only when they reach the disk. */
   readonly identify: () => Promise<DiskIdentity>;
+  /** For a file whose times can be read without waiting; undefined if that failed. */
+  readonly timesNow?: (() => FileTimes | undefined) | undefined;
   /** Reads the kernel's counters of a block device without a flush; undefined if they cannot be read. */
   readonly readCounters: () => Promise<WriteCounters | undefined>;
   /** Undefined for a file. */
@@ -115,7 +117,7 @@ export class DiskWatch implements WriteLease {
   }
 
   private async actOnTick(): Promise<Errno> {
-    if (this.atRest) return this.seen.kind === 'file' ? this.lookAtRest() : OK;
+    if (this.atRest) return this.seen.kind !== 'file' || this.looksTheSameNow() ? OK : this.lookAtRest();
     const { count, pending } = this.activity;
     const isQuiet = pending === 0 && count === this.countAtTick;
     this.countAtTick = count;
@@ -232,6 +234,15 @@ export class DiskWatch implements WriteLease {
   private isQuiet(): boolean {
     const { pending, lastEndedAt } = this.activity;
     return pending === 0 && Math.abs(Date.now() - lastEndedAt) >= REST_MILLISECONDS;
+  }
+
+  /** Most disks are at rest at most ticks, so this makes no promise and no commit waits for its turn. */
+  private looksTheSameNow(): boolean {
+    const { modifiedAt, changedAt } = this.seen;
+    const now = this.options.timesNow?.();
+    if (now?.modifiedAt !== modifiedAt || now?.changedAt !== changedAt) return false;
+    this.note(this.seen, true);
+    return true;
   }
 
   /** Stores changes such as a new owner or name too, so that they do not look like writes after a crash. */

@@ -4,7 +4,7 @@ import { CodedError } from '../../base/coded-error.js';
 import { type Errno, errnoName, OK } from '../../base/errno.js';
 import { readBootId } from '../../posix/find-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
-import { changedSince, type DiskIdentity } from '../../storage/image/disk-identity.js';
+import { changedSince, type DiskIdentity, type FileTimes } from '../../storage/image/disk-identity.js';
 import type { CountingFacts, WriteCounters } from '../../storage/image/write-counters.js';
 import type { DirtyBitmap } from '../dirty-bitmap.js';
 import type { WriteActivity } from '../write-activity.js';
@@ -33,6 +33,8 @@ export interface PersistenceOptions extends BitmapFailuresOptions {
   readonly store: KeyValueStore;
   /** Reads the current identity of the disk. */
   readonly identify: () => Promise<DiskIdentity>;
+  /** As in `DiskWatchOptions`. */
+  readonly timesNow?: (() => FileTimes | undefined) | undefined;
   /** Reads the kernel's counters of a block device, without a flush. */
   readonly readCounters?: (() => Promise<WriteCounters | undefined>) | undefined;
   /** Undefined for a file. */
@@ -80,6 +82,7 @@ export class PersistentBitmaps {
     this.watch = new DiskWatch({
       watching: !readOnly && (identity.localTimes === true || identity.counters !== undefined),
       identify,
+      timesNow: options.timesNow,
       readCounters: options.readCounters ?? (async () => undefined),
       counting: options.counting,
       shareNumber: () => options.posix && makeSharedNumber(options.posix),

@@ -100,6 +100,7 @@ export class WriteIntentLog implements ChangeRecorder {
   async cool(ticks: number): Promise<Errno> {
     this.regions.tick();
     this.lookAhead.tick();
+    if (this.isIdle()) return OK;
     for (;;) {
       let isLast = true;
       const errno = await this.commits.commit(async () => {
@@ -111,6 +112,12 @@ export class WriteIntentLog implements ChangeRecorder {
       });
       if (errno !== OK || isLast) return errno;
     }
+  }
+
+  /** Nothing can cool, and there is nothing else for a commit to do. */
+  private isIdle(): boolean {
+    const { regions, commits, options } = this;
+    return regions.size === 0 && commits.storeIs === 'believed' && !options.stored.hasGarbage;
   }
 
   /** Allows writes for a further while. */

@@ -5,7 +5,7 @@ import type { ExtentList } from '../../base/extents.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from '../device/block-device.js';
 import type { PagePipe } from '../device/page-pipe.js';
 import { assertInside } from '../device/range.js';
-import { type DiskIdentity, identifyDisk } from '../image/disk-identity.js';
+import { type DiskIdentity, type FileTimes, fileTimesNow, identifyDisk } from '../image/disk-identity.js';
 import { growImage } from '../image/image-size.js';
 import type { CountingFacts } from '../image/write-counters.js';
 import type { DiskShare } from './disk-threads.js';
@@ -26,6 +26,8 @@ export interface FileDeviceParts {
   readonly sizeBytes: number;
   /** As in `DiskIdentity`. */
   readonly localTimes: boolean;
+  /** As in `ImageFacts`. */
+  readonly timesAtOnce: boolean;
   readonly isBlockDevice: boolean;
   readonly capabilities: DeviceCapabilities;
   readonly zeroing: ZeroingFacts;
@@ -155,6 +157,12 @@ export class FileDevice implements BlockDevice {
     assert(this.open, 'the device is open');
     const { handle, localTimes } = this.parts;
     return this.inFlight(this.share.pass(() => identifyDisk({ handle, sizeBytes: this.size, localTimes })));
+  }
+
+  /** The times of a file that can be read without waiting. Undefined if there are none. */
+  timesNow(): FileTimes | undefined {
+    const { handle, timesAtOnce } = this.parts;
+    return this.open && timesAtOnce ? fileTimesNow(handle) : undefined;
   }
 
   /**

@@ -26,6 +26,7 @@ export function makeFileDevice(handle: FileHandle, facts: ImageFacts, options: M
     file: new ImageFile(handle.fd, facts.inMemory, posix, new FaultLog(log, path), share, facts.endsWithin),
     sizeBytes: facts.sizeBytes,
     localTimes: facts.localTimes,
+    timesAtOnce: facts.timesAtOnce,
     isBlockDevice: facts.kind === 'block device',
     capabilities: { readOnly, rotational: facts.rotational, trim: mayPunch, fastZero: mayPunch },
     counting: facts.counting,

@@ -1,4 +1,4 @@
-import type { BigIntStats } from 'node:fs';
+import { type BigIntStats, fstatSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { diskId } from '../../base/disk-id.js';
 import { SECTOR_BYTES } from '../../base/units.js';
@@ -57,6 +57,19 @@ export async function identifyDisk({ handle, sizeBytes, localTimes }: DiskToIden
     ...(serial !== undefined && { serial }),
     ...(counters && { counters }),
   };
+}
+
+/** When a file was last written, and when it was last altered in any way, in nanoseconds since 1970. */
+export type FileTimes = Pick<DiskIdentity, 'modifiedAt' | 'changedAt'>;
+
+/** Reads the times of a file without waiting; undefined if that fails. */
+export function fileTimesNow({ fd }: FileHandle): FileTimes | undefined {
+  try {
+    const { mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
+    return { modifiedAt: `${mtimeNs}`, changedAt: `${ctimeNs}` };
+  } catch {
+    return undefined;
+  }
 }
 
 function timesOf({ birthtimeNs, mtimeNs, ctimeNs }: BigIntStats) {

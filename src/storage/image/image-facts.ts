@@ -24,6 +24,9 @@ const TIMED_BY_US = new Set([
   0x794c7630, // overlayfs
 ]);
 
+/** A file system of these may ask another one, possibly over the network, when the times of a file are read. */
+const STACKED = new Set([0x794c7630]);
+
 /** Facts about an open image and the storage under it. */
 export interface ImageFacts extends ZeroingFacts {
   readonly kind: 'file' | 'block device';
@@ -37,6 +40,8 @@ export interface ImageFacts extends ZeroingFacts {
   readonly fileSystem: string;
   /** As in `DiskIdentity`. */
   readonly localTimes: boolean;
+  /** The kernel has the times of the open file in memory, so that reading them never waits for a disk. */
+  readonly timesAtOnce: boolean;
   /** Only for a block device. */
   readonly counting?: CountingFacts;
 }
@@ -58,6 +63,7 @@ async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts
     inMemory: fileSystem.type === TMPFS_MAGIC || fileSystem.type === RAMFS_MAGIC,
     rotational: (await queueNumber(stats.dev, 'rotational')) === 1,
     localTimes: TIMED_BY_US.has(fileSystem.type),
+    timesAtOnce: TIMED_BY_US.has(fileSystem.type) && !STACKED.has(fileSystem.type),
     alignmentBytes: 1,
     // Only a trial shows what the file system supports. A trial changes the file's times, so it waits for the first
     // use.
@@ -80,6 +86,7 @@ async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | unde
     inMemory: false,
     rotational: (await queueNumber(stats.rdev, 'rotational')) === 1,
     localTimes: false,
+    timesAtOnce: false,
     alignmentBytes: blockBytes,
     mayPunch: ((await queueNumber(stats.rdev, 'write_zeroes_max_bytes')) ?? 0) > 0,
     counting: { blockBytes, ...(isPartition && { partition: { sizeBytes, requestBytes } }) },

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { OK } from '../../../src/base/errno.js';
 import { KIB } from '../../../src/base/units.js';
 import { DiskWatch } from '../../../src/bitmap/store/disk-watch.js';
@@ -54,4 +54,42 @@ test('a write of another program is not explained to the next start before the s
   await beginToWrite();
   expect(watch.activity.explained!.limit).toBe(8);
   expect(outsideChanges).toHaveLength(1);
+});
+
+test('a tick at rest looks at the times alone, and at the disk only when they differ', async () => {
+  const file = (modifiedAt: string): DiskIdentity => ({
+    kind: 'file',
+    id: '1:2',
+    sizeBytes: 64 * KIB,
+    localTimes: true,
+    modifiedAt,
+    changedAt: '5',
+  });
+  let now = file('5');
+  const outsideChanges: string[] = [];
+  const identify = vi.fn(async () => now);
+  const save = vi.fn(async (prepare: () => Promise<unknown>) => {
+    await prepare();
+    return OK;
+  });
+  const watch = new DiskWatch({
+    watching: true,
+    identify,
+    timesNow: () => now,
+    readCounters: async () => undefined,
+    counting: undefined,
+    shareNumber: () => undefined,
+    seen: now,
+    bootId: 'boot',
+    describe: (): Change => ({ key: ['export', 'disk'], value: undefined }),
+    save,
+    renew: async () => OK,
+    matters: () => true,
+    onOutsideChange: (reason) => outsideChanges.push(reason),
+  });
+  for (let tick = 0; tick < 3; tick++) expect(await watch.tick()).toBe(OK);
+  expect([identify, save].map(({ mock }) => mock.calls.length)).toEqual([0, 0]);
+  now = file('7');
+  expect(await watch.tick()).toBe(OK);
+  expect(outsideChanges).toEqual(['another program changed the disk while it was served']);
 });

@@ -276,10 +276,10 @@ test('a commit that waits behind a close that fails is not made, because the dis
   const before = store.commits;
   vi.spyOn(store, 'commit').mockRejectedValueOnce(Object.assign(new Error('full'), { errno: -ENOSPC }));
   const closed = intents.close([]);
-  const [cooled, renewed] = [intents.cool(0), intents.renewLease()];
+  const [saved, renewed] = [intents.save(async () => []), intents.renewLease()];
   expect(await closed).toBe(ENOSPC);
   const again = await open(store);
-  expect([await cooled, await renewed]).toEqual([EIO, EIO]);
+  expect([await saved, await renewed]).toEqual([EIO, EIO]);
   // The one that opens it.
   expect(store.commits).toBe(before + 1);
   expect(dirty(again)).toEqual([[0, REGION_BYTES]]);
