@@ -45,21 +45,6 @@ export class IndexSet {
     }
   }
 
-  /** Adds the members given by the bits of `mask`, which must not be 0. Bit 0 stands for 32 * `group`. */
-  addGroup(group: number, mask: number): void {
-    this.add(group * WORD_BITS + lowestBit(mask));
-    const bottom = this.levels[0]!;
-    bottom[group] = bottom[group]! | mask;
-  }
-
-  /** Removes the members given by `mask`: the lowest last, through `remove`, which updates the levels above. */
-  removeGroup(group: number, mask: number): void {
-    const bottom = this.levels[0]!;
-    const lowest = lowestBit(mask);
-    bottom[group] = bottom[group]! & ~(mask ^ (1 << lowest));
-    this.remove(group * WORD_BITS + lowest);
-  }
-
   remove(index: number): void {
     let member = index;
     for (const level of this.levels) {

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BitArray, PAGE_BITS } from '../../src/base/bit-array.js';
+import { runToEnd } from '../../src/base/steps.js';
+import { MIB } from '../../src/base/units.js';
 import { propertyRuns } from '../support/property.js';
 
 /** A simple model of the array, written without regard for speed. */
@@ -115,4 +117,18 @@ test('an array that loads the pages of another equals it', () => {
     }),
     propertyRuns(300),
   );
+});
+
+test('an array without a set bit takes no memory, nor does a copy of it', () => {
+  const { arrayBuffers } = process.memoryUsage();
+  const clear = Array.from({ length: 100 }, () => new BitArray(2 ** 28));
+  const copies = clear.map((bits) => runToEnd(bits.copying()));
+  const resized = clear.map((bits) => bits.resized(2 ** 29));
+  const pages = clear.map((bits) => bits.page(0));
+  runToEnd(clear[0]!.adding(copies[0]!));
+  expect(clear.map((bits) => bits.nextSet(0, 2 ** 28))).toEqual(clear.map(() => -1));
+  expect(resized.map((bits) => bits.nextClear(7, 2 ** 29))).toEqual(clear.map(() => 7));
+  expect(pages).toEqual(clear.map(() => undefined));
+  // Each would have 32 MiB.
+  expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(MIB);
 });
