@@ -15,7 +15,7 @@ const mayImport: Record<string, readonly string[]> = {
   snapshot: ['storage', 'posix', 'api', 'base'],
   export: ['snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
   backup: ['export', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
-  session: ['protocol', 'export', 'storage', 'base'],
+  session: ['protocol', 'export', 'storage', 'posix', 'api', 'base'],
   control: ['backup', 'export', 'bitmap', 'posix', 'api', 'base'],
   server: ['control', 'session', 'backup', 'export', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
   doctor: ['server', 'backup', 'bitmap', 'storage', 'posix', 'base'],

@@ -27,7 +27,7 @@ export class ExtentList {
   /** `maxRuns` stops a producer that adds many runs which merge into few extents. */
   constructor(
     readonly limit: number,
-    private readonly maxRuns = Number.POSITIVE_INFINITY,
+    readonly maxRuns = Number.POSITIVE_INFINITY,
   ) {
     assert(limit >= 1 && maxRuns >= 1, 'an extent list holds at least one extent');
   }

@@ -81,6 +81,11 @@ export class BitmapSet implements ChangeRecorder {
     }
   }
 
+  /** The smallest granularity of the bitmaps that record writes; infinite if none does. */
+  get leastGranularityBytes(): number {
+    return Math.min(...this.recordingGranularities);
+  }
+
   get sliceBytes(): number {
     return this.slice;
   }

@@ -14,7 +14,10 @@ import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { WriteGate } from '../storage/device/write-gate.js';
 import type { DiskIdentity } from '../storage/image/disk-identity.js';
+import { PIECE_BYTES } from '../storage/permits/permit-memory.js';
+import type { SharedDisk } from '../storage/permits/shared-disk.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from './block-size.js';
+import { type DiskShare, DiskSharing } from './disk-sharing.js';
 import { type BitmapFacts, type ExportFacts, factsOfBitmap } from './export-facts.js';
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
@@ -27,6 +30,10 @@ export interface Disk extends BlockDevice {
   resize?(sizeBytes: number): Promise<void>;
   /** Bytes that hold data or may hold data; undefined when not known. */
   allocatedBytes?(): Promise<number | undefined>;
+  /** What other threads need to use the disk; missing when they cannot. */
+  readonly shared?: Omit<SharedDisk, 'permits'>;
+  /** Whether the kernel counts what is written to it. */
+  readonly counting?: unknown;
   /** How other programs that open the same disk recognise it; missing when no other program can open it. */
   identify?(): Promise<DiskIdentity>;
 }
@@ -73,6 +80,7 @@ export class Export extends ServedDisk {
   private readonly turns = new Turnstile(1);
   private readonly gate: WriteGate;
   private readonly allocation: AllocationContext;
+  private readonly sharing: DiskSharing;
   private readonly release: (() => void) | undefined;
   private shrinking = false;
 
@@ -94,6 +102,18 @@ export class Export extends ServedDisk {
     this.gate = new WriteGate(this.copyBeforeWrite);
     this.device = this.gate;
     this.allocation = new AllocationContext(this.gate);
+    this.sharing = new DiskSharing({
+      file: parts.disk.shared,
+      // What the kernel counts has to be explained by this thread.
+      writable: !parts.readOnly && parts.disk.counting === undefined,
+      gate: this.gate,
+      activity: persistence?.activity,
+      unitBytes: () =>
+        Math.min(
+          parts.bitmaps.leastGranularityBytes,
+          this.copyBeforeWrite.hasSnapshots ? PIECE_BYTES : Number.POSITIVE_INFINITY,
+        ),
+    });
   }
 
   override contexts(): MetadataContext[] {
@@ -198,6 +218,7 @@ export class Export extends ServedDisk {
         // The resize replaces the known identity of the disk, so changes by other programs must be noticed before.
         if (this.persistence) await patience.waitFor(this, this.persistence.noticeOutsideChanges());
         await this.disk.resize?.(sizeBytes);
+        this.sharing.resize(sizeBytes);
         if (this.persistence) await this.persistence.resize(sizeBytes);
         else this.bitmaps.resize(sizeBytes);
       } finally {
@@ -206,6 +227,10 @@ export class Export extends ServedDisk {
         quiet.resume();
       }
     });
+  }
+
+  override share(slots: number): DiskShare | undefined {
+    return this.sharing.take(slots);
   }
 
   /** Refuses connections while the disk shrinks, because a client that connects now has seen the old size. */

@@ -33,6 +33,11 @@ function both(one: number, other: number): number {
   return one & other;
 }
 
+/** How the context of this name combines statuses. */
+export function combinerOf(name: string): MetadataContext['combine'] {
+  return name === BASE_ALLOCATION ? both : either;
+}
+
 /** `base:allocation`: the holes and zeroes that the device reports. */
 export class AllocationContext implements MetadataContext {
   readonly name = BASE_ALLOCATION;

@@ -1,6 +1,7 @@
 import type { Connection } from '../api/export.js';
 import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
+import type { DiskShare } from './disk-sharing.js';
 import type { MetadataContext } from './metadata-context.js';
 
 export type { BlockDevice };
@@ -58,6 +59,11 @@ export abstract class ServedDisk {
   /** The context with exactly this name; undefined when there is none. */
   context(name: string): MetadataContext | undefined {
     return this.contexts().find((context) => context.name === name);
+  }
+
+  /** Lets another thread use the disk for one client; undefined if it cannot. Of `slots` threads, each has a slot. */
+  share(_slots: number): DiskShare | undefined {
+    return undefined;
   }
 
   /** False when the disk admits no clients now; the connection must end then. */

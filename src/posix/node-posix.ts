@@ -39,6 +39,7 @@ export const nodePosix: Posix = {
   clone: missing,
   willNeed: missing,
   exitNow: () => void process.kill(process.pid, 'SIGKILL'),
+  duplicateNow: missingNow,
   setSendBufferNow: missingNow,
   sendDatagramNow: missingNow,
   sendNow: missingNow,

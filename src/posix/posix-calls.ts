@@ -49,6 +49,8 @@ export interface Posix {
   readonly willNeed: (fd: number, offset: number, length: number) => Promise<CallResult>;
   /** _exit(2): ends the process without waiting for its threads. */
   readonly exitNow: (code: number) => void;
+  /** fcntl(2), F_DUPFD_CLOEXEC: another descriptor of the same open file or socket. */
+  readonly duplicateNow: (fd: number) => CallResult;
   /** setsockopt(2), SO_SNDBUF: how many bytes a socket may hold that its peer has not read yet. */
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
   /** Sends to a unix datagram socket. `path` is a path, or `@` and a name in the abstract namespace. */

@@ -29,6 +29,7 @@ const LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_INFO_BYTES = 232;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
+const F_DUPFD_CLOEXEC = 1030;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_RDLCK = 0;
@@ -103,7 +104,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
     ...(send && { sendNow: bindSend(koffi, send) }),
     ...(execve && fcntl && { replaceProcessNow: bindExec(koffi, { execve, fcntl }) }),
-    ...(fcntl && bindLocks(koffi, fcntl)),
+    ...(fcntl && { duplicateNow: bindDuplicate(koffi, fcntl), ...bindLocks(koffi, fcntl) }),
     ...(splice && { spliceNow: bindSplice(koffi, splice) }),
     ...(pipe2 && fcntl && { openPipeNow: bindPipe({ pipe2, fcntl }) }),
     ...(mmap && munmap && { mapSharedNow: bindMapping(koffi, { mmap, munmap }) }),
@@ -218,6 +219,13 @@ function bindSendBuffer(koffi: Koffi, setsockopt: Native): Posix['setSendBufferN
   return (fd, bytes) => {
     const value = new Int32Array([bytes]);
     return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.byteLength) === -1 ? -koffi.errno() : 0;
+  };
+}
+
+function bindDuplicate(koffi: Koffi, fcntl: Native): Posix['duplicateNow'] {
+  return (fd) => {
+    const copy: number = fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0);
+    return copy === -1 ? -koffi.errno() : copy;
   };
 }
 

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
@@ -87,6 +88,7 @@ export function resolveConfig(
       handshakeTimeoutSeconds: last('handshake-timeout') ?? 10,
       busyPollMicroseconds: last('busy-poll') ?? 50,
       memoryBudgetBytes: last('memory-budget') ?? GIB,
+      threads: last('threads') ?? availableParallelism(),
     },
     persistence: {
       transient: last('transient') ?? false,

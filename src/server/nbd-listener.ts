@@ -9,6 +9,7 @@ import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
+import { ClientThreads } from '../session/threads/client-threads.js';
 import { makeRoom } from './make-room.js';
 
 export interface NbdLimits {
@@ -19,6 +20,8 @@ export interface NbdLimits {
   readonly busyPollMicroseconds: number;
   /** Memory that all clients share, in addition to the memory of each client. */
   readonly memoryBudgetBytes: number;
+  /** How many threads serve clients, the main thread included. */
+  readonly threads: number;
 }
 
 export interface NbdListenerOptions {
@@ -38,6 +41,7 @@ const UNIX_SEND_BUFFER_BYTES = 2 * MIB;
 /** Accepts NBD clients, on any number of addresses, until it is drained. */
 export class NbdListener {
   private readonly servers: Server[] = [];
+  private readonly threads: ClientThreads;
   private readonly connections = new Set<Connection>();
   private readonly host: ConnectionHost;
   private readonly log: Log;
@@ -49,13 +53,18 @@ export class NbdListener {
     this.log = log;
     this.posix = posix;
     this.maxConnections = limits.maxConnections;
+    const { memoryBudgetBytes, busyPollMicroseconds } = limits;
+    const memoryUse = new Float64Array(new SharedArrayBuffer(limits.threads * Float64Array.BYTES_PER_ELEMENT));
+    const count = limits.threads - 1;
+    this.threads = new ClientThreads({ count, memoryBudgetBytes, memoryUse, busyPollMicroseconds, posix, log });
     this.host = {
       exports,
       log,
+      threads: this.threads,
       pool: new PiecePool(),
-      memory: new MemoryBudget(limits.memoryBudgetBytes),
+      memory: new MemoryBudget(memoryBudgetBytes, undefined, { use: memoryUse, index: 0 }),
       terms: { multipleConnections: limits.maxConnections > 1 },
-      busyPoller: new BusyPoller(limits.busyPollMicroseconds),
+      busyPoller: new BusyPoller(busyPollMicroseconds),
       handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,
     };
   }
@@ -109,6 +118,7 @@ export class NbdListener {
     const stopped = this.servers.map((server) => new Promise((resolve) => server.close(resolve)));
     await Promise.all([...this.connections].map((connection) => connection.drain()));
     await Promise.all(stopped);
+    await this.threads.close();
   }
 
   private enlargeSendBuffer(socket: Socket): void {

@@ -14,6 +14,8 @@ function set<Value>(description: string, setting: Setting<Value>): ServerSetting
   return { ...setting, description };
 }
 
+/** Beyond that, more threads gain nothing. */
+const MAX_THREADS = 256;
 const MIN_REGION_BYTES = 65_536;
 const hostPort = text('HOST:PORT', 'HOST:PORT', parseHostPort);
 
@@ -62,6 +64,7 @@ export const settings = {
     'memory that clients share for large or waiting requests',
     size('SIZE', `a size from ${MIN_BUDGET_BYTES / MIB}M`, (bytes) => bytes >= MIN_BUDGET_BYTES),
   ),
+  threads: set('number of threads that serve clients (default: one for each core)', whole('N', 1, MAX_THREADS)),
   'busy-poll': set('how long to poll for the next request (0: never)', whole('MICROSECONDS', 0, 1_000_000)),
   transient: set('keep bitmaps only in memory, so that they are lost when the server stops', onOff()),
   'on-bitmap-error': set(

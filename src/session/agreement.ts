@@ -14,9 +14,12 @@ export interface SelectedContext {
   readonly context: MetadataContext;
 }
 
+/** What the transmission phase needs of a disk. */
+type AgreedDisk = Pick<ServedDisk, 'name' | 'readOnly' | 'minBlockBytes' | 'device'>;
+
 /** What the handshake has settled for the transmission phase. */
-export interface Agreement {
-  readonly export: ServedDisk;
+export interface Agreement<Disk extends AgreedDisk = AgreedDisk> {
+  readonly export: Disk;
   readonly structuredReplies: boolean;
   /** The client asked for the block sizes, so it must respect them. */
   readonly enforceBlockSize: boolean;

@@ -15,11 +15,8 @@ interface SocketWithHandle {
   _handle: object | null;
 }
 
-interface AdoptingSocketOptions {
-  handle: object;
-  allowHalfOpen: boolean;
-  onread: { buffer: () => Buffer; callback: (count: number) => boolean };
-}
+/** Options of `Socket` for a connection that exists already. `handle` is undocumented. */
+type Connected = { readonly handle: object } | { readonly fd: number };
 
 /**
  * Moves the connection of `accepted` to a new socket that reads straight into the reader's buffer. Node has that option
@@ -31,15 +28,20 @@ function adoptHandle(accepted: Socket, reader: StreamReader): Socket | undefined
   const handle = owner._handle;
   if (!handle || typeof (handle as { useUserBuffer?: unknown }).useUserBuffer !== 'function') return undefined;
   owner._handle = null;
-  const options: AdoptingSocketOptions = {
-    handle,
-    allowHalfOpen: true,
-    onread: { buffer: () => reader.room(), callback: (count) => reader.received(count) },
-  };
-  const socket = new Socket(options as object);
+  const socket = socketOver({ handle }, reader);
   // Tells the listener that its socket is gone; the handle stays open.
   accepted.destroy();
   return socket;
+}
+
+function socketOver(connected: Connected, reader: StreamReader): Socket {
+  return new Socket({
+    ...connected,
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+    onread: { buffer: () => reader.room(), callback: (count: number) => reader.received(count) },
+  } as object);
 }
 
 /** Copies the bytes of 'data' events, for sockets whose handle cannot be moved. */
@@ -55,11 +57,18 @@ function copyInto(reader: StreamReader, socket: Socket): void {
   });
 }
 
-/** Connects an accepted socket to its reader and starts reading. Returns the socket to write to, pause and end. */
-export function attachReader(accepted: Socket, reader: StreamReader): Socket {
+function attachReader(accepted: Socket, reader: StreamReader): Socket {
   const adopted = adoptHandle(accepted, reader);
-  const socket = adopted ?? accepted;
-  if (!adopted) copyInto(reader, socket);
+  if (!adopted) copyInto(reader, accepted);
+  return adopted ?? accepted;
+}
+
+/** Where the bytes come from: an accepted socket, or the descriptor of a connected one. */
+export type Stream = { readonly accepted: Socket } | { readonly fd: number };
+
+/** Connects a stream to its reader and starts reading. Returns the socket to write to, pause and end. */
+export function openStream(stream: Stream, reader: StreamReader): Socket {
+  const socket = 'fd' in stream ? socketOver({ fd: stream.fd }, reader) : attachReader(stream.accepted, reader);
   socket.on('end', () => reader.ended());
   socket.on('error', (error) => reader.ended(error));
   socket.on('close', () => reader.ended());

@@ -11,6 +11,16 @@ export const MIN_BUDGET_BYTES = 2 * MAX_UNAGREED_PAYLOAD_BYTES;
 /** A connection that waits and holds no shared memory goes first for this long. Then others may overtake it. */
 const PRECEDENCE_MILLISECONDS = 5_000;
 
+/** How often to look whether another thread has given memory back. */
+const LOOK_AGAIN_MILLISECONDS = 20;
+
+/** The part of a budget that one thread uses. */
+export interface BudgetPart {
+  /** How many bytes each thread uses. Each changes only its own number, so two may take the last bytes at once. */
+  readonly use: Float64Array;
+  readonly index: number;
+}
+
 export interface MemoryUse {
   /** Shared memory that connections hold. */
   readonly usedBytes: number;
@@ -28,18 +38,24 @@ export interface MemoryUse {
  * free, and goes first for a while.
  */
 export class MemoryBudget {
-  private used = 0;
   /** Oldest first. */
   private readonly waiting = new Set<MemoryAccount>();
   private wakeIsDue = false;
+  private lookingAgain: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly limitBytes: number,
     private readonly now: () => number = () => performance.now(),
+    private readonly part: BudgetPart = { use: new Float64Array(1), index: 0 },
   ) {}
 
   get use(): MemoryUse {
     return { usedBytes: this.used, limitBytes: this.limitBytes, waitingConnections: this.waiting.size };
+  }
+
+  /** In all threads. */
+  private get used(): number {
+    return this.part.use.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** `onRoom` is called when the claim that was refused last would succeed: claim again, or call `waive`. */
@@ -57,7 +73,8 @@ export class MemoryBudget {
   }
 
   changed(bytes: number): void {
-    this.used += bytes;
+    const { use, index } = this.part;
+    use[index] = use[index]! + bytes;
     if (bytes < 0) this.wakeSoon();
   }
 
@@ -65,6 +82,7 @@ export class MemoryBudget {
     if (this.waiting.has(account)) return;
     account.waitingSinceMilliseconds = this.now();
     this.waiting.add(account);
+    if (this.part.use.length > 1) this.lookAgain();
   }
 
   isWaiting(account: MemoryAccount): boolean {
@@ -84,6 +102,15 @@ export class MemoryBudget {
       if (account.sharedBytes === 0 && account.waitingSinceMilliseconds > since) return account;
     }
     return undefined;
+  }
+
+  /** Other threads do not say when they give memory back. */
+  private lookAgain(): void {
+    this.lookingAgain ??= setTimeout(() => {
+      this.lookingAgain = undefined;
+      this.wakeSoon();
+      if (this.waiting.size > 0) this.lookAgain();
+    }, LOOK_AGAIN_MILLISECONDS);
   }
 
   /** Wakes waiting accounts later, because the caller is in the middle of something. */

@@ -8,6 +8,8 @@ import { toNbdError, wireErrorText } from '../protocol/wire-error.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { type Agreement, requestTerms } from './agreement.js';
 import { replyBlockStatus } from './block-status.js';
+import { Counters } from './counters.js';
+import type { Phase } from './link.js';
 import type { MemoryAccount, MemoryClaim } from './memory-budget.js';
 import { readNow, readWaiting } from './read.js';
 import type { ReceiveBuffer } from './receive-buffer.js';
@@ -35,11 +37,7 @@ type Work = (request: Request) => Promise<Errno>;
  * once if the device can, and sends all replies together. A request that has to wait is answered when it is done, so
  * replies can be out of order, as the protocol allows.
  */
-export class Transmission {
-  requests = 0;
-  failedRequests = 0;
-  bytesRead = 0;
-  bytesWritten = 0;
+export class Transmission implements Phase {
   /** Why the connection ends; undefined while requests are served. */
   closeReason: string | undefined;
   /** The next request has arrived but has to wait for memory. */
@@ -56,6 +54,7 @@ export class Transmission {
     private readonly writer: ReplyWriter,
     private readonly memory: Pick<MemoryAccount, 'claim'>,
     private readonly events: TransmissionEvents,
+    private readonly counters = new Counters(),
   ) {
     this.device = agreement.export.device;
     this.replies = new Replies(writer, agreement.structuredReplies);
@@ -98,7 +97,7 @@ export class Transmission {
     if (!input.has(REQUEST_BYTES + payloadBytes)) return false;
     this.lacksMemory = !this.serve(request, input);
     if (this.lacksMemory) return false;
-    this.requests++;
+    this.counters.requests++;
     input.consume(REQUEST_BYTES + payloadBytes);
     return true;
   }
@@ -132,7 +131,7 @@ export class Transmission {
   private read(request: Request): boolean {
     const errno = readNow(this.replies, this.device, request);
     if (errno === WOULD_BLOCK) return this.readLater(request);
-    this.bytesRead += request.length;
+    this.counters.bytesRead += request.length;
     if (errno !== OK) this.fail(request, errno);
     // Send a full piece while it is still in the CPU cache.
     else if (this.writer.filledCount > 0) this.writer.flush();
@@ -142,7 +141,7 @@ export class Transmission {
   private readLater(request: Request): boolean {
     const memory = this.memory.claim(request.length);
     if (!memory) return false;
-    this.bytesRead += request.length;
+    this.counters.bytesRead += request.length;
     return this.later(request, (read) => readWaiting(this.replies, this.device, read), memory);
   }
 
@@ -150,7 +149,7 @@ export class Transmission {
     const payloadAt = input.start + REQUEST_BYTES;
     const errno = this.device.writeNow(input.buffer, payloadAt, request.length, request.offset);
     if (errno === WOULD_BLOCK) return this.writeLater(request, input, payloadAt);
-    this.bytesWritten += request.length;
+    this.counters.bytesWritten += request.length;
     if (errno !== OK) this.fail(request, errno);
     else if (wantsDurability(request)) return this.later(request, () => this.device.flush());
     else this.replies.done(request);
@@ -163,7 +162,7 @@ export class Transmission {
     const keepsBuffer = length > MAX_COPIED_BYTES;
     const memory = keepsBuffer ? input.giveAway() : this.memory.claim(length);
     if (!memory) return false;
-    this.bytesWritten += length;
+    this.counters.bytesWritten += length;
     // The next request reuses the receive buffer, so a payload that has to wait elsewhere is copied.
     const payload = input.buffer.subarray(payloadAt, payloadAt + length);
     const source = keepsBuffer ? payload : Buffer.from(payload);
@@ -211,14 +210,14 @@ export class Transmission {
   }
 
   private refuse(request: Request, rule: BrokenRule): void {
-    this.failedRequests++;
+    this.counters.failedRequests++;
     this.replies.error(request, rule.error, rule.sentence);
     this.events.onRefused(request, rule);
   }
 
   /** Reports an error of the device. */
   private fail(request: Request, errno: Errno): void {
-    this.failedRequests++;
+    this.counters.failedRequests++;
     const error = toNbdError(errno);
     this.replies.error(request, error, wireErrorText(error));
   }

@@ -64,7 +64,8 @@ test(`after kill -9 at any moment, everything that differs from the base is dirt
   let base = readFileSync(image);
   let cleanAndSame = 0;
   for (let round = 0; round < rounds; round++) {
-    const server = await startTidemarkIn(folder, [`disk=${image},bitmap=nightly`], busyLog);
+    const threads = ['--threads', random.pick(['1', '4'])];
+    const server = await startTidemarkIn(folder, [`disk=${image},bitmap=nightly`], [...busyLog, ...threads]);
     const dirty = await dirtyGranules(server);
     const missed = changedGranules(base, readFileSync(image)).filter((granule) => !dirty.has(granule));
     expect(missed, `seed ${seed}, round ${round}: granules that changed and are clean`).toEqual([]);

@@ -16,7 +16,9 @@ import { writeUntilGone } from './oracle/writer.js';
 
 const DISK_BYTES = 16 * MIB;
 const DISKS = ['disk0', 'disk1'];
-const WRITERS_PER_DISK = 2;
+const WRITERS_PER_DISK = 3;
+/** Threads that serve clients. With more than one, most writes are made without asking the owner of the disk. */
+const THREADS = ['1', '4'];
 
 const seed = testSeed();
 const rounds = Number(process.env.TIDEMARK_ROUNDS ?? 50);
@@ -48,8 +50,8 @@ class Rounds {
 
   async start(): Promise<void> {
     const specs = DISKS.map((name, i) => `${name}=${this.images[i]},bitmap=nightly:16K`);
-    this.server = await startTidemarkIn(this.folder, specs, busyLog);
-    const sectors = DISK_BYTES / SECTOR_BYTES / WRITERS_PER_DISK;
+    this.server = await startTidemarkIn(this.folder, specs, [...busyLog, '--threads', this.random.pick(THREADS)]);
+    const sectors = Math.floor(DISK_BYTES / SECTOR_BYTES / WRITERS_PER_DISK);
     this.writers = DISKS.flatMap((name, disk) =>
       Array.from({ length: WRITERS_PER_DISK }, (_, i) =>
         writeUntilGone(this.server.uri(name), { disk, firstSector: i * sectors, sectors }, this.log, this.random),

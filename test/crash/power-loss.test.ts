@@ -89,6 +89,13 @@ test.each<[string, Wrong]>([
   expect(await firstMiss(MOST_SEEDS, wrong)).toMatch('changed and are clean');
 });
 
+test.each<[string, Wrong]>([
+  ['leaves threads their permits', { keepsPermits: true }],
+  ['does not wait for threads that write', { awaitsNoThreads: true }],
+])('the checker notices a cut that %s', { timeout: 600_000 }, async (_what, wrong) => {
+  expect(await firstMiss(MOST_SEEDS, wrong)).toMatch(/changed and are clean|of the view differ/);
+});
+
 test('the checker notices a view for which nothing is copied', { timeout: 600_000 }, async () => {
   expect(await firstMiss(MOST_SEEDS, { noCopies: true })).toMatch('of the view differ');
 });

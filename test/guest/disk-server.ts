@@ -34,7 +34,13 @@ export class DiskServer {
     const medium = new MemoryDevice(content.length);
     medium.writeNow(content, 0, content.length, 0);
     const server = new DiskServer(medium, join(folder, 'disk.sock'), random);
-    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0, memoryBudgetBytes: GIB };
+    const limits = {
+      maxConnections: 16,
+      handshakeTimeoutSeconds: 30,
+      busyPollMicroseconds: 0,
+      memoryBudgetBytes: GIB,
+      threads: 1,
+    };
     const listener = new NbdListener({ exports: server.registry, log: silentLog, limits });
     await listener.listenUnix(server.socket);
     onTestFinished(async () => {

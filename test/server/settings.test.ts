@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../../src/base/places.js';
@@ -49,6 +50,10 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   'max-connections': ({ limits }) => limits.maxConnections,
   'handshake-timeout': ({ limits }) => limits.handshakeTimeoutSeconds,
   'memory-budget': ({ limits }) => limits.memoryBudgetBytes,
+  threads: ({ limits }) => {
+    expect(limits.threads).toBe(availableParallelism());
+    return undefined;
+  },
   'busy-poll': ({ limits }) => limits.busyPollMicroseconds,
   transient: ({ persistence }) => persistence.transient,
   'on-bitmap-error': ({ persistence }) => persistence.onBitmapError,
@@ -131,7 +136,13 @@ describe('the example in docs/configuration.md', () => {
       httpTokenFile: '/etc/tidemark/token',
       httpMetricsOnly: false,
       logLevel: 'info',
-      limits: { maxConnections: 256, handshakeTimeoutSeconds: 10, busyPollMicroseconds: 50, memoryBudgetBytes: GIB },
+      limits: {
+        maxConnections: 256,
+        handshakeTimeoutSeconds: 10,
+        busyPollMicroseconds: 50,
+        memoryBudgetBytes: GIB,
+        threads: 4,
+      },
       persistence: {
         transient: false,
         onBitmapError: 'refuse',

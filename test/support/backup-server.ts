@@ -165,7 +165,13 @@ export class BackupServer {
   /** Serves everything over NBD. Returns a function that connects to an export. */
   async listen(): Promise<() => Promise<RawClient>> {
     const path = join(scratchFolder(), 'nbd.sock');
-    const limits = { maxConnections: 16, handshakeTimeoutSeconds: 30, busyPollMicroseconds: 0, memoryBudgetBytes: GIB };
+    const limits = {
+      maxConnections: 16,
+      handshakeTimeoutSeconds: 30,
+      busyPollMicroseconds: 0,
+      memoryBudgetBytes: GIB,
+      threads: 1,
+    };
     const listener = new NbdListener({ exports: this.exports, log: silentLog, limits });
     await listener.listenUnix(path);
     onTestFinished(() => listener.drain());

@@ -36,6 +36,7 @@ const defaultLimits: NbdLimits = {
   handshakeTimeoutSeconds: 30,
   busyPollMicroseconds: 0,
   memoryBudgetBytes: GIB,
+  threads: 1,
 };
 
 /** Exports as in a server, on disks in memory unless a device is given. */

@@ -7,9 +7,9 @@ import type { Random } from './random.js';
 
 export const SECTOR = 512;
 
-/** Lets other work go first, for a random number of turns of the event loop. */
-async function someTurns(random: Random): Promise<void> {
-  for (let turns = random.below(4); turns > 0; turns--) await Promise.resolve();
+/** Lets other work go first, for a random number of turns below `most`. */
+export async function someTurns(random: Random, most = 4): Promise<void> {
+  for (let turns = random.below(most); turns > 0; turns--) await Promise.resolve();
 }
 
 /**
@@ -18,6 +18,8 @@ async function someTurns(random: Random): Promise<void> {
  */
 export class UnreliableDisk implements BlockDevice {
   readonly capabilities: DeviceCapabilities = { readOnly: false, rotational: false, trim: true, fastZero: true };
+  /** Other threads may write it. A test plays them. */
+  readonly shared = { path: 'memory', fd: -1, inMemory: true, endsWithin: undefined };
   /** The content that reads see. */
   readonly sectors: Uint32Array;
   /** The content that survives in any case. */

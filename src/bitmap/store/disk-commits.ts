@@ -17,6 +17,8 @@ export interface DiskCommitsOptions {
   readonly regions: RegionTable;
   /** The entry that describes the disk now. */
   readonly describeDisk: () => Change;
+  /** Called when it is no longer known what the store holds, before anything else happens. */
+  readonly onDoubt: () => void;
   /** Called with an error that nobody expects. */
   readonly onBug: (bug: unknown) => void;
 }
@@ -94,6 +96,7 @@ export class DiskCommits {
 
   /** Nobody knows what the store holds, so the next plan replaces all of it. */
   doubt(): void {
+    this.options.onDoubt();
     this.options.stored.forget();
     if (this.trust === 'believed') this.trust = 'doubted';
   }

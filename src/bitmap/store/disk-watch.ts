@@ -99,6 +99,7 @@ export class DiskWatch implements WriteLease {
       this.commitMilliseconds = Math.max(performance.now() - began, this.commitMilliseconds / 2);
       this.sight = sight;
       this.leaseEnds = ends;
+      this.activity.allowElsewhereUntil(ends);
       this.atRest = false;
       this.held = true;
     };
@@ -118,8 +119,8 @@ export class DiskWatch implements WriteLease {
 
   private async actOnTick(): Promise<Errno> {
     if (this.atRest) return this.seen.kind !== 'file' || this.looksTheSameNow() ? OK : this.lookAtRest();
-    const { count, pending } = this.activity;
-    const isQuiet = pending === 0 && count === this.countAtTick;
+    const { count, inFlight } = this.activity;
+    const isQuiet = inFlight === 0 && count === this.countAtTick;
     this.countAtTick = count;
     if (isQuiet) return this.rest();
     if (this.leaseEnds === Number.POSITIVE_INFINITY && !this.options.matters()) return OK;
@@ -135,6 +136,7 @@ export class DiskWatch implements WriteLease {
     // This flushes a device now, so that other commits do not have to wait for the flush.
     if (this.seen.kind === 'block device') await this.tryIdentify();
     return this.options.save(async () => {
+      this.activity.closeElsewhere();
       const isSeen = !this.atRest && (await this.look());
       if (!isSeen) return undefined;
       this.held = false;
@@ -232,8 +234,8 @@ export class DiskWatch implements WriteLease {
   }
 
   private isQuiet(): boolean {
-    const { pending, lastEndedAt } = this.activity;
-    return pending === 0 && Math.abs(Date.now() - lastEndedAt) >= REST_MILLISECONDS;
+    const { inFlight, lastEndedAt } = this.activity;
+    return inFlight === 0 && Math.abs(Date.now() - lastEndedAt) >= REST_MILLISECONDS;
   }
 
   /** Most disks are at rest at most ticks, so this makes no promise and no commit waits for its turn. */
@@ -269,10 +271,10 @@ export class DiskWatch implements WriteLease {
 
   /** False when writes by this server are in progress, so that nothing can be concluded. */
   private async look(): Promise<boolean> {
-    const { count, pending } = this.activity;
-    if (pending > 0) return false;
+    const { count, inFlight } = this.activity;
+    if (inFlight > 0) return false;
     const now = await this.tryIdentify();
-    if (!now || this.activity.pending > 0 || this.activity.count !== count) return false;
+    if (!now || this.activity.inFlight > 0 || this.activity.count !== count) return false;
     this.judge(now);
     return true;
   }

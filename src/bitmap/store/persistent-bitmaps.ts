@@ -105,6 +105,7 @@ export class PersistentBitmaps {
       describeDisk: () => this.watch.describe(),
       lease: this.watch,
       onLostMarks: (errno) => this.failures.lostMarks(errno),
+      onDoubt: () => this.watch.activity.closeElsewhere(),
       onBug: (bug) => this.failures.bug(bug),
     });
   }

@@ -36,6 +36,8 @@ export interface WriteIntentLogOptions {
   readonly lease: WriteLease;
   /** Called when the marks that a change waits for cannot be stored. Returns whether changes may go on without marks. */
   readonly onLostMarks: (errno: Errno) => boolean;
+  /** Called when it is no longer known what the store holds. */
+  readonly onDoubt: () => void;
   /** Called with an error that nobody expects; what was asked for has failed with it. */
   readonly onBug: (bug: unknown) => void;
 }

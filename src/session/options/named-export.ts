@@ -46,7 +46,7 @@ function agreeOn(
   exportName: string,
   served: ServedDisk,
   enforceBlockSize: boolean,
-): { agreement: Agreement } {
+): { agreement: Agreement<ServedDisk> } {
   const { structuredReplies } = negotiation;
   const contexts = negotiation.contextsFor(exportName, served);
   return { agreement: { export: served, structuredReplies, enforceBlockSize, contexts } };

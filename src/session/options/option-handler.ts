@@ -54,7 +54,10 @@ export interface OptionHost {
 }
 
 /** What follows an option: transmission, the end of the connection, or (undefined) the next option. */
-export type OptionOutcome = { readonly agreement: Agreement } | { readonly closeReason: string } | undefined;
+export type OptionOutcome =
+  | { readonly agreement: Agreement<ServedDisk> }
+  | { readonly closeReason: string }
+  | undefined;
 
 /** Why an option is refused. */
 export interface OptionRefusal {

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.js';
-import { type Errno, type OK, WOULD_BLOCK } from '../../base/errno.js';
+import { type Errno, OK, WOULD_BLOCK } from '../../base/errno.js';
+import type { WritePermits } from '../permits/write-permits.js';
 import type { ZeroOptions } from './block-device.js';
 import { FilterDevice } from './filter-device.js';
 import type { PagePipe } from './page-pipe.js';
@@ -22,6 +23,8 @@ class Epoch {
  * what is done there. Reads and flushes always pass.
  */
 export class WriteGate extends FilterDevice {
+  /** What other threads may write past this gate; undefined while none does. */
+  permits: WritePermits | undefined;
   private epoch = new Epoch();
   /** Resolves when no change of an earlier epoch is in flight any more. */
   private earlier: Promise<unknown> = Promise.resolve();
@@ -38,7 +41,7 @@ export class WriteGate extends FilterDevice {
       this.earlier = Promise.all([this.earlier, ended]);
       this.epoch = new Epoch();
     }
-    await this.earlier;
+    await Promise.all([this.earlier, this.permits?.quiet()]);
   }
 
   /**
@@ -48,6 +51,7 @@ export class WriteGate extends FilterDevice {
   quiesce(): Promise<void> {
     assert(!this.closed, 'a gate is closed by one at a time');
     this.closed = true;
+    this.permits?.withdraw();
     return this.settled();
   }
 
@@ -67,19 +71,43 @@ export class WriteGate extends FilterDevice {
   }
 
   override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
-    return this.closed ? WOULD_BLOCK : this.inner.writeNow(source, start, length, offset);
+    if (this.closed) return WOULD_BLOCK;
+    const errno = this.inner.writeNow(source, start, length, offset);
+    if (this.permits !== undefined && errno === OK) this.permits.grantAndOpen(offset, length);
+    return errno;
   }
 
   override write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    return this.pass(() => this.inner.write(source, start, length, offset));
+    return this.pass(async () => {
+      const errno = await this.inner.write(source, start, length, offset);
+      // Once the gate is closed, the permits for what follows are not those of what came before.
+      if (errno === OK && !this.closed) this.permits?.grant(offset, length);
+      return errno;
+    });
   }
 
   override zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    return this.pass(() => this.inner.zero(offset, length, options));
+    return this.pass(() => this.longChange(() => this.inner.zero(offset, length, options)));
   }
 
   override trim(offset: number, length: number): Promise<Errno> {
-    return this.pass(() => this.inner.trim(offset, length));
+    return this.pass(() => this.longChange(() => this.inner.trim(offset, length)));
+  }
+
+  /** After a flush that failed, the device takes no more writes. */
+  override async flush(): Promise<Errno> {
+    const errno = await this.inner.flush();
+    if (errno !== OK) this.permits?.close();
+    return errno;
+  }
+
+  private async longChange(change: () => Promise<Errno>): Promise<Errno> {
+    const ended = this.permits?.duringLongChange();
+    try {
+      return await change();
+    } finally {
+      ended?.();
+    }
   }
 
   private async pass(change: () => Promise<Errno>): Promise<Errno> {

@@ -8,6 +8,7 @@ import { assertInside } from '../device/range.js';
 import { type DiskIdentity, type FileTimes, fileTimesNow, identifyDisk } from '../image/disk-identity.js';
 import { growImage } from '../image/image-size.js';
 import type { CountingFacts } from '../image/write-counters.js';
+import type { SharedDisk } from '../permits/shared-disk.js';
 import type { DiskShare } from './disk-threads.js';
 import { FileExtents } from './file-extents.js';
 import { FileFlusher } from './file-flusher.js';
@@ -68,6 +69,12 @@ export class FileDevice implements BlockDevice {
   /** Undefined for a file. */
   get counting(): CountingFacts | undefined {
     return this.parts.counting;
+  }
+
+  /** What another thread needs to use the same image while it is open. */
+  get shared(): Omit<SharedDisk, 'permits'> {
+    const { path, file } = this.parts;
+    return { path, fd: file.fd, inMemory: file.inMemory, endsWithin: file.endsWithin };
   }
 
   get sizeBytes(): number {

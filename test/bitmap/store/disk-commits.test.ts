@@ -22,7 +22,16 @@ async function scene() {
   const bugs: unknown[] = [];
   const describeDisk = () => ({ key: ['export', 'disk'], value: Buffer.from('a disk') });
   const onBug = (bug: unknown) => bugs.push(bug);
-  const commits = new DiskCommits({ exportName: 'disk', store, bitmaps, stored, regions, describeDisk, onBug });
+  const commits = new DiskCommits({
+    exportName: 'disk',
+    store,
+    bitmaps,
+    stored,
+    regions,
+    describeDisk,
+    onBug,
+    onDoubt: () => {},
+  });
   bitmaps.add({ name: 'nightly', persistent: true });
   expect(await commits.commit(async () => commits.plan({ marks: [0] }))).toBe(OK);
   return { store, bitmaps, bitmap: bitmaps.get('nightly'), stored, regions, commits, bugs };

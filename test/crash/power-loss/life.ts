@@ -11,16 +11,20 @@ import { EventFeed } from '../../../src/control/event-feed.js';
 import { runActions } from '../../../src/control/run-actions.js';
 import type { Export } from '../../../src/export/export.js';
 import { ExportRegistry } from '../../../src/export/registry.js';
+import { PermittedWrites } from '../../../src/storage/permits/permitted-writes.js';
 import { openMemoryBackups } from '../../support/memory-scratch.js';
-import { SECTOR, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
+import { SECTOR, someTurns, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
 import type { Random } from '../../support/random.js';
 import type { Epoch, Truth } from './epoch.js';
 import { type CutFlush, TestedExport, type Wrong } from './tested-export.js';
 
 export const SECTORS = 128;
 const DISK = SECTORS * SECTOR;
-const GRANULARITY = 1024;
+/** Permits to write exist for whole pieces of 4 KiB. */
+const GRANULARITIES = [1024, 4096];
 const WRITERS = 4;
+/** Threads that write besides. */
+const THREADS = 2;
 
 /** A change of the bitmap by the code of the server. */
 interface Step {
@@ -76,10 +80,13 @@ export class Life {
   backup: string | undefined;
   /** What a view showed that was not the content at its cut. */
   wrongView: string | undefined;
+  /** Writes that a thread made without asking. */
+  permittedWrites = 0;
   readonly events = new EventFeed();
   readonly exports = new ExportRegistry(() => this.openExport());
   private served!: Export;
   private sealed!: SealedStore;
+  private threads: PermittedWrites[] = [];
   private stopped = false;
   private changing: Step | undefined;
 
@@ -97,13 +104,16 @@ export class Life {
     this.sealed = await SealedStore.over(this.store);
     this.served = await this.exports.add({ name: 'disk', path: 'memory' });
     this.backups = await openMemoryBackups(this.exports, this.sealed);
+    const { permits } = this.served.share(THREADS)!.disk;
+    this.threads = Array.from({ length: THREADS }, (_, slot) => new PermittedWrites(permits, slot));
   }
 
   async addBitmap(): Promise<void> {
+    const granularityBytes = this.random.pick(GRANULARITIES);
     const added: Step = {
       cut: 'transaction',
       next: (_epoch, base) => ({ base }),
-      take: () => this.act([{ type: 'bitmap-add', export: 'disk', bitmap: 'a', granularityBytes: GRANULARITY }]),
+      take: () => this.act([{ type: 'bitmap-add', export: 'disk', bitmap: 'a', granularityBytes }]),
     };
     await this.change(added);
   }
@@ -132,6 +142,7 @@ export class Life {
         }
       };
       for (let i = 0; i < WRITERS; i++) void worker();
+      for (const thread of this.threads) void this.writeFrom(thread);
     });
     const remains = { sectors: this.disk.cutPower(), store: this.store.cutPower() };
     // What waits in this life waits for ever.
@@ -165,15 +176,34 @@ export class Life {
     else await this.write();
   }
 
-  private async write(): Promise<void> {
+  /** Writes what is permitted, like a thread that can be held up between any two of its steps, and asks for the rest. */
+  private async writeFrom(thread: PermittedWrites): Promise<void> {
+    while (!this.stopped) {
+      const { offset, data } = this.randomWrite();
+      const mayWrite = thread.begin(offset, data.length);
+      await someTurns(this.random, 12);
+      const errno = mayWrite ? this.disk.writeNow(data, 0, data.length, offset) : WOULD_BLOCK;
+      await someTurns(this.random, 12);
+      if (errno === OK) this.permittedWrites++;
+      thread.end(mayWrite);
+      if (errno === WOULD_BLOCK) await this.write({ offset, data });
+    }
+  }
+
+  private randomWrite(): { offset: number; data: Buffer } {
     const { random } = this;
-    const { device } = this.served;
     const sector = random.below(SECTORS);
     const length = Math.min(1 + random.below(6), SECTORS - sector) * SECTOR;
     const data = Buffer.alloc(length);
     for (let at = 0; at < length; at += SECTOR) data.writeUInt32LE(1 + random.below(2 ** 31), at);
-    let errno = device.writeNow(data, 0, length, sector * SECTOR);
-    if (errno === WOULD_BLOCK) errno = await device.write(data, 0, length, sector * SECTOR);
+    return { offset: sector * SECTOR, data };
+  }
+
+  private async write({ offset, data } = this.randomWrite()): Promise<void> {
+    const { device } = this.served;
+    const { length } = data;
+    let errno = device.writeNow(data, 0, length, offset);
+    if (errno === WOULD_BLOCK) errno = await device.write(data, 0, length, offset);
     else await Promise.resolve();
     if (errno === OK && !this.changing && !this.stopped) this.truth.next = undefined;
   }

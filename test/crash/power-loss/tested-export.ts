@@ -1,5 +1,6 @@
 import type { ChangeRecorder } from '../../../src/bitmap/change-recorder.js';
 import type { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
+import type { DiskShare } from '../../../src/export/disk-sharing.js';
 import { Export, type ExportParts } from '../../../src/export/export.js';
 import type { QuietExport } from '../../../src/export/quiet-export.js';
 import { Snapshot } from '../../../src/snapshot/snapshot.js';
@@ -13,6 +14,10 @@ export interface Wrong {
   readonly leavesOut?: (flush: CutFlush) => boolean;
   /** Nothing is copied before it is overwritten. */
   readonly noCopies?: boolean;
+  /** A cut leaves other threads their permits to write. */
+  readonly keepsPermits?: boolean;
+  /** A cut does not wait until other threads have ended their writes. */
+  readonly awaitsNoThreads?: boolean;
 }
 
 /** A flush that a cut asks for. */
@@ -42,6 +47,15 @@ export class TestedExport extends Export {
   override async flushForBitmaps(): Promise<void> {
     const { tested, held } = this;
     if (!tested.wrong.leavesOut?.({ cut: tested.cut(), held })) await super.flushForBitmaps();
+  }
+
+  override share(slots: number): DiskShare | undefined {
+    const share = super.share(slots);
+    const { permits } = insideOf(this).gate;
+    const { keepsPermits, awaitsNoThreads } = this.tested.wrong;
+    if (permits && keepsPermits) permits.withdraw = () => permits.close();
+    if (permits && awaitsNoThreads) permits.quiet = async () => {};
+    return share;
   }
 
   override quiesce(): QuietExport {

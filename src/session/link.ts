@@ -1,0 +1,225 @@
+import type { Socket } from 'node:net';
+import type { Log } from '../base/log.js';
+import type { BusyPoller } from './busy-poller.js';
+import { openStream, type Stream, type StreamReader } from './byte-stream.js';
+import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
+import type { PiecePool } from './piece-pool.js';
+import { ReceiveBuffer } from './receive-buffer.js';
+import { ReplyWriter } from './reply-writer.js';
+
+/** How long a client may take to accept the last replies before the connection is cut. */
+const CLOSE_PATIENCE_MILLISECONDS = 5_000;
+
+/** What all connections that one thread serves share. */
+export interface LinkHost {
+  readonly pool: PiecePool;
+  readonly memory: MemoryBudget;
+  readonly busyPoller: BusyPoller;
+  readonly log: Log;
+}
+
+/** What a link does with what it receives: the handshake or the transmission phase. */
+export interface Phase {
+  /** Consumes and answers the whole messages that have arrived. */
+  consume(input: ReceiveBuffer): void;
+  /** False while the client has to wait before its next message is consumed. */
+  readonly canBegin: boolean;
+  /** The next message has arrived but has to wait for memory. */
+  readonly lacksMemory: boolean;
+  /** True when everything in flight has been answered. */
+  readonly idle: boolean;
+  /** Why the connection ends; undefined while it goes on. */
+  readonly closeReason: string | undefined;
+}
+
+/** The other end of a descriptor that is served elsewhere from now on. */
+export interface MovedStream {
+  /** Owned by the receiver. */
+  readonly fd: number;
+  /** What has been received and not consumed. */
+  readonly received: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * One client's socket with its input and output. Event handlers only record what happened and call `advance`, which
+ * makes all the progress that is possible.
+ */
+export class Link implements StreamReader {
+  /** Resolves with the reason when the socket is closed and nothing is in flight; undefined when it has moved. */
+  readonly closed: Promise<string | undefined>;
+  readonly memory: MemoryAccount;
+  readonly output: ReplyWriter;
+  private readonly input: ReceiveBuffer;
+  private readonly socket: Socket;
+  private phase: Phase | undefined;
+  private closeReason: string | undefined;
+  private finished = false;
+  private hasMoved = false;
+  private paused = false;
+  private advancing = false;
+  private resolveClosed!: (reason: string | undefined) => void;
+
+  constructor(
+    stream: Stream,
+    private readonly host: LinkHost,
+    /** For the log. */
+    private readonly id: number,
+  ) {
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
+    this.memory = host.memory.open(() => this.advance());
+    this.input = new ReceiveBuffer(this.memory);
+    this.socket = openStream(stream, this);
+    this.socket.setNoDelay(true);
+    this.socket.setKeepAlive(true);
+    this.output = new ReplyWriter(this.socket, host.pool, this.memory);
+    this.socket.on('drain', () => {
+      this.output.count();
+      this.advance();
+    });
+  }
+
+  /** Gives what is received from now on, and `received` before it, to this phase. */
+  enter(phase: Phase, received?: Uint8Array): void {
+    this.phase = phase;
+    if (received !== undefined && received.length > 0) this.take(received);
+  }
+
+  room(): Buffer {
+    return this.input.room();
+  }
+
+  received(count: number): boolean {
+    this.input.appended(count);
+    if (this.closeReason !== undefined) {
+      // Keep reading until the client closes: to close with unread bytes would cut off our last replies.
+      this.input.consume(this.input.length);
+      return true;
+    }
+    this.host.busyPoller.arrived();
+    this.advance();
+    if (this.hasMoved) return false;
+    this.host.busyPoller.served(this.input.length > 0);
+    this.paused = !this.finished && !this.canBegin;
+    return !this.paused;
+  }
+
+  ended(error?: Error): void {
+    this.stop(error ? `the connection broke: ${error.message}` : 'the client closed the connection');
+  }
+
+  /** Stops accepting messages. Only the first reason is kept. */
+  stop(reason: string): void {
+    this.closeReason ??= reason;
+    this.advance();
+  }
+
+  /** Closes the socket at once. */
+  cut(reason: string): void {
+    this.stop(reason);
+    this.socket.destroy();
+  }
+
+  noteBug(bug: unknown): void {
+    this.host.log.error({ err: bug, connection: this.id }, 'a bug ended a connection');
+    this.closeReason ??= 'a bug in the server';
+  }
+
+  advance(): void {
+    // An answer that is sent here can call back synchronously.
+    if (this.advancing || this.finished) return;
+    this.advancing = true;
+    try {
+      this.consume();
+    } catch (bug) {
+      this.noteBug(bug);
+    }
+    this.advancing = false;
+    if (this.finished) return;
+    if (this.closeReason !== undefined) this.finishWhenIdle();
+    else if (this.paused && this.canBegin) {
+      this.paused = false;
+      this.socket.resume();
+    }
+  }
+
+  /**
+   * Ends this link and leaves its connection to the new owner of the descriptor that `duplicate` makes of this one's.
+   * Undefined if that is not possible now.
+   */
+  moveTo(duplicate: (fd: number) => number | undefined): MovedStream | undefined {
+    const fd = descriptorOf(this.socket);
+    if (fd === undefined || this.socket.writableLength > 0 || this.closeReason !== undefined) return undefined;
+    const copy = duplicate(fd);
+    if (copy === undefined) return undefined;
+    const { buffer, start, end } = this.input;
+    const received = Uint8Array.from(buffer.subarray(start, end));
+    this.finished = true;
+    this.hasMoved = true;
+    this.socket.once('close', () => {
+      this.release();
+      this.resolveClosed(undefined);
+    });
+    this.socket.destroy();
+    return { fd: copy, received };
+  }
+
+  /** False while the client has to wait: until it has read more of its replies, for its disk, or for memory. */
+  private get canBegin(): boolean {
+    return !this.memory.waiting && (this.phase?.canBegin ?? false);
+  }
+
+  private take(received: Uint8Array): void {
+    for (let at = 0; at < received.length; ) {
+      const room = this.room();
+      const count = Math.min(room.length, received.length - at);
+      room.set(received.subarray(at, at + count));
+      at += count;
+      this.input.appended(count);
+    }
+    this.advance();
+  }
+
+  private consume(): void {
+    const { input } = this;
+    // A phase can be followed by the next one in the middle of what was received.
+    for (let done: Phase | undefined; done !== this.phase && this.closeReason === undefined && !this.finished; ) {
+      done = this.phase!;
+      done.consume(input);
+      this.closeReason ??= done.closeReason;
+    }
+    if (this.finished) return;
+    // A request that waits for memory has claimed it already.
+    if (this.phase?.lacksMemory && this.closeReason === undefined) return;
+    // A large message claims memory for its room.
+    if (this.closeReason !== undefined || input.claimRoom()) this.memory.waive();
+  }
+
+  /** Closes the connection once every request in flight has been answered. */
+  private finishWhenIdle(): void {
+    if (this.phase && !this.phase.idle) return;
+    this.finished = true;
+    this.output.flush();
+    this.socket.end();
+    const cut = setTimeout(() => this.socket.destroy(), CLOSE_PATIENCE_MILLISECONDS);
+    const gone = () => {
+      clearTimeout(cut);
+      this.release();
+      this.resolveClosed(this.closeReason);
+    };
+    if (this.socket.destroyed) gone();
+    else this.socket.once('close', gone).resume();
+  }
+
+  private release(): void {
+    this.input.close();
+    this.output.close();
+    this.memory.close();
+  }
+}
+
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
+}

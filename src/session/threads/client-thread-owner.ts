@@ -1,0 +1,86 @@
+import { Worker } from 'node:worker_threads';
+import type { Log } from '../../base/log.js';
+import type { DiskShare } from '../../export/disk-sharing.js';
+import { MessageBatch } from './message-batch.js';
+import type { MovedClient } from './moved-client.js';
+import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-messages.js';
+
+const ENDED = 'the thread that served it has ended';
+
+/** A thread that serves clients, as its owner sees it. */
+export class ClientThread {
+  private readonly clients = new Map<number, { readonly moved: MovedClient; readonly share: DiskShare }>();
+  private readonly worker: Worker;
+  private readonly toThread: MessageBatch<ToThread>;
+  private readonly exited: Promise<void>;
+  private ending = false;
+
+  constructor(
+    data: ThreadData,
+    private readonly log: Log,
+    /** Called when it has ended, whether or not it was told to. */
+    onEnd: (thread: ClientThread) => void,
+  ) {
+    this.worker = new Worker(new URL('./client-thread.js', import.meta.url), { workerData: data });
+    this.toThread = new MessageBatch<ToThread>(this.worker);
+    this.worker.on('message', (messages: readonly FromThread[]) => {
+      for (const message of messages) this.take(message);
+    });
+    this.worker.on('error', (error: Error) => log.error({ err: error, slot: data.slot }, 'a thread failed'));
+    this.exited = new Promise((resolve) => {
+      this.worker.on('exit', () => {
+        if (!this.ending) log.error({ slot: data.slot, clients: this.clients.size }, 'a thread ended with its clients');
+        // Before another thread can have the slot.
+        for (const { share } of this.clients.values()) share.threadEnded(data.slot);
+        onEnd(this);
+        for (const { moved } of this.clients.values()) moved.end(ENDED);
+        this.clients.clear();
+        resolve();
+      });
+    });
+  }
+
+  get clientCount(): number {
+    return this.clients.size;
+  }
+
+  /** How many of its clients use this disk. */
+  countOn(served: object): number {
+    return [...this.clients.values()].filter(({ moved }) => moved.agreement.export === served).length;
+  }
+
+  serve(client: ClientToServe, moved: MovedClient, share: DiskShare): void {
+    this.clients.set(client.id, { moved, share });
+    this.toThread.send({ kind: 'serve', client });
+  }
+
+  stop(client: number, reason: string): void {
+    this.toThread.send({ kind: 'stop', client, reason });
+  }
+
+  /** Resolves when the thread has ended. It must have no clients any more. */
+  async end(): Promise<void> {
+    this.ending = true;
+    this.toThread.send({ kind: 'end' });
+    await this.exited;
+  }
+
+  private take(message: FromThread): void {
+    switch (message.kind) {
+      case 'ask':
+        void this.answer(message);
+        return;
+      case 'closed':
+        this.clients.get(message.client)?.moved.end(message.reason);
+        this.clients.delete(message.client);
+        return;
+      case 'log':
+        this.log[message.level](message.fields, message.message);
+    }
+  }
+
+  private async answer({ client, question, call }: FromThread & { kind: 'ask' }): Promise<void> {
+    const answer = await this.clients.get(client)?.moved.make(call);
+    if (answer) this.toThread.send({ kind: 'answer', question, answer }, answer.data?.buffer);
+  }
+}

@@ -1,0 +1,52 @@
+import { EIO, type Errno } from '../../base/errno.js';
+import type { ServedDisk } from '../../export/served-disk.js';
+import type { Agreement } from '../agreement.js';
+import { Counters } from '../counters.js';
+import { makeDiskCall } from './disk-calls.js';
+import type { DiskAnswer, DiskCall } from './thread-messages.js';
+
+/** A client that another thread serves, as the owner of its disk sees it. */
+export class MovedClient {
+  readonly memory = Counters.sharedMemory();
+  readonly counters = new Counters(this.memory);
+  /** Resolves with the reason when the client has gone and none of its calls is under way. */
+  readonly closed: Promise<string | undefined>;
+  private resolveClosed!: (reason: string | undefined) => void;
+  private calls = 0;
+  private ending: { readonly reason: string | undefined } | undefined;
+
+  constructor(
+    readonly agreement: Agreement<ServedDisk>,
+    /** Asks the thread to finish the requests in flight, and to close the connection. */
+    readonly stop: (reason: string) => void,
+    private readonly onBug: (bug: unknown) => void,
+  ) {
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
+  }
+
+  /** Makes a call on the disk for the thread. */
+  async make(call: DiskCall): Promise<DiskAnswer> {
+    this.calls++;
+    try {
+      return await makeDiskCall(call, this.agreement);
+    } catch (bug) {
+      this.onBug(bug);
+      return { errno: EIO satisfies Errno };
+    } finally {
+      this.calls--;
+      this.closeWhenIdle();
+    }
+  }
+
+  /** The thread has closed the connection, or has ended itself. */
+  end(reason: string | undefined): void {
+    this.ending ??= { reason };
+    this.closeWhenIdle();
+  }
+
+  private closeWhenIdle(): void {
+    if (this.ending && this.calls === 0) this.resolveClosed(this.ending.reason);
+  }
+}

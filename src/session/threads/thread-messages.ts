@@ -1,0 +1,75 @@
+import type { MinBlockBytes } from '../../api/values.js';
+import type { Errno } from '../../base/errno.js';
+import type { DeviceCapabilities, ZeroOptions } from '../../storage/device/block-device.js';
+import type { SharedDisk } from '../../storage/permits/shared-disk.js';
+
+/** What a thread is started with. */
+export interface ThreadData {
+  /** Its slot in the permits of every disk. */
+  readonly slot: number;
+  readonly busyPollMicroseconds: number;
+  readonly memoryBudgetBytes: number;
+  /** How much of the budget each thread uses, and which of these numbers is this thread's. */
+  readonly memoryUse: Float64Array<SharedArrayBuffer>;
+}
+
+/** A client whose handshake is over. */
+export interface ClientToServe {
+  readonly id: number;
+  /** Owned by the thread from now on. */
+  readonly fd: number;
+  /** What has been received after the handshake. */
+  readonly received: Uint8Array<ArrayBuffer>;
+  readonly disk: {
+    readonly name: string;
+    readonly readOnly: boolean;
+    readonly minBlockBytes: MinBlockBytes;
+    readonly capabilities: DeviceCapabilities;
+    readonly shared: SharedDisk;
+  };
+  readonly structuredReplies: boolean;
+  readonly enforceBlockSize: boolean;
+  readonly contexts: readonly { readonly id: number; readonly name: string }[];
+  readonly counters: Float64Array<SharedArrayBuffer>;
+}
+
+/** What a thread asks the owner of a disk to do with it. */
+export type DiskCall =
+  | { readonly call: 'read' | 'trim' | 'cache'; readonly offset: number; readonly length: number }
+  | { readonly call: 'write'; readonly offset: number; readonly payload: Uint8Array<ArrayBuffer> }
+  | { readonly call: 'zero'; readonly offset: number; readonly length: number; readonly options: ZeroOptions }
+  | { readonly call: 'flush' }
+  | ({ readonly call: 'status' /** Its place in the agreement. */; readonly context: number } & ExtentsWanted);
+
+interface ExtentsWanted {
+  readonly offset: number;
+  readonly length: number;
+  /** As in `ExtentList`. */
+  readonly limit: number;
+  readonly maxRuns: number;
+}
+
+export interface DiskAnswer {
+  readonly errno: Errno;
+  /** What was read. */
+  readonly data?: Uint8Array<ArrayBuffer>;
+  readonly extents?: { readonly lengths: readonly number[]; readonly statuses: readonly number[] };
+}
+
+/** To a thread. `answer` belongs to the question with this number. */
+export type ToThread =
+  | { readonly kind: 'serve'; readonly client: ClientToServe }
+  | { readonly kind: 'stop'; readonly client: number; readonly reason: string }
+  | { readonly kind: 'answer'; readonly question: number; readonly answer: DiskAnswer }
+  | { readonly kind: 'end' };
+
+/** From a thread. */
+export type FromThread =
+  | { readonly kind: 'ask'; readonly client: number; readonly question: number; readonly call: DiskCall }
+  | { readonly kind: 'closed'; readonly client: number; readonly reason: string | undefined }
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly fields: object;
+      readonly message: string;
+    };

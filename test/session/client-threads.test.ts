@@ -1,0 +1,199 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { KIB, MIB } from '../../src/base/units.js';
+import { extentsOf } from '../../src/client/block-status-walk.js';
+import type { NbdClient } from '../../src/client/nbd-client.js';
+import { changeAtOneInstant } from '../../src/export/cut.js';
+import { Random, testSeed } from '../support/random.js';
+import { ThreadServer } from '../support/thread-server.js';
+
+const DISK = 4 * MIB;
+const GRANULE = 64 * KIB;
+const DIRTY = 'qemu:dirty-bitmap:nightly';
+const BASE = 'base:allocation';
+
+/** The clients in the order in which they connected: the first one is in the main thread. */
+async function serverWithClients(count = 2, options = {}) {
+  const server = await ThreadServer.start(DISK, options);
+  const clients: NbdClient[] = [];
+  for (let i = 0; i < count; i++) clients.push(await server.connect({ contexts: [BASE, DIRTY] }));
+  return { server, clients, here: clients[0]!, there: clients[1]! };
+}
+
+async function statuses(client: NbdClient, context: string): Promise<number[]> {
+  const granules: number[] = [];
+  for await (const window of client.extents()) {
+    for (const { offset, length, status } of extentsOf(window, context)) {
+      for (let at = offset; at < offset + length; at += GRANULE) granules[at / GRANULE] = status;
+    }
+  }
+  return granules;
+}
+
+describe('the clients of a disk', () => {
+  test('are spread over the threads, the main thread first', async () => {
+    const { server, clients } = await serverWithClients(5);
+    expect(server.clientCounts).toEqual([2, 2, 1]);
+    await clients[0]!.disconnect();
+    await expect.poll(() => server.clientCounts).toEqual([1, 2, 1]);
+    await server.connect();
+    expect(server.clientCounts).toEqual([2, 2, 1]);
+  });
+
+  test('stay in the main thread if there is no other', async () => {
+    const { server } = await serverWithClients(3, { threads: 1 });
+    expect(server.clientCounts).toEqual([3]);
+    expect(server.permits).toBeUndefined();
+  });
+
+  test('see what the others write, whatever thread they are in', async () => {
+    const { clients } = await serverWithClients(3);
+    for (const [i, writer] of clients.entries()) {
+      const data = Buffer.alloc(8 * KIB, i + 1);
+      await writer.write(i * GRANULE + 512, data);
+      for (const reader of clients) expect((await reader.read(i * GRANULE + 512, data.length)).equals(data)).toBe(true);
+    }
+  });
+});
+
+describe('a client in another thread', () => {
+  test('can do everything that one in the main thread can', async () => {
+    const { server, here, there } = await serverWithClients();
+    expect(server.clientCounts[1]).toBe(1);
+    await there.write(0, Buffer.alloc(GRANULE, 1));
+    await there.write(GRANULE, Buffer.alloc(2 * GRANULE, 2), { fua: true });
+    await there.zero(GRANULE, GRANULE);
+    await there.trim(2 * GRANULE, GRANULE);
+    await there.cache(0, DISK);
+    await there.flush();
+    expect(await statuses(there, DIRTY)).toEqual(await statuses(here, DIRTY));
+    expect(await statuses(there, BASE)).toEqual(await statuses(here, BASE));
+    expect((await statuses(there, DIRTY)).slice(0, 5)).toEqual([1, 1, 1, 0, 0]);
+    expect(readFileSync(server.image).subarray(0, GRANULE).equals(Buffer.alloc(GRANULE, 1))).toBe(true);
+    await there.disconnect();
+    await expect.poll(() => server.clientCounts).toEqual([1, 0]);
+  });
+
+  test('is described with what it has done', async () => {
+    const { server, there } = await serverWithClients();
+    await there.write(0, Buffer.alloc(8 * KIB, 1));
+    await there.read(0, 4 * KIB);
+    expect(server.served.clients()[1]).toMatchObject({ requests: 2, bytesWritten: 8 * KIB, bytesRead: 4 * KIB });
+    await there.disconnect();
+    await expect.poll(() => server.served.counters()).toMatchObject({ requests: 3, bytesWritten: 8 * KIB });
+  });
+
+  test('asks once for each unit of the bitmaps, then writes by itself', async () => {
+    const { server, there } = await serverWithClients();
+    const { calls } = server.countCalls();
+    // The first of them waits for its mark, so only the second one opens the permits.
+    for (let at = 0; at < GRANULE; at += 4 * KIB) await there.write(at, Buffer.alloc(4 * KIB, 2));
+    expect(calls).toEqual(['write', 'write']);
+    await there.write(GRANULE, Buffer.alloc(4 * KIB, 1));
+    expect(calls).toEqual(['write', 'write', 'write']);
+  });
+
+  test('asks again after a cut', async () => {
+    const { server, there } = await serverWithClients();
+    for (let i = 0; i < 3; i++) await there.write(0, Buffer.alloc(4 * KIB, 1));
+    const { calls } = server.countCalls();
+    await changeAtOneInstant([server.served], {
+      apply: (undos, instant) => void undos.push(instant.get(server.served).bitmaps.get('nightly').clear()),
+    });
+    await there.write(0, Buffer.alloc(4 * KIB, 2));
+    expect(calls).toEqual(['write']);
+    expect((await statuses(there, DIRTY))[0]).toBe(1);
+  });
+
+  test('is served to the end when the export is closed', async () => {
+    const { server, there } = await serverWithClients();
+    const writes = Array.from({ length: 40 }, (_, i) => there.write(i * GRANULE, Buffer.alloc(GRANULE, i + 1)));
+    const ends = Promise.allSettled(writes);
+    await writes[0];
+    await server.exports.remove('disk');
+    const done = (await ends).filter(({ status }) => status === 'fulfilled').length;
+    const content = readFileSync(server.image);
+    for (let i = 0; i < done; i++) expect(content[i * GRANULE]).toBe(i + 1);
+    expect(server.complaints).toEqual([]);
+  });
+
+  test('can be disconnected', async () => {
+    const { server, there } = await serverWithClients();
+    const { id } = server.served.clients()[1]!;
+    expect(await server.served.disconnect(id)).toBe(true);
+    await expect(there.read(0, 512)).rejects.toThrow();
+    expect(server.clientCounts).toEqual([1, 0]);
+  });
+
+  test('gets the errors that one in the main thread gets', async () => {
+    const { here, there } = await serverWithClients();
+    const refusalOf = (client: NbdClient) => client.read(DISK, 512).catch((error: Error) => error.message);
+    expect(await refusalOf(there)).toBe(await refusalOf(here));
+  });
+});
+
+describe('a thread that dies', () => {
+  test('takes only its own clients with it, and the next client gets a new one', async () => {
+    const { server, clients } = await serverWithClients(3);
+    const [here, there, elsewhere] = clients as [NbdClient, NbdClient, NbdClient];
+    for (const client of clients) await client.write(0, Buffer.alloc(GRANULE, 1));
+    await server.kill(0);
+    await expect(there.read(0, 512)).rejects.toThrow();
+    await expect.poll(() => server.clientCounts).toEqual([1, 0, 1]);
+    expect(server.complaints).toEqual([
+      { fields: { slot: 0, clients: 1 }, message: expect.stringMatching('a thread') },
+    ]);
+    await elsewhere.write(0, Buffer.alloc(GRANULE, 2));
+    await changeAtOneInstant([server.served], { apply: () => undefined });
+    const next = await server.connect();
+    expect(server.clientCounts).toEqual([1, 1, 1]);
+    await next.write(0, Buffer.alloc(GRANULE, 3));
+    expect((await here.read(0, 512))[0]).toBe(3);
+  });
+
+  test('in the middle of writes holds up no cut', async () => {
+    const seed = testSeed();
+    const random = new Random(seed);
+    const { server, there } = await serverWithClients();
+    for (let at = 0; at < DISK; at += GRANULE) await there.write(at, Buffer.alloc(GRANULE, 1));
+    const writes = Array.from({ length: 500 }, () =>
+      there.write(random.below(DISK / GRANULE) * GRANULE, Buffer.alloc(GRANULE, 2)).catch(() => {}),
+    );
+    await writes[10];
+    await server.kill(0);
+    await Promise.all(writes);
+    await changeAtOneInstant([server.served], { apply: () => undefined });
+    expect(server.permits).toBeUndefined();
+  });
+});
+
+describe.each([512, 4096, 65_536])('with a bitmap of %d bytes, threads that write at random', (granularity) => {
+  test('leave the disk, its bitmaps and its counters as a single thread would', async () => {
+    const seed = testSeed();
+    const random = new Random(seed);
+    const { server, clients } = await serverWithClients(4, { bitmap: `nightly:${granularity}` });
+    const expected = Buffer.alloc(DISK);
+    const dirty = new Set<number>();
+    const lane = DISK / clients.length;
+    const work = async (client: NbdClient, index: number) => {
+      for (let i = 0; i < 150; i++) {
+        const length = 512 * (1 + random.below(random.pick([2, 20, 200])));
+        const offset = index * lane + 512 * random.below((lane - length) / 512);
+        const value = 1 + random.below(255);
+        expected.fill(value, offset, offset + length);
+        for (let at = offset - (offset % granularity); at < offset + length; at += granularity) dirty.add(at);
+        await client.write(offset, Buffer.alloc(length, value));
+      }
+    };
+    const cuts = async () => {
+      for (let i = 0; i < 20; i++) {
+        await changeAtOneInstant([server.served], { apply: () => undefined });
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    };
+    await Promise.all([...clients.map(work), cuts()]);
+    expect(readFileSync(server.image).equals(expected), `seed ${seed}`).toBe(true);
+    expect(server.served.getBitmap('nightly').dirtyBytes).toBe(dirty.size * granularity);
+    expect(server.served.counters().requests).toBe(clients.length * 150);
+  });
+});

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { onTestFinished, vi } from 'vitest';
+import { GIB } from '../../src/base/units.js';
+import { NbdClient, type NbdConnectOptions } from '../../src/client/nbd-client.js';
+import type { Export } from '../../src/export/export.js';
+import { ExportRegistry } from '../../src/export/registry.js';
+import { NbdListener } from '../../src/server/nbd-listener.js';
+import { openExport } from '../../src/server/open-export.js';
+import type { ClientThread } from '../../src/session/threads/client-thread-owner.js';
+import type { WritePermits } from '../../src/storage/permits/write-permits.js';
+import { exportHost } from './export-host.js';
+import { makeImage } from './image.js';
+import { insideOf } from './inside.js';
+import { MemoryStore } from './memory-store.js';
+import { native } from './scratch-device.js';
+import { scratchFolder } from './scratch-folder.js';
+
+/** A server of one disk, "disk", with the bitmap "nightly", whose clients are spread over several threads. */
+export class ThreadServer {
+  private constructor(
+    readonly exports: ExportRegistry,
+    readonly served: Export,
+    readonly image: string,
+    /** What was logged above the level info. */
+    readonly complaints: { readonly message: string; readonly fields: object }[],
+    private readonly socketPath: string,
+    private readonly threadsOf: () => readonly (ClientThread | undefined)[],
+  ) {}
+
+  static async start(sizeBytes: number, { threads = 3, bitmap = 'nightly' } = {}): Promise<ThreadServer> {
+    const image = makeImage(sizeBytes);
+    const host = exportHost(new MemoryStore());
+    const exports = new ExportRegistry((spec, source) => openExport(spec, host, source));
+    const [name, granularity] = bitmap.split(':');
+    const granularityBytes = granularity === undefined ? {} : { granularityBytes: Number(granularity) };
+    const served = await exports.add({ name: 'disk', path: image, bitmaps: [{ name: name!, ...granularityBytes }] });
+    const path = join(scratchFolder(), 'nbd.sock');
+    const complaints: ThreadServer['complaints'] = [];
+    const complain = (fields: object, message: string) => void complaints.push({ fields, message });
+    const limits = {
+      maxConnections: 64,
+      handshakeTimeoutSeconds: 30,
+      busyPollMicroseconds: 0,
+      memoryBudgetBytes: GIB,
+      threads,
+    };
+    const log = { debug: () => {}, info: () => {}, warn: complain, error: complain };
+    const listener = new NbdListener({ exports, log, limits, posix: native });
+    await listener.listenUnix(path);
+    onTestFinished(async () => {
+      await listener.drain();
+      await exports.close();
+    });
+    const { threads: owners } = listener as unknown as { threads: { threads: (ClientThread | undefined)[] } };
+    return new ThreadServer(exports, served, image, complaints, path, () => owners.threads);
+  }
+
+  async connect(options: NbdConnectOptions = {}): Promise<NbdClient> {
+    const client = await NbdClient.connect({ address: { socketPath: this.socketPath }, exportName: 'disk' }, options);
+    onTestFinished(() => client.abort());
+    return client;
+  }
+
+  /** How many clients each thread serves, the main thread first. */
+  get clientCounts(): number[] {
+    const elsewhere = this.threadsOf().map((thread) => thread?.clientCount ?? 0);
+    return [this.served.clientCount - elsewhere.reduce((sum, count) => sum + count, 0), ...elsewhere];
+  }
+
+  /** Undefined while all clients are in the main thread. */
+  get permits(): WritePermits | undefined {
+    return insideOf(this.served).gate.permits;
+  }
+
+  /** How many calls threads have asked the main thread to make, from now on. */
+  countCalls(): { readonly calls: string[] } {
+    const calls: string[] = [];
+    for (const thread of this.threadsOf()) {
+      if (!thread) continue;
+      const inside = thread as unknown as { take(message: { kind: string; call?: { call: string } }): void };
+      const take = inside.take.bind(thread);
+      vi.spyOn(inside, 'take').mockImplementation((message) => {
+        if (message.kind === 'ask') calls.push(message.call!.call);
+        take(message);
+      });
+    }
+    return { calls };
+  }
+
+  /** Ends a thread in the middle of whatever it does. */
+  async kill(index: number): Promise<void> {
+    const { worker } = this.threadsOf()[index] as unknown as { worker: { terminate(): Promise<number> } };
+    await worker.terminate();
+  }
+}
