@@ -7,11 +7,18 @@ const MICROSECOND = 1000;
 class Turntable {
   private now = 0;
   private turns: (() => void)[] = [];
+  preemptions = 0;
   private readonly poller = new BusyPoller(
     50,
     () => this.now,
     (turn) => this.turns.push(turn),
+    () => this.preemptions,
   );
+
+  /** The next turn of the loop comes late. */
+  pause(microseconds: number): void {
+    this.now += microseconds * MICROSECOND;
+  }
 
   /** Sends one message every `gapMicroseconds`. */
   serve(messages: number, gapMicroseconds: number, inMessage = false): void {
@@ -57,6 +64,35 @@ describe('the busy poller', () => {
     const table = new Turntable();
     table.serve(1, 1_000_000, true);
     expect(table.spun()).toBeCloseTo(201);
+  });
+
+  it('stops for a quarter of a second when another program takes the processor while it turns', () => {
+    const table = new Turntable();
+    table.serve(100, 10);
+    table.spun();
+    table.serve(100, 10);
+    table.preemptions++;
+    table.pause(1_100);
+    table.spun();
+    table.serve(100, 10);
+    expect(table.spun()).toBe(0);
+    table.serve(1, 250_000);
+    table.serve(100, 10);
+    expect(table.spun()).toBeCloseTo(51);
+  });
+
+  it('is not stopped by a short preemption, nor by a turn that is long for another reason', () => {
+    const table = new Turntable();
+    table.serve(100, 10);
+    table.preemptions++;
+    expect(table.spun()).toBeCloseTo(51);
+    table.serve(2000, 10);
+    table.spun();
+    table.serve(100, 10);
+    table.pause(1_100);
+    table.spun();
+    table.serve(100, 10);
+    expect(table.spun()).toBeCloseTo(51);
   });
 
   it('is off with a window of 0', () => {
