@@ -9,8 +9,8 @@ import { openDiskAt } from '../posix/find-disk.js';
 const { isMarked } = contextKind(OVERWRITTEN_CONTEXT);
 
 /**
- * The disk behind a view, read without the server. Before the server writes to a granule, it saves the old data and
- * reports the granule as overwritten. So data that is not reported as overwritten after it was read is the view's data.
+ * The disk behind a view, read without the server. Before the server writes to a piece of the disk, it saves the old data and
+ * reports the piece as overwritten. So data that is not reported as overwritten after it was read is the view's data.
  */
 export class LiveDisk implements AsyncDisposable {
   private constructor(

@@ -74,7 +74,7 @@ export const Release = Type.Object(
   {
     export: Type.String(),
     offset: Bytes('Start of the range'),
-    length: Bytes('Length of the range; only whole granules in it are released'),
+    length: Bytes('Length of the range; only whole blocks of 4 KiB in it are released'),
   },
   strict,
 );

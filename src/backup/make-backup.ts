@@ -1,7 +1,6 @@
 import type { DiskLocation, NewBackup } from '../api/backup.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Errno } from '../base/errno.js';
-import { KIB, MIB } from '../base/units.js';
 import type { Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { Undo } from '../bitmap/undo.js';
@@ -20,13 +19,10 @@ import type { Scratch } from '../snapshot/scratch.js';
 import { ScratchBudget } from '../snapshot/scratch-budget.js';
 import type { SnapshotOptions } from '../snapshot/snapshot-options.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
+import { PIECE_BYTES } from '../storage/permits/permit-memory.js';
 import { Backup, type BackupPart } from './backup.js';
 import type { BackupRecord, PartRecord } from './backup-record.js';
 import { freezeBitmap, type Link, linkTo } from './base-link.js';
-
-/** Old data is copied and released in pieces of one granule of the bitmap, within these limits. */
-const MIN_COPY_BYTES = 4 * KIB;
-const MAX_COPY_BYTES = 1 * MIB;
 
 export type BeginRequest = NewBackup & Required<Pick<NewBackup, 'ttlSeconds' | 'onScratchFull'>>;
 
@@ -73,12 +69,13 @@ function makePart(
   const { bitmaps, persistent } = quiet;
   const link = linkTo(served.name, bitmaps.find(request.bitmap), request);
   const { bitmap, freeze } = freezeBitmap(bitmaps, request.bitmap, persistent, undos);
-  const granuleBytes = Math.min(Math.max(bitmap.granularityBytes, MIN_COPY_BYTES), MAX_COPY_BYTES);
+  // At least what a permit covers: after a write to a part of that, other threads may write to all of it.
+  const pieceBytes = Math.max(PIECE_BYTES, served.minBlockBytes);
   const { onScratchFull } = request;
   const { contexts, ...attached } =
     'clone' in origin
-      ? cloned(origin.clone, granuleBytes)
-      : copied(quiet, prepared, { ...origin, sizeBytes, granuleBytes, budget, onScratchFull });
+      ? cloned(origin.clone, pieceBytes)
+      : copied(quiet, prepared, { ...origin, sizeBytes, pieceBytes, budget, onScratchFull });
   undos.push(attached.detach);
   const record = describe(prepared, bitmap, link);
   const view = viewOf(id, served, attached.source.device, [changesOf(record, bitmap.name, freeze), ...contexts]);
@@ -91,8 +88,8 @@ type Attached = Pick<BackupPart, 'source' | 'detach' | 'broken' | 'location'> & 
 };
 
 /** A clone is not attached to anything, and there is no record of what is overwritten on the live disk. */
-function cloned(clone: BlockDevice, granuleBytes: number): Attached {
-  const source = new ClonedDisk(clone, granuleBytes);
+function cloned(clone: BlockDevice, pieceBytes: number): Attached {
+  const source = new ClonedDisk(clone, pieceBytes);
   return { source, detach: () => {}, broken: undefined, location: undefined, contexts: [] };
 }
 

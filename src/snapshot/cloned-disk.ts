@@ -1,7 +1,7 @@
 import { EIO, type Errno, OK, type WOULD_BLOCK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
-import { GranuleMap } from './granule-map.js';
+import { PieceMap } from './piece-map.js';
 import type { PointInTime } from './point-in-time.js';
 import { ReadOnlyDevice } from './read-only-device.js';
 
@@ -11,16 +11,16 @@ export class ClonedDisk extends ReadOnlyDevice implements PointInTime {
   readonly usedBytes = 0;
   readonly failure = undefined;
   reads = 0;
-  private readonly granules: GranuleMap;
+  private readonly pieces: PieceMap;
   private ended = false;
 
   /** `clone` is closed together with this. */
   constructor(
     private readonly clone: BlockDevice,
-    granuleBytes: number,
+    pieceBytes: number,
   ) {
     super(clone);
-    this.granules = new GranuleMap(clone.sizeBytes, granuleBytes);
+    this.pieces = new PieceMap(clone.sizeBytes, pieceBytes);
   }
 
   get sizeBytes(): number {
@@ -53,8 +53,8 @@ export class ClonedDisk extends ReadOnlyDevice implements PointInTime {
 
   async release(offset: number, length: number): Promise<Errno> {
     if (this.ended) return EIO;
-    const { from, end } = this.granules.inside(offset, length);
-    if (from < end) this.granules.markReleased(from, end);
+    const { from, end } = this.pieces.inside(offset, length);
+    this.pieces.markReleased(from, end);
     return OK;
   }
 
@@ -67,7 +67,6 @@ export class ClonedDisk extends ReadOnlyDevice implements PointInTime {
   }
 
   private readable(offset: number, length: number): boolean {
-    const end = offset + length;
-    return !this.ended && this.granules.endOfPlace('source', offset, end) === end;
+    return !this.ended && !this.pieces.anyReleased(offset, offset + length);
   }
 }

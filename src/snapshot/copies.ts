@@ -1,12 +1,14 @@
 import type { Errno } from '../base/errno.js';
 
-/** Granules [from, end) that are being copied. */
+/** Pieces [from, end) that are being copied. */
 interface Copy {
   readonly from: number;
   readonly end: number;
-  /** Resolves when the granules are settled or the copy has failed. */
+  /** Resolves when the pieces are settled or the copy has failed. */
   readonly done: Promise<Errno>;
 }
+
+const NONE: readonly Copy[] = [];
 
 /** The copies of a snapshot that are in flight. They never overlap. */
 export class Copies {
@@ -23,7 +25,8 @@ export class Copies {
   }
 
   /** The copies that overlap the range. */
-  within(from: number, end: number): Copy[] {
+  within(from: number, end: number): readonly Copy[] {
+    if (this.inFlight.size === 0) return NONE;
     return [...this.inFlight].filter((copy) => copy.from < end && copy.end > from);
   }
 

@@ -16,7 +16,7 @@ export interface PointInTime {
   readonly reads: number;
 
   /**
-   * Releases the granules that lie wholly inside the range: their scratch space is freed, and reading any byte of them
+   * Releases the pieces that lie wholly inside the range: their scratch space is freed, and reading any byte of them
    * returns EIO.
    */
   release(offset: number, length: number): Promise<Errno>;

@@ -5,9 +5,13 @@ export class ScratchBudget {
   /** Infinity means no limit. */
   constructor(readonly limitBytes: number) {}
 
+  allows(bytes: number): boolean {
+    return this.usedBytes + bytes <= this.limitBytes;
+  }
+
   /** False, with nothing taken, if that would exceed the limit. */
   take(bytes: number): boolean {
-    if (this.usedBytes + bytes > this.limitBytes) return false;
+    if (!this.allows(bytes)) return false;
     this.usedBytes += bytes;
     return true;
   }

@@ -9,7 +9,8 @@ export interface SnapshotOptions {
   readonly source: BlockDevice;
   /** The size of the disk when the snapshot is attached. The disk may grow later, but not shrink below it. */
   readonly sizeBytes: number;
-  readonly granuleBytes: number;
+  /** Old data is copied in whole pieces of this size; the last one may be shorter. */
+  readonly pieceBytes: number;
   /** Stores the old data. Has the same size, is sparse, and initially reads as zeroes. */
   readonly scratch: Scratch;
   /** Limits how much old data scratch may hold. */

@@ -56,9 +56,9 @@ export class Snapshot implements PointInTime {
   }
 
   async release(offset: number, length: number): Promise<Errno> {
-    const { granules, ended } = this.old;
+    const { pieces, ended } = this.old;
     if (ended) return EIO;
-    const { from, end } = granules.inside(offset, length);
+    const { from, end } = pieces.inside(offset, length);
     return this.old.release(from, end);
   }
 

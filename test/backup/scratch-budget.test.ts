@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { EIO, ENOSPC, type Errno, OK } from '../../src/base/errno.js';
+import { KIB } from '../../src/base/units.js';
 import { BackupServer, type Described, GRANULE, GRANULES } from '../support/backup-server.js';
 import { allocationOf, contentOf } from '../support/device-content.js';
+
+/** The old data of a small write is copied in pieces of this size. */
+const PIECE = 4 * KIB;
 
 /** A disk filled with "a", and a backup of it. */
 async function begun(wanted: object): Promise<{ server: BackupServer; backup: Described }> {
@@ -24,23 +28,23 @@ const letterAt = async (device: Parameters<typeof contentOf>[0], granule: number
 
 describe('old data for which scratch has no space', () => {
   test('breaks the view and aborts the backup, and the writer does not notice', async () => {
-    const { server, backup } = await begun({ scratchLimitBytes: 2 * GRANULE });
+    const { server, backup } = await begun({ scratchLimitBytes: 2 * PIECE });
     const { device } = server.view(backup);
     expect([await write(server, 0), await write(server, 1), await write(server, 0)]).toEqual([OK, OK, OK]);
-    const full = { usedBytes: 2 * GRANULE, limitBytes: 2 * GRANULE };
+    const full = { usedBytes: 2 * PIECE, limitBytes: 2 * PIECE };
     expect(await server.look(backup)).toMatchObject({ state: 'active', scratch: full, onScratchFull: 'fail-view' });
     expect(await letterAt(device, 0)).toBe('a');
     expect(await write(server, 2)).toBe(OK);
     expect(device.readNow(Buffer.alloc(512), 0, 512, 0)).toBe(EIO);
     await server.pass(0);
     expect(await server.look(backup)).toMatchObject({
-      ...{ state: 'aborted', endReason: 'scratch-full', scratch: { usedBytes: 0, limitBytes: 2 * GRANULE } },
+      ...{ state: 'aborted', endReason: 'scratch-full', scratch: { usedBytes: 0, limitBytes: 2 * PIECE } },
     });
     expect(await letterAt(server.exports.get('disk').device, 2)).toBe('x');
   });
 
   test('fails the write if the backup was begun that way, and the backup goes on', async () => {
-    const { server, backup } = await begun({ scratchLimitBytes: GRANULE, onScratchFull: 'fail-writer' });
+    const { server, backup } = await begun({ scratchLimitBytes: PIECE, onScratchFull: 'fail-writer' });
     expect([await write(server, 0), await write(server, 1), await write(server, 0)]).toEqual([OK, ENOSPC, OK]);
     await server.pass(0);
     expect(await server.look(backup)).toMatchObject({ state: 'active', onScratchFull: 'fail-writer' });
@@ -58,7 +62,7 @@ describe('old data for which scratch has no space', () => {
     server.scratch.devices[0]!.failNext('write', EIO);
     expect([await write(server, 0), await write(server, 0)]).toEqual([EIO, OK]);
     await server.pass(0);
-    expect(await server.look(backup)).toMatchObject({ state: 'active', scratch: { usedBytes: GRANULE } });
+    expect(await server.look(backup)).toMatchObject({ state: 'active', scratch: { usedBytes: PIECE } });
     expect(await letterAt(server.view(backup).device, 0)).toBe('a');
   });
 

@@ -43,7 +43,7 @@ async function served(place: keyof typeof places, random: Random) {
     },
   );
   onTestFinished(() => disk.close());
-  const { snapshot, view } = snapshotOf(insideOf(disk).disk, { granuleBytes: 4 * KIB });
+  const { snapshot, view } = snapshotOf(insideOf(disk).disk, { pieceBytes: 4 * KIB });
   onTestFinished(insideOf(disk).copyBeforeWrite.attach(snapshot));
   return { disk, before, view };
 }

@@ -19,6 +19,6 @@ test('the inside of an export can be changed only as long as its writes are held
   expect(() => quiet.bitmaps).toThrow(refusal);
   const { sizeBytes } = served;
   const scratch = new MemoryDevice(sizeBytes);
-  const options = { sizeBytes, scratch, granuleBytes: 64 * KIB, budget: new ScratchBudget(0) };
+  const options = { sizeBytes, scratch, pieceBytes: 64 * KIB, budget: new ScratchBudget(0) };
   expect(() => quiet.snapshot({ ...options, onScratchFull: 'fail-view', onFailure: () => {} })).toThrow(refusal);
 });

@@ -95,7 +95,7 @@ describe('copying', () => {
     const memory = new MemoryDevice(5 * MIB);
     memory.writeNow(filled(5 * MIB, 'a'), 0, 5 * MIB, 0);
     const filter = new CopyBeforeWrite(memory);
-    const { snapshot, scratch, view } = snapshotOf(memory, { granuleBytes: 4 * MIB });
+    const { snapshot, scratch, view } = snapshotOf(memory, { pieceBytes: 4 * MIB });
     filter.attach(snapshot);
     expect(filter.writeNow(filled(512), 0, 512, 512)).toBe(WOULD_BLOCK);
     expect(await filter.write(filled(512), 0, 512, 512)).toBe(OK);
@@ -149,7 +149,7 @@ describe('copying', () => {
     const memory = new MemoryDevice(4 * GRANULE);
     memory.writeNow(filled(GRANULE, 'a'), 0, GRANULE, GRANULE);
     const filter = new CopyBeforeWrite(memory);
-    const { snapshot, view } = snapshotOf(memory, { granuleBytes: 2 * GRANULE });
+    const { snapshot, view } = snapshotOf(memory, { pieceBytes: 2 * GRANULE });
     filter.attach(snapshot);
     const before = await contentOf(memory);
     expect(filter.writeNow(filled(512), 0, 512, 0)).toBe(OK);

@@ -6,8 +6,8 @@ import { EIO, ENOSPC, type Errno, OK, WOULD_BLOCK } from '../../src/base/errno.j
 import { KIB } from '../../src/base/units.js';
 import { Copies } from '../../src/snapshot/copies.js';
 import { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
-import { GranuleMap } from '../../src/snapshot/granule-map.js';
 import { OldData } from '../../src/snapshot/old-data.js';
+import { ViewDevice } from '../../src/snapshot/view-device.js';
 import { WriteGate } from '../../src/storage/device/write-gate.js';
 import { contentOf } from '../support/device-content.js';
 import { JitteryDevice, Waits } from '../support/jittery-device.js';
@@ -177,9 +177,12 @@ it('catches a filter that lets the change go first', async () => {
 });
 
 it('catches a view that does not check again after waiting', async () => {
-  const look = GranuleMap.prototype.endOfPlace;
-  replace(GranuleMap.prototype, 'endOfPlace', function (this: GranuleMap, place, offset, end) {
-    return this.placeAt(offset) === place ? look.call(this, place, offset, end) : end;
+  const { read } = ViewDevice.prototype;
+  replace(ViewDevice.prototype, 'read', function (this: ViewDevice, target, start, length, offset) {
+    const { source, pieces, ended } = (this as unknown as { old: OldData }).old;
+    const allLive = !pieces.isSettled(offset) && pieces.endOfState(false, offset, offset + length) === offset + length;
+    if (allLive && !ended) return source.read(target, start, length, offset);
+    return read.call(this, target, start, length, offset);
   });
   expect(await complaint()).toBe('the view has changed');
 });

@@ -66,7 +66,7 @@ export class ObservedSnapshot {
     this.snapshot = new Snapshot({
       source,
       sizeBytes: before.length,
-      granuleBytes: this.granule,
+      pieceBytes: this.granule,
       scratch: new JitteryDevice(this.counting, random, waits, failing),
       budget: new ScratchBudget(this.limitBytes),
       onScratchFull: random.pick(['fail-view', 'fail-writer']),

@@ -21,7 +21,7 @@ export const changes: [string, (device: CopyBeforeWrite) => unknown][] = [
   ['a trim', (device) => device.trim(GRANULE + 512, 512)],
 ];
 
-type Choices = Partial<Pick<SnapshotOptions, 'granuleBytes' | 'onScratchFull' | 'sizeBytes'>> & {
+type Choices = Partial<Pick<SnapshotOptions, 'pieceBytes' | 'onScratchFull' | 'sizeBytes'>> & {
   readonly limitBytes?: number;
 };
 
@@ -34,7 +34,7 @@ export function snapshotOf(disk: BlockDevice, { limitBytes = Number.POSITIVE_INF
     source: disk,
     scratch,
     sizeBytes,
-    granuleBytes: GRANULE,
+    pieceBytes: GRANULE,
     budget: new ScratchBudget(limitBytes),
     onScratchFull: 'fail-view',
     onFailure: (errno) => void failures.push(errno),
