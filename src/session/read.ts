@@ -19,7 +19,7 @@ import type { ReplyWriter } from './reply-writer.js';
 /** A longer read goes to the thread pool, so that it does not hold up other connections. */
 const MAX_READ_NOW_BYTES = 2 * MIB;
 /** A shorter read is copied, because it costs less than the system calls that avoid that. */
-const MIN_LENT_BYTES = 64 * KIB;
+const MIN_LENT_BYTES = 32 * KIB;
 /** To look for a hole costs a system call, and a shorter read costs hardly more than that. */
 const MIN_HOLE_PROBE_BYTES = 64 * KIB;
 
