@@ -38,7 +38,7 @@ export async function measureIdle(run: BenchRun, folder: string): Promise<IdleRe
 
 /** Memory and idle time hardly vary. */
 export function idleRounds({ rounds }: BenchRun['options']): number {
-  return Math.min(rounds, 3);
+  return Math.min(rounds, 2);
 }
 
 async function measureServer({ options, signal, log }: BenchRun, folder: string, result: IdleResult): Promise<void> {

@@ -1,6 +1,6 @@
 import { costRuns, costSecondsARun, measureBitmapCost } from './bitmap-cost.js';
 import type { CasePartName } from './cases.js';
-import { measureColdReads } from './cold-reads.js';
+import { coldRounds, measureColdReads } from './cold-reads.js';
 import { measureCrashes } from './crash.js';
 import { IDLE_SECONDS, idleRounds, measureIdle } from './idle.js';
 import { measureLargeStart } from './large-start.js';
@@ -31,7 +31,7 @@ export const parts: Readonly<Record<PartName, Part>> = {
     },
   },
   cold: {
-    seconds: ({ rounds, seconds }) => rounds * 3 * (seconds + 2),
+    seconds: (options) => coldRounds(options) * 3 * (options.seconds + 2),
     async measure(run, { disk }) {
       const results = await measureColdReads(run, disk);
       return () => coldReadsSection(results, run.options);
