@@ -85,7 +85,9 @@ function sumOf(results: readonly FioResult[]): FioResult {
 /** The command line of fio. Options in front of the first name apply to all jobs. */
 export function fioCommand(jobs: readonly FioJob[], report: string): CommandLine {
   const sections = jobs.flatMap((job, index) => [`--name=job-${index}`, ...optionsOf(job)]);
-  return ['fio', '--output-format=json', `--output=${report}`, ...sections];
+  // A thread ends together with fio. Several threads would connect too quickly for the backlog of nbd-server.
+  const manner = jobs.length === 1 ? ['--thread'] : [];
+  return ['fio', '--output-format=json', `--output=${report}`, ...manner, ...sections];
 }
 
 function optionsOf(job: FioJob): string[] {
@@ -117,7 +119,8 @@ function lengthOf({ seconds, warmUpSeconds = 0, alignBytes, ioBytes, sizeBytes, 
 
 /** The results of the jobs, in their order. @throws if one of them failed, or had no request answered */
 export function parseReport(text: string, jobs: readonly FioJob[]): FioResult[] {
-  const output = JSON.parse(text) as FioOutput;
+  // Threads write messages in front of it.
+  const output = JSON.parse(text.slice(text.indexOf('{'))) as FioOutput;
   if (output.jobs.length !== jobs.length)
     throw new Error(`fio reports on ${output.jobs.length} of ${jobs.length} jobs`);
   return jobs.map(({ operation }, index) => {

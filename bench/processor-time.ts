@@ -1,4 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 
 /** The kernel's unit in /proc, the same on all Linux machines that Node runs on. */
 const TICKS_PER_SECOND = 100;
@@ -9,28 +10,32 @@ const TICKS_PER_SECOND = 100;
  */
 export async function processorMicroseconds(pids: readonly number[]): Promise<number> {
   for (;;) {
-    const family = await withDescendants(pids);
+    const family = withDescendants(pids);
     const stats = await Promise.all(family.map((pid) => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')));
     // When a process goes, its time moves to its parent. It would count never or twice if that happened meanwhile.
-    if (String(await withDescendants(pids)) !== String(family)) continue;
+    if (String(withDescendants(pids)) !== String(family)) continue;
     const ticks = stats.reduce((sum, stat) => sum + ticksOf(stat), 0);
     return (ticks * 1_000_000) / TICKS_PER_SECOND;
   }
 }
 
 /** The processes and all that descend from them. */
-export async function withDescendants(pids: readonly number[]): Promise<number[]> {
+export function withDescendants(pids: readonly number[]): number[] {
   const all = [...pids];
   // The list grows while it is walked.
-  for (const pid of all) all.push(...(await childrenOf(pid)));
+  for (const pid of all) all.push(...childrenOf(pid));
   return all;
 }
 
-async function childrenOf(pid: number): Promise<number[]> {
+function childrenOf(pid: number): number[] {
   const folder = `/proc/${pid}/task`;
-  const threads = await readdir(folder).catch(() => []);
-  const lists = threads.map((thread) => readFile(`${folder}/${thread}/children`, 'utf8').catch(() => ''));
-  return (await Promise.all(lists)).flatMap((list) => list.split(' ').filter(Boolean).map(Number));
+  try {
+    const lists = readdirSync(folder).map((thread) => readFileSync(`${folder}/${thread}/children`, 'utf8'));
+    return lists.flatMap((list) => list.split(' ').filter(Boolean).map(Number));
+  } catch {
+    // The process is gone, or one of its threads.
+    return [];
+  }
 }
 
 /** utime, stime, cutime and cstime of /proc/PID/stat, which follow the name in brackets, and eleven more fields. */

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { withDescendants } from './processor-time.js';
 
 const STOP_SECONDS = 10;
 /** How much of a program's output is kept. When its server is gone, fio never stops complaining. */
@@ -12,8 +13,8 @@ export function onCore(core: number, commandLine: CommandLine): CommandLine {
 }
 
 /**
- * A program that runs beside the bench, until it is disposed of or `signal` is aborted. It has a process group of its own,
- * because a job of fio that has lost its server outlives the fio that started it.
+ * A program that runs beside the bench, until it is disposed of or `signal` is aborted. Its children end with it, because
+ * a job of fio that has lost its server would go on for ever.
  */
 export class Program implements AsyncDisposable {
   /** What it has written so far, on stdout and stderr. */
@@ -28,7 +29,7 @@ export class Program implements AsyncDisposable {
   ) {
     signal.throwIfAborted();
     this.command = command;
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         if (this.output.length < KEPT_CHARACTERS) this.output += text;
@@ -36,7 +37,7 @@ export class Program implements AsyncDisposable {
     }
     this.child = child;
     this.ended = new Promise((resolve) => child.once('error', resolve).once('exit', resolve));
-    const abort = () => this.killGroup();
+    const abort = () => this.killFamily();
     signal.addEventListener('abort', abort);
     void this.ended.then(() => signal.removeEventListener('abort', abort));
   }
@@ -60,24 +61,25 @@ export class Program implements AsyncDisposable {
 
   /** Ends it without a chance to clean up. */
   async kill(): Promise<void> {
-    this.killGroup();
+    this.killFamily();
     await this.ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.child.kill('SIGTERM');
-    const kill = setTimeout(() => this.killGroup(), STOP_SECONDS * 1000);
+    const kill = setTimeout(() => this.killFamily(), STOP_SECONDS * 1000);
     await this.ended;
     clearTimeout(kill);
-    this.killGroup();
   }
 
-  private killGroup(): void {
-    if (this.child.pid === undefined) return;
-    try {
-      process.kill(-this.child.pid, 'SIGKILL');
-    } catch {
-      // Nothing of it is left.
+  private killFamily(): void {
+    if (this.hasEnded) return;
+    for (const pid of withDescendants([this.child.pid!])) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
     }
   }
 }

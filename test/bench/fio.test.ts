@@ -56,7 +56,9 @@ const report = (...jobs: object[]) => JSON.stringify({ jobs });
 test('a report is read in the direction of the job', () => {
   const text = report({ error: 0, read: some, write: none });
   const latencyMicroseconds = { p50: 20, p99: 90, p999: 100 };
-  expect(parseReport(text, [reads])).toEqual([{ iops: 10, bytesPerSecond: 40960, requests: 20, latencyMicroseconds }]);
+  expect(parseReport(`fio: connected to NBD server\n${text}`, [reads])).toEqual([
+    { iops: 10, bytesPerSecond: 40960, requests: 20, latencyMicroseconds },
+  ]);
 });
 
 test.each([

@@ -32,10 +32,10 @@ test('the time of a process includes that of a child that has ended', async () =
 test('descendants are found, and a process that is gone has none', async () => {
   const shell = spawn('sh', ['-c', 'sleep 60 & echo $!; wait'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = (await once(createInterface(shell.stdout), 'line')) as [string];
-  expect(await withDescendants([shell.pid!])).toEqual([shell.pid, Number(line)]);
+  expect(withDescendants([shell.pid!])).toEqual([shell.pid, Number(line)]);
   process.kill(Number(line));
   await once(shell, 'exit');
-  expect(await withDescendants([shell.pid!])).toEqual([shell.pid]);
+  expect(withDescendants([shell.pid!])).toEqual([shell.pid]);
 });
 
 test('a name may contain spaces and brackets', () => {
