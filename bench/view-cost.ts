@@ -6,6 +6,7 @@ import { ControlClient } from '../src/cli/control-client.js';
 import { NbdClient } from '../src/client/nbd-client.js';
 import { type FioJob, runFio } from './fio.js';
 import { makeImage } from './image.js';
+import { measureQemuCopies } from './qemu-copies.js';
 import { controlIn, type Image, type RunningServer, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
@@ -19,10 +20,15 @@ const SPARSE_DIRTY_BYTES = GIB;
 
 const randomWrites = { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 } as const;
 
+/** Each write is likely to be the first one to its 64 KiB. */
+const firstPass = { ...randomWrites, alignBytes: 64 * KIB, sizeBytes: SIZE_BYTES, latency: false };
+
 export interface ViewResult {
   /** Thousands of random writes per second, one figure a round. */
   readonly noView: { readonly firstPass: number[]; readonly afterwards: number[] };
   readonly view: { readonly firstPass: number[]; readonly afterwards: number[] };
+  /** The first pass on a disk that QEMU copies before it is written, in clusters of 64 KiB. */
+  readonly qemuFirstPass: number[];
   readonly pauses: readonly PauseResult[];
   readonly sparse: { readonly beginMilliseconds: number[]; readonly firstExtentsMilliseconds: number[] };
 }
@@ -47,6 +53,7 @@ export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string
   const result: ViewResult = {
     noView: { firstPass: [], afterwards: [] },
     view: { firstPass: [], afterwards: [] },
+    qemuFirstPass: [],
     pauses: [],
     sparse: { beginMilliseconds: [], firstExtentsMilliseconds: [] },
   };
@@ -56,6 +63,7 @@ export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string
     // The one that is first in one round is second in the next.
     const modes = round % 2 === 0 ? (['noView', 'view'] as const) : (['view', 'noView'] as const);
     for (const mode of modes) await measureWrites(run, tmpfs, image, mode, result);
+    await measureQemu(run, tmpfs, image, result.qemuFirstPass);
   }
   await rm(image.path);
   const pauses = [];
@@ -77,20 +85,14 @@ async function measureWrites(
   await mkdir(folder);
   {
     await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
-    const once = {
-      ...randomWrites,
-      alignBytes: 64 * KIB,
-      uri: server.uri(image),
-      sizeBytes: SIZE_BYTES,
-      latency: false,
-    };
+    const once = { ...firstPass, uri: server.uri(image) };
     const environment = { folder, signal, pin: options.pin };
     await runFio(once, environment);
     if (mode === 'view') await begin(folder, ['disk']);
     const first = await runFio(once, environment);
     const { alignBytes: _, ...anywhere } = once;
-    // Random writes miss some granules.
-    await runFio({ ...anywhere, operation: 'write', skipBytes: 60 * KIB }, environment);
+    // Everything that the view still needs is copied now.
+    await runFio({ ...anywhere, operation: 'write', blockBytes: 256 * KIB }, environment);
     const later = await runFio({ ...anywhere, seconds: options.seconds, warmUpSeconds: 1 }, environment);
     result[mode].firstPass.push(first.iops / 1000);
     result[mode].afterwards.push(later.iops / 1000);
@@ -98,6 +100,16 @@ async function measureWrites(
       `${mode}  first pass ${(first.iops / 1000).toFixed(1)} kIOPS  afterwards ${(later.iops / 1000).toFixed(1)} kIOPS`,
     );
   }
+  await rm(folder, { recursive: true });
+}
+
+async function measureQemu(run: BenchRun, parent: string, image: Image, iops: number[]): Promise<void> {
+  const { options, signal, log } = run;
+  const folder = join(parent, 'qemu');
+  await mkdir(folder);
+  const measured = await measureQemuCopies(image, firstPass, { folder, signal, pin: options.pin });
+  iops.push(measured / 1000);
+  log(`QEMU's copy-before-write  first pass ${(measured / 1000).toFixed(1)} kIOPS`);
   await rm(folder, { recursive: true });
 }
 
