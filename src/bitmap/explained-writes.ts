@@ -13,6 +13,88 @@ const MOST_PAGE_BYTES = process.arch === 'x64' ? 4 * KIB : 64 * KIB;
  */
 const COUNTS_OF_ZEROING = 3;
 
+/** Index of the part of the limit that belongs to the owner of the disk. */
+const OWN = 0;
+
+/**
+ * What all threads share. The sum of `parts` is the limit. Each thread adds what it hands to the device to its part,
+ * and what has ended of that to its number in `ended`. The owner corrects the limit in its own part.
+ */
+export interface ExplainedMemory {
+  readonly parts: Float64Array;
+  readonly ended: Float64Array;
+}
+
+/** The place in the memory of a thread that does not own the disk. */
+export function placeOf(slot: number): number {
+  return OWN + 1 + slot;
+}
+
+/** How many sectors the kernel may count for a change, at most. */
+class SectorsOf {
+  private readonly blockBytes: number;
+
+  constructor(private readonly counting: CountingFacts) {
+    this.blockBytes = Math.max(MOST_PAGE_BYTES, counting.blockBytes);
+  }
+
+  write(offset: number, length: number): number {
+    return (this.blockBytesOf(offset, length) + this.neighbourBytesOf(offset, length)) / SECTOR_BYTES;
+  }
+
+  /** The blocks in which the range begins and ends may have to be written besides. */
+  zeroing(offset: number, length: number): number {
+    return COUNTS_OF_ZEROING * this.write(offset, length) + (2 * this.blockBytes) / SECTOR_BYTES;
+  }
+
+  private blockBytesOf(offset: number, length: number): number {
+    const { blockBytes } = this;
+    return (Math.ceil((offset + length) / blockBytes) - Math.floor(offset / blockBytes)) * blockBytes;
+  }
+
+  /** What may be counted besides, because it was written to a neighbouring partition in one request with this change. */
+  private neighbourBytesOf(offset: number, length: number): number {
+    const { partition } = this.counting;
+    if (!partition) return 0;
+    const isAtBorder = offset < this.blockBytes || offset + length > partition.sizeBytes - this.blockBytes;
+    return isAtBorder ? partition.requestBytes : 0;
+  }
+}
+
+/** The writes of one thread. */
+export class HandedWrites {
+  protected readonly sectors: SectorsOf;
+
+  constructor(
+    protected memory: ExplainedMemory,
+    counting: CountingFacts,
+    /** The thread's place in the memory. */
+    private readonly index: number,
+  ) {
+    this.sectors = new SectorsOf(counting);
+  }
+
+  /** Call it before a change is handed to the device. Returns the sectors of the change. */
+  began(offset: number, length: number): number {
+    return this.hand(this.sectors.write(offset, length));
+  }
+
+  /** The change has reached the page cache or the device, as far as it ever will. */
+  over(sectors: number): void {
+    add(this.memory.ended, this.index, sectors);
+  }
+
+  /** The device did not take the change. */
+  refused(sectors: number): void {
+    this.hand(-sectors);
+  }
+
+  protected hand(sectors: number): number {
+    add(this.memory.parts, this.index, sectors);
+    return sectors;
+  }
+}
+
 /**
  * The highest number of written and discarded sectors that the kernel may have counted for a block device if only this
  * server writes to it. A higher count shows that another program has written.
@@ -21,52 +103,30 @@ const COUNTS_OF_ZEROING = 3;
  * and not at all before it is written back. So the limit is too high by what was overwritten in the cache. A flush
  * corrects that: the kernel has counted everything that ended before the flush began.
  */
-export class ExplainedWrites {
-  /** All sectors handed to the device so far, those of the changes that ended, and those that a flush covers. */
+export class ExplainedWrites extends HandedWrites {
+  /** All sectors that this thread has handed to the device so far, and those of all threads that a flush covers. */
   private handed = 0;
-  private ended = 0;
   private flushed = 0;
-  private readonly blockBytes: number;
 
-  /** `cell` holds the limit as its only element. The kernel's count is `counted` now, and nothing is in flight. */
-  constructor(
-    private cell: Float64Array,
-    counted: number,
-    private readonly counting: CountingFacts,
-  ) {
-    this.blockBytes = Math.max(MOST_PAGE_BYTES, counting.blockBytes);
+  /** The kernel's count is `counted` now, and nothing is in flight. */
+  constructor(memory: ExplainedMemory, counted: number, counting: CountingFacts) {
+    super(memory, counting, OWN);
     this.restart(counted);
   }
 
   /** Lets go of the memory that was given. */
   detach(): void {
-    this.cell = Float64Array.of(this.limit);
+    const { parts, ended } = this.memory;
+    this.memory = { parts: parts.slice(), ended: ended.slice() };
   }
 
   get limit(): number {
-    return this.cell[0]!;
+    return sumOf(this.memory.parts);
   }
 
-  /** Call it before a change is handed to the device. Returns the sectors of the change. */
-  began(offset: number, length: number): number {
-    return this.hand(this.blockBytesOf(offset, length) + this.neighbourBytesOf(offset, length));
-  }
-
-  /** The same for zeroing. The blocks in which the range begins and ends may have to be written besides. */
+  /** As `began`, for zeroing. */
   beganZeroing(offset: number, length: number): number {
-    const bytes = this.blockBytesOf(offset, length) + this.neighbourBytesOf(offset, length);
-    return this.hand(COUNTS_OF_ZEROING * bytes + 2 * this.blockBytes);
-  }
-
-  /** The change has reached the page cache or the device, as far as it ever will. */
-  over(sectors: number): void {
-    this.ended += sectors;
-  }
-
-  /** The device did not take the change. */
-  refused(sectors: number): void {
-    this.handed -= sectors;
-    this.cell[0] = this.cell[0]! - sectors;
+    return this.hand(this.sectors.zeroing(offset, length));
   }
 
   /** A flush begins; call the function returned when it has succeeded. */
@@ -86,33 +146,41 @@ export class ExplainedWrites {
     const counted = await read();
     if (counted === undefined) return true;
     const isExplained = counted <= this.limit;
-    this.cell[0] = Math.min(this.limit, counted + this.handed - covered);
+    this.lowerTo(Math.min(this.memory.parts[OWN]!, counted + this.handed - covered));
     return isExplained;
   }
 
-  /** The kernel's count is `counted`, and everything was written back. */
+  /** The kernel's count is `counted`, and everything that ended before was written back. */
   restart(counted: number): void {
     this.flushed = this.ended;
-    this.cell[0] = counted + this.handed - this.ended;
+    this.lowerTo(counted + this.handed - this.flushed);
   }
 
-  private blockBytesOf(offset: number, length: number): number {
-    const { blockBytes } = this;
-    return (Math.ceil((offset + length) / blockBytes) - Math.floor(offset / blockBytes)) * blockBytes;
+  /** The thread has ended, and none of its writes is under way. */
+  threadEnded(index: number): void {
+    const { parts, ended } = this.memory;
+    ended[index] = parts[index]!;
   }
 
-  /** What may be counted besides, because it was written to a neighbouring partition in one request with this change. */
-  private neighbourBytesOf(offset: number, length: number): number {
-    const { partition } = this.counting;
-    if (!partition) return 0;
-    const isAtBorder = offset < this.blockBytes || offset + length > partition.sizeBytes - this.blockBytes;
-    return isAtBorder ? partition.requestBytes : 0;
+  /** In all threads. What other threads have handed over is in their parts of the limit. */
+  private get ended(): number {
+    return sumOf(this.memory.ended);
   }
 
-  private hand(bytes: number): number {
-    const sectors = bytes / SECTOR_BYTES;
+  protected override hand(sectors: number): number {
     this.handed += sectors;
-    this.cell[0] = this.cell[0]! + sectors;
-    return sectors;
+    return super.hand(sectors);
   }
+
+  private lowerTo(ownPart: number): void {
+    this.memory.parts[OWN] = ownPart;
+  }
+}
+
+function add(numbers: Float64Array, index: number, more: number): void {
+  numbers[index] = numbers[index]! + more;
+}
+
+function sumOf(numbers: Float64Array): number {
+  return numbers.reduce((sum, number) => sum + number, 0);
 }

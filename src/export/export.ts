@@ -13,11 +13,11 @@ import { readBootId } from '../posix/find-disk.js';
 import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { WriteGate } from '../storage/device/write-gate.js';
+import type { SharedFile } from '../storage/file/quick-file.js';
 import type { DiskIdentity } from '../storage/image/disk-identity.js';
 import { PIECE_BYTES } from '../storage/permits/permit-memory.js';
-import type { SharedDisk } from '../storage/permits/shared-disk.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from './block-size.js';
-import { type DiskShare, DiskSharing } from './disk-sharing.js';
+import { type DiskShare, DiskSharing } from './elsewhere/disk-sharing.js';
 import { type BitmapFacts, type ExportFacts, factsOfBitmap } from './export-facts.js';
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
@@ -31,7 +31,7 @@ export interface Disk extends BlockDevice {
   /** Bytes that hold data or may hold data; undefined when not known. */
   allocatedBytes?(): Promise<number | undefined>;
   /** What other threads need to use the disk; missing when they cannot. */
-  readonly shared?: Omit<SharedDisk, 'permits'>;
+  readonly shared?: SharedFile;
   /** Whether the kernel counts what is written to it. */
   readonly counting?: unknown;
   /** How other programs that open the same disk recognise it; missing when no other program can open it. */
@@ -104,8 +104,9 @@ export class Export extends ServedDisk {
     this.allocation = new AllocationContext(this.gate);
     this.sharing = new DiskSharing({
       file: parts.disk.shared,
-      // What the kernel counts has to be explained by this thread.
-      writable: !parts.readOnly && parts.disk.counting === undefined,
+      readOnly: parts.readOnly,
+      isCounted: persistence !== undefined && parts.disk.counting !== undefined,
+      explain: () => persistence?.explainElsewhere(),
       gate: this.gate,
       activity: persistence?.activity,
       unitBytes: () =>

@@ -1,7 +1,7 @@
 import type { Connection } from '../api/export.js';
 import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
-import type { DiskShare } from './disk-sharing.js';
+import type { DiskShare } from './elsewhere/disk-sharing.js';
 import type { MetadataContext } from './metadata-context.js';
 
 export type { BlockDevice };

@@ -1,16 +1,18 @@
 import { expect, test } from 'vitest';
 import { KIB } from '../../src/base/units.js';
-import { ExplainedWrites } from '../../src/bitmap/explained-writes.js';
+import { ExplainedWrites, HandedWrites, placeOf } from '../../src/bitmap/explained-writes.js';
 import type { CountingFacts } from '../../src/storage/image/write-counters.js';
 
 /** Sectors of a change of 4 KiB that lies in one block of the page cache. */
 const BLOCK = process.arch === 'x64' ? 8 : 128;
 
 function scene(counted = 1000, counting: CountingFacts = { blockBytes: 512 }) {
-  const cell = new Float64Array(1);
-  const explained = new ExplainedWrites(cell, counted, counting);
+  const memory = { parts: new Float64Array(3), ended: new Float64Array(3) };
+  const cell = memory.parts;
+  const explained = new ExplainedWrites(memory, counted, counting);
+  const other = new HandedWrites(memory, counting, placeOf(1));
   const write = (offset = 0, length = 4 * KIB) => explained.over(explained.began(offset, length));
-  return { cell, explained, write, compare: (count: number) => explained.compare(async () => count) };
+  return { cell, explained, other, write, compare: (count: number) => explained.compare(async () => count) };
 }
 
 test('the limit grows by whole blocks before a change is made, and is kept in the memory given', () => {
@@ -97,4 +99,27 @@ test('when everything is written back, the count itself is the limit, and the me
   explained.detach();
   write();
   expect([explained.limit, cell[0]]).toEqual([1000 + 2 * BLOCK, 1000 + BLOCK]);
+});
+
+test('the writes of other threads are explained, and a flush covers those that had ended', async () => {
+  const { explained, other, compare } = scene();
+  for (let i = 0; i < 3; i++) other.over(other.began(0, 4 * KIB));
+  const underWay = other.began(0, 4 * KIB);
+  expect(explained.limit).toBe(1000 + 4 * BLOCK);
+  explained.flushing()();
+  expect(await compare(1000 + BLOCK)).toBe(true);
+  // The write that had not ended may still be counted.
+  expect(explained.limit).toBe(1000 + 2 * BLOCK);
+  other.over(underWay);
+  other.refused(other.began(0, 4 * KIB));
+  expect(explained.limit).toBe(1000 + 2 * BLOCK);
+});
+
+test('a write that a thread did not end is as good as ended once the thread has', async () => {
+  const { explained, other, compare } = scene();
+  other.began(0, 4 * KIB);
+  explained.threadEnded(placeOf(1));
+  explained.flushing()();
+  await compare(1000 + BLOCK);
+  expect(explained.limit).toBe(1000 + BLOCK);
 });

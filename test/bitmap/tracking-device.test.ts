@@ -98,7 +98,9 @@ test('a write that waited for its mark is tried at once, and waits again if stor
 test('a zeroed range explains everything that the kernel may count for it', async () => {
   const { disk, bitmaps } = tracked();
   const activity = new WriteActivity();
-  activity.explained = new ExplainedWrites(new Float64Array(1), 0, { blockBytes: 512 });
+  activity.explained = new ExplainedWrites({ parts: new Float64Array(1), ended: new Float64Array(1) }, 0, {
+    blockBytes: 512,
+  });
   const device = new TrackingDevice(disk, bitmaps, activity);
   expect(await device.zero(0, 64 * KIB, { keepAllocated: false, fastOnly: false })).toBe(OK);
   // A device may count the hole that it refuses, the range of zeroes that it refuses, and the zeroes written instead.

@@ -100,46 +100,53 @@ test('an image that nobody touched keeps its bitmaps, after a crash with all of 
   expect(crashed.log).toContain('after a crash, marked regions count as dirty');
 });
 
-describe('a block device whose server is killed in the middle of writes', () => {
-  /** What the server says of the bitmap afterwards, when `befall` came over the device in between. */
-  async function killedWriting(befall: (device: string) => void) {
-    const device = attachLoop(makeImage(DISK_BYTES));
-    const folder = scratchFolder();
-    const start = () => startTidemarkIn(folder, [`disk=${device},bitmap=nightly`], options);
-    const server = await start();
-    const random = new Random(testSeed());
-    const client = await NbdClient.connect(server.uri('disk'));
-    const write = () => client.write(random.below(DISK_BYTES / KIB - 64) * KIB, Buffer.alloc(64 * KIB, 7));
-    // Writes are in flight when the server is killed.
-    let writes = 0;
-    const writer = (async () => {
-      for (;;) await write().then(() => writes++);
-    })().catch(() => {});
-    await vi.waitFor(() => expect(writes).toBeGreaterThan(50), { timeout: 30_000 });
-    await server.stop('SIGKILL');
-    await writer;
-    befall(device);
-    return controlOf(await start()).bitmap('disk', 'nightly');
-  }
+describe.each(['1', '3'])(
+  'a block device whose server, with %s threads, is killed in the middle of writes',
+  (threads) => {
+    /** What the server says of the bitmap afterwards, when `befall` came over the device in between. */
+    async function killedWriting(befall: (device: string) => void) {
+      const device = attachLoop(makeImage(DISK_BYTES));
+      const folder = scratchFolder();
+      const start = () =>
+        startTidemarkIn(folder, [`disk=${device},bitmap=nightly`], [...options, '--threads', threads]);
+      const server = await start();
+      const random = new Random(testSeed());
+      // Writes are in flight when the server is killed.
+      let writes = 0;
+      const writeOn = async () => {
+        const client = await NbdClient.connect(server.uri('disk'));
+        for (;;) {
+          await client.write(random.below(DISK_BYTES / KIB - 64) * KIB, Buffer.alloc(64 * KIB, 7));
+          writes++;
+        }
+      };
+      const writers = Array.from({ length: Number(threads) }, () => writeOn().catch(() => {}));
+      await vi.waitFor(() => expect(writes).toBeGreaterThan(150), { timeout: 30_000 });
+      await server.stop('SIGKILL');
+      await Promise.all(writers);
+      befall(device);
+      return controlOf(await start()).bitmap('disk', 'nightly');
+    }
 
-  test('is trusted if nobody else wrote to it', async () => {
-    const bitmap = await killedWriting(() => {});
-    expect(bitmap).toMatchObject({ inconsistent: false, trust: { ground: 'write-count' } });
-  });
-
-  test('is not trusted if another program wrote to it', async () => {
-    const bitmap = await killedWriting((device) => {
-      // More than the server can have overwritten in the page cache.
-      const fd = openSync(device, 'r+');
-      for (let i = 0; i < 8; i++) {
-        writeSync(fd, Buffer.alloc(DISK_BYTES, i), 0, DISK_BYTES, 0);
-        fsyncSync(fd);
-      }
-      closeSync(fd);
+    test('is trusted if nobody else wrote to it', async () => {
+      const bitmap = await killedWriting(() => {});
+      expect(bitmap).toMatchObject({ inconsistent: false, trust: { ground: 'write-count' } });
     });
-    expect(bitmap.inconsistentReason).toMatch(/^written after its server was killed: .* by the kernel's count$/);
-  });
-});
+
+    test('is not trusted if another program wrote to it', async () => {
+      const bitmap = await killedWriting((device) => {
+        // More than the server can have overwritten in the page cache.
+        const fd = openSync(device, 'r+');
+        for (let i = 0; i < 8; i++) {
+          writeSync(fd, Buffer.alloc(DISK_BYTES, i), 0, DISK_BYTES, 0);
+          fsyncSync(fd);
+        }
+        closeSync(fd);
+      });
+      expect(bitmap.inconsistentReason).toMatch(/^written after its server was killed: .* by the kernel's count$/);
+    });
+  },
+);
 
 test('`bitmap show` says why a bitmap is trusted after a start', async () => {
   const [folder, image] = [scratchFolder(), makeImage(DISK_BYTES)];

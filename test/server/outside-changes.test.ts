@@ -17,10 +17,13 @@ import {
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ExportSpec } from '../../src/api/export.js';
+import { type Errno, WOULD_BLOCK } from '../../src/base/errno.js';
+import { silentLog } from '../../src/base/log.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { exportKey } from '../../src/bitmap/store/keys.js';
 import type { StoredExport } from '../../src/bitmap/store/left-disk.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
+import { RemoteDevice } from '../../src/export/elsewhere/remote-device.js';
 import type { Export } from '../../src/export/export.js';
 import type { Posix } from '../../src/posix/posix-calls.js';
 import { DiskClaims } from '../../src/server/disk-claims.js';
@@ -91,13 +94,46 @@ async function write(served: Export): Promise<void> {
   expect(await served.device.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, MIB)).toBe(0);
 }
 
+/** Another thread that writes whole pages to the disk, without asking where it may. Other writes it has to ask for. */
+class Elsewhere {
+  static writes = 0;
+  private readonly device: RemoteDevice;
+
+  constructor(private readonly served: Export) {
+    const { disk: shared } = served.share(2)!;
+    const ask = async (): Promise<never> => expect.fail('this thread asks nobody');
+    this.device = new RemoteDevice({
+      capabilities: served.capabilities,
+      shared,
+      slot: 1,
+      posix: native,
+      log: silentLog,
+      ask,
+    });
+  }
+
+  async write(offset: number, length: number): Promise<Errno> {
+    const data = Buffer.alloc(length, 7);
+    const errno = this.device.writeNow(data, 0, length, offset);
+    if (errno !== WOULD_BLOCK) {
+      Elsewhere.writes++;
+      return errno;
+    }
+    const { device } = this.served;
+    const own = device.writeNow(data, 0, length, offset);
+    return own === WOULD_BLOCK ? device.write(data, 0, length, offset) : own;
+  }
+}
+
 /** Any change that a client can ask for, at any alignment, or what the server does by itself. */
-async function changeSomehow(served: Export, random: Random): Promise<void> {
+async function changeSomehow(served: Export, random: Random, elsewhere: Elsewhere): Promise<void> {
   const offset = random.below(3 * MIB);
   const length = 1 + random.below(random.pick([512, 8 * KIB, MIB]));
   const { device } = served;
   const ways = [
     () => device.write(Buffer.alloc(length, 7), 0, length, offset),
+    () => elsewhere.write(random.below(8) * 4 * KIB, 4 * KIB * (1 + random.below(2))),
+    () => elsewhere.write(random.below(8) * 4 * KIB, 4 * KIB * (1 + random.below(2))),
     () => device.zero(offset, length, { keepAllocated: random.chance(2), fastOnly: false }),
     () => device.trim(offset, length),
     () => device.flush(),
@@ -231,13 +267,16 @@ describe.each(['block device', 'partition'] as const)('a %s whose server is kill
       const served = await open();
       const nightly = served.getBitmap('nightly');
       expect(nightly.inconsistent).toBeUndefined();
-      for (let change = 0; change < 30; change++) await changeSomehow(served, random);
+      const elsewhere = new Elsewhere(served);
+      for (let change = 0; change < 30; change++) await changeSomehow(served, random, elsewhere);
       expect(nightly.inconsistent).toBeUndefined();
       await kill(served);
     }
+    expect(Elsewhere.writes).toBeGreaterThan(0);
     const served = await open();
+    const elsewhere = new Elsewhere(served);
     await write(served);
-    for (let change = 0; change < 30; change++) await changeSomehow(served, random);
+    for (let change = 0; change < 30; change++) await changeSomehow(served, random, elsewhere);
     await write(served);
     await served.flushForBitmaps();
     await served.tick();

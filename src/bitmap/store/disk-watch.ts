@@ -19,6 +19,13 @@ const PUT_BACK_MILLISECONDS = 5000;
 
 const CHANGED_BY_ANOTHER = 'another program changed the disk while it was served';
 
+/** Where other threads explain what they write to a block device. */
+export interface SharedExplanation {
+  /** Of the `SharedNumber`. */
+  readonly path: string;
+  readonly counting: CountingFacts;
+}
+
 export interface DiskWatchOptions {
   /** This server writes to the disk, and writes by other programs can be detected. */
   readonly watching: boolean;
@@ -214,14 +221,21 @@ export class DiskWatch implements WriteLease {
     if (seen.counters && (isExplained || this.atRest)) this.activity.explained?.restart(countedSectors(seen.counters));
   }
 
+  /** What other threads need in order to explain their writes to a block device; undefined if they cannot. */
+  explainElsewhere(): SharedExplanation | undefined {
+    this.beginToExplain();
+    const { counting } = this.options;
+    return this.limit && counting && { path: this.limit.path, counting };
+  }
+
   /** From the first write on, because a disk that is only read needs no shared memory. */
   private beginToExplain(): void {
     const { counters } = this.seen;
     const { counting } = this.options;
     if (this.activity.explained || !counters || !counting) return;
     this.limit = this.options.shareNumber();
-    const cell = this.limit?.cell ?? new Float64Array(1);
-    this.activity.explained = new ExplainedWrites(cell, countedSectors(counters), counting);
+    const { parts, besides: ended } = this.limit ?? { parts: new Float64Array(1), besides: new Float64Array(1) };
+    this.activity.explained = new ExplainedWrites({ parts, ended }, countedSectors(counters), counting);
   }
 
   /** Finds writes by other programs to a block device even while this server writes to it. */

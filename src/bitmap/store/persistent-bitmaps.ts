@@ -11,7 +11,7 @@ import type { WriteActivity } from '../write-activity.js';
 import { BitmapFailures, type BitmapFailuresOptions } from './bitmap-failures.js';
 import { changeDurably } from './change-durably.js';
 import type { DiskCommits } from './disk-commits.js';
-import { DiskWatch } from './disk-watch.js';
+import { DiskWatch, type SharedExplanation } from './disk-watch.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { type Judgement, judge, type LastSight, momentNow, needsWitness } from './left-disk.js';
 import { reasonFor } from './loading.js';
@@ -170,6 +170,11 @@ export class PersistentBitmaps {
   /** The writes of this server must be reported here. */
   get activity(): WriteActivity {
     return this.watch.activity;
+  }
+
+  /** As in `DiskWatch`. */
+  explainElsewhere(): SharedExplanation | undefined {
+    return this.watch.explainElsewhere();
   }
 
   /**

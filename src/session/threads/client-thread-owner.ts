@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../../base/log.js';
-import type { DiskShare } from '../../export/disk-sharing.js';
+import type { DiskShare } from '../../export/elsewhere/disk-sharing.js';
 import { MessageBatch } from './message-batch.js';
 import type { MovedClient } from './moved-client.js';
 import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-messages.js';

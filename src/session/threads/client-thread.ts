@@ -1,14 +1,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Log, LogLine } from '../../base/log.js';
+import type { DiskAnswer } from '../../export/elsewhere/disk-calls.js';
+import type { AskOwner } from '../../export/elsewhere/remote-device.js';
 import { loadPosix } from '../../posix/posix.js';
 import { BusyPoller } from '../busy-poller.js';
 import type { Link } from '../link.js';
 import { MemoryBudget } from '../memory-budget.js';
 import { PiecePool } from '../piece-pool.js';
 import { MessageBatch } from './message-batch.js';
-import type { AskOwner } from './remote-device.js';
 import { serveClient, type ThreadHost } from './served-client.js';
-import type { ClientToServe, DiskAnswer, FromThread, ThreadData, ToThread } from './thread-messages.js';
+import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-messages.js';
 
 /** The start of a thread that serves clients. */
 

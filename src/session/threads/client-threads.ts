@@ -1,5 +1,5 @@
 import type { Log } from '../../base/log.js';
-import type { DiskShare } from '../../export/disk-sharing.js';
+import type { DiskShare } from '../../export/elsewhere/disk-sharing.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import type { Agreement } from '../agreement.js';

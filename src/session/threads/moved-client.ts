@@ -1,9 +1,8 @@
 import { EIO, type Errno } from '../../base/errno.js';
+import { type DiskAnswer, type DiskCall, makeDiskCall } from '../../export/elsewhere/disk-calls.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import type { Agreement } from '../agreement.js';
 import { Counters } from '../counters.js';
-import { makeDiskCall } from './disk-calls.js';
-import type { DiskAnswer, DiskCall } from './thread-messages.js';
 
 /** A client that another thread serves, as the owner of its disk sees it. */
 export class MovedClient {
@@ -30,7 +29,12 @@ export class MovedClient {
   async make(call: DiskCall): Promise<DiskAnswer> {
     this.calls++;
     try {
-      return await makeDiskCall(call, this.agreement);
+      const { export: served, contexts } = this.agreement;
+      return await makeDiskCall(
+        call,
+        served.device,
+        contexts.map(({ context }) => context),
+      );
     } catch (bug) {
       this.onBug(bug);
       return { errno: EIO satisfies Errno };

@@ -1,12 +1,10 @@
 import type { Log } from '../../base/log.js';
+import { RemoteContext } from '../../export/elsewhere/remote-context.js';
+import { type AskOwner, RemoteDevice } from '../../export/elsewhere/remote-device.js';
 import type { Posix } from '../../posix/posix-calls.js';
-import { QuickFile } from '../../storage/file/quick-file.js';
-import { PermittedWrites } from '../../storage/permits/permitted-writes.js';
 import { Counters } from '../counters.js';
 import { Link, type LinkHost } from '../link.js';
 import { transmissionOver } from '../transmission-over.js';
-import { RemoteContext } from './remote-context.js';
-import { type AskOwner, RemoteDevice } from './remote-device.js';
 import type { ClientToServe } from './thread-messages.js';
 
 export interface ThreadHost extends LinkHost {
@@ -18,16 +16,17 @@ export interface ThreadHost extends LinkHost {
 /** Serves a client in this thread, on a disk of another one. Returns the link to it. */
 export function serveClient(client: ClientToServe, host: ThreadHost, ask: AskOwner): Link {
   const { shared, capabilities, ...disk } = client.disk;
-  const permitted = new PermittedWrites(shared.permits, host.slot);
-  const file = new QuickFile(shared, host.posix, host.log);
+  const { slot, posix, log } = host;
+  const device = new RemoteDevice({ capabilities, shared, slot, posix, log, ask });
   const agreement = {
-    export: { ...disk, device: new RemoteDevice(capabilities, file, permitted, ask) },
+    export: { ...disk, device },
     structuredReplies: client.structuredReplies,
     enforceBlockSize: client.enforceBlockSize,
     contexts: client.contexts.map(({ id, name }, index) => ({ id, context: new RemoteContext(name, index, ask) })),
   };
   const link = new Link({ fd: client.fd }, host, client.id);
   const counters = new Counters(client.counters);
-  link.enter(transmissionOver(link, agreement, host.log, client.id, counters), client.received);
+  link.enter(transmissionOver(link, agreement, log, client.id, counters), client.received);
+  void link.closed.then(() => device.close());
   return link;
 }

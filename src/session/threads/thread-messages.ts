@@ -1,7 +1,7 @@
 import type { MinBlockBytes } from '../../api/values.js';
-import type { Errno } from '../../base/errno.js';
-import type { DeviceCapabilities, ZeroOptions } from '../../storage/device/block-device.js';
-import type { SharedDisk } from '../../storage/permits/shared-disk.js';
+import type { DiskAnswer, DiskCall } from '../../export/elsewhere/disk-calls.js';
+import type { SharedDisk } from '../../export/elsewhere/disk-sharing.js';
+import type { DeviceCapabilities } from '../../storage/device/block-device.js';
 
 /** What a thread is started with. */
 export interface ThreadData {
@@ -31,29 +31,6 @@ export interface ClientToServe {
   readonly enforceBlockSize: boolean;
   readonly contexts: readonly { readonly id: number; readonly name: string }[];
   readonly counters: Float64Array<SharedArrayBuffer>;
-}
-
-/** What a thread asks the owner of a disk to do with it. */
-export type DiskCall =
-  | { readonly call: 'read' | 'trim' | 'cache'; readonly offset: number; readonly length: number }
-  | { readonly call: 'write'; readonly offset: number; readonly payload: Uint8Array<ArrayBuffer> }
-  | { readonly call: 'zero'; readonly offset: number; readonly length: number; readonly options: ZeroOptions }
-  | { readonly call: 'flush' }
-  | ({ readonly call: 'status' /** Its place in the agreement. */; readonly context: number } & ExtentsWanted);
-
-interface ExtentsWanted {
-  readonly offset: number;
-  readonly length: number;
-  /** As in `ExtentList`. */
-  readonly limit: number;
-  readonly maxRuns: number;
-}
-
-export interface DiskAnswer {
-  readonly errno: Errno;
-  /** What was read. */
-  readonly data?: Uint8Array<ArrayBuffer>;
-  readonly extents?: { readonly lengths: readonly number[]; readonly statuses: readonly number[] };
 }
 
 /** To a thread. `answer` belongs to the question with this number. */

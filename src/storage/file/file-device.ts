@@ -8,7 +8,6 @@ import { assertInside } from '../device/range.js';
 import { type DiskIdentity, type FileTimes, fileTimesNow, identifyDisk } from '../image/disk-identity.js';
 import { growImage } from '../image/image-size.js';
 import type { CountingFacts } from '../image/write-counters.js';
-import type { SharedDisk } from '../permits/shared-disk.js';
 import type { DiskShare } from './disk-threads.js';
 import { FileExtents } from './file-extents.js';
 import { FileFlusher } from './file-flusher.js';
@@ -16,6 +15,7 @@ import { FileReader } from './file-reader.js';
 import { FileWriter } from './file-writer.js';
 import { FileZeroer, type ZeroingFacts } from './file-zeroer.js';
 import type { ImageFile } from './image-file.js';
+import type { SharedFile } from './quick-file.js';
 
 /** Unit of `blocks` in stat(2). */
 const STAT_BLOCK_BYTES = 512;
@@ -72,7 +72,7 @@ export class FileDevice implements BlockDevice {
   }
 
   /** What another thread needs to use the same image while it is open. */
-  get shared(): Omit<SharedDisk, 'permits'> {
+  get shared(): SharedFile {
     const { path, file } = this.parts;
     return { path, fd: file.fd, inMemory: file.inMemory, endsWithin: file.endsWithin };
   }

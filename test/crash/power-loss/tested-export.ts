@@ -1,6 +1,6 @@
 import type { ChangeRecorder } from '../../../src/bitmap/change-recorder.js';
 import type { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
-import type { DiskShare } from '../../../src/export/disk-sharing.js';
+import type { DiskShare } from '../../../src/export/elsewhere/disk-sharing.js';
 import { Export, type ExportParts } from '../../../src/export/export.js';
 import type { QuietExport } from '../../../src/export/quiet-export.js';
 import { Snapshot } from '../../../src/snapshot/snapshot.js';

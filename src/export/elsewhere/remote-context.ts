@@ -1,6 +1,6 @@
 import { type Errno, OK } from '../../base/errno.js';
 import type { ExtentList } from '../../base/extents.js';
-import { combinerOf, type MetadataContext } from '../../export/metadata-context.js';
+import { combinerOf, type MetadataContext } from '../metadata-context.js';
 import type { AskOwner } from './remote-device.js';
 
 /** A metadata context of a disk that belongs to another thread. */
@@ -9,7 +9,7 @@ export class RemoteContext implements MetadataContext {
 
   constructor(
     readonly name: string,
-    /** Its place in the agreement. */
+    /** Its place among those that the client has selected. */
     private readonly index: number,
     private readonly ask: AskOwner,
   ) {

@@ -1,26 +1,52 @@
 import { type Errno, OK, WOULD_BLOCK } from '../../base/errno.js';
 import type { ExtentList } from '../../base/extents.js';
+import type { Log } from '../../base/log.js';
+import { HandedWrites, placeOf } from '../../bitmap/explained-writes.js';
+import type { SharedExplanation } from '../../bitmap/store/disk-watch.js';
+import { openSharedNumber } from '../../bitmap/store/shared-number.js';
+import type { Posix } from '../../posix/posix-calls.js';
 import type { BlockDevice, DeviceCapabilities, ZeroOptions } from '../../storage/device/block-device.js';
 import type { PagePipe } from '../../storage/device/page-pipe.js';
 import { assertInside } from '../../storage/device/range.js';
-import type { QuickFile } from '../../storage/file/quick-file.js';
-import type { PermittedWrites } from '../../storage/permits/permitted-writes.js';
-import type { DiskAnswer, DiskCall } from './thread-messages.js';
+import { QuickFile } from '../../storage/file/quick-file.js';
+import { PermittedWrites } from '../../storage/permits/permitted-writes.js';
+import type { DiskAnswer, DiskCall } from './disk-calls.js';
+import type { SharedDisk } from './disk-sharing.js';
 
 /** Asks the owner of the disk. `owned` is memory of the call that the owner gets. */
 export type AskOwner = (call: DiskCall, owned?: ArrayBuffer) => Promise<DiskAnswer>;
+
+export interface RemoteDeviceParts {
+  readonly capabilities: DeviceCapabilities;
+  readonly shared: SharedDisk;
+  /** The slot of this thread. */
+  readonly slot: number;
+  readonly posix: Posix | undefined;
+  readonly log: Log;
+  readonly ask: AskOwner;
+}
 
 /**
  * A disk that belongs to another thread. Cached data is read here, and what the owner permits is written here. The owner
  * does everything else.
  */
 export class RemoteDevice implements BlockDevice {
-  constructor(
-    readonly capabilities: DeviceCapabilities,
-    private readonly file: QuickFile,
-    private readonly permitted: PermittedWrites,
-    private readonly ask: AskOwner,
-  ) {}
+  readonly capabilities: DeviceCapabilities;
+  private readonly file: QuickFile;
+  private readonly permitted: PermittedWrites;
+  private readonly ask: AskOwner;
+  private readonly explanation: WritesExplained | undefined;
+  private readonly mayWrite: boolean;
+
+  constructor(parts: RemoteDeviceParts) {
+    const { shared, slot, posix, log } = parts;
+    this.capabilities = parts.capabilities;
+    this.file = new QuickFile(shared.file, posix, log);
+    this.permitted = new PermittedWrites(shared.permits, slot);
+    this.ask = parts.ask;
+    this.explanation = shared.explanation && explainWrites(shared.explanation, slot, posix);
+    this.mayWrite = shared.explanation === undefined || this.explanation !== undefined;
+  }
 
   get sizeBytes(): number {
     return this.permitted.sizeBytes;
@@ -49,12 +75,13 @@ export class RemoteDevice implements BlockDevice {
 
   writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     assertInside(this.sizeBytes, offset, length);
+    if (!this.mayWrite) return WOULD_BLOCK;
     const { permitted } = this;
-    const mayWrite = permitted.begin(offset, length);
+    const isPermitted = permitted.begin(offset, length);
     try {
-      return mayWrite ? this.file.writeNow(source, start, length, offset) : WOULD_BLOCK;
+      return isPermitted ? this.writeExplained(source, start, length, offset) : WOULD_BLOCK;
     } finally {
-      permitted.end(mayWrite);
+      permitted.end(isPermitted);
     }
   }
 
@@ -89,5 +116,36 @@ export class RemoteDevice implements BlockDevice {
     throw new Error('the allocation of a remote disk is a metadata context');
   }
 
-  async close(): Promise<void> {}
+  /** Nothing may be written afterwards. */
+  async close(): Promise<void> {
+    this.explanation?.release();
+  }
+
+  private writeExplained(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+    const { explanation, file } = this;
+    if (!explanation) return file.writeNow(source, start, length, offset);
+    const { handed } = explanation;
+    const sectors = handed.began(offset, length);
+    const errno = file.writeNow(source, start, length, offset);
+    if (errno === WOULD_BLOCK) handed.refused(sectors);
+    else handed.over(sectors);
+    return errno;
+  }
+}
+
+interface WritesExplained {
+  readonly handed: HandedWrites;
+  readonly release: () => void;
+}
+
+/** Undefined if the memory for it cannot be shared. */
+function explainWrites(
+  { path, counting }: SharedExplanation,
+  slot: number,
+  posix: Posix | undefined,
+): WritesExplained | undefined {
+  const number = posix && openSharedNumber(posix, path);
+  if (!number) return undefined;
+  const { parts, besides: ended, release } = number;
+  return { handed: new HandedWrites({ parts, ended }, counting, placeOf(slot)), release };
 }
