@@ -54,15 +54,16 @@ export class NbdListener {
     this.posix = posix;
     this.maxConnections = limits.maxConnections;
     const { memoryBudgetBytes, busyPollMicroseconds } = limits;
-    const memoryUse = new Float64Array(new SharedArrayBuffer(limits.threads * Float64Array.BYTES_PER_ELEMENT));
+    const perThread = () => new Float64Array(new SharedArrayBuffer(limits.threads * Float64Array.BYTES_PER_ELEMENT));
+    const memoryParts = { use: perThread(), waiting: perThread() };
     const count = limits.threads - 1;
-    this.threads = new ClientThreads({ count, memoryBudgetBytes, memoryUse, busyPollMicroseconds, posix, log });
+    this.threads = new ClientThreads({ count, memoryBudgetBytes, memoryParts, busyPollMicroseconds, posix, log });
     this.host = {
       exports,
       log,
       threads: this.threads,
       pool: new PiecePool(),
-      memory: new MemoryBudget(memoryBudgetBytes, undefined, { use: memoryUse, index: 0 }),
+      memory: new MemoryBudget(memoryBudgetBytes, undefined, { ...memoryParts, index: 0 }),
       terms: { multipleConnections: limits.maxConnections > 1 },
       busyPoller: new BusyPoller(busyPollMicroseconds),
       handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,

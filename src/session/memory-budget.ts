@@ -18,6 +18,8 @@ const LOOK_AGAIN_MILLISECONDS = 20;
 export interface BudgetPart {
   /** How many bytes each thread uses. Each changes only its own number, so two may take the last bytes at once. */
   readonly use: Float64Array;
+  /** How many connections of each thread wait. */
+  readonly waiting: Float64Array;
   readonly index: number;
 }
 
@@ -46,16 +48,16 @@ export class MemoryBudget {
   constructor(
     private readonly limitBytes: number,
     private readonly now: () => number = () => performance.now(),
-    private readonly part: BudgetPart = { use: new Float64Array(1), index: 0 },
+    private readonly part: BudgetPart = { use: new Float64Array(1), waiting: new Float64Array(1), index: 0 },
   ) {}
 
   get use(): MemoryUse {
-    return { usedBytes: this.used, limitBytes: this.limitBytes, waitingConnections: this.waiting.size };
+    return { usedBytes: this.used, limitBytes: this.limitBytes, waitingConnections: sumOf(this.part.waiting) };
   }
 
   /** In all threads. */
   private get used(): number {
-    return this.part.use.reduce((sum, bytes) => sum + bytes, 0);
+    return sumOf(this.part.use);
   }
 
   /** `onRoom` is called when the claim that was refused last would succeed: claim again, or call `waive`. */
@@ -82,6 +84,7 @@ export class MemoryBudget {
     if (this.waiting.has(account)) return;
     account.waitingSinceMilliseconds = this.now();
     this.waiting.add(account);
+    this.countWaiting();
     if (this.part.use.length > 1) this.lookAgain();
   }
 
@@ -91,7 +94,9 @@ export class MemoryBudget {
 
   leave(account: MemoryAccount): void {
     // Others may have waited because this account went first.
-    if (this.waiting.delete(account)) this.wakeSoon();
+    if (!this.waiting.delete(account)) return;
+    this.countWaiting();
+    this.wakeSoon();
   }
 
   /** The oldest waiting account without shared memory that still has precedence. */
@@ -102,6 +107,10 @@ export class MemoryBudget {
       if (account.sharedBytes === 0 && account.waitingSinceMilliseconds > since) return account;
     }
     return undefined;
+  }
+
+  private countWaiting(): void {
+    this.part.waiting[this.part.index] = this.waiting.size;
   }
 
   /** Other threads do not say when they give memory back. */
@@ -125,6 +134,10 @@ export class MemoryBudget {
       }
     });
   }
+}
+
+function sumOf(numbers: Float64Array): number {
+  return numbers.reduce((sum, number) => sum + number, 0);
 }
 
 /** The memory of one connection: the sum of its claims. */

@@ -33,6 +33,22 @@ describe('a memory budget', () => {
     expect(budget.use).toEqual({ usedBytes: 0, limitBytes: MIB, waitingConnections: 0 });
   });
 
+  test('is one for all threads, and a thread that waits notices what another gives back', async () => {
+    const parts = { use: new Float64Array(2), waiting: new Float64Array(2) };
+    const [here, there] = [0, 1].map((index) => new MemoryBudget(10 * MIB, undefined, { ...parts, index }));
+    const held = here!.open(() => {}).claim(OWN_BYTES + 9 * MIB)!;
+    let room = false;
+    const waiting = there!.open(() => {
+      room = true;
+    });
+    expect(waiting.claim(OWN_BYTES + 2 * MIB)).toBeUndefined();
+    expect(here!.use).toEqual({ usedBytes: 9 * MIB, limitBytes: 10 * MIB, waitingConnections: 1 });
+    held.release();
+    await expect.poll(() => room).toBe(true);
+    expect(waiting.claim(OWN_BYTES + 2 * MIB)).toBeDefined();
+    expect(there!.use).toEqual({ usedBytes: 2 * MIB, limitBytes: 10 * MIB, waitingConnections: 0 });
+  });
+
   test('gives half to an account that takes all it can, and half of the rest to each newcomer', () => {
     const { budget, greedy } = budgetOf();
     const parts = [greedy(), greedy(), greedy()].map(({ sharedBytes }) => sharedBytes / MIB);

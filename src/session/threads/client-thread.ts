@@ -13,14 +13,14 @@ import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-m
 
 /** The start of a thread that serves clients. */
 
-const { slot, busyPollMicroseconds, memoryBudgetBytes, memoryUse } = workerData as ThreadData;
+const { slot, busyPollMicroseconds, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
 const port = parentPort!;
 const toOwner = new MessageBatch<FromThread>(port);
 const host: ThreadHost = {
   slot,
   posix: loadPosix(),
   pool: new PiecePool(),
-  memory: new MemoryBudget(memoryBudgetBytes, undefined, { use: memoryUse, index: slot + 1 }),
+  memory: new MemoryBudget(memoryBudgetBytes, undefined, { ...memoryParts, index: slot + 1 }),
   busyPoller: new BusyPoller(busyPollMicroseconds),
   log: logToOwner(),
 };

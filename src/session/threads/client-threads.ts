@@ -71,7 +71,9 @@ export class ClientThreads {
   private threadIn(slot: number): ClientThread {
     const { count: _count, posix: _posix, log, ...data } = this.options;
     this.threads[slot] ??= new ClientThread({ slot, ...data }, log, (ended) => {
-      if (this.threads[slot] === ended) this.threads[slot] = undefined;
+      if (this.threads[slot] !== ended) return;
+      this.threads[slot] = undefined;
+      for (const part of Object.values(data.memoryParts)) part[slot + 1] = 0;
     });
     return this.threads[slot];
   }

@@ -2,6 +2,7 @@ import type { MinBlockBytes } from '../../api/values.js';
 import type { DiskAnswer, DiskCall } from '../../export/elsewhere/disk-calls.js';
 import type { SharedDisk } from '../../export/elsewhere/disk-sharing.js';
 import type { DeviceCapabilities } from '../../storage/device/block-device.js';
+import type { BudgetPart } from '../memory-budget.js';
 
 /** What a thread is started with. */
 export interface ThreadData {
@@ -9,8 +10,8 @@ export interface ThreadData {
   readonly slot: number;
   readonly busyPollMicroseconds: number;
   readonly memoryBudgetBytes: number;
-  /** How much of the budget each thread uses, and which of these numbers is this thread's. */
-  readonly memoryUse: Float64Array<SharedArrayBuffer>;
+  /** What each thread uses of the budget, as in `BudgetPart`. The main thread comes first. */
+  readonly memoryParts: Pick<BudgetPart, 'use' | 'waiting'>;
 }
 
 /** A client whose handshake is over. */
