@@ -40,6 +40,15 @@ describe('the clients of a disk', () => {
     expect(server.clientCounts).toEqual([2, 2, 1]);
   });
 
+  test('of several disks are spread too', async () => {
+    const { server } = await serverWithClients(1, { disks: 3 });
+    await server.connect({}, 'disk1');
+    await server.connect({}, 'disk2');
+    expect(server.clientCounts).toEqual([1, 1, 1]);
+    await server.connect({}, 'disk2');
+    expect(server.clientCounts).toEqual([2, 1, 1]);
+  });
+
   test('stay in the main thread if there is no other', async () => {
     const { server } = await serverWithClients(3, { threads: 1 });
     expect(server.clientCounts).toEqual([3]);

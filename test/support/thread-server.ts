@@ -15,7 +15,7 @@ import { MemoryStore } from './memory-store.js';
 import { native } from './scratch-device.js';
 import { scratchFolder } from './scratch-folder.js';
 
-/** A server of one disk, "disk", with the bitmap "nightly", whose clients are spread over several threads. */
+/** A server of "disk", with the bitmap "nightly", whose clients are spread over several threads. */
 export class ThreadServer {
   private constructor(
     readonly exports: ExportRegistry,
@@ -27,13 +27,15 @@ export class ThreadServer {
     private readonly threadsOf: () => readonly (ClientThread | undefined)[],
   ) {}
 
-  static async start(sizeBytes: number, { threads = 3, bitmap = 'nightly' } = {}): Promise<ThreadServer> {
+  /** Of several disks, the others are "disk1", "disk2" and so on, without bitmaps. */
+  static async start(sizeBytes: number, { threads = 3, bitmap = 'nightly', disks = 1 } = {}): Promise<ThreadServer> {
     const image = makeImage(sizeBytes);
     const host = exportHost(new MemoryStore());
     const exports = new ExportRegistry((spec, source) => openExport(spec, host, source));
     const [name, granularity] = bitmap.split(':');
     const granularityBytes = granularity === undefined ? {} : { granularityBytes: Number(granularity) };
     const served = await exports.add({ name: 'disk', path: image, bitmaps: [{ name: name!, ...granularityBytes }] });
+    for (let i = 1; i < disks; i++) await exports.add({ name: `disk${i}`, path: makeImage(sizeBytes) });
     const path = join(scratchFolder(), 'nbd.sock');
     const complaints: ThreadServer['complaints'] = [];
     const complain = (fields: object, message: string) => void complaints.push({ fields, message });
@@ -55,8 +57,8 @@ export class ThreadServer {
     return new ThreadServer(exports, served, image, complaints, path, () => owners.threads);
   }
 
-  async connect(options: NbdConnectOptions = {}): Promise<NbdClient> {
-    const client = await NbdClient.connect({ address: { socketPath: this.socketPath }, exportName: 'disk' }, options);
+  async connect(options: NbdConnectOptions = {}, exportName = 'disk'): Promise<NbdClient> {
+    const client = await NbdClient.connect({ address: { socketPath: this.socketPath }, exportName }, options);
     onTestFinished(() => client.abort());
     return client;
   }
@@ -64,7 +66,8 @@ export class ThreadServer {
   /** How many clients each thread serves, the main thread first. */
   get clientCounts(): number[] {
     const elsewhere = this.threadsOf().map((thread) => thread?.clientCount ?? 0);
-    return [this.served.clientCount - elsewhere.reduce((sum, count) => sum + count, 0), ...elsewhere];
+    const all = this.exports.list().reduce((sum, { clientCount }) => sum + clientCount, 0);
+    return [all - elsewhere.reduce((sum, count) => sum + count, 0), ...elsewhere];
   }
 
   /** Undefined while all clients are in the main thread. */

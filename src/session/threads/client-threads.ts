@@ -16,12 +16,14 @@ export interface ClientThreadsOptions extends Omit<ThreadData, 'slot'> {
 }
 
 /**
- * The threads that serve clients besides this one, each started when it gets its first client. Clients of one disk are
- * spread over all threads, this one first: it owns the disks and serves a single client best.
+ * The threads that serve clients besides this one, each started when it gets its first client. The clients of each disk
+ * are spread over all threads. This one comes first, because it owns the disks.
  */
 export class ClientThreads {
   /** By slot; missing while it does not run. */
   private readonly threads: (ClientThread | undefined)[] = [];
+
+  private clientsHere = 0;
 
   constructor(private readonly options: ClientThreadsOptions) {}
 
@@ -30,11 +32,21 @@ export class ClientThreads {
    * best here, or cannot move.
    */
   move(link: Link, agreement: Agreement<ServedDisk>, id: number): MovedClient | undefined {
+    const moved = this.tryToMove(link, agreement, id);
+    if (!moved) this.stays(link);
+    return moved;
+  }
+
+  /** Resolves when all threads have ended. They must have no clients any more. */
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread?.end()));
+  }
+
+  private tryToMove(link: Link, agreement: Agreement<ServedDisk>, id: number): MovedClient | undefined {
     const { count, posix } = this.options;
-    const served = agreement.export;
-    const slot = this.bestSlot(served);
+    const slot = this.bestSlot(agreement.export);
     if (slot === undefined || !posix) return undefined;
-    const share = served.share(count);
+    const share = agreement.export.share(count);
     if (!share) return undefined;
     const stream = link.moveTo((fd) => {
       const copy = posix.duplicateNow(fd);
@@ -47,9 +59,9 @@ export class ClientThreads {
     return this.serve(slot, { id, stream, agreement, share });
   }
 
-  /** Resolves when all threads have ended. They must have no clients any more. */
-  async close(): Promise<void> {
-    await Promise.all(this.threads.map((thread) => thread?.end()));
+  private stays(link: Link): void {
+    this.clientsHere++;
+    void link.closed.then(() => this.clientsHere--);
   }
 
   private serve(
@@ -80,19 +92,25 @@ export class ClientThreads {
 
   /** The thread with the fewest clients of the disk, and of those the one with the fewest of all; undefined: this one. */
   private bestSlot(served: ServedDisk): number | undefined {
-    const slots = Array.from({ length: this.options.count }, (_, slot) => slot);
+    const threads = Array.from({ length: this.options.count }, (_, slot) => {
+      const thread = this.threads[slot];
+      return { slot, ofDisk: thread?.countOn(served) ?? 0, all: thread?.clientCount ?? 0 };
+    });
+    const elsewhere = threads.reduce((sum, { ofDisk }) => sum + ofDisk, 0);
     // The client is counted already.
-    const elsewhere = slots.reduce((sum, slot) => sum + (this.threads[slot]?.countOn(served) ?? 0), 0);
-    let best: number | undefined;
-    let fewest = served.clientCount - 1 - elsewhere;
-    for (const slot of slots) {
-      const clients = this.threads[slot]?.countOn(served) ?? 0;
-      if (clients >= fewest) continue;
-      best = slot;
-      fewest = clients;
-    }
-    return best;
+    const here = { slot: undefined, ofDisk: served.clientCount - 1 - elsewhere, all: this.clientsHere };
+    return threads.reduce<Candidate>((best, one) => (isIdler(one, best) ? one : best), here).slot;
   }
+}
+
+interface Candidate {
+  readonly slot: number | undefined;
+  readonly ofDisk: number;
+  readonly all: number;
+}
+
+function isIdler(one: Candidate, other: Candidate): boolean {
+  return one.ofDisk < other.ofDisk || (one.ofDisk === other.ofDisk && one.all < other.all);
 }
 
 function describe(
