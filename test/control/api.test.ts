@@ -363,7 +363,7 @@ describe('metrics', () => {
     await write(0, 512);
     const { text } = await ask('GET', '/metrics');
     expect(text).toContain('tidemark_backups_active 1');
-    expect(text).toContain(`tidemark_backup_scratch_bytes{backup="${second}"} ${64 * KIB}`);
+    expect(text).toContain(`tidemark_backup_scratch_bytes{backup="${second}"} ${4 * KIB}`);
     const committed = Date.parse((document as { endedAt: string }).endedAt) / 1000;
     expect(text).toContain(
       `tidemark_backup_last_commit_timestamp_seconds{export="disk",bitmap="nightly"} ${committed}`,
