@@ -4,21 +4,40 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GIB, KIB } from '../src/base/units.js';
 import { type FioJob, runFio } from './fio.js';
 import { Program } from './program.js';
+import type { Goal } from './report/goals.js';
 import { controlIn, type RunningServer, startServer, tidemark } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
+interface Crash {
+  readonly title: string;
+  readonly job: Pick<FioJob, 'operation' | 'blockBytes' | 'depth' | 'rateBytes'>;
+  /** For what is dirty as a multiple of what was written. */
+  readonly goal: Goal;
+}
+
 /** The writes in progress when the server is killed. */
-const crashes = [
-  { title: 'random write 4 KiB, depth 32', job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 } },
+const crashes: readonly Crash[] = [
   {
     title: 'random write 4 KiB, 2 MB/s',
     job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 1, rateBytes: 2_000_000 },
+    goal: { atMost: 1.2 },
   },
   {
     title: 'sequential write 256 KiB, 100 MB/s',
     job: { operation: 'write', blockBytes: 256 * KIB, depth: 8, rateBytes: 100_000_000 },
+    goal: { atMost: 1.05 },
   },
-] as const;
+  {
+    title: 'random write 4 KiB, depth 32',
+    job: { operation: 'randwrite', blockBytes: 4 * KIB, depth: 32 },
+    goal: { atMost: 1.05 },
+  },
+  {
+    title: 'sequential write 256 KiB, depth 8',
+    job: { operation: 'write', blockBytes: 256 * KIB, depth: 8 },
+    goal: { atMost: 1.05 },
+  },
+];
 
 export interface CrashResult {
   readonly title: string;
@@ -26,6 +45,7 @@ export interface CrashResult {
   readonly trueBytes: number;
   /** How much is dirty after the next start. */
   readonly reportedBytes: number;
+  readonly goal: Goal;
 }
 
 const SIZE_BYTES = 4 * GIB;
@@ -35,7 +55,7 @@ const WORKING_SECONDS = 10;
 /** Kills tidemark while a new, sparse disk is being written, starts it again, and compares what is dirty. */
 export async function measureCrashes(run: BenchRun, parent: string): Promise<CrashResult[]> {
   const results: CrashResult[] = [];
-  for (const [index, { title, job }] of crashes.entries()) {
+  for (const [index, { title, job, goal }] of crashes.entries()) {
     const folder = join(parent, `crash-${index}`);
     await mkdir(folder);
     const image = { path: join(folder, 'disk.img'), exportName: 'disk' };
@@ -55,6 +75,7 @@ export async function measureCrashes(run: BenchRun, parent: string): Promise<Cra
       title,
       trueBytes: await writtenBytes(run, second.uri(image)),
       reportedBytes: await dirtyBytes(run, folder),
+      goal,
     };
     run.log(`${title}: ${result.reportedBytes} bytes reported, ${result.trueBytes} true`);
     results.push(result);

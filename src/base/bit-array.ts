@@ -1,5 +1,5 @@
 import { assert } from './assert.js';
-import { countAllOnes, countOnes } from './count-ones.js';
+import { countAllOnes, countOnes, countOnesWithin } from './count-ones.js';
 import { IndexSet, lowestBit } from './index-set.js';
 import { runToEnd } from './steps.js';
 
@@ -93,6 +93,11 @@ export class BitArray {
       visit(start, orEnd(stop, end));
       start = stop < 0 ? -1 : this.nextSet(stop, end);
     }
+  }
+
+  /** How many bits of the range are set. */
+  countWithin(from: number, end: number): number {
+    return this.setBits === 0 ? 0 : countOnesWithin(this.words, from, end);
   }
 
   /** A copy, made in steps of about a millisecond. The bits must not change until the last step is done. */

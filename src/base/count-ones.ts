@@ -35,3 +35,15 @@ export function countAllOnes(words: Uint32Array): number {
   for (; i < words.length; i++) count += countOnes(words[i]! | 0);
   return count;
 }
+
+/** How many bits are set from bit `from` up to and without bit `end`. */
+export function countOnesWithin(words: Uint32Array, from: number, end: number): number {
+  const first = from >>> 5;
+  const last = (end - 1) >>> 5;
+  const head = -1 << (from & 31);
+  const tail = -1 >>> (31 - ((end - 1) & 31));
+  if (first === last) return countOnes(words[first]! & head & tail);
+  return (
+    countOnes(words[first]! & head) + countAllOnes(words.subarray(first + 1, last)) + countOnes(words[last]! & tail)
+  );
+}

@@ -120,6 +120,24 @@ export class BitmapSet implements ChangeRecorder {
     return true;
   }
 
+  /** The size of the dirty granules in the range, in all persistent bitmaps that record together. */
+  persistentlyDirtyBytes(offset: number, length: number): number {
+    const last = offset + length - 1;
+    let bytes = 0;
+    for (let i = 0; i < this.persistentRecording; i++) {
+      const granularityBytes = this.recordingGranularities[i]!;
+      const from = Math.floor(offset / granularityBytes);
+      const dirty = this.recordingBits[i]!.countWithin(from, Math.floor(last / granularityBytes) + 1);
+      bytes += dirty * granularityBytes;
+    }
+    return bytes;
+  }
+
+  /** The smallest granularity of the persistent bitmaps that record. */
+  get smallestPersistent(): number {
+    return Math.min(DEFAULT_GRANULARITY_BYTES, ...this.recordingGranularities.slice(0, this.persistentRecording));
+  }
+
   /** Size in bytes of the bits of a bitmap with this granularity. */
   bitsBytes(granularityBytes = DEFAULT_GRANULARITY_BYTES): number {
     return Math.ceil(this.diskBytes / granularityBytes / 8);

@@ -42,16 +42,17 @@ function describe({ formatVersion, exports, backups, problems }: StateReport): s
       bitmap.inconsistent ?? (bitmap.frozen ? 'frozen' : bitmap.recording ? 'recording' : 'disabled'),
     ]),
   );
-  const disks = exports.map(({ name, sizeBytes, clean, activeRegions, regionBytes }) => [
+  const disks = exports.map(({ name, sizeBytes, clean, activeRegions, regionBytes, markedBytes }) => [
     name,
     formatSize(sizeBytes),
     clean ? 'closed cleanly' : 'in use, or left by a crash',
     `${activeRegions} of ${formatSize(regionBytes)}`,
+    formatSize(markedBytes),
   ]);
   const sessions = backups.map(({ id, bitmap, state, exports: names }) => [id, bitmap, names.join(' '), state]);
   return [
     `format ${formatVersion}`,
-    formatTable(['EXPORT', 'SIZE', 'STATE', 'ACTIVE REGIONS'], disks, [1]),
+    formatTable(['EXPORT', 'SIZE', 'STATE', 'ACTIVE REGIONS', 'MARKED'], disks, [1, 4]),
     formatTable(['EXPORT', 'BITMAP', 'GRANULARITY', 'DIRTY', 'STATE'], bitmaps, [2, 3]),
     ...(sessions.length > 0 ? [formatTable(['BACKUP', 'BITMAP', 'EXPORTS', 'STATE'], sessions)] : []),
     problems.length === 0 ? 'no problems' : problems.map((problem) => `PROBLEM: ${problem}`).join('\n'),

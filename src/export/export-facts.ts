@@ -10,7 +10,7 @@ export interface ExportFacts {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly minBlockBytes: MinBlockBytes;
-  /** Regions that would count as dirty after a crash. */
+  /** Regions all of which would count as dirty after a crash. */
   readonly activeRegions: number;
 }
 

@@ -131,7 +131,7 @@ export class Export extends ServedDisk {
 
   facts(): ExportFacts {
     const { name, path, description, sizeBytes, readOnly, minBlockBytes, persistence } = this;
-    const activeRegions = persistence?.intents.activeRegions ?? 0;
+    const activeRegions = persistence?.intents.wholeRegions ?? 0;
     return { name, path, description, sizeBytes, readOnly, minBlockBytes, activeRegions };
   }
 

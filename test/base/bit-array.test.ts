@@ -37,6 +37,7 @@ test('it agrees with an array of booleans', () => {
       for (const [from, end] of looks) {
         expect(bits.nextSet(from, end)).toBe(nextOf(model, true, from, end));
         expect(bits.nextClear(from, end)).toBe(nextOf(model, false, from, end));
+        expect(bits.countWithin(from, end)).toBe(model.slice(from, end).filter(Boolean).length);
       }
     }),
     propertyRuns(1500),

@@ -126,7 +126,7 @@ test('with --json the check of a state prints one document', async () => {
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const bitmaps = [{ name: 'nightly', granularityBytes: 64 * KIB, dirtyBytes: 0, recording: true, frozen: false }];
   expect(JSON.parse(stdout)).toMatchObject({
-    exports: [{ name: 'vm1', sizeBytes: 8 * MIB, clean: true, activeRegions: 0, bitmaps }],
+    exports: [{ name: 'vm1', sizeBytes: 8 * MIB, clean: true, activeRegions: 0, markedBytes: 0, bitmaps }],
     problems: [],
   });
 });

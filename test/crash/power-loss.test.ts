@@ -79,6 +79,9 @@ test('no power cut hides a change while commits fail, before or after they took 
 
 test.each<[string, Wrong]>([
   ['data that is written before its mark', { dataBeforeMark: true }],
+  ['a mark of pieces that is taken for one of the whole region', { piecesAsWhole: true }],
+  ['a piece that counts as named when it is asked for', { namedWhenAsked: true }],
+  ['a region that cools without its bits', { coolsWithoutBits: true }],
   ['a transaction that does not flush', { leavesOut: ({ cut }) => cut === 'transaction' }],
   [
     'a transaction that flushes only before writes are held back',

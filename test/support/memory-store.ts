@@ -15,6 +15,11 @@ export class MemoryStore extends MemoryEntries implements EntryStore, KeyValueSt
     this.put(changes);
   }
 
+  /** What a crash would leave. */
+  copy(): MemoryStore {
+    return new MemoryStore(new Map(this.content));
+  }
+
   read(exportName: string, visit: Visitor): undefined {
     visitEntries(this, exportName, visit);
   }

@@ -4,10 +4,9 @@ import type { BitmapSet } from '../bitmap-set.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { allRegions, regionKey } from './keys.js';
 import { carryOut, type Plan } from './plan.js';
+import type { RegionMark } from './region-mark.js';
 import type { RegionTable } from './region-table.js';
 import type { StoredBitmaps } from './stored-bitmaps.js';
-
-const MARK = Buffer.from([1]);
 
 export interface DiskCommitsOptions {
   readonly exportName: string;
@@ -28,7 +27,8 @@ type Trust = 'believed' | 'doubted' | 'ignored';
 
 /** What a commit does besides saving what has changed of the bitmaps. */
 export interface Additions {
-  readonly marks?: readonly number[];
+  /** What is named of regions from now on. */
+  readonly marks?: ReadonlyMap<number, RegionMark>;
   readonly cooling?: readonly number[];
   readonly changes?: readonly Change[];
 }
@@ -72,7 +72,7 @@ export class DiskCommits {
   }
 
   /** What makes the store say what memory says. Regions that cool count as cold from here on. */
-  plan({ marks = [], cooling = [], changes = [] }: Additions = {}): Plan {
+  plan({ marks = new Map(), cooling = [], changes = [] }: Additions = {}): Plan {
     const { regions, stored } = this.options;
     for (const region of cooling) regions.cool(region);
     const bits = stored.plan({
@@ -83,12 +83,12 @@ export class DiskCommits {
       ...(this.trust === 'believed' ? [] : this.restated()),
       ...bits.rest,
       ...cooling.map((region) => this.mark(region, undefined)),
-      ...marks.map((region) => this.mark(region, MARK)),
+      ...[...marks].map(([region, mark]) => this.mark(region, mark)),
       ...changes,
     ];
     const accept = () => {
       bits.accept();
-      for (const region of marks) regions.mark(region);
+      for (const [region, mark] of marks) regions.mark(region, mark);
       this.trust = 'believed';
     };
     return { pages: bits.pages, rest, accept, reject: () => this.doubt() };
@@ -130,10 +130,10 @@ export class DiskCommits {
   private restated(): Change[] {
     const { exportName, store, describeDisk, regions } = this.options;
     const stale = [...store.keys(allRegions(exportName))].map((key) => ({ key, value: undefined }));
-    return [describeDisk(), ...stale, ...regions.list().map((region) => this.mark(region, MARK))];
+    return [describeDisk(), ...stale, ...regions.list().map((region) => this.mark(region, regions.markOf(region)))];
   }
 
-  private mark(region: number, value: Buffer | undefined): Change {
-    return { key: regionKey(this.options.exportName, region), value };
+  private mark(region: number, mark: RegionMark | undefined): Change {
+    return { key: regionKey(this.options.exportName, region), value: mark?.encode() };
   }
 }

@@ -5,6 +5,7 @@ import { dirtyBytesOf, union } from '../dirty-bits.js';
 import type { Key, KeyValueStore } from './key-value-store.js';
 import { everyExport, formatKey } from './keys.js';
 import type { StoredExport } from './left-disk.js';
+import { RegionMark } from './region-mark.js';
 
 /** The content of a store, and the inconsistencies in it. */
 export interface StoreReport {
@@ -19,13 +20,15 @@ interface StoredExportReport {
   readonly clean: boolean;
   readonly regionBytes: number;
   readonly activeRegions: number;
+  /** What is marked in the active regions. */
+  readonly markedBytes: number;
   readonly bitmaps: readonly StoredBitmapReport[];
 }
 
 interface StoredBitmapReport {
   readonly name: string;
   readonly granularityBytes: number;
-  /** Dirty bytes in the stored bits. Active regions count as dirty in addition. */
+  /** Dirty bytes in the stored bits. What is marked counts as dirty in addition. */
   readonly dirtyBytes: number;
   readonly recording: boolean;
   readonly frozen: boolean;
@@ -57,6 +60,7 @@ class ExportInspection {
   private readonly arrays = new Map<number, { bitmap: string; array: BitArray }>();
   private readonly strays = new Set<number>();
   private activeRegions = 0;
+  private markedBytes = 0;
 
   constructor(
     private readonly store: KeyValueStore,
@@ -77,14 +81,15 @@ class ExportInspection {
     if (!this.stored) return undefined;
     const { identity, clean, regionBytes } = this.stored;
     const bitmaps = this.states.map((one) => this.bitmap(one.name, one.state, identity.sizeBytes));
-    return { name, sizeBytes: identity.sizeBytes, clean, regionBytes, activeRegions: this.activeRegions, bitmaps };
+    const { activeRegions, markedBytes } = this;
+    return { name, sizeBytes: identity.sizeBytes, clean, regionBytes, activeRegions, markedBytes, bitmaps };
   }
 
   private take(key: Key, value: Buffer): void {
     if (key[0] === 'export') this.stored = this.parse<StoredExport>(value, 'its entry');
     if (key[0] === 'bitmap') this.takeBitmap(String(key.at(-1)), value);
     if (key[0] === 'page') this.takePage(Number(key.at(-2)), Number(key.at(-1)), value);
-    if (key[0] === 'region') this.takeRegion(Number(key.at(-1)));
+    if (key[0] === 'region') this.takeRegion(Number(key.at(-1)), value);
   }
 
   private takeBitmap(name: string, value: Buffer): void {
@@ -105,11 +110,15 @@ class ExportInspection {
     } else known.array.loadPage(page, value);
   }
 
-  private takeRegion(region: number): void {
+  private takeRegion(region: number, value: Buffer): void {
     this.activeRegions++;
     if (!this.stored) return;
-    const offset = region * this.stored.regionBytes;
-    if (offset >= this.stored.identity.sizeBytes) {
+    const { regionBytes, identity } = this.stored;
+    const offset = region * regionBytes;
+    for (const part of RegionMark.decode(value, regionBytes).within(identity.sizeBytes - offset)) {
+      this.markedBytes += part.length;
+    }
+    if (offset >= identity.sizeBytes) {
       this.complain(`a mark at ${formatSize(offset)} is beyond the end of the disk`);
     }
   }

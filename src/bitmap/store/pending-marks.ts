@@ -1,34 +1,44 @@
 import { type Errno, OK } from '../../base/errno.js';
+import type { RegionMark } from './region-mark.js';
 
 /** Marks that go into one commit. */
 class Batch {
-  readonly regions = new Set<number>();
+  readonly marks = new Map<number, RegionMark>();
   done: Promise<Errno> = Promise.resolve(OK);
+
+  covers(region: number, from: number, end: number): boolean {
+    return this.marks.get(region)?.covers(from, end) ?? false;
+  }
 }
 
-/** Marks that were asked for and are not durable yet. All that are asked for before a commit begins go into it. */
+/**
+ * Marks that were asked for and are not durable yet. All that are asked for before a commit begins go into it. Ranges
+ * are in bytes from the start of a region, [from, end).
+ */
 export class PendingMarks {
   private underWay: Batch | undefined;
   private next: Batch | undefined;
 
-  /** `commit` makes one commit. When it begins, it calls `take` for the regions to mark. */
-  constructor(private readonly commit: (take: () => readonly number[]) => Promise<Errno>) {}
+  /**
+   * `commit` makes one commit. When it begins, it calls `take` for what to name of each region, and may name more of it.
+   */
+  constructor(
+    private readonly commit: (take: () => ReadonlyMap<number, RegionMark>) => Promise<Errno>,
+    private readonly emptyMark: () => RegionMark,
+  ) {}
 
-  has(region: number): boolean {
-    return this.batchOf(region) !== undefined;
+  /** Asks for a mark that names this part of the region, unless that was done. */
+  add(region: number, from: number, end: number): void {
+    if (this.batchOf(region, from, end)) return;
+    const { marks } = this.nextBatch();
+    const mark = marks.get(region) ?? this.emptyMark();
+    mark.name(from, end);
+    marks.set(region, mark);
   }
 
-  add(region: number): void {
-    if (!this.has(region)) this.nextBatch().regions.add(region);
-  }
-
-  /** The commit that marks one of these regions; the next one if none does. */
-  commitFor(first: number, last: number): Promise<Errno> {
-    for (let region = first; region <= last; region++) {
-      const batch = this.batchOf(region);
-      if (batch) return batch.done;
-    }
-    return this.nextCommit();
+  /** The commit that names this part of the region; undefined if it was not asked for. */
+  commitOf(region: number, from: number, end: number): Promise<Errno> | undefined {
+    return this.batchOf(region, from, end)?.done;
   }
 
   /** The commit that marks what is asked for until it begins, which is when the one before it is through. */
@@ -38,7 +48,7 @@ export class PendingMarks {
 
   /** Forgets the marks that no commit has taken yet. */
   clear(): void {
-    this.next?.regions.clear();
+    this.next?.marks.clear();
   }
 
   private nextBatch(): Batch {
@@ -56,7 +66,7 @@ export class PendingMarks {
       return await this.commit(() => {
         this.underWay = batch;
         this.next = undefined;
-        return [...batch.regions];
+        return batch.marks;
       });
     } finally {
       if (this.underWay === batch) this.underWay = undefined;
@@ -65,7 +75,7 @@ export class PendingMarks {
     }
   }
 
-  private batchOf(region: number): Batch | undefined {
-    return [this.underWay, this.next].find((batch) => batch?.regions.has(region));
+  private batchOf(region: number, from: number, end: number): Batch | undefined {
+    return [this.underWay, this.next].find((batch) => batch?.covers(region, from, end));
   }
 }

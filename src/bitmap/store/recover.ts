@@ -2,10 +2,11 @@ import type { Log } from '../../base/log.js';
 import { runToEnd } from '../../base/steps.js';
 import type { DiskIdentity } from '../../storage/image/disk-identity.js';
 import type { BitmapSet } from '../bitmap-set.js';
-import type { Damage, KeyValueStore } from './key-value-store.js';
+import type { Damage, Key, KeyValueStore } from './key-value-store.js';
 import { allRegions } from './keys.js';
 import type { StoredExport } from './left-disk.js';
 import type { Plan } from './plan.js';
+import { RegionMark } from './region-mark.js';
 import type { ByteRange, StoredBitmaps } from './stored-bitmaps.js';
 
 export interface RecoveryOptions {
@@ -22,9 +23,10 @@ export interface RecoveryOptions {
 export function recover(
   before: StoredExport,
   { sizeBytes }: DiskIdentity,
-  { exportName, bitmaps, store, log }: RecoveryOptions,
+  options: RecoveryOptions,
   reason: string | undefined,
 ): ByteRange[] {
+  const { exportName, bitmaps, log } = options;
   if (reason !== undefined) bitmaps.distrust(reason);
   // All backups ended with the server.
   for (const bitmap of bitmaps.list()) runToEnd(bitmaps.takingBack(bitmap, bitmap.freeze, []));
@@ -35,16 +37,37 @@ export function recover(
     );
     return [];
   }
-  const ranges = [...store.keys(allRegions(exportName))].map((key) => {
-    const offset = Number(key.at(-1)) * before.regionBytes;
-    return { offset, length: Math.min(before.regionBytes, sizeBytes - offset) };
-  });
-  if (ranges.length === 0) return ranges;
+  const marks = marksOf(options, before.regionBytes, sizeBytes);
+  if (marks.length === 0) return [];
   const dirtyBefore = totalDirtyBytes(bitmaps);
-  for (const { offset, length } of ranges) bitmaps.markDirty(offset, length);
+  for (const { region, mark } of marks) {
+    for (const part of mark.within(region.length)) bitmaps.markDirty(region.offset + part.offset, part.length);
+  }
   const addedBytes = totalDirtyBytes(bitmaps) - dirtyBefore;
-  log.warn({ export: exportName, regions: ranges.length, addedBytes }, 'after a crash, marked regions count as dirty');
-  return ranges;
+  log.warn({ export: exportName, regions: marks.length, addedBytes }, 'after a crash, marked regions count as dirty');
+  return marks.map(({ region }) => region);
+}
+
+interface StoredMark {
+  readonly region: ByteRange;
+  readonly mark: RegionMark;
+}
+
+function marksOf({ exportName, store }: RecoveryOptions, regionBytes: number, sizeBytes: number): StoredMark[] {
+  return [...store.keys(allRegions(exportName))].map((key) => {
+    const offset = Number(key.at(-1)) * regionBytes;
+    const region = { offset, length: Math.min(regionBytes, sizeBytes - offset) };
+    return { region, mark: RegionMark.decode(valueAt(store, key), regionBytes) };
+  });
+}
+
+/** Undefined when the value is damaged; all bitmaps of the disk are inconsistent then. */
+function valueAt(store: KeyValueStore, key: Key): Buffer | undefined {
+  try {
+    return store.get(key);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Stores the corrected bitmaps and removes the region marks. */

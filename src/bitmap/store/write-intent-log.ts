@@ -1,20 +1,24 @@
 import { type Errno, OK } from '../../base/errno.js';
 import { slicesOf } from '../../base/extents.js';
 import { giveWay } from '../../base/loop-share.js';
+import { runGivingWay } from '../../base/steps.js';
 import type { BitmapSet } from '../bitmap-set.js';
 import type { ChangeRecorder } from '../change-recorder.js';
+import { CommitPressure } from './commit-pressure.js';
 import { DiskCommits } from './disk-commits.js';
 import type { Change, KeyValueStore } from './key-value-store.js';
 import { LookAhead } from './look-ahead.js';
+import { chooseMarks } from './mark-choice.js';
 import { PendingMarks } from './pending-marks.js';
+import { RegionMark } from './region-mark.js';
 import { RegionTable } from './region-table.js';
 import type { StoredBitmaps } from './stored-bitmaps.js';
 import type { WriteLease } from './write-lease.js';
 
 /** The largest part of the regions that may be marked which is marked ahead of one sequential writer. */
 const MAX_PART_AHEAD = 1 / 2;
-/** More marks are asked for when less than this part of them is left ahead, so that one commit makes many of them. */
-const PART_LEFT_AHEAD = 3 / 4;
+/** A sequential writer with a longer reach than this gets whole regions, which cost each of its writes less. */
+const EXACT_REACH_REGIONS = 4;
 
 /** How many regions one commit marks for a long range, or cools. Each takes a few microseconds. */
 const MARKED_TOGETHER = 512;
@@ -26,7 +30,7 @@ export interface WriteIntentLogOptions {
   readonly exportName: string;
   readonly diskBytes: number;
   readonly regionBytes: number;
-  /** When more regions than this are marked, those not written for longest cool. A burst may exceed it for a moment. */
+  /** When more regions than this are marked whole, those calm for longest cool. A burst may exceed it for a moment. */
   readonly maxActiveRegions: number;
   readonly store: KeyValueStore;
   readonly bitmaps: BitmapSet;
@@ -43,27 +47,42 @@ export interface WriteIntentLogOptions {
 }
 
 /**
- * The write-intent log of one disk. A change that would set a new bit of a persistent bitmap waits until its region is
- * durably marked, and sets its bits only then. So in a region without a mark, the bits in memory equal those in the
- * store. After a crash, every granule of a marked region counts as dirty. The idea comes from DRBD's activity log.
+ * The write-intent log of one disk. A change that would set a new bit of a persistent bitmap waits until it is durably
+ * marked, and sets its bits only then. A mark names pieces of a region, or the whole region. So in what is not named,
+ * the bits in memory equal those in the store. After a crash, every granule that is named counts as dirty. The idea comes
+ * from DRBD's activity log.
  *
- * A region cools by a commit that stores its bits and removes its mark: both or neither.
+ * Marks name what is written exactly, which takes a commit for each new granule, as long as commits do not hold the
+ * writers up (`CommitPressure`). A region cools by a commit that stores its bits and removes its mark: both or neither.
  */
 export class WriteIntentLog implements ChangeRecorder {
   readonly commits: DiskCommits;
   private readonly regions: RegionTable;
-  private readonly marks = new PendingMarks((take) => this.commitMarks(take));
+  private readonly marks: PendingMarks;
+  private readonly pressure = new CommitPressure(performance.now());
   private readonly lookAhead: LookAhead;
 
   constructor(private readonly options: WriteIntentLogOptions) {
-    const { diskBytes, regionBytes, maxActiveRegions } = options;
+    const { diskBytes, regionBytes, maxActiveRegions, bitmaps } = options;
     this.regions = new RegionTable(diskBytes, regionBytes);
     this.commits = new DiskCommits({ ...options, regions: this.regions });
-    this.lookAhead = new LookAhead(Math.floor(maxActiveRegions * MAX_PART_AHEAD));
+    this.marks = new PendingMarks(
+      (take) => this.commitMarks(take),
+      () => RegionMark.empty(regionBytes, bitmaps.smallestPersistent),
+    );
+    this.lookAhead = new LookAhead(Math.floor(maxActiveRegions * MAX_PART_AHEAD) * regionBytes, ({ from, end }) =>
+      bitmaps.isPersistentlyDirty(Math.floor(from), Math.ceil(end - from)),
+    );
   }
 
+  /** How many regions have marks. */
   get activeRegions(): number {
     return this.regions.size;
+  }
+
+  /** How many of them are marked whole. */
+  get wholeRegions(): number {
+    return this.regions.wholeSize;
   }
 
   /** Limits both the bits that are set and the regions that are entered in one step. */
@@ -80,9 +99,7 @@ export class WriteIntentLog implements ChangeRecorder {
     const first = Math.floor(offset / regions.regionBytes);
     const last = Math.floor((offset + length - 1) / regions.regionBytes);
     for (let region = first; region <= last; region++) {
-      if (regions.touch(region)) continue;
-      if (regions.isMarked(region)) this.enter(region);
-      else if (!this.isDirtyWithin(region, offset, length)) return false;
+      if (!regions.isEntered(region) && !this.mayRecord(region, offset, length)) return false;
     }
     this.options.bitmaps.markDirty(offset, length);
     return true;
@@ -98,15 +115,18 @@ export class WriteIntentLog implements ChangeRecorder {
     return OK;
   }
 
-  /** One tick of the clock: regions that were not written for more than `ticks` ticks cool, some with each commit. */
+  /** One tick of the clock: regions that are calm for more than `ticks` ticks cool, some with each commit. */
   async cool(ticks: number): Promise<Errno> {
-    this.regions.tick();
+    const { bitmaps } = this.options;
     this.lookAhead.tick();
+    this.pressure.tick();
     if (this.isIdle()) return OK;
+    const wholeTicks = Math.min(ticks, this.pressure.ticksToCalm);
+    await runGivingWay(this.regions.ticking(({ offset, length }) => bitmaps.persistentlyDirtyBytes(offset, length)));
     for (;;) {
       let isLast = true;
       const errno = await this.commits.commit(async () => {
-        const idle = this.regions.unwrittenFor(ticks);
+        const idle = this.regions.calmFor(wholeTicks, ticks);
         const { hasGarbage } = this.options.stored;
         isLast = idle.length <= MARKED_TOGETHER && !hasGarbage;
         const isDue = idle.length > 0 || hasGarbage || this.commits.storeIs !== 'believed';
@@ -157,18 +177,18 @@ export class WriteIntentLog implements ChangeRecorder {
     this.commits.doubt();
   }
 
-  /** One commit marks its regions, and they stay marked until all of it is recorded. */
+  /** One commit marks all of it, and its regions stay marked until all of it is recorded. */
   private async recordWindow(offset: number, length: number): Promise<Errno> {
-    const [first, last] = this.regions.regionsOf(offset, length);
-    const release = this.regions.keep(first, last);
+    const release = this.regions.keep(...this.regions.regionsOf(offset, length));
+    this.follow(offset, offset + length, true);
     try {
       for (const slice of slicesOf(offset, length, this.sliceBytes)) {
         const isPart = slice.length < length;
         if (isPart) await giveWay();
         // No region cools between the check and setting the bits, because both are one step.
         while (!this.recordNow(slice.offset, slice.length)) {
-          this.want(first, last);
-          const errno = await this.marks.commitFor(...this.regions.regionsOf(slice.offset, slice.length));
+          this.want(offset, offset + length);
+          const errno = await this.waitFor(slice.offset, slice.offset + slice.length);
           if (errno === OK && isPart) await giveWay();
           if (errno === OK) continue;
           if (!this.options.onLostMarks(errno)) return errno;
@@ -181,56 +201,77 @@ export class WriteIntentLog implements ChangeRecorder {
     }
   }
 
-  private isDirtyWithin(region: number, offset: number, length: number): boolean {
-    const { regionBytes, bitmaps } = this.options;
-    const from = Math.max(offset, region * regionBytes);
-    const end = Math.min(offset + length, (region + 1) * regionBytes);
-    return bitmaps.isPersistentlyDirty(from, end - from);
+  /** Whether the part of a change in this region may set its bits. */
+  private mayRecord(region: number, offset: number, length: number): boolean {
+    const { regions } = this;
+    const start = region * regions.regionBytes;
+    const from = Math.max(offset, start);
+    const end = Math.min(offset + length, start + regions.regionBytes);
+    const mark = regions.markOf(region);
+    if (mark?.isWhole) regions.enter(region);
+    else if (this.options.bitmaps.isPersistentlyDirty(from, end - from)) return true;
+    else if (!mark?.covers(from - start, end - start)) return false;
+    this.follow(from, end, false);
+    return true;
   }
 
-  /** The first write to a marked region. */
-  private enter(region: number): void {
-    const now = performance.now();
-    this.regions.enter(region, now);
-    const before = this.regions.firstWrittenAt(region - 1);
-    if (before === undefined || !this.isWrittenThrough(region - 1)) return;
-    this.lookAhead.noteRegion(now - before);
-    this.markAhead(region);
+  /** Asks for marks ahead of a sequential writer. `waits`: what it writes is not marked. */
+  private follow(from: number, end: number, waits: boolean): void {
+    const { regionBytes, diskBytes } = this.options;
+    const ahead = this.lookAhead.note({ from, end }, waits, performance.now());
+    if (!ahead) return;
+    const isFar = ahead.end - end > EXACT_REACH_REGIONS * regionBytes;
+    const [first, last] = this.regions.regionsOf(ahead.from, ahead.end - ahead.from);
+    const part = isFar ? { from: first * regionBytes, end: (last + 1) * regionBytes } : ahead;
+    this.want(part.from, Math.min(part.end, diskBytes));
   }
 
-  /** Whether a region is dirty where random writes would leave gaps. */
-  private isWrittenThrough(region: number): boolean {
-    const { regionBytes } = this.options;
-    return this.isDirtyWithin(region, (region + 0.5) * regionBytes, regionBytes / 4);
+  /** Asks for marks on this part of the disk, where it is not named yet. */
+  private want(from: number, end: number): void {
+    this.eachRegion(from, end, (region, start, stop) => {
+      if (!this.regions.markOf(region)?.covers(start, stop)) this.marks.add(region, start, stop);
+    });
   }
 
-  private markAhead(region: number): void {
-    const { regions: reach } = this.lookAhead;
-    const last = Math.min(region + reach, this.regions.last);
-    const due = Math.min(region + Math.ceil(reach * PART_LEFT_AHEAD), last);
-    if (!this.regions.isMarked(due) && !this.marks.has(due)) this.want(region + 1, last);
+  /** Waits for a commit that marks some of this part of the disk, or for the next commit if all of it is marked. */
+  private async waitFor(from: number, end: number): Promise<Errno> {
+    let commit: Promise<Errno> | undefined;
+    this.eachRegion(from, end, (region, start, stop) => {
+      if (!this.regions.markOf(region)?.covers(start, stop)) commit ??= this.marks.commitOf(region, start, stop);
+    });
+    this.pressure.wait(performance.now());
+    try {
+      return await (commit ?? this.marks.nextCommit());
+    } finally {
+      this.pressure.goOn(performance.now());
+    }
   }
 
-  /** Asks for marks on those of the regions that are cold. */
-  private want(first: number, last: number): void {
-    for (let region = first; region <= Math.min(last, this.regions.last); region++) {
-      if (!this.regions.isMarked(region)) this.marks.add(region);
+  /** Calls `visit` with each region that the part touches, and with where in the region it lies. */
+  private eachRegion(from: number, end: number, visit: (region: number, start: number, stop: number) => void): void {
+    if (from >= end) return;
+    const { regionBytes } = this.regions;
+    const [first, last] = this.regions.regionsOf(from, end - from);
+    for (let region = first; region <= last; region++) {
+      const start = region * regionBytes;
+      visit(region, Math.max(from - start, 0), Math.min(end - start, regionBytes));
     }
   }
 
   /** Renews the lease too. */
-  private commitMarks(take: () => readonly number[]): Promise<Errno> {
+  private commitMarks(take: () => ReadonlyMap<number, RegionMark>): Promise<Errno> {
     return this.commits.commit(async () => {
       const renewal = await this.options.lease.renew();
       const began = performance.now();
-      const marks = take();
-      const excess = this.regions.size + marks.length - this.options.maxActiveRegions;
-      const cooling = excess > 0 ? this.regions.longestUnwritten(excess) : [];
+      const { maxActiveRegions } = this.options;
+      const { marks, cooling } = chooseMarks(this.regions, take(), maxActiveRegions, this.pressure.isHigh);
       const plan = this.commits.plan({ marks, cooling, changes: renewal.changes });
       const accept = () => {
         plan.accept();
         renewal.granted();
-        this.lookAhead.noteCommit(performance.now() - began);
+        const now = performance.now();
+        this.lookAhead.noteCommit(now - began);
+        this.pressure.noteCommit(now);
       };
       return { ...plan, accept };
     });

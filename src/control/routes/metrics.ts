@@ -86,7 +86,7 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
   );
   gauge(
     'tidemark_export_active_regions',
-    'Regions that would count as dirty after a crash',
+    'Regions all of which would count as dirty after a crash',
     (served) => served.facts().activeRegions,
   );
   const perBitmap = (name: string, help: string, read: (bitmap: BitmapFacts) => number) =>

@@ -76,8 +76,8 @@ test('a plan that cannot be made takes the change back on all disks, and the nex
   expect(dirtyBytes()).toEqual([GRANULE_BYTES, GRANULE_BYTES]);
   for (const name of ['one', 'two']) {
     const { bitmaps } = await open(store, name);
-    // The region was marked.
-    expect(bitmaps.get('nightly').dirtyBytes).toBe(MIB);
+    // Its granule was marked.
+    expect(bitmaps.get('nightly').dirtyBytes).toBe(64 * KIB);
   }
   await changeDurably(commits, store, { apply: clear });
   expect(dirtyBytes()).toEqual([0, 0]);

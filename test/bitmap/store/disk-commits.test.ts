@@ -4,6 +4,7 @@ import { KIB, MIB } from '../../../src/base/units.js';
 import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
 import { DiskCommits } from '../../../src/bitmap/store/disk-commits.js';
 import { regionKey } from '../../../src/bitmap/store/keys.js';
+import { RegionMark } from '../../../src/bitmap/store/region-mark.js';
 import { RegionTable } from '../../../src/bitmap/store/region-table.js';
 import { wholeOf } from '../../../src/bitmap/store/saving.js';
 import { StoredBitmaps } from '../../../src/bitmap/store/stored-bitmaps.js';
@@ -12,6 +13,9 @@ import { MemoryStore } from '../../support/memory-store.js';
 const GRANULE_BYTES = 64 * KIB;
 const REGION_BYTES = MIB;
 const DISK_BYTES = 8 * MIB;
+
+/** Marks that name each of these regions whole. */
+const marked = (...regions: number[]) => new Map(regions.map((region) => [region, RegionMark.whole(REGION_BYTES)]));
 
 /** The commits of a disk with one bitmap, which is stored, and region 0 marked. */
 async function scene() {
@@ -33,7 +37,7 @@ async function scene() {
     onDoubt: () => {},
   });
   bitmaps.add({ name: 'nightly', persistent: true });
-  expect(await commits.commit(async () => commits.plan({ marks: [0] }))).toBe(OK);
+  expect(await commits.commit(async () => commits.plan({ marks: marked(0) }))).toBe(OK);
   return { store, bitmaps, bitmap: bitmaps.get('nightly'), stored, regions, commits, bugs };
 }
 
@@ -84,7 +88,7 @@ describe('a plan', () => {
 
   test('marks regions only when it is accepted, and cools them at once', async () => {
     const { regions, commits } = await scene();
-    const plan = commits.plan({ marks: [1, 2], cooling: [0] });
+    const plan = commits.plan({ marks: marked(1, 2), cooling: [0] });
     expect(regions.list()).toEqual([]);
     expect(keysOf(wholeOf(plan))).toEqual(['-region/disk/0', 'region/disk/1', 'region/disk/2']);
     plan.accept();
@@ -120,7 +124,7 @@ describe('a commit', () => {
     const { store, bitmaps, commits } = all;
     bitmaps.markDirty(0, 1);
     store.failWith = ENOSPC;
-    expect(await commits.commit(async () => commits.plan({ marks: [1] }))).toBe(ENOSPC);
+    expect(await commits.commit(async () => commits.plan({ marks: marked(1) }))).toBe(ENOSPC);
     expect(await commits.commit(async () => commits.plan())).toBe(ENOSPC);
     expect(commits.storeIs).toBe('doubted');
     store.failWith = undefined;
@@ -129,10 +133,27 @@ describe('a commit', () => {
     expect(store.get(regionKey('disk', 1))).toBeUndefined();
   });
 
+  test('after one that failed names again what was named of each region, and no more', async () => {
+    const { store, commits } = await scene();
+    const mark = RegionMark.empty(REGION_BYTES, GRANULE_BYTES);
+    mark.name(0, 1);
+    expect(await commits.commit(async () => commits.plan({ marks: new Map([[1, mark]]) }))).toBe(OK);
+    const before = [0, 1, 2].map((region) => store.get(regionKey('disk', region)));
+    expect(before).toEqual([Buffer.from([1]), mark.encode(), undefined]);
+    store.failWith = ENOSPC;
+    expect(await commits.commit(async () => commits.plan({ marks: marked(1, 2) }))).toBe(ENOSPC);
+    store.failWith = undefined;
+    await store.commit(
+      [1, 2].map((region) => ({ key: regionKey('disk', region), value: Buffer.from('the failed commit took effect') })),
+    );
+    expect(await commits.commit(async () => commits.plan())).toBe(OK);
+    expect([0, 1, 2].map((region) => store.get(regionKey('disk', region)))).toEqual(before);
+  });
+
   test('that fails while the store is ignored leaves it ignored; one that succeeds ends that', async () => {
     const { store, commits } = await scene();
     store.failWith = ENOSPC;
-    expect(await commits.commit(async () => commits.plan({ marks: [1] }))).toBe(ENOSPC);
+    expect(await commits.commit(async () => commits.plan({ marks: marked(1) }))).toBe(ENOSPC);
     commits.ignoreStore();
     expect(await commits.commit(async () => commits.plan())).toBe(ENOSPC);
     expect(commits.storeIs).toBe('ignored');

@@ -117,13 +117,13 @@ describe('a save of very many bits', () => {
     const entries = new StoppableStore();
     const first = await open(entries);
     await first.change(() => first.bitmaps.add({ name: 'writes', granularityBytes: GRANULE_BYTES, persistent: true }));
-    expect(await first.intents.record(0, KIB)).toBe(OK);
+    expect(await first.intents.record(0, REGION_BYTES)).toBe(OK);
     // A bitmap that appears without a cut, so that writes go on while it is saved.
     addDirty(first.bitmaps)();
     first.bitmaps.get('writes').clear();
     let parts = 0;
     entries.before = () => {
-      // The first region has a mark.
+      // The first region is marked whole.
       expect(first.intents.recordNow(8 * KIB + parts++ * KIB, KIB)).toBe(true);
     };
     expect(await first.intents.renewLease()).toBe(OK);

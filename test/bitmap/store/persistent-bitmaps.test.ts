@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { EIO, ENOSPC, OK } from '../../../src/base/errno.js';
 import { ExtentList } from '../../../src/base/extents.js';
 import { silentLog } from '../../../src/base/log.js';
@@ -7,7 +7,9 @@ import { BitmapSet } from '../../../src/bitmap/bitmap-set.js';
 import { DIRTY } from '../../../src/bitmap/dirty-bits.js';
 import type { OnBitmapError } from '../../../src/bitmap/store/bitmap-failures.js';
 import { changeDurably } from '../../../src/bitmap/store/change-durably.js';
+import { CommitPressure } from '../../../src/bitmap/store/commit-pressure.js';
 import { inspectStore } from '../../../src/bitmap/store/inspect-store.js';
+import { allRegions, regionKey } from '../../../src/bitmap/store/keys.js';
 import { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
 import type { DiskIdentity } from '../../../src/storage/image/disk-identity.js';
 import { MemoryStore } from '../../support/memory-store.js';
@@ -23,6 +25,8 @@ const disk: DiskIdentity = {
   modifiedAt: '1000000000',
   changedAt: '5',
 };
+
+afterEach(() => void vi.restoreAllMocks());
 
 interface Opened {
   readonly bitmaps: BitmapSet;
@@ -145,13 +149,76 @@ describe('after a clean close', () => {
 });
 
 describe('after a crash', () => {
-  test('exactly the regions that were being written are entirely dirty', async () => {
+  test('exactly the granules that were being written are dirty', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await write(first, 20 * MIB);
+    await write(first, 30 * MIB, 100 * KIB);
+    expect(inspectStore(store)).toMatchObject({
+      problems: [],
+      exports: [{ clean: false, activeRegions: 1, markedBytes: 3 * GRANULE_BYTES }],
+    });
+    const second = await open(store, { ...disk, modifiedAt: '7' });
+    expect(dirty(second)).toEqual([
+      [20 * MIB, GRANULE_BYTES],
+      [30 * MIB, 2 * GRANULE_BYTES],
+    ]);
+    expect(inspectStore(store)).toMatchObject({ problems: [], exports: [{ clean: false, activeRegions: 0 }] });
+  });
+
+  test('exactly the regions that were being written are entirely dirty if commits held the writers up', async () => {
+    vi.spyOn(CommitPressure.prototype, 'isHigh', 'get').mockReturnValue(true);
     const store = new MemoryStore();
     const first = await withBitmap(store);
     await write(first, 20 * MIB);
     const second = await open(store, { ...disk, modifiedAt: '7' });
     expect(dirty(second)).toEqual([[REGION_BYTES, REGION_BYTES]]);
     expect(inspectStore(store)).toMatchObject({ problems: [], exports: [{ clean: false, activeRegions: 0 }] });
+  });
+
+  test.each<[string, Buffer]>([
+    ['an earlier version', Buffer.from([1])],
+    ['a version to come', Buffer.from([9, 9, 9, 9])],
+    ['this version, but of another length', Buffer.from([2, 16, 1])],
+  ])('a mark of %s names its whole region', async (_what, value) => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await write(first, 20 * MIB);
+    await store.commit([{ key: regionKey('disk', 1), value }]);
+    expect(dirty(await open(store))).toEqual([[REGION_BYTES, REGION_BYTES]]);
+  });
+
+  test('pieces are as small as the smallest granules, and those of a mark stay as they are', async () => {
+    const store = new MemoryStore();
+    const first = await withBitmap(store);
+    await write(first, 20 * MIB);
+    await change(first, () => first.bitmaps.add({ name: 'fine', granularityBytes: 4 * KIB, persistent: true }));
+    await write(first, 24 * MIB);
+    await write(first, 40 * MIB, 8 * KIB);
+    const second = await open(store);
+    expect(dirty(second)).toEqual([
+      [20 * MIB, GRANULE_BYTES],
+      [24 * MIB, GRANULE_BYTES],
+      [40 * MIB, GRANULE_BYTES],
+    ]);
+    expect(dirty(second, 'fine')).toEqual([
+      [20 * MIB, GRANULE_BYTES],
+      [24 * MIB, GRANULE_BYTES],
+      [40 * MIB, 8 * KIB],
+    ]);
+  });
+
+  test('a mark reaches no further than a disk whose last region is short', async () => {
+    const store = new MemoryStore();
+    const short = { ...disk, sizeBytes: 40 * MIB + 4 * KIB };
+    const first = await open(store, short);
+    await change(first, () => first.bitmaps.add({ name: 'nightly', persistent: true }));
+    await write(first, 40 * MIB);
+    await store.commit([{ key: regionKey('disk', 0), value: Buffer.from([1]) }]);
+    expect(dirty(await open(store, short))).toEqual([
+      [0, REGION_BYTES],
+      [40 * MIB, 4 * KIB],
+    ]);
   });
 
   test('if a shrink could not be stored, the dirty granules of the tail are kept', async () => {
@@ -221,14 +288,18 @@ describe('the write-intent log', () => {
     expect(store.commits - commits).toBeLessThanOrEqual(2);
   });
 
-  test('respects the limit of active regions; the least recently written one cools first', async () => {
-    const opened = await withBitmap();
+  test('respects the limit of active regions; the one that has been calm for longest cools first', async () => {
+    vi.spyOn(CommitPressure.prototype, 'isHigh', 'get').mockReturnValue(true);
+    vi.spyOn(CommitPressure.prototype, 'ticksToCalm', 'get').mockReturnValue(1000);
+    const store = new MemoryStore();
+    const opened = await withBitmap(store);
     for (const region of [0, 2, 1, 3]) {
       await write(opened, region * REGION_BYTES);
       await opened.persistence.intents.cool(1000);
     }
+    expect([...store.keys(allRegions('disk'))].map((key) => key.at(-1))).toEqual([2, 1, 3]);
     await write(opened, 0 + GRANULE_BYTES);
-    expect(opened.persistence.intents.activeRegions).toBeLessThanOrEqual(3);
+    expect([...store.keys(allRegions('disk'))].map((key) => key.at(-1))).toEqual([1, 3, 0]);
   });
 
   test('a write that cannot be recorded is refused, and the next one too until the store works again', async () => {
@@ -282,8 +353,8 @@ test('a commit that waits behind a close that fails is not made, because the dis
   expect([await saved, await renewed]).toEqual([EIO, EIO]);
   // The one that opens it.
   expect(store.commits).toBe(before + 1);
-  expect(dirty(again)).toEqual([[0, REGION_BYTES]]);
-  expect(dirty(await open(store))).toEqual([[0, REGION_BYTES]]);
+  expect(dirty(again)).toEqual([[0, GRANULE_BYTES]]);
+  expect(dirty(await open(store))).toEqual([[0, GRANULE_BYTES]]);
 });
 
 test('when a disk grows, its new tail is dirty and stays dirty', async () => {

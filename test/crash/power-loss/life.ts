@@ -15,6 +15,7 @@ import { PermittedWrites } from '../../../src/storage/permits/permitted-writes.j
 import { openMemoryBackups } from '../../support/memory-scratch.js';
 import { SECTOR, someTurns, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
 import type { Random } from '../../support/random.js';
+import { varyMarks } from '../../support/vary-marks.js';
 import type { Epoch, Truth } from './epoch.js';
 import { type CutFlush, TestedExport, type Wrong } from './tested-export.js';
 
@@ -162,6 +163,7 @@ export class Life {
       onBitmapError: 'refuse',
       log: silentLog,
     });
+    varyMarks(persistence, this.random);
     const parts = { name: 'disk', description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence };
     return new TestedExport({ ...parts, wrong, cut: () => this.changing!.cut, atInstant: () => this.atInstant() });
   }

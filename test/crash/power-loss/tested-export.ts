@@ -1,5 +1,8 @@
 import type { ChangeRecorder } from '../../../src/bitmap/change-recorder.js';
+import type { PendingMarks } from '../../../src/bitmap/store/pending-marks.js';
 import type { PersistentBitmaps } from '../../../src/bitmap/store/persistent-bitmaps.js';
+import { RegionMark } from '../../../src/bitmap/store/region-mark.js';
+import type { RegionTable } from '../../../src/bitmap/store/region-table.js';
 import type { DiskShare } from '../../../src/export/elsewhere/disk-sharing.js';
 import { Export, type ExportParts } from '../../../src/export/export.js';
 import type { QuietExport } from '../../../src/export/quiet-export.js';
@@ -10,6 +13,12 @@ import { insideOf } from '../../support/inside.js';
 export interface Wrong {
   /** The data goes to the disk without waiting for the mark. */
   readonly dataBeforeMark?: boolean;
+  /** A mark that names pieces of a region is taken for one of the whole region. */
+  readonly piecesAsWhole?: boolean;
+  /** What is asked for counts as named before it is durable. */
+  readonly namedWhenAsked?: boolean;
+  /** A region cools without its bits being stored. */
+  readonly coolsWithoutBits?: boolean;
   /** Flushes that a cut leaves out. */
   readonly leavesOut?: (flush: CutFlush) => boolean;
   /** Nothing is copied before it is overwritten. */
@@ -42,6 +51,7 @@ export class TestedExport extends Export {
   constructor(private readonly tested: TestedParts) {
     super(tested);
     if (tested.wrong.dataBeforeMark) writeBeforeMark(this, tested);
+    misuseMarks(tested);
   }
 
   override async flushForBitmaps(): Promise<void> {
@@ -100,4 +110,29 @@ function writeBeforeMark(served: Export, { bitmaps, persistence }: ExportParts):
   };
   const { inner: tracking } = insideOf(served).copyBeforeWrite as unknown as { inner: { recorder: ChangeRecorder } };
   tracking.recorder = recorder;
+}
+
+/** The private parts of a write-intent log. */
+interface InsideLog {
+  readonly regions: RegionTable;
+  readonly marks: PendingMarks;
+}
+
+function misuseMarks({ wrong, persistence }: TestedParts): void {
+  const { regions, marks } = persistence!.intents as unknown as InsideLog;
+  const { regionBytes } = regions;
+  const markOf = regions.markOf.bind(regions);
+  const add = marks.add.bind(marks);
+  if (wrong.piecesAsWhole) {
+    regions.markOf = (region) => markOf(region) && RegionMark.whole(regionBytes);
+  }
+  if (wrong.coolsWithoutBits) regions.rangesOf = () => [];
+  if (wrong.namedWhenAsked) {
+    marks.add = (region, from, end) => {
+      add(region, from, end);
+      const mark = regions.markOf(region) ?? RegionMark.empty(regionBytes, 1024);
+      mark.name(from, end);
+      regions.mark(region, mark);
+    };
+  }
 }

@@ -14,6 +14,7 @@ import { insideOf } from '../../support/inside.js';
 import { openMemoryBackups } from '../../support/memory-scratch.js';
 import { SECTOR, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
 import type { Random } from '../../support/random.js';
+import { varyMarks } from '../../support/vary-marks.js';
 import { type Memory, missingFrom, remember } from './memory.js';
 
 const SECTORS = 128;
@@ -102,6 +103,7 @@ export class Life {
       onBitmapError: this.random.chance(2) ? 'refuse' : 'continue',
       log: silentLog,
     });
+    varyMarks(persistence, this.random);
     this.sets.set(name, bitmaps);
     this.memories.set(name, [remember(bitmaps)]);
     const served = new Export({ name, description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence });
