@@ -26,8 +26,8 @@ const countPreemptions = () => process.resourceUsage().involuntaryContextSwitche
  * It spins only while recent requests followed each other within the window, so an idle server, or one with slow
  * clients, sleeps.
  *
- * It also sleeps while other programs want the processor. Whoever spins uses up its share of the time, and then has to
- * wait when a request arrives.
+ * Between messages it also sleeps while other programs want the processor. Whoever spins uses up its share of the time,
+ * and then has to wait when a request arrives.
  */
 export class BusyPoller {
   private readonly windowNanoseconds: number;
@@ -64,9 +64,8 @@ export class BusyPoller {
     if (this.windowNanoseconds === 0) return;
     this.servedAt = this.now();
     this.turnedAt = this.servedAt;
-    if (this.servedAt < this.yieldsUntil) return;
     if (inMessage) this.spinUntil = this.servedAt + this.windowNanoseconds * MESSAGE_WINDOWS;
-    else if (this.meanGapNanoseconds > this.windowNanoseconds) return;
+    else if (this.meanGapNanoseconds > this.windowNanoseconds || this.servedAt < this.yieldsUntil) return;
     else this.spinUntil = this.servedAt + this.windowNanoseconds;
     if (this.spinning) return;
     this.spinning = true;
@@ -79,7 +78,7 @@ export class BusyPoller {
       if (this.wasPreempted(now)) this.yieldsUntil = now + YIELD_NANOSECONDS;
     } else if (now - this.countedAt > COUNT_NANOSECONDS) this.wasPreempted(now);
     this.turnedAt = now;
-    if (now < this.spinUntil && now >= this.yieldsUntil) this.schedule(this.turn);
+    if (now < this.spinUntil) this.schedule(this.turn);
     else this.spinning = false;
   }
 

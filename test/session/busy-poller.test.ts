@@ -76,6 +76,8 @@ describe('the busy poller', () => {
     table.spun();
     table.serve(100, 10);
     expect(table.spun()).toBe(0);
+    table.serve(1, 10, true);
+    expect(table.spun()).toBeCloseTo(201);
     table.serve(1, 250_000);
     table.serve(100, 10);
     expect(table.spun()).toBeCloseTo(51);
