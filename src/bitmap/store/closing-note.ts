@@ -1,4 +1,5 @@
-import { closeSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MIB } from '../../base/units.js';
 import { add64, loadXxh64 } from '../../base/xxh64.js';
@@ -8,6 +9,7 @@ import { STORE_FILE } from './check-lmdb-file.js';
 const NAME = 'closed';
 /** The two meta pages, which locate everything else and hold the last transaction. */
 const HEAD_BYTES = 2 * 4096;
+const PIECE_BYTES = MIB;
 
 /** Whether the file is as it was closed, changed since, changed in the pages that LMDB trusts, or was not closed. */
 export type StoreState = 'as-closed' | 'changed' | 'head-changed' | 'not-closed';
@@ -45,20 +47,22 @@ export async function forgetClosed(directory: string): Promise<void> {
   await syncFolder(directory);
 }
 
+/** One piece of the file is read by the thread pool while the piece before it is hashed. */
 async function sumsOf(directory: string): Promise<Sums> {
   const { h64Raw } = await loadXxh64();
-  const buffer = Buffer.allocUnsafe(MIB);
-  const fd = openSync(join(directory, STORE_FILE), 'r');
-  try {
-    let [at, head, all] = [0, 0n, 0n];
-    for (;;) {
-      const bytes = readSync(fd, buffer, 0, buffer.length, at);
-      if (bytes === 0) return { head: String(head), all: String(all) };
-      if (at === 0) head = h64Raw(buffer.subarray(0, Math.min(bytes, HEAD_BYTES)));
-      all = add64(all, h64Raw(buffer.subarray(0, bytes), BigInt(at)));
-      at += bytes;
-    }
-  } finally {
-    closeSync(fd);
+  await using file = await open(join(directory, STORE_FILE));
+  const read = (buffer: Buffer, at: number) => file.read(buffer, 0, buffer.length, at);
+  let [buffer, other] = [Buffer.allocUnsafe(PIECE_BYTES), Buffer.allocUnsafe(PIECE_BYTES)];
+  let reading = read(buffer, 0);
+  let [at, head, all] = [0, 0n, 0n];
+  for (;;) {
+    const { bytesRead } = await reading;
+    if (bytesRead === 0) return { head: String(head), all: String(all) };
+    reading = read(other, at + bytesRead);
+    const piece = buffer.subarray(0, bytesRead);
+    if (at === 0) head = h64Raw(piece.subarray(0, HEAD_BYTES));
+    all = add64(all, h64Raw(piece, BigInt(at)));
+    at += bytesRead;
+    [buffer, other] = [other, buffer];
   }
 }
