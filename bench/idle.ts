@@ -72,7 +72,7 @@ async function connectAndUse(uri: string): Promise<NbdClient> {
 }
 
 /** The anonymous memory of the processes and their descendants. What several of them share counts once. */
-async function ownBytesOf(pids: readonly number[]): Promise<number> {
+export async function ownBytesOf(pids: readonly number[]): Promise<number> {
   const memory = withDescendants(pids).map(async (pid) => {
     const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
     return Number(/^Pss_Anon:\s+(\d+) kB$/m.exec(rollup)?.[1]) * KIB;

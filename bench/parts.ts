@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import { costRuns, costSecondsARun, measureBitmapCost } from './bitmap-cost.js';
 import type { CasePartName } from './cases.js';
 import { coldRounds, measureColdReads } from './cold-reads.js';
 import { measureCrashes } from './crash.js';
 import { IDLE_SECONDS, idleRounds, measureIdle } from './idle.js';
 import { measureLargeStart } from './large-start.js';
+import { measureManyExports } from './many-exports.js';
 import type { PartName } from './options.js';
 import type { Part } from './part.js';
 import { measurePull } from './pull.js';
@@ -12,6 +14,7 @@ import { coldReadsSection } from './report/cold-reads.js';
 import { crashSection } from './report/crash.js';
 import { idleSection } from './report/idle.js';
 import { startSection } from './report/large-start.js';
+import { manyExportsSection } from './report/many-exports.js';
 import { pullSection } from './report/pull.js';
 import { throughputSection } from './report/throughput.js';
 import { viewSection } from './report/view-cost.js';
@@ -52,10 +55,11 @@ export const parts: Readonly<Record<PartName, Part>> = {
     },
   },
   start: {
-    seconds: ({ rounds }) => 10 + rounds * 6,
+    seconds: ({ rounds }) => 10 + rounds * 46,
     async measure(run, { disk, tmpfs }) {
-      const results = await measureLargeStart(run, disk, tmpfs);
-      return () => startSection(results);
+      const large = await measureLargeStart(run, join(disk, 'large'), tmpfs);
+      const many = await measureManyExports(run, join(disk, 'many'));
+      return (goals) => [startSection(large, goals), manyExportsSection(many, goals)].join('\n\n');
     },
   },
   view: {
