@@ -3,12 +3,15 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import type { DiskLocation } from '../api/backup.js';
 import { diskId } from '../base/disk-id.js';
 
-/** Undefined if the kernel does not provide one. */
+let bootId: Promise<string | undefined> | undefined;
+
+/** Stays the same as long as this process runs. Undefined if the kernel does not provide one. */
 export function readBootId(): Promise<string | undefined> {
-  return readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
+  bootId ??= readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
     (text) => text.trim(),
     () => undefined,
   );
+  return bootId;
 }
 
 /** Opens the disk for reading; undefined if it is missing, is a different disk, or may not be read by us. */

@@ -61,7 +61,7 @@ async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts
     sizeBytes: Number(stats.size),
     fileSystem: fileSystemOf(stats.dev),
     inMemory: fileSystem.type === TMPFS_MAGIC || fileSystem.type === RAMFS_MAGIC,
-    rotational: (await queueNumber(stats.dev, 'rotational')) === 1,
+    rotational: await isOnRotational(stats.dev),
     localTimes: TIMED_BY_US.has(fileSystem.type),
     timesAtOnce: TIMED_BY_US.has(fileSystem.type) && !STACKED.has(fileSystem.type),
     alignmentBytes: 1,
@@ -69,6 +69,16 @@ async function factsOfFile(stats: BigIntStats, path: string): Promise<ImageFacts
     // use.
     mayPunch: true,
   };
+}
+
+/** By the number of a file system, because many exports are on the same few. The answer is only a hint to clients. */
+const rotational = new Map<bigint, Promise<boolean>>();
+
+/** Whether a file system is on a device that rotates. */
+function isOnRotational(device: bigint): Promise<boolean> {
+  const known = rotational.get(device) ?? queueNumber(device, 'rotational').then((value) => value === 1);
+  rotational.set(device, known);
+  return known;
 }
 
 async function factsOfBlockDevice(stats: BigIntStats): Promise<ImageFacts | undefined> {
