@@ -65,8 +65,7 @@ describe('a start with many exports', () => {
     const second = await start(specs);
     expect(second.commits).toBe(1);
     const dirty = nightlies(second.exports).map(({ dirtyBytes }) => dirtyBytes);
-    // The write was in a region of 1 MiB.
-    expect(dirty).toEqual(specs.map((_, i) => (i === 7 ? MIB : 0)));
+    expect(dirty.map((bytes) => bytes >= GRANULE_BYTES)).toEqual(specs.map((_, i) => i === 7));
     expect(nightlies(second.exports).filter(({ inconsistent }) => inconsistent !== undefined)).toEqual([]);
 
     await close(second.exports);
@@ -91,7 +90,7 @@ describe('a start with many exports', () => {
 
     // Neither the locks nor the claims of the others are held.
     const { exports } = await start([specs[0]!, specs[2]!], claims);
-    expect(nightlies(exports).map(({ dirtyBytes }) => dirtyBytes)).toEqual([MIB, 0]);
+    expect(nightlies(exports).map(({ dirtyBytes }) => dirtyBytes >= GRANULE_BYTES)).toEqual([true, false]);
     await close(exports);
   });
 
