@@ -18,16 +18,12 @@ const FULL: Int32Array = new Int32Array(CHUNK_WORDS).fill(ALL_ONES);
  * [from, end).
  */
 export class PieceBits {
-  /** Undefined where all bits are clear. */
-  private readonly chunks: (Int32Array | undefined)[];
+  /** Undefined where all bits are clear. Reaches to the last chunk that had a bit set. */
+  private readonly chunks: (Int32Array | undefined)[] = [];
   /** How many bits of each chunk are set. */
-  private readonly counts: Uint32Array;
+  private readonly counts: number[] = [];
 
-  constructor(private readonly length: number) {
-    const count = Math.ceil(length / CHUNK_BITS);
-    this.chunks = new Array<Int32Array | undefined>(count);
-    this.counts = new Uint32Array(count);
-  }
+  constructor(private readonly length: number) {}
 
   has(index: number): boolean {
     const words = this.chunks[Math.floor(index / CHUNK_BITS)];
@@ -94,6 +90,10 @@ export class PieceBits {
   }
 
   private setInChunk(index: number, from: number, end: number): void {
+    while (this.chunks.length <= index) {
+      this.chunks.push(undefined);
+      this.counts.push(0);
+    }
     const words = this.chunks[index];
     if (words === FULL) return;
     const bits = this.bitsIn(index);
