@@ -87,8 +87,13 @@ async function measureWrites(
     await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
     const once = { ...firstPass, uri: server.uri(image) };
     const environment = { folder, signal, pin: options.pin };
+    // The first pass of all compiles what the second one needs.
+    const { id } = mode === 'view' ? await begin(folder, ['disk']) : { id: undefined };
     await runFio(once, environment);
-    if (mode === 'view') await begin(folder, ['disk']);
+    if (id !== undefined) {
+      await new ControlClient(controlIn(folder)).post(['backups', id, 'abort']);
+      await begin(folder, ['disk']);
+    }
     const first = await runFio(once, environment);
     const { alignBytes: _, ...anywhere } = once;
     // Everything that the view still needs is copied now.
