@@ -160,6 +160,17 @@ describe('a thread that dies', () => {
     expect((await here.read(0, 512))[0]).toBe(3);
   });
 
+  test('before it has taken a client over does not keep that client waiting', async () => {
+    const { server, here } = await serverWithClients(1, { threads: 2 });
+    const connecting = server.connect().then((client) => client.read(0, 512));
+    const refused = expect(connecting).rejects.toThrow();
+    await expect.poll(() => server.clientCounts).toEqual([1, 1]);
+    await server.kill(0);
+    await refused;
+    expect(server.clientCounts).toEqual([1, 0]);
+    await here.read(0, 512);
+  });
+
   test('in the middle of writes holds up no cut', async () => {
     const seed = testSeed();
     const random = new Random(seed);

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../../base/log.js';
 import type { DiskShare } from '../../export/elsewhere/disk-sharing.js';
@@ -7,9 +8,15 @@ import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-m
 
 const ENDED = 'the thread that served it has ended';
 
+interface Served {
+  readonly client: ClientToServe;
+  readonly moved: MovedClient;
+  readonly share: DiskShare;
+}
+
 /** A thread that serves clients, as its owner sees it. */
 export class ClientThread {
-  private readonly clients = new Map<number, { readonly moved: MovedClient; readonly share: DiskShare }>();
+  private readonly clients = new Map<number, Served>();
   private readonly worker: Worker;
   private readonly toThread: MessageBatch<ToThread>;
   private readonly exited: Promise<void>;
@@ -33,7 +40,7 @@ export class ClientThread {
         // Before another thread can have the slot.
         for (const { share } of this.clients.values()) share.threadEnded(data.slot);
         onEnd(this);
-        for (const { moved } of this.clients.values()) moved.end(ENDED);
+        for (const served of this.clients.values()) end(served);
         this.clients.clear();
         resolve();
       });
@@ -50,7 +57,7 @@ export class ClientThread {
   }
 
   serve(client: ClientToServe, moved: MovedClient, share: DiskShare): void {
-    this.clients.set(client.id, { moved, share });
+    this.clients.set(client.id, { client, moved, share });
     this.toThread.send({ kind: 'serve', client });
   }
 
@@ -83,4 +90,10 @@ export class ClientThread {
     const answer = await this.clients.get(client)?.moved.make(call);
     if (answer) this.toThread.send({ kind: 'answer', question, answer }, answer.data?.buffer);
   }
+}
+
+/** The thread has ended, and with it the connection. If it ended before it took the descriptor, nobody else closes it. */
+function end({ client, moved }: Served): void {
+  if (Atomics.load(client.taken, 0) === 0) closeSync(client.fd);
+  moved.end(ENDED);
 }

@@ -127,6 +127,7 @@ function describe(
   return {
     id,
     fd: stream.fd,
+    taken: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
     received: stream.received,
     disk: { name, readOnly, minBlockBytes, capabilities: { ...capabilities }, shared: share.disk },
     structuredReplies,

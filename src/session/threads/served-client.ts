@@ -24,6 +24,7 @@ export function serveClient(client: ClientToServe, host: ThreadHost, ask: AskOwn
     enforceBlockSize: client.enforceBlockSize,
     contexts: client.contexts.map(({ id, name }, index) => ({ id, context: new RemoteContext(name, index, ask) })),
   };
+  Atomics.store(client.taken, 0, 1);
   const link = new Link({ fd: client.fd }, host, client.id);
   const counters = new Counters(client.counters);
   link.enter(transmissionOver(link, agreement, log, client.id, counters), client.received);

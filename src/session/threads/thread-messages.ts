@@ -17,8 +17,9 @@ export interface ThreadData {
 /** A client whose handshake is over. */
 export interface ClientToServe {
   readonly id: number;
-  /** Owned by the thread from now on. */
   readonly fd: number;
+  /** Becomes 1 when the thread takes the descriptor, which belongs to it from then on. */
+  readonly taken: Int32Array<SharedArrayBuffer>;
   /** What has been received after the handshake. */
   readonly received: Uint8Array<ArrayBuffer>;
   readonly disk: {
