@@ -21,7 +21,7 @@ async function errorOfRequire(module: string): Promise<string | undefined> {
     catch (error) { parentPort.postMessage(error.code ?? error.message); }
     process.exit();`;
   const memory = new SharedArrayBuffer(8);
-  const data = { sourceFd: -1, targetFd: -1, end: memory, stop: new Int32Array(memory) };
+  const data = { source: { fd: -1 }, targetFd: -1, end: memory, stop: new Int32Array(memory) };
   const worker = new Worker(script, { eval: true, workerData: { path: join(root, 'dist', module), ...data } });
   return await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
 }

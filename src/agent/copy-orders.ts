@@ -1,9 +1,19 @@
+import type { ConnectionFacts } from '../client/detached-connection.js';
 import type { PlacedClusters } from '../qcow2/clusters.js';
 
 /** Messages between a copy thread and its owner. */
 
+/** Where a thread reads clusters: a disk, or a connection of its own. */
+export type CopySource =
+  | { readonly fd: number }
+  | {
+      readonly connection: ConnectionFacts;
+      /** Length of a read: a multiple of the cluster size. */
+      readonly pieceBytes: number;
+    };
+
 export interface CopyThreadData {
-  readonly sourceFd: number;
+  readonly source: CopySource;
   readonly targetFd: number;
   /** Memory of a `FileEnd`. */
   readonly end: SharedArrayBuffer;
@@ -24,7 +34,11 @@ export type ThreadMessage = CopyOrder | typeof END;
 /** A thread answers its orders in sequence. */
 export type CopyAnswer =
   | { readonly placed: PlacedClusters; readonly failure?: undefined }
-  | { readonly failure: SystemFailure };
+  | { readonly failure: CopyFailure };
 
-/** The fields of a system error, which an error loses when it is sent between threads. */
-type SystemFailure = Pick<NodeJS.ErrnoException, 'message' | 'code' | 'syscall'>;
+/** What is left of an error when it is sent between threads: the fields of a system error, or those of an NBD client. */
+export interface CopyFailure extends Pick<NodeJS.ErrnoException, 'message' | 'code' | 'syscall'> {
+  /** Whether it is an NbdClientError. */
+  readonly isOfClient: boolean;
+  readonly hint?: string | undefined;
+}

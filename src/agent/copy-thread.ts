@@ -1,28 +1,46 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { NbdClientError } from '../client/errors.js';
 import { loadHash } from '../qcow2/cluster-hash.js';
+import type { PlacedClusters } from '../qcow2/clusters.js';
 import { FileEnd } from '../qcow2/file-end.js';
 import { ClusterCopier } from './cluster-copier.js';
-import { type CopyAnswer, type CopyThreadData, END, type ThreadMessage } from './copy-orders.js';
+import { ClusterPlacer } from './cluster-placer.js';
+import { ClusterReceiver } from './cluster-receiver.js';
+import { type CopyAnswer, type CopyFailure, type CopyThreadData, END, type ThreadMessage } from './copy-orders.js';
 
-const { sourceFd, targetFd, end, stop } = workerData as CopyThreadData;
+const { source, targetFd, end, stop } = workerData as CopyThreadData;
 const isStopped = () => Atomics.load(stop, 0) !== 0;
-const copier = new ClusterCopier(sourceFd, targetFd, FileEnd.shared(end), isStopped);
+const placer = new ClusterPlacer(targetFd, FileEnd.shared(end));
+const copier = copierOf();
 const port = parentPort!;
 
-// Not awaited here: see `loadHash`. Messages wait in the port until then.
-void loadHash().then(() => port.on('message', take));
+// Not awaited here: see `loadHash`.
+let last = loadHash();
+port.on('message', (message: ThreadMessage) => {
+  last = last.then(() => take(message));
+});
 
-function take(message: ThreadMessage): void {
-  // The thread ends when its port is closed, because nothing else keeps it running.
-  if (message === END) port.close();
-  else port.postMessage(answer(message.offset, message.length));
+function copierOf(): { copy(offset: number, length: number): PlacedClusters | Promise<PlacedClusters> } {
+  if ('fd' in source) return new ClusterCopier(source.fd, placer, isStopped);
+  return new ClusterReceiver(source.connection, source.pieceBytes, placer, isStopped);
 }
 
-function answer(offset: number, length: number): CopyAnswer {
+async function take(message: ThreadMessage): Promise<void> {
+  // The thread ends when its port is closed, because nothing else keeps it running.
+  if (message === END) port.close();
+  else port.postMessage(await answer(message.offset, message.length));
+}
+
+async function answer(offset: number, length: number): Promise<CopyAnswer> {
   try {
-    return { placed: copier.copy(offset, length) };
+    return { placed: await copier.copy(offset, length) };
   } catch (error) {
-    const { message, code, syscall } = error as NodeJS.ErrnoException;
-    return { failure: { message, code, syscall } };
+    return { failure: failureOf(error as NodeJS.ErrnoException) };
   }
+}
+
+function failureOf(error: NodeJS.ErrnoException): CopyFailure {
+  const { message, code, syscall } = error;
+  if (error instanceof NbdClientError) return { message, isOfClient: true, hint: error.hint };
+  return { message, code, syscall, isOfClient: false };
 }

@@ -1,21 +1,38 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { NbdClientError } from '../client/errors.js';
 import type { AppendFile } from '../qcow2/append-file.js';
 import type { PlacedClusters } from '../qcow2/clusters.js';
-import { type CopyAnswer, type CopyOrder, type CopyThreadData, END } from './copy-orders.js';
+import {
+  type CopyAnswer,
+  type CopyFailure,
+  type CopyOrder,
+  type CopySource,
+  type CopyThreadData,
+  END,
+} from './copy-orders.js';
 
 /** More threads gain nothing, because the file takes one writer at a time. */
 const MAX_THREADS = 4;
 
-/** Threads that copy clusters from an open file to the end of another. */
+/** How many threads to copy with on this machine. */
+export function copyThreadCount(): number {
+  return Math.min(availableParallelism(), MAX_THREADS);
+}
+
+/** An error of the NBD client in a copy thread. */
+class CopyThreadError extends NbdClientError {
+  override readonly name = 'CopyThreadError';
+}
+
+/** Threads that copy clusters to the end of an image, each from its own source. */
 export class CopyThreads implements AsyncDisposable {
   private readonly threads: CopyThread[];
   private readonly stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
-  constructor(sourceFd: number, target: AppendFile) {
-    const data = { sourceFd, targetFd: target.fd, end: target.end.memory, stop: this.stop };
-    const count = Math.min(availableParallelism(), MAX_THREADS);
-    this.threads = Array.from({ length: count }, () => new CopyThread(data));
+  constructor(sources: readonly CopySource[], target: AppendFile) {
+    const shared = { targetFd: target.fd, end: target.end.memory, stop: this.stop };
+    this.threads = sources.map((source) => new CopyThread({ source, ...shared }));
   }
 
   get count(): number {
@@ -28,9 +45,14 @@ export class CopyThreads implements AsyncDisposable {
     return idlest.copy({ offset, length });
   }
 
+  /** Makes the threads skip whatever they have not done yet. */
+  skipTheRest(): void {
+    Atomics.store(this.stop, 0, 1);
+  }
+
   /** Resolves when no thread uses the files any more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    Atomics.store(this.stop, 0, 1);
+    this.skipTheRest();
     await Promise.all(this.threads.map((thread) => thread.end()));
   }
 }
@@ -79,7 +101,7 @@ class CopyThread {
 
   private settle(answer: CopyAnswer): void {
     const { resolve, reject } = this.waiting.shift()!;
-    if (answer.failure) reject(Object.assign(new Error(answer.failure.message), answer.failure));
+    if (answer.failure) reject(errorFor(answer.failure));
     else resolve(answer.placed);
   }
 
@@ -87,4 +109,8 @@ class CopyThread {
     this.failure = error;
     for (const { reject } of this.waiting.splice(0)) reject(error);
   }
+}
+
+function errorFor({ isOfClient, message, hint, code, syscall }: CopyFailure): Error {
+  return isOfClient ? new CopyThreadError(message, hint) : Object.assign(new Error(message), { code, syscall });
 }

@@ -3,15 +3,16 @@ import { AppendFile, type AppendTarget } from '../qcow2/append-file.js';
 import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { BufferPool } from './buffer-pool.js';
-import { LIVE_COPY_BYTES, LiveCopy } from './live-copy.js';
-import type { LiveDisk } from './live-disk.js';
+import { LiveCopy } from './live-copy.js';
+import { MAX_RANGE_BYTES, type RangeCopy } from './range-copy.js';
 import type { RateLimit } from './rate-limit.js';
+import { ReceivedCopy } from './received-copy.js';
 import type { ViewReader } from './view-reader.js';
 
 /** How many pieces are read or written at the same time. */
 const PIECES_IN_FLIGHT = 32;
-/** A shorter run is faster to read over NBD than to hand to a thread. */
-const MIN_LIVE_BYTES = MIB;
+/** A shorter run is faster to read on the event loop than to hand to a thread. */
+const MIN_RANGE_BYTES = MIB;
 /** Limits the queue of steps, because there may be many runs of zeroes among the reads. */
 const MAX_STEPS = 1024;
 
@@ -62,9 +63,9 @@ class ViewCopy {
   private readonly writer: Qcow2Writer;
   private readonly slots: BufferPool;
   private readonly steps: Step[] = [];
-  /** Undefined until the first copy from the live disk. */
-  private live: LiveCopy | undefined;
-  private liveInFlight = 0;
+  /** Undefined until the first long run. */
+  private ranges: Promise<RangeCopy | undefined> | undefined;
+  private rangesInFlight = 0;
   /** Aborted as soon as any read fails, even if its turn has not come. */
   private readonly broken = new AbortController();
   private readonly stopped: AbortSignal;
@@ -96,7 +97,7 @@ class ViewCopy {
 
   async close(): Promise<void> {
     // End the threads first: they know only the file's descriptor, which may be reused after it is closed.
-    await this.live?.[Symbol.asyncDispose]();
+    await (await this.ranges?.catch(() => undefined))?.[Symbol.asyncDispose]();
     await this.file.close();
   }
 
@@ -118,13 +119,22 @@ class ViewCopy {
   }
 
   private async copy(offset: number, length: number): Promise<void> {
-    const { disk } = this.reader;
-    const liveBytes = disk && length >= MIN_LIVE_BYTES ? length - (length % CLUSTER_BYTES) : 0;
-    if (liveBytes > 0) await this.copyLive(disk!, offset, liveBytes);
-    await this.copyOverNbd(offset + liveBytes, length - liveBytes);
+    const ranges = length >= MIN_RANGE_BYTES ? await this.beginRanges() : undefined;
+    const rangeBytes = ranges ? length - (length % CLUSTER_BYTES) : 0;
+    if (ranges) await this.copyRanges(ranges, offset, rangeBytes);
+    await this.copyPieces(offset + rangeBytes, length - rangeBytes);
   }
 
-  private async copyOverNbd(offset: number, length: number): Promise<void> {
+  /** Undefined if no thread can read the view. */
+  private beginRanges(): Promise<RangeCopy | undefined> {
+    const { reader, file, stopped } = this;
+    this.ranges ??= reader.disk
+      ? Promise.resolve(new LiveCopy(reader.disk, reader, file))
+      : ReceivedCopy.begin(reader, file, stopped);
+    return this.ranges;
+  }
+
+  private async copyPieces(offset: number, length: number): Promise<void> {
     for (let at = offset; at < offset + length; ) {
       const slot = await this.takeSlot();
       const bytes = Math.min(this.reader.pieceBytes, offset + length - at);
@@ -135,14 +145,13 @@ class ViewCopy {
     }
   }
 
-  private async copyLive(disk: LiveDisk, offset: number, length: number): Promise<void> {
-    this.live ??= new LiveCopy(disk, this.reader, this.file);
-    const maxBytes = this.options.limit.isUnlimited ? LIVE_COPY_BYTES : this.reader.pieceBytes;
+  private async copyRanges(ranges: RangeCopy, offset: number, length: number): Promise<void> {
+    const maxBytes = this.options.limit.isUnlimited ? MAX_RANGE_BYTES : this.reader.pieceBytes;
     for (let at = offset; at < offset + length; ) {
-      while (this.liveInFlight >= this.live.maxInFlight) await this.finishFirst();
+      while (this.rangesInFlight >= ranges.maxInFlight) await this.finishFirst();
       const bytes = Math.min(maxBytes, offset + length - at);
       await this.pass(bytes);
-      this.placeLive(this.live, at, bytes);
+      this.copyRange(ranges, at, bytes);
       at += bytes;
       await this.finishReady();
     }
@@ -161,10 +170,10 @@ class ViewCopy {
     });
   }
 
-  private placeLive(live: LiveCopy, offset: number, length: number): void {
-    this.liveInFlight++;
-    this.begin(live.copy(offset, length), (placed) => {
-      this.liveInFlight--;
+  private copyRange(ranges: RangeCopy, offset: number, length: number): void {
+    this.rangesInFlight++;
+    this.begin(ranges.copy(offset, length), (placed) => {
+      this.rangesInFlight--;
       this.noteRead(length);
       this.writer.place(offset, placed);
     });

@@ -1,14 +1,11 @@
-import { MIB } from '../base/units.js';
 import type { AppendFile } from '../qcow2/append-file.js';
 import { hashCluster } from '../qcow2/cluster-hash.js';
 import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from '../qcow2/clusters.js';
 import { contentRuns } from '../qcow2/content-runs.js';
-import { UNREAD_CLUSTER } from './cluster-copier.js';
-import { CopyThreads } from './copy-threads.js';
+import { UNREAD_CLUSTER } from './cluster-placer.js';
+import { CopyThreads, copyThreadCount } from './copy-threads.js';
 import type { LiveDisk } from './live-disk.js';
-
-/** Longest range to copy and query at once. Querying it costs little compared with copying it. */
-export const LIVE_COPY_BYTES = 8 * MIB;
+import type { RangeCopy } from './range-copy.js';
 
 /** Reads a view over NBD. */
 export interface ViewData {
@@ -21,7 +18,7 @@ export interface ViewData {
  * Copies a view from the live disk to an image, in threads that ignore overwrites. Afterwards the server is asked what
  * was overwritten, and those clusters are replaced with the view's data.
  */
-export class LiveCopy implements AsyncDisposable {
+export class LiveCopy implements RangeCopy {
   private readonly threads: CopyThreads;
 
   constructor(
@@ -29,7 +26,7 @@ export class LiveCopy implements AsyncDisposable {
     private readonly view: ViewData,
     private readonly file: AppendFile,
   ) {
-    this.threads = new CopyThreads(disk.fd, file);
+    this.threads = new CopyThreads(Array(copyThreadCount()).fill({ fd: disk.fd }), file);
   }
 
   /**
@@ -39,7 +36,6 @@ export class LiveCopy implements AsyncDisposable {
     return 3 * this.threads.count;
   }
 
-  /** Copies whole clusters. Resolves when the file has the view's data for them. */
   async copy(offset: number, length: number): Promise<PlacedClusters> {
     const placed = await this.threads.copy(offset, length);
     const wrong = await this.findWrong(offset, length, placed);

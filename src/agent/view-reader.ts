@@ -2,14 +2,17 @@ import type { DiskLocation } from '../api/backup.js';
 import { BASE_ALLOCATION } from '../base/metadata-contexts.js';
 import { printable } from '../base/printable.js';
 import { KIB, MIB } from '../base/units.js';
+import type { DetachedConnection } from '../client/detached-connection.js';
 import { NbdUnsupportedError } from '../client/errors.js';
 import { NbdClient } from '../client/nbd-client.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
 import { LiveDisk } from './live-disk.js';
 
 /** Large enough that the overhead of a request is small. */
 const MAX_PIECE_BYTES = 512 * KIB;
+const MAX_RECEIVED_BYTES = 256 * KIB;
 /** Asking the file system for the holes in a shorter run takes longer than reading the run. */
 const LONG_RUN_BYTES = MIB;
 
@@ -30,6 +33,8 @@ export interface ViewSource {
 export class ViewReader implements AsyncDisposable {
   /** Longest read, in bytes: a multiple of the cluster size. */
   readonly pieceBytes: number;
+  /** Length of a read in a thread, which writes and hashes it while it is in the CPU's cache. */
+  readonly receivedPieceBytes: number;
   private live: LiveDisk | undefined;
   private next = 0;
 
@@ -37,11 +42,12 @@ export class ViewReader implements AsyncDisposable {
     /** A separate connection, because otherwise a query would wait behind all the data requested before it. */
     private readonly status: NbdClient,
     /** The first one also has the allocation context. */
-    private readonly clients: readonly NbdClient[],
+    private readonly clients: NbdClient[],
     private readonly dirtyContext: string | undefined,
   ) {
     const { maximum } = status.blockSizes;
     this.pieceBytes = Math.min(MAX_PIECE_BYTES, maximum - (maximum % CLUSTER_BYTES));
+    this.receivedPieceBytes = Math.min(MAX_RECEIVED_BYTES, this.pieceBytes);
   }
 
   /** @throws NbdClientError */
@@ -98,9 +104,24 @@ export class ViewReader implements AsyncDisposable {
     }
   }
 
+  /**
+   * Gives away up to `count` connections, as far as it does not need them: in an increment, the first one finds zeroes.
+   */
+  async detach(posix: Posix, count: number): Promise<DetachedConnection[]> {
+    const detached: DetachedConnection[] = [];
+    const kept = this.dirtyContext === undefined ? 0 : 1;
+    while (detached.length < count && this.clients.length > kept) {
+      const connection = await this.clients.at(-1)!.detach(posix);
+      if (!connection) break;
+      detached.push(connection);
+      this.clients.pop();
+    }
+    return detached;
+  }
+
   /** Reads into the start of `into`, or into a new buffer. The connections take turns. */
   read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
-    const client = this.clients[this.next++ % this.clients.length]!;
+    const client = this.clients[this.next++ % this.clients.length] ?? this.status;
     return client.read(offset, length, into);
   }
 

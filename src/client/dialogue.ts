@@ -48,6 +48,11 @@ export class DialogueRunner {
     return this.dialogue !== undefined;
   }
 
+  /** Whether the dialogue has taken everything that has arrived. */
+  get isIdle(): boolean {
+    return this.start === this.end && this.filled === 0;
+  }
+
   /** Ends the dialogue, wherever it is, with an error. */
   abandon(error: Error): void {
     this.dialogue = undefined;

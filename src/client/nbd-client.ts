@@ -1,8 +1,10 @@
 import { assert } from '../base/assert.js';
 import { formatCount } from '../base/units.js';
+import type { Posix } from '../posix/posix-calls.js';
 import { type BlockSizes, encodeRequest, type RequestHeader } from '../protocol/client-codec.js';
 import { Command, CommandFlag } from '../protocol/constants.js';
 import { type StatusWindow, walkBlockStatus } from './block-status-walk.js';
+import { DetachedConnection } from './detached-connection.js';
 import { NbdConnectionError, NbdUnsupportedError } from './errors.js';
 import { type ExportFeatures, readFeatures } from './export-features.js';
 import type { NbdStream } from './nbd-stream.js';
@@ -83,7 +85,10 @@ export class NbdClient {
     this.checkPayload(offset, length);
     const target = into ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
     assert(target.length === length, 'the buffer has room for what is read');
-    return this.request({ command: Command.READ, flags: 0, offset, length }, new ReadRequest(offset, target));
+    return this.request(
+      { command: Command.READ, flags: 0, offset, length },
+      new ReadRequest(offset, length, () => target),
+    );
   }
 
   async write(offset: number, data: Buffer, { fua = false }: ChangeOptions = {}): Promise<void> {
@@ -158,6 +163,17 @@ export class NbdClient {
       this.stream.send(encodeRequest({ command: Command.DISC, flags: 0, cookie: 0, offset: 0, length: 0 }));
     }
     await this.stream.end();
+  }
+
+  /**
+   * Takes the connection off the event loop, for a thread. Undefined if that is not possible: then the client can be used
+   * as before. Waits for the requests in flight; the caller makes no more.
+   */
+  async detach(posix: Posix): Promise<DetachedConnection | undefined> {
+    await this.requests.settled();
+    assert(this.requests.size === 0, 'no request is in flight');
+    const socket = await this.stream.detach(posix);
+    return socket && new DetachedConnection({ ...socket, structuredReplies: this.opened.structuredReplies });
   }
 
   /** Closes the connection at once. Requests in flight reject. */

@@ -1,12 +1,15 @@
 import { connect, type Socket } from 'node:net';
+import type { Posix } from '../posix/posix-calls.js';
+import { cannot, closedBy, givenUp, silent } from './connection-failures.js';
+import type { ConnectionFacts } from './detached-connection.js';
 import { type Dialogue, DialogueRunner } from './dialogue.js';
 import { NbdConnectionError, NbdOptionError, NbdProtocolError } from './errors.js';
 import { formatAddress, type NbdAddress } from './nbd-uri.js';
 
 /** How long a server may take to close a connection that is being ended. */
 const CLOSE_PATIENCE_MILLISECONDS = 5_000;
-
-const GIVEN_UP = 'the connection to the NBD server was given up';
+/** How long a call of a detached connection waits before it looks whether it still should. */
+const DETACHED_WAIT_MILLISECONDS = 250;
 
 interface StreamPatience {
   /** How long the server may be silent while an answer is due. */
@@ -46,7 +49,7 @@ export class NbdStream {
 
   /** Connects. @throws NbdConnectionError */
   static async open(address: NbdAddress, patience: StreamPatience): Promise<NbdStream> {
-    if (patience.signal?.aborted) throw new NbdConnectionError(GIVEN_UP);
+    if (patience.signal?.aborted) throw givenUp();
     const stream = new NbdStream(address, patience);
     await stream.connected();
     return stream;
@@ -91,7 +94,7 @@ export class NbdStream {
 
   /** Closes the connection at once because it is no longer needed, even while it waits for the server to close. */
   giveUp(): void {
-    this.fail(new NbdConnectionError(GIVEN_UP));
+    this.fail(givenUp());
     this.socket.destroy();
   }
 
@@ -104,17 +107,30 @@ export class NbdStream {
     clearTimeout(cut);
   }
 
+  /**
+   * Ends the stream, but not the connection: the caller owns its descriptor from now on. Undefined if the stream has to
+   * stay, because there is no descriptor or something is buffered.
+   */
+  async detach(posix: Posix): Promise<Omit<ConnectionFacts, 'structuredReplies'> | undefined> {
+    if (this.failure) throw this.failure;
+    const { _handle: handle } = this.socket as unknown as { _handle?: { fd?: number } | null };
+    if (handle?.fd === undefined || this.socket.writableLength > 0 || !this.runner.isIdle) return undefined;
+    const fd = posix.duplicateWaitingNow(handle.fd, DETACHED_WAIT_MILLISECONDS);
+    if (fd < 0) return undefined;
+    // Node closes its own descriptor without a shutdown, so the connection stays.
+    this.fail(new NbdConnectionError('the connection to the NBD server was handed over'));
+    await this.closed;
+    return { fd, place: formatAddress(this.address), timeoutSeconds: this.patience.timeoutSeconds };
+  }
+
   private connected(): Promise<void> {
     const { socket } = this;
     const place = formatAddress(this.address);
-    const failed = (what: string, cause?: Error) => this.fail(new NbdConnectionError(what, '', { cause }));
     this.expectAnswer(true);
-    socket.on('timeout', () => failed(`the NBD server at ${place} was silent for ${this.patience.timeoutSeconds} s`));
-    socket.on('end', () => failed(`the NBD server at ${place} closed the connection`));
-    let doing = 'connect';
-    socket.on('error', (error: NodeJS.ErrnoException) =>
-      failed(`cannot ${doing} to the NBD server at ${place}: ${error.code ?? error.message}`, error),
-    );
+    socket.on('timeout', () => this.fail(silent(place, this.patience.timeoutSeconds)));
+    socket.on('end', () => this.fail(closedBy(place)));
+    let doing: 'connect' | 'talk' = 'connect';
+    socket.on('error', (error) => this.fail(cannot(doing, place, error)));
     return new Promise((resolve, reject) => {
       socket.once('connect', () => {
         doing = 'talk';

@@ -12,6 +12,10 @@ export class RequestTable {
   /** `onOwed` is called with true when an answer becomes due, and with false when none is due any more. */
   constructor(private readonly onOwed: (owed: boolean) => void) {}
 
+  get size(): number {
+    return this.requests.size;
+  }
+
   /** Returns the cookie to send. A connection never uses a cookie twice. */
   add(request: AnyRequest): number {
     this.requests.set(++this.lastCookie, request);

@@ -53,6 +53,11 @@ export interface Posix {
   readonly duplicateNow: (fd: number) => CallResult;
   /** setsockopt(2), SO_SNDBUF: how many bytes a socket may hold that its peer has not read yet. */
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
+  /**
+   * Duplicates the descriptor of a socket, for a thread. Calls on that socket wait from then on, also on the original
+   * descriptor, but no longer than this: then they return -EAGAIN.
+   */
+  readonly duplicateWaitingNow: (fd: number, milliseconds: number) => CallResult;
   /** Sends to a unix datagram socket. `path` is a path, or `@` and a name in the abstract namespace. */
   readonly sendDatagramNow: (path: string, message: Buffer) => CallResult;
   /** send(2) to a connected socket, without waiting: -EAGAIN if its peer has to read first. */

@@ -8,6 +8,7 @@ import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
 import { bindMapping } from './posix-memory.js';
+import { bindWaitingSocket } from './posix-socket.js';
 import { bindPipe, bindSplice } from './posix-splice.js';
 
 /*
@@ -101,6 +102,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(ioctlInto && { loopTargetNow: bindLoopTarget(ioctlInto) }),
     ...(exit && { exitNow: (code: number) => void exit(code) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
+    ...(fcntl && setsockopt && { duplicateWaitingNow: bindWaitingSocket(koffi, { fcntl, setsockopt }) }),
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
     ...(send && { sendNow: bindSend(koffi, send) }),
     ...(execve && fcntl && { replaceProcessNow: bindExec(koffi, { execve, fcntl }) }),

@@ -1,7 +1,8 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
-import { ClusterCopier, UNREAD_CLUSTER } from '../../src/agent/cluster-copier.js';
+import { ClusterCopier } from '../../src/agent/cluster-copier.js';
+import { ClusterPlacer, UNREAD_CLUSTER } from '../../src/agent/cluster-placer.js';
 import { hashCluster, loadHash } from '../../src/qcow2/cluster-hash.js';
 import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { FileEnd } from '../../src/qcow2/file-end.js';
@@ -20,7 +21,8 @@ function scene(clusters: readonly number[], targetPath = join(scratchFolder(), '
   const disk = join(scratchFolder(), 'disk.img');
   writeFileSync(disk, Buffer.concat(clusters.map((value) => Buffer.alloc(CLUSTER_BYTES, value))));
   const end = FileEnd.afterHeader();
-  return { targetPath, end, copier: new ClusterCopier(openFile(disk, 'r'), openFile(targetPath, 'w'), end) };
+  const placer = new ClusterPlacer(openFile(targetPath, 'w'), end);
+  return { targetPath, end, copier: new ClusterCopier(openFile(disk, 'r'), placer) };
 }
 
 test('data gets a position after the header and a hash; zeroes get no position', () => {

@@ -21,7 +21,7 @@ async function scene() {
 test('threads that have only just started end on request', async () => {
   const { source, file } = await scene();
   for (let round = 0; round < 20; round++) {
-    const threads = new CopyThreads(source.fd, file);
+    const threads = new CopyThreads([{ fd: source.fd }, { fd: source.fd }], file);
     await new Promise((resolve) => setTimeout(resolve, round));
     await threads[Symbol.asyncDispose]();
     await expect(threads.copy(0, CLUSTER_BYTES)).rejects.toThrow('the copy thread has ended');
@@ -30,7 +30,7 @@ test('threads that have only just started end on request', async () => {
 
 test('threads that are ended copy only what they have started', async () => {
   const { source, file } = await scene();
-  const threads = new CopyThreads(source.fd, file);
+  const threads = new CopyThreads([{ fd: source.fd }, { fd: source.fd }], file);
   const copies = Array.from({ length: 1000 }, () => threads.copy(0, SIZE_BYTES).catch(() => undefined));
   await expect.poll(() => file.end.position).toBeGreaterThan(CLUSTER_BYTES);
   await threads[Symbol.asyncDispose]();

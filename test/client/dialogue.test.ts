@@ -33,6 +33,8 @@ function feedSplit(runner: DialogueRunner, data: Buffer, splitAt: number): void 
   feed(runner, data.subarray(splitAt));
 }
 
+const readInto = (offset: number, target: Buffer) => new ReadRequest(offset, target.length, () => target);
+
 const splitPoints = (data: Buffer) => Array.from({ length: data.length + 1 }, (_, index) => index);
 
 test('a handshake has the same outcome wherever its bytes are split', async () => {
@@ -75,7 +77,7 @@ describe('replies have the same outcome wherever their bytes are split:', () => 
     for (const splitAt of splitPoints(replies)) {
       const runner = new DialogueRunner();
       const table = new RequestTable(() => {});
-      const read = new ReadRequest(0, Buffer.alloc(150, 1));
+      const read = readInto(0, Buffer.alloc(150, 1));
       const range = { offset: 0, length: 12288, requestOne: false, sizeBytes: 65536 };
       const status = new StatusRequest(range, new Map([[1, 'base:allocation']]));
       table.add(read);
@@ -92,7 +94,7 @@ describe('replies have the same outcome wherever their bytes are split:', () => 
     for (const splitAt of splitPoints(replies)) {
       const runner = new DialogueRunner();
       const table = new RequestTable(() => {});
-      const [good, bad] = [new ReadRequest(0, Buffer.alloc(40)), new ReadRequest(40, Buffer.alloc(40))];
+      const [good, bad] = [readInto(0, Buffer.alloc(40)), readInto(40, Buffer.alloc(40))];
       table.add(good);
       table.add(bad);
       const refused = expect(bad.settled).rejects.toMatchObject({ code: 'EIO' });

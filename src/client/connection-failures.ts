@@ -1,0 +1,21 @@
+import { NbdConnectionError } from './errors.js';
+
+/** The ways in which a connection to the server at `place` fails. */
+
+export function givenUp(): NbdConnectionError {
+  return new NbdConnectionError('the connection to the NBD server was given up');
+}
+
+export function silent(place: string, seconds: number): NbdConnectionError {
+  return new NbdConnectionError(`the NBD server at ${place} was silent for ${seconds} s`);
+}
+
+export function closedBy(place: string): NbdConnectionError {
+  return new NbdConnectionError(`the NBD server at ${place} closed the connection`);
+}
+
+export function cannot(verb: 'connect' | 'talk', place: string, cause: NodeJS.ErrnoException): NbdConnectionError {
+  return new NbdConnectionError(`cannot ${verb} to the NBD server at ${place}: ${cause.code ?? cause.message}`, '', {
+    cause,
+  });
+}
