@@ -78,6 +78,7 @@ export class Qcow2Writer {
         this.markZero(at, CLUSTER_BYTES);
         continue;
       }
+      assert(position > 0, 'every cluster has its place');
       putOffset(this.enterL2(at), this.indexInL2(at), position);
       this.file.checksum.addHash(hashes[cluster]!);
       this.dataBytes += CLUSTER_BYTES;

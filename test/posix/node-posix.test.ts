@@ -48,6 +48,7 @@ describe("Node's own calls", () => {
     expect(await nodePosix.clone(fd, fd)).toBe(-EOPNOTSUPP);
     expect(await nodePosix.willNeed(fd, 0, 1)).toBe(-EOPNOTSUPP);
     expect(await nodePosix.awaitWriteback(fd)).toBe(-EOPNOTSUPP);
+    expect(nodePosix.duplicateWaitingNow(fd, 100)).toBe(-EOPNOTSUPP);
     expect(nodePosix.lockByteNow(fd, 100)).toBe(-EOPNOTSUPP);
     expect(nodePosix.byteLockedNow(fd, 100)).toBe(-EOPNOTSUPP);
   });

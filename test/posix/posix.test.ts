@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -177,4 +177,24 @@ it('a larger send buffer lets a unix socket hold more for a peer that does not r
   };
   expect(await held(128 * KIB)).toBeGreaterThan(2 * (await held(32 * KIB)));
   expect(posix.setSendBufferNow(-1, MIB)).toBe(-EBADF);
+});
+
+it('calls on a duplicated socket wait, for a limited time', async () => {
+  const path = join(scratchFolder(), 'socket');
+  const server = createServer((peer) => void peer.write('hello')).listen(path);
+  const client = connect(path).pause();
+  onTestFinished(() => void [client.destroy(), server.close()]);
+  await once(client, 'connect');
+  const { _handle: handle } = client as unknown as { _handle: { fd: number } };
+  const fd = posix.duplicateWaitingNow(handle.fd, 50);
+  onTestFinished(() => closeSync(fd));
+  client.destroy();
+  await once(client, 'close');
+  const target = Buffer.alloc(5);
+  await expect.poll(() => readSync(fd, target, 0, 5, null)).toBe(5);
+  expect(target.toString()).toBe('hello');
+  const started = performance.now();
+  expect(() => readSync(fd, target, 0, 5, null)).toThrow(expect.objectContaining({ code: 'EAGAIN' }));
+  expect(performance.now() - started).toBeGreaterThan(40);
+  expect(posix.duplicateWaitingNow(-1, 50)).toBe(-EBADF);
 });

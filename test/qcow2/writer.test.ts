@@ -1,10 +1,12 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
+import { AppendFile, createTarget } from '../../src/qcow2/append-file.js';
 import { Qcow2Chain } from '../../src/qcow2/chain.js';
 import { checkImage } from '../../src/qcow2/check-image.js';
 import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
+import { Qcow2Writer } from '../../src/qcow2/writer.js';
 import { applyTo, type ClusterContent, checksumByHand, randomContents, writeImage } from '../support/qcow2-files.js';
 import { Random, testSeed } from '../support/random.js';
 import { run } from '../support/run.js';
@@ -114,4 +116,12 @@ test('a disk of several TiB with little data is a small, valid image', async () 
   const { fileBytes } = await writeImage(path, 4096 * GIB, sparse);
   expect(fileBytes).toBeLessThan(2 * MIB);
   await expectSound(path);
+});
+
+test('a cluster without a place is a bug, not an entry of the image', async () => {
+  const file = new AppendFile(await createTarget(join(scratchFolder(), 'a.qcow2')));
+  onTestFinished(() => file.close());
+  const writer = new Qcow2Writer(file, CLUSTER_BYTES);
+  const placed = { positions: new Float64Array([-1]), hashes: new BigUint64Array(1) };
+  expect(() => writer.place(0, placed)).toThrow('every cluster has its place');
 });

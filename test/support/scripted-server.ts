@@ -53,8 +53,9 @@ export class ScriptedPeer {
     this.socket.write(Buffer.concat(parts));
   }
 
-  close(): void {
-    this.socket.end();
+  /** Resolves when the client can see it. */
+  close(): Promise<void> {
+    return new Promise((resolve) => void this.socket.end(resolve));
   }
 
   async read(length: number): Promise<Buffer> {
