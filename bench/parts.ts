@@ -70,10 +70,10 @@ export const parts: Readonly<Record<PartName, Part>> = {
     },
   },
   pull: {
-    seconds: () => 150,
+    seconds: () => 420,
     async measure(run, { tmpfs }) {
       const results = await measurePull(run, tmpfs);
-      return () => pullSection(results);
+      return (goals) => pullSection(results, goals);
     },
   },
 };

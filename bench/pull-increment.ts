@@ -5,7 +5,16 @@ import { MIB } from '../src/base/units.js';
 import { NbdClient } from '../src/client/nbd-client.js';
 import { Random, testSeed } from '../test/support/random.js';
 import { Program } from './program.js';
-import { allocatedBytes, backupsIn, GRANULE_BYTES, type PullFigures, pullWith, timed } from './pull-tools.js';
+import {
+  allocatedBytes,
+  backupsIn,
+  GRANULE_BYTES,
+  type PullFigures,
+  pullWith,
+  secondsOfEndedChildren,
+  type Timed,
+  timed,
+} from './pull-tools.js';
 import { type Image, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
@@ -34,6 +43,7 @@ interface Scene {
 }
 
 const BITMAP = 'nightly';
+const WITH_QEMU = 'qemu-img and qemu-io';
 const CONTEXT = `qemu:dirty-bitmap:${BITMAP}`;
 
 /** Takes an increment of a sparse disk with tidemark and with QEMU's tools, and copies all of its data with nbdcopy. */
@@ -54,6 +64,10 @@ export async function pullIncrement(
   return { sizeBytes, dataBytes, changedBytes, figures: [ours.pulled, qemus, ours.copied] };
 }
 
+function noFigures(title: string) {
+  return { title, seconds: [] as number[], processorSeconds: [] as number[] };
+}
+
 async function makeSparseImage({ image, options: { sizeBytes, dataBytes } }: Scene): Promise<void> {
   const file = await open(image.path, 'wx');
   try {
@@ -68,7 +82,11 @@ async function makeSparseImage({ image, options: { sizeBytes, dataBytes } }: Sce
 }
 
 /** Writes granules at random to an export. */
-async function change(uri: string, { random, options: { sizeBytes, changedBytes } }: Scene): Promise<void> {
+export async function changeGranules(
+  uri: string,
+  random: Random,
+  { sizeBytes, changedBytes }: { readonly sizeBytes: number; readonly changedBytes: number },
+): Promise<void> {
   const client = await NbdClient.connect(uri);
   const data = randomFillSync(Buffer.allocUnsafe(GRANULE_BYTES));
   const granules = new Set<number>();
@@ -82,8 +100,8 @@ async function change(uri: string, { random, options: { sizeBytes, changedBytes 
 
 async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied: PullFigures }> {
   const { run, folder, image, options } = scene;
-  const pulled = { title: 'tidemark pull', seconds: [] as number[], readBytes: 0, writtenBytes: 0 };
-  const copied = { title: 'nbdcopy of everything', seconds: [] as number[], readBytes: undefined, writtenBytes: 0 };
+  const pulled = { ...noFigures('tidemark pull'), readBytes: 0, writtenBytes: 0, rival: WITH_QEMU };
+  const copied = { ...noFigures('nbdcopy of everything'), readBytes: undefined, writtenBytes: 0 };
   await using server = await startServer('tidemark', {
     images: [image],
     folder,
@@ -92,12 +110,15 @@ async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied
   });
   await pullWith(run, folder, image.exportName);
   for (let round = 0; round < options.rounds; round++) {
-    await change(server.uri(image), scene);
-    const { seconds, readBytes, fileBytes } = await pullWith(run, folder, image.exportName);
+    await changeGranules(server.uri(image), scene.random, options);
+    const { seconds, processorSeconds, readBytes, fileBytes } = await pullWith(run, folder, image.exportName);
     pulled.seconds.push(seconds);
+    pulled.processorSeconds.push(processorSeconds);
     Object.assign(pulled, { readBytes, writtenBytes: fileBytes });
     const raw = join(folder, 'copy.img');
-    copied.seconds.push(await timed(run, 'nbdcopy', server.uri(image), raw));
+    const copy = await timed(run, 'nbdcopy', server.uri(image), raw);
+    copied.seconds.push(copy.seconds);
+    copied.processorSeconds.push(copy.processorSeconds);
     copied.writtenBytes = await allocatedBytes(raw);
     await rm(raw);
     run.log(`round ${round + 1}/${options.rounds}  an increment: tidemark pull ${seconds.toFixed(2)} s`);
@@ -113,7 +134,7 @@ async function withTidemark(scene: Scene): Promise<{ pulled: PullFigures; copied
 async function withQemu(scene: Scene): Promise<PullFigures> {
   const { run, folder, image, options } = scene;
   const { signal, log } = run;
-  const figures = { title: 'qemu-img and qemu-io', seconds: [] as number[], readBytes: undefined, writtenBytes: 0 };
+  const figures = { ...noFigures(WITH_QEMU), readBytes: undefined, writtenBytes: 0 };
   const disk = join(folder, 'disk.qcow2');
   await timed(run, 'qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', image.path, disk);
   await rm(image.path);
@@ -122,12 +143,14 @@ async function withQemu(scene: Scene): Promise<PullFigures> {
     const socket = join(folder, 'qemu.sock');
     {
       await using _writable = await startQemuNbd(['-f', 'qcow2', disk], socket, signal);
-      await change(uriOf(socket), scene);
+      await changeGranules(uriOf(socket), scene.random, options);
     }
     const increment = join(folder, 'increment.qcow2');
     {
       await using _readable = await startQemuNbd(['-f', 'qcow2', '--read-only', '-B', BITMAP, disk], socket, signal);
-      figures.seconds.push(await takeWithQemu(run, socket, increment));
+      const { seconds, processorSeconds } = await takeWithQemu(run, socket, increment);
+      figures.seconds.push(seconds);
+      figures.processorSeconds.push(processorSeconds);
     }
     figures.writtenBytes = await allocatedBytes(increment);
     await rm(increment);
@@ -156,12 +179,12 @@ async function startQemuNbd(args: readonly string[], socket: string, signal: Abo
   throw new Error(`qemu-nbd does not listen:\n${program.output}`);
 }
 
-/** Resolves to the duration in seconds. */
-async function takeWithQemu(run: BenchRun, socket: string, increment: string): Promise<number> {
+async function takeWithQemu(run: BenchRun, socket: string, increment: string): Promise<Timed> {
+  const before = await secondsOfEndedChildren();
   const started = performance.now();
   const node = `driver=nbd,server.type=unix,server.path=${socket},x-dirty-bitmap=${CONTEXT}`;
-  await using map = new Program(['qemu-img', 'map', '--output=json', '--image-opts', node], run.signal);
-  const extents: { start: number; length: number; data: boolean }[] = JSON.parse(await map.finished());
+  const { output } = await timed(run, 'qemu-img', 'map', '--output=json', '--image-opts', node);
+  const extents: { start: number; length: number; data: boolean }[] = JSON.parse(output);
   // QEMU shows dirty parts as "no data".
   const commands = extents.filter(({ data }) => !data).map(({ start, length }) => `read ${start} ${length}`);
   const script = `${increment}.commands`;
@@ -169,5 +192,6 @@ async function takeWithQemu(run: BenchRun, socket: string, increment: string): P
   await timed(run, 'qemu-img', 'create', '-q', '-f', 'qcow2', '-b', uriOf(socket), '-F', 'raw', increment);
   await timed(run, 'sh', '-c', 'qemu-io -C -f qcow2 "$0" < "$1" > /dev/null', increment, script);
   await timed(run, 'qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b', '', increment);
-  return (performance.now() - started) / 1000;
+  const seconds = (performance.now() - started) / 1000;
+  return { seconds, processorSeconds: (await secondsOfEndedChildren()) - before };
 }

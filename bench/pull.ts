@@ -2,9 +2,10 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GIB, MIB } from '../src/base/units.js';
 import { makeImage } from './image.js';
+import { type KeptBackups, measureKept } from './kept-backups.js';
 import { keepMemory } from './kept-memory.js';
 import { type PulledIncrement, pullIncrement } from './pull-increment.js';
-import { allocatedBytes, backupsIn, type PullFigures, pullWith, timed } from './pull-tools.js';
+import { allocatedBytes, backupsIn, measureWays, type PullFigures, pullWith, timed, wayOf } from './pull-tools.js';
 import { startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
@@ -13,12 +14,13 @@ export interface PullResults {
   readonly full: { readonly sizeBytes: number; readonly figures: readonly PullFigures[] };
   /** An increment. */
   readonly increment: PulledIncrement;
+  readonly kept: KeptBackups;
 }
 
 const full = { fullBytes: 4 * GIB, disk: { sizeBytes: 20 * GIB, dataBytes: 2 * GIB } };
 const quick = { fullBytes: 512 * MIB, disk: { sizeBytes: 2 * GIB, dataBytes: 256 * MIB } };
-/** A round takes up to ten seconds, and memory for three disks. */
-const ROUNDS = 5;
+/** A round takes up to twenty seconds, and memory for three disks. */
+const ROUNDS = 7;
 /** How much free memory to keep, in sizes of the disk: for its copy, and for everything else that runs. */
 const KEPT_FACTOR = 1.25;
 
@@ -30,14 +32,11 @@ export async function measurePull(run: BenchRun, folder: string): Promise<PullRe
   return {
     full: { sizeBytes: fullBytes, figures: await pullEverything(run, folder, fullBytes, rounds) },
     increment: await pullIncrement(run, folder, { ...disk, changedBytes: disk.sizeBytes / 100, rounds }),
+    kept: await measureKept(run, folder, { sizeBytes: fullBytes, changedBytes: fullBytes / 20, rounds }),
   };
 }
 
-/** One way to take a full backup. */
-interface Way extends PullFigures {
-  writtenBytes: number;
-  readonly take: () => Promise<{ readonly seconds: number; readonly writtenBytes: number }>;
-}
+const NBDCOPY = 'nbdcopy to a raw file';
 
 async function pullEverything(
   run: BenchRun,
@@ -50,37 +49,26 @@ async function pullEverything(
   const image = { path: join(folder, 'disk.img'), exportName: 'disk' };
   await makeImage(image.path, sizeBytes);
   await keepMemory(join(folder, 'memory'), sizeBytes * KEPT_FACTOR);
-  const { signal, options, log } = run;
+  const { signal, options } = run;
   await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
   const pull = async (...args: string[]) => {
-    const { seconds, fileBytes } = await pullWith(run, folder, image.exportName, '--full', ...args);
+    const { fileBytes, ...time } = await pullWith(run, folder, image.exportName, '--full', ...args);
     await rm(backupsIn(folder), { recursive: true });
-    return { seconds, writtenBytes: fileBytes };
+    return { ...time, writtenBytes: fileBytes };
   };
-  const wayOf = (title: string, take: Way['take']): Way => ({
-    ...{ title, take, seconds: [], readBytes: sizeBytes, writtenBytes: 0 },
-  });
+  const raw = join(folder, 'copy.img');
+  const compared = (atMost: number) => ({ readBytes: sizeBytes, rival: NBDCOPY, goal: { atMost } });
   const ways = [
-    wayOf('tidemark pull', () => pull()),
-    wayOf('nbdcopy to a raw file', () => copyRaw(run, server.uri(image), join(folder, 'copy.img'))),
-    wayOf('tidemark pull --over-nbd', () => pull('--over-nbd')),
+    wayOf('tidemark pull', compared(0.8), () => pull()),
+    wayOf(NBDCOPY, { readBytes: sizeBytes }, async () => {
+      const time = await timed(run, 'nbdcopy', server.uri(image), raw);
+      const writtenBytes = await allocatedBytes(raw);
+      await rm(raw);
+      return { ...time, writtenBytes };
+    }),
+    wayOf('tidemark pull --over-nbd', compared(1), () => pull('--over-nbd')),
   ];
-  for (let round = 0; round < rounds; round++) {
-    for (const way of ways) {
-      const { seconds, writtenBytes } = await way.take();
-      way.seconds.push(seconds);
-      way.writtenBytes = writtenBytes;
-    }
-    const latest = ways.map(({ title, seconds }) => `${title} ${seconds.at(-1)!.toFixed(2)} s`).join(', ');
-    log(`round ${round + 1}/${rounds}  everything of ${sizeBytes / GIB} GiB: ${latest}`);
-  }
+  const figures = await measureWays(run, `everything of ${sizeBytes / GIB} GiB`, ways, rounds);
   await rm(folder, { recursive: true });
-  return ways;
-}
-
-async function copyRaw(run: BenchRun, uri: string, path: string): Promise<{ seconds: number; writtenBytes: number }> {
-  const seconds = await timed(run, 'nbdcopy', uri, path);
-  const writtenBytes = await allocatedBytes(path);
-  await rm(path);
-  return { seconds, writtenBytes };
+  return figures;
 }
