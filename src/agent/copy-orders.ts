@@ -1,7 +1,4 @@
 import type { ConnectionFacts } from '../client/detached-connection.js';
-import type { PlacedClusters } from '../qcow2/clusters.js';
-
-/** Messages between a copy thread and its owner. */
 
 /** Where a thread reads clusters: a disk, or a connection of its own. */
 export type CopySource =
@@ -17,28 +14,10 @@ export interface CopyThreadData {
   readonly targetFd: number;
   /** Memory of a `FileEnd`. */
   readonly end: SharedArrayBuffer;
-  /** Anything but 0 stops the copying. */
-  readonly stop: Int32Array;
 }
 
+/** Whole clusters to copy. */
 export interface CopyOrder {
   readonly offset: number;
   readonly length: number;
-}
-
-/** The last message to a thread. The thread ends when it reaches this message, so never before it has started. */
-export const END = 'end';
-
-export type ThreadMessage = CopyOrder | typeof END;
-
-/** A thread answers its orders in sequence. */
-export type CopyAnswer =
-  | { readonly placed: PlacedClusters; readonly failure?: undefined }
-  | { readonly failure: CopyFailure };
-
-/** What is left of an error when it is sent between threads: the fields of a system error, or those of an NBD client. */
-export interface CopyFailure extends Pick<NodeJS.ErrnoException, 'message' | 'code' | 'syscall'> {
-  /** Whether it is an NbdClientError. */
-  readonly isOfClient: boolean;
-  readonly hint?: string | undefined;
 }

@@ -5,7 +5,8 @@ import { Qcow2Image } from '../qcow2/image.js';
 import { Qcow2Error } from '../qcow2/image-file.js';
 import { isSystemError } from './agent-error.js';
 import { idOfImage } from './export-folder.js';
-import { findDamage, readChecksum } from './inspect-image.js';
+import { readChecksum } from './image-checksum.js';
+import { findDamage } from './inspect-image.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type OwnEntry, ownEntryIn } from './own-entry.js';
 

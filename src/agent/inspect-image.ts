@@ -4,15 +4,14 @@ import { resolve } from 'node:path';
 import { isMissing } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 import { checkImage } from '../qcow2/check-image.js';
-import { ImageChecksum } from '../qcow2/checksum.js';
 import { Qcow2Image } from '../qcow2/image.js';
-import { openImageFile, Qcow2Error, readFully } from '../qcow2/image-file.js';
+import { Qcow2Error } from '../qcow2/image-file.js';
 import { isSystemError } from './agent-error.js';
 import { imageName } from './export-folder.js';
+import { readChecksum } from './image-checksum.js';
 import type { ImageEntry } from './manifest-format.js';
 
 const QEMU_IMG = 'qemu-img';
-const READ_BYTES = MIB;
 const MAX_OUTPUT_BYTES = 64 * MIB;
 
 /** Says what is wrong with the image at `path`, regardless of the images below it; undefined if it is good. */
@@ -43,22 +42,6 @@ async function findDisagreement(path: string, entry: ImageEntry): Promise<string
     return `it lies on ${image.backingName ?? 'nothing'} instead of ${expected ?? 'nothing'}`;
   }
   return image.sizeBytes === entry.sizeBytes ? undefined : `its disk has ${image.sizeBytes} bytes`;
-}
-
-export async function readChecksum(path: string, fileBytes: number, signal: AbortSignal): Promise<string> {
-  const file = await openImageFile(path);
-  try {
-    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-    const checksum = new ImageChecksum();
-    for (let position = 0; position < fileBytes; position += READ_BYTES) {
-      signal.throwIfAborted();
-      const length = Math.min(READ_BYTES, fileBytes - position);
-      checksum.add(await readFully(file, position, length, path, buffer), position);
-    }
-    return checksum.finish();
-  } finally {
-    await file.close();
-  }
 }
 
 /** Runs `qemu-img check` on one image. Undefined if it finds nothing, 'missing' if qemu-img is not installed. */

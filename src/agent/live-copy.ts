@@ -3,8 +3,9 @@ import { hashCluster } from '../qcow2/cluster-hash.js';
 import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from '../qcow2/clusters.js';
 import { contentRuns } from '../qcow2/content-runs.js';
 import { UNREAD_CLUSTER } from './cluster-placer.js';
-import { CopyThreads, copyThreadCount } from './copy-threads.js';
+import { type CopyThreads, startCopyThreads } from './copy-threads.js';
 import type { LiveDisk } from './live-disk.js';
+import { usefulThreads } from './order-threads.js';
 import type { RangeCopy } from './range-copy.js';
 
 /** Reads a view over NBD. */
@@ -26,7 +27,7 @@ export class LiveCopy implements RangeCopy {
     private readonly view: ViewData,
     private readonly file: AppendFile,
   ) {
-    this.threads = new CopyThreads(Array(copyThreadCount()).fill({ fd: disk.fd }), file);
+    this.threads = startCopyThreads(Array(usefulThreads()).fill({ fd: disk.fd }), file);
   }
 
   /**
@@ -37,7 +38,7 @@ export class LiveCopy implements RangeCopy {
   }
 
   async copy(offset: number, length: number): Promise<PlacedClusters> {
-    const placed = await this.threads.copy(offset, length);
+    const placed = await this.threads.run({ offset, length });
     const wrong = await this.findWrong(offset, length, placed);
     for (const { first, count } of runsOf(wrong, this.view.pieceBytes / CLUSTER_BYTES)) {
       const data = await this.view.read(offset + first * CLUSTER_BYTES, count * CLUSTER_BYTES);

@@ -4,6 +4,7 @@ import { renameDurably } from '../posix/replacement.js';
 import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
+import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
@@ -13,12 +14,14 @@ import { needManifest } from './manifest.js';
 import { chainOf, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
+import type { ThreadSink } from './threaded-chain-copy.js';
 
 export interface PruneOptions {
   /** How many of the newest restore points of each export to keep. */
   readonly keep: number;
   readonly signal: AbortSignal;
   readonly onProgress: (exportName: string, doneBytes: number, totalBytes: number) => void;
+  readonly worthThreadsBytes?: ChainCopyOptions['worthThreadsBytes'];
 }
 
 export interface PrunedExport {
@@ -122,11 +125,14 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
   const path = folder.partialPath(oldest.id, 'merging');
   const file = new AppendFile(await createTarget(path));
   const { signal, onProgress } = options;
-  const copyOptions: ChainCopyOptions = { signal, onProgress: (...args) => onProgress(folder.exportName, ...args) };
+  const copyOptions: ChainCopyOptions = {
+    ...{ signal, worthThreadsBytes: options.worthThreadsBytes },
+    onProgress: (...args) => onProgress(folder.exportName, ...args),
+  };
   try {
     await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
     const writer = new Qcow2Writer(file, chain.sizeBytes);
-    await copyChain(chain, writer, copyOptions);
+    await copyChain(chain, sinkOf(writer, file), copyOptions);
     let draft: EntryDraft | undefined;
     const { checksum } = await writer.finish((body) => {
       draft = describeMerged(folder, oldest, body);
@@ -140,6 +146,22 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
   } finally {
     await file.close();
   }
+}
+
+function sinkOf(writer: Qcow2Writer, file: AppendFile): ThreadSink {
+  return {
+    write: (offset, data) => writer.write(offset, data),
+    zero: (offset, length) => writer.zero(offset, length),
+    async copyInThreads(threads, parts) {
+      const { positions, hashes } = await threads.copyToImage(parts, file);
+      let first = 0;
+      return ({ offset, length }) => {
+        const end = first + length / CLUSTER_BYTES;
+        writer.place(offset, { positions: positions.subarray(first, end), hashes: hashes.subarray(first, end) });
+        first = end;
+      };
+    },
+  };
 }
 
 function describeMerged(

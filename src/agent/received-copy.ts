@@ -2,7 +2,8 @@ import type { DetachedConnection } from '../client/detached-connection.js';
 import { loadPosix } from '../posix/posix.js';
 import type { AppendFile } from '../qcow2/append-file.js';
 import type { PlacedClusters } from '../qcow2/clusters.js';
-import { CopyThreads, copyThreadCount } from './copy-threads.js';
+import { type CopyThreads, startCopyThreads } from './copy-threads.js';
+import { usefulThreads } from './order-threads.js';
 import type { RangeCopy } from './range-copy.js';
 import type { ViewReader } from './view-reader.js';
 
@@ -18,14 +19,14 @@ export class ReceivedCopy implements RangeCopy {
     private readonly signal: AbortSignal,
   ) {
     const sources = connections.map(({ facts }) => ({ connection: facts, pieceBytes }));
-    this.threads = new CopyThreads(sources, file);
+    this.threads = startCopyThreads(sources, file);
     signal.addEventListener('abort', this.skip);
   }
 
   /** Takes connections of the reader. Undefined if it can give none. Aborting `signal` makes all copies reject. */
   static async begin(reader: ViewReader, file: AppendFile, signal: AbortSignal): Promise<ReceivedCopy | undefined> {
     const posix = loadPosix();
-    const connections = posix ? await reader.detach(posix, copyThreadCount()) : [];
+    const connections = posix ? await reader.detach(posix, usefulThreads()) : [];
     signal.throwIfAborted();
     return connections.length > 0 ? new ReceivedCopy(connections, reader, file, signal) : undefined;
   }
@@ -36,7 +37,7 @@ export class ReceivedCopy implements RangeCopy {
   }
 
   copy(offset: number, length: number): Promise<PlacedClusters> {
-    return this.threads.copy(offset, length);
+    return this.threads.run({ offset, length });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

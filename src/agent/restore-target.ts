@@ -10,8 +10,8 @@ import { looksLikeNbdUri } from '../client/nbd-uri.js';
 import { Replacement, removeUnfinished } from '../posix/replacement.js';
 import { writeFully } from '../posix/write-fully.js';
 import { AgentError } from './agent-error.js';
-import type { DiskSink } from './copy-chain.js';
 import { takeLock } from './take-lock.js';
+import type { DiskSink, ThreadSink } from './threaded-chain-copy.js';
 
 /** The destination of a restore. */
 export interface RestoreTarget extends DiskSink {
@@ -75,6 +75,7 @@ async function openFile(path: string, options: TargetOptions): Promise<RestoreTa
     });
     return {
       write: (offset, data) => writeFully(replacement.file, [data], offset),
+      copyInThreads: copyInto(replacement.file),
       zero: () => {},
       async finish() {
         await replacement.commit();
@@ -128,6 +129,7 @@ async function openDevice(path: string, options: TargetOptions): Promise<Restore
   const write = (offset: number, data: Buffer) => writeFully(file, [data], offset);
   return {
     write,
+    copyInThreads: copyInto(file),
     zero: (offset, length) => writeZeroes(write, offset, length),
     async finish() {
       await file.sync();
@@ -182,6 +184,13 @@ async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions):
     async discard() {
       client.abort();
     },
+  };
+}
+
+function copyInto(file: FileHandle): ThreadSink['copyInThreads'] {
+  return async (threads, parts) => {
+    await threads.copyToDisk(parts, file.fd);
+    return () => {};
   };
 }
 

@@ -1,0 +1,57 @@
+import { MIB } from '../base/units.js';
+import type { AppendFile } from '../qcow2/append-file.js';
+import type { PlacedClusters } from '../qcow2/clusters.js';
+import { Qcow2Error } from '../qcow2/image-file.js';
+import type { DiskPart, ImageOrder, ImagePart, ImageResult } from './image-orders.js';
+import { OrderThreads, usefulThreads } from './order-threads.js';
+
+/** For fewer bytes, starting threads takes longer than they save. */
+export const WORTH_THREADS_BYTES = 256 * MIB;
+/** How much to order at once. */
+export const ORDER_BYTES = 4 * MIB;
+
+/** Threads that read images. Aborting `signal` makes their work fail. */
+export class ImageThreads implements AsyncDisposable {
+  private readonly threads: OrderThreads<ImageOrder, ImageResult>;
+  private readonly skip = () => this.threads.skipTheRest();
+
+  constructor(private readonly signal: AbortSignal) {
+    this.threads = new OrderThreads(new URL('./image-thread.js', import.meta.url), Array(usefulThreads()).fill({}));
+    signal.addEventListener('abort', this.skip);
+  }
+
+  /** How many orders to give at a time: enough for the threads to be busy. */
+  get maxInFlight(): number {
+    return 3 * this.threads.count;
+  }
+
+  /** Resolves to the sum of the `hashCluster` of each cluster. */
+  async sum(part: ImagePart): Promise<bigint> {
+    return (await this.run({ to: 'sum', part })).sum!;
+  }
+
+  async copyToDisk(parts: readonly DiskPart[], targetFd: number): Promise<void> {
+    await this.run({ to: 'disk', parts, targetFd });
+  }
+
+  /** Appends whole clusters to another image, except those of zeroes. */
+  async copyToImage(parts: readonly ImagePart[], { fd, end }: AppendFile): Promise<PlacedClusters> {
+    return (await this.run({ to: 'image', parts, targetFd: fd, end: end.memory })).placed!;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.signal.removeEventListener('abort', this.skip);
+    await this.threads[Symbol.asyncDispose]();
+  }
+
+  /** @throws Qcow2Error if a file is too short; system errors */
+  private async run(order: ImageOrder): Promise<ImageResult> {
+    this.signal.throwIfAborted();
+    const result = await this.threads.run(order).catch((error: Error) => {
+      this.signal.throwIfAborted();
+      throw error;
+    });
+    if (result.tooShort !== undefined) throw new Qcow2Error(result.tooShort, 'it ends too early');
+    return result;
+  }
+}
