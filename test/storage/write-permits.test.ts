@@ -52,6 +52,16 @@ describe('a permit', () => {
     expect(may(40 * MIB, 512)).toBe(false);
   });
 
+  test('is not given by a write of no bytes, which nobody records', () => {
+    const { permits, may } = disk(64 * KIB);
+    permits.grantAndOpen(512, 0);
+    permits.grantAndOpen(128 * KIB, PIECE);
+    expect(may(0, PIECE)).toBe(false);
+    permits.close();
+    permits.grantAndOpen(512, 0);
+    expect(may(128 * KIB, PIECE)).toBe(false);
+  });
+
   test('is found across words and chunks, wherever the range begins and ends', () => {
     const seed = testSeed();
     const random = new Random(seed);

@@ -69,9 +69,10 @@ export class WritePermits {
 
   /**
    * The owner has just written this range without waiting, so every condition of a write is met now: permits the range
-   * and opens the permits.
+   * and opens the permits. A write of no bytes meets none, because nothing is recorded for it.
    */
   grantAndOpen(offset: number, length: number): void {
+    if (length === 0) return;
     this.grant(offset, length);
     const { control } = this.memory;
     if (control[STATE] !== OPEN) Atomics.store(control, STATE, OPEN);
@@ -79,6 +80,7 @@ export class WritePermits {
 
   /** The owner has written this range, and its bitmaps and views have not changed since it began. */
   grant(offset: number, length: number): void {
+    if (length === 0) return;
     this.unitBytes ??= Math.min(this.options.unitBytes(), CHUNK_BYTES);
     const { unitBytes } = this;
     const end = offset + length;

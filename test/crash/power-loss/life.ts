@@ -195,7 +195,7 @@ export class Life {
   private randomWrite(): { offset: number; data: Buffer } {
     const { random } = this;
     const sector = random.below(SECTORS);
-    const length = Math.min(1 + random.below(6), SECTORS - sector) * SECTOR;
+    const length = Math.min(random.below(7), SECTORS - sector) * SECTOR;
     const data = Buffer.alloc(length);
     for (let at = 0; at < length; at += SECTOR) data.writeUInt32LE(1 + random.below(2 ** 31), at);
     return { offset: sector * SECTOR, data };
@@ -207,7 +207,7 @@ export class Life {
     let errno = device.writeNow(data, 0, length, offset);
     if (errno === WOULD_BLOCK) errno = await device.write(data, 0, length, offset);
     else await Promise.resolve();
-    if (errno === OK && !this.changing && !this.stopped) this.truth.next = undefined;
+    if (errno === OK && length > 0 && !this.changing && !this.stopped) this.truth.next = undefined;
   }
 
   private async readView(): Promise<void> {
