@@ -64,12 +64,16 @@ export class Link implements StreamReader {
     private readonly host: LinkHost,
     /** For the log. */
     private readonly id: number,
+    /** What was received before, in another thread. */
+    received?: Uint8Array,
   ) {
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
     this.memory = host.memory.open(() => this.advance());
     this.input = new ReceiveBuffer(this.memory);
+    // Before the socket asks for its first room, which has to be behind it.
+    if (received) this.take(received);
     this.socket = openStream(stream, this);
     this.socket.setNoDelay(true);
     this.socket.setKeepAlive(true);
@@ -80,10 +84,9 @@ export class Link implements StreamReader {
     });
   }
 
-  /** Gives what is received from now on, and `received` before it, to this phase. */
-  enter(phase: Phase, received?: Uint8Array): void {
+  /** Gives what is received from now on to this phase. After `advance`, also what was received before. */
+  enter(phase: Phase): void {
     this.phase = phase;
-    if (received !== undefined && received.length > 0) this.take(received);
   }
 
   room(): Buffer {
@@ -178,7 +181,6 @@ export class Link implements StreamReader {
       at += count;
       this.input.appended(count);
     }
-    this.advance();
   }
 
   private consume(): void {

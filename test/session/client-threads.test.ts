@@ -4,7 +4,9 @@ import { KIB, MIB } from '../../src/base/units.js';
 import { extentsOf } from '../../src/client/block-status-walk.js';
 import type { NbdClient } from '../../src/client/nbd-client.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
+import { Command, Option } from '../../src/protocol/constants.js';
 import { Random, testSeed } from '../support/random.js';
+import { encodeOption, encodeRequest, infoData, u32 } from '../support/raw-client.js';
 import { ThreadServer } from '../support/thread-server.js';
 
 const DISK = 4 * MIB;
@@ -139,6 +141,37 @@ describe('a client in another thread', () => {
     const refusalOf = (client: NbdClient) => client.read(DISK, 512).catch((error: Error) => error.message);
     expect(await refusalOf(there)).toBe(await refusalOf(here));
   });
+});
+
+describe('what a client sends together with the end of its handshake', () => {
+  const first = Buffer.alloc(20 * KIB, 1);
+  const second = Buffer.alloc(300 * KIB, 2);
+  const handshake = Buffer.concat([u32(3), encodeOption(Option.GO, infoData('disk'))]);
+  const requests = Buffer.concat([
+    encodeRequest({ command: Command.WRITE, cookie: 1n, payload: first }),
+    encodeRequest({ command: Command.WRITE, cookie: 2n, offset: first.length, payload: second }),
+  ]);
+
+  test.each([0, 1, 27, 28, 29, 5000, 20 * KIB + 28, 21 * KIB, 200 * KIB])(
+    'moves with it: %d bytes of its requests',
+    async (together) => {
+      const { server } = await serverWithClients(1);
+      const client = await server.connectRaw();
+      client.send(Buffer.concat([handshake, requests.subarray(0, together)]));
+      await expect.poll(() => server.clientCounts).toEqual([1, 1]);
+      for (let at = together; at < requests.length; at += 50 * KIB) {
+        await client.sent(requests.subarray(at, at + 50 * KIB));
+        await new Promise(setImmediate);
+      }
+      await client.read(18);
+      await client.replies();
+      expect((await client.simpleReply()).error).toBe(0);
+      expect((await client.simpleReply()).error).toBe(0);
+      const content = readFileSync(server.image);
+      expect(content.subarray(0, first.length).equals(first)).toBe(true);
+      expect(content.subarray(first.length, first.length + second.length).equals(second)).toBe(true);
+    },
+  );
 });
 
 describe('a thread that dies', () => {

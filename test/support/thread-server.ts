@@ -12,6 +12,7 @@ import { exportHost } from './export-host.js';
 import { makeImage } from './image.js';
 import { insideOf } from './inside.js';
 import { MemoryStore } from './memory-store.js';
+import { RawClient } from './raw-client.js';
 import { native } from './scratch-device.js';
 import { scratchFolder } from './scratch-folder.js';
 
@@ -60,6 +61,12 @@ export class ThreadServer {
   async connect(options: NbdConnectOptions = {}, exportName = 'disk'): Promise<NbdClient> {
     const client = await NbdClient.connect({ address: { socketPath: this.socketPath }, exportName }, options);
     onTestFinished(() => client.abort());
+    return client;
+  }
+
+  async connectRaw(): Promise<RawClient> {
+    const client = await RawClient.connect(this.socketPath);
+    onTestFinished(() => client.close());
     return client;
   }
 

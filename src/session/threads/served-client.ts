@@ -25,9 +25,10 @@ export function serveClient(client: ClientToServe, host: ThreadHost, ask: AskOwn
     contexts: client.contexts.map(({ id, name }, index) => ({ id, context: new RemoteContext(name, index, ask) })),
   };
   Atomics.store(client.taken, 0, 1);
-  const link = new Link({ fd: client.fd }, host, client.id);
+  const link = new Link({ fd: client.fd }, host, client.id, client.received);
   const counters = new Counters(client.counters);
-  link.enter(transmissionOver(link, agreement, log, client.id, counters), client.received);
+  link.enter(transmissionOver(link, agreement, log, client.id, counters));
+  link.advance();
   void link.closed.then(() => device.close());
   return link;
 }
