@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { extentsOf } from '../../src/client/block-status-walk.js';
 import type { NbdClient } from '../../src/client/nbd-client.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import { Command, Option } from '../../src/protocol/constants.js';
+import type { ClientThread } from '../../src/session/threads/client-thread-owner.js';
+import { ClientThreads } from '../../src/session/threads/client-threads.js';
 import { Random, testSeed } from '../support/random.js';
 import { encodeOption, encodeRequest, infoData, u32 } from '../support/raw-client.js';
 import { ThreadServer } from '../support/thread-server.js';
@@ -55,6 +57,22 @@ describe('the clients of a disk', () => {
     const { server } = await serverWithClients(3, { threads: 1 });
     expect(server.clientCounts).toEqual([3]);
     expect(server.permits).toBeUndefined();
+  });
+
+  test('stay in the main thread while the system allows no more threads', async () => {
+    const { server } = await serverWithClients(1);
+    const starting = vi.spyOn(ClientThreads.prototype as unknown as { start(): ClientThread }, 'start');
+    starting.mockImplementationOnce(() => {
+      throw new Error('EAGAIN');
+    });
+    const client = await server.connect();
+    await client.write(0, Buffer.alloc(GRANULE, 1));
+    expect(server.clientCounts).toEqual([2]);
+    expect(server.complaints).toHaveLength(1);
+    await client.disconnect();
+    await expect.poll(() => server.permits).toBeUndefined();
+    await server.connect();
+    expect(server.clientCounts).toEqual([1, 1]);
   });
 
   test('see what the others write, whatever thread they are in', async () => {

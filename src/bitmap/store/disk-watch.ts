@@ -172,12 +172,14 @@ export class DiskWatch implements WriteLease {
     this.sight = this.sightNow();
   }
 
-  /** Reports a change that this server did not make. None of its own changes may be in progress. */
-  judge(now: DiskIdentity): void {
+  /**
+   * Reports a change that this server did not make. None of its own changes may have been in progress when it had made
+   * `count` of them and the disk looked like `now`.
+   */
+  judge(now: DiskIdentity, count = this.activity.count): void {
     if (!this.options.watching) return;
-    const { count } = this.activity;
     const isExplained = count === this.seenCount ? !isWrittenSince(this.seen, now) : this.isOfOwnWrites(now);
-    this.note(now, isExplained);
+    this.note(now, isExplained, count);
     if (!isExplained) this.options.onOutsideChange(CHANGED_BY_ANOTHER);
   }
 
@@ -214,10 +216,10 @@ export class DiskWatch implements WriteLease {
    * A change by another program raises the limit only at rest. Otherwise the start after a kill would find the change
    * explained if the store does not say yet that the bitmaps are inconsistent.
    */
-  private note(seen: DiskIdentity, isExplained: boolean): void {
+  private note(seen: DiskIdentity, isExplained: boolean, count = this.activity.count): void {
     this.seen = seen;
     this.seenAt = momentNow(this.options.bootId);
-    this.seenCount = this.activity.count;
+    this.seenCount = count;
     if (seen.counters && (isExplained || this.atRest)) this.activity.explained?.restart(countedSectors(seen.counters));
   }
 
@@ -289,7 +291,8 @@ export class DiskWatch implements WriteLease {
     if (inFlight > 0) return false;
     const now = await this.tryIdentify();
     if (!now || this.activity.inFlight > 0 || this.activity.count !== count) return false;
-    this.judge(now);
+    // Another thread may have written since.
+    this.judge(now, count);
     return true;
   }
 }

@@ -4,7 +4,7 @@ import type { WriteActivity } from '../../bitmap/write-activity.js';
 import type { WriteGate } from '../../storage/device/write-gate.js';
 import type { SharedFile } from '../../storage/file/quick-file.js';
 import type { PermitMemory } from '../../storage/permits/permit-memory.js';
-import { WritePermits } from '../../storage/permits/write-permits.js';
+import { WritePermits, type WritePermitsOptions } from '../../storage/permits/write-permits.js';
 
 export interface DiskSharingOptions {
   /** The open image; undefined if only this thread can use the disk. */
@@ -53,8 +53,9 @@ export class DiskSharing {
   /** For one more client. Of `slots` threads, each has a slot. Undefined if other threads cannot use the disk. */
   take(slots: number): DiskShare | undefined {
     const { file } = this.options;
-    if (!file) return undefined;
-    const { permits, explanation } = this.begun ?? this.begin(slots);
+    const begun = file && (this.begun ?? this.begin(slots));
+    if (!begun) return undefined;
+    const { permits, explanation } = begun;
     this.users++;
     let isHeld = true;
     return {
@@ -74,9 +75,10 @@ export class DiskSharing {
     this.begun?.permits.resize(sizeBytes);
   }
 
-  private begin(slots: number): Begun {
+  private begin(slots: number): Begun | undefined {
     const { gate, activity, readOnly, isCounted, unitBytes } = this.options;
-    const permits = new WritePermits({ sizeBytes: gate.sizeBytes, slots, unitBytes });
+    const permits = makePermits({ sizeBytes: gate.sizeBytes, slots, unitBytes });
+    if (!permits) return undefined;
     const explanation = readOnly || !isCounted ? undefined : this.options.explain();
     if (!readOnly && (!isCounted || explanation)) {
       gate.permits = permits;
@@ -95,5 +97,15 @@ export class DiskSharing {
     this.options.activity?.include(undefined);
     this.options.gate.permits = undefined;
     this.begun = undefined;
+  }
+}
+
+/** Undefined if the system has no room for them: those of a petabyte take the addresses of 32 GiB. */
+function makePermits(options: WritePermitsOptions): WritePermits | undefined {
+  try {
+    return new WritePermits(options);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
   }
 }

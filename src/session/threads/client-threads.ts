@@ -47,16 +47,17 @@ export class ClientThreads {
     const slot = this.bestSlot(agreement.export);
     if (slot === undefined || !posix) return undefined;
     const share = agreement.export.share(count);
-    if (!share) return undefined;
-    const stream = link.moveTo((fd) => {
-      const copy = posix.duplicateNow(fd);
-      return copy < 0 ? undefined : copy;
-    });
-    if (!stream) {
-      share.release();
-      return undefined;
-    }
-    return this.serve(slot, { id, stream, agreement, share });
+    // A client that has left its link cannot go back, so the thread comes first.
+    const thread = share && this.threadIn(slot);
+    const stream =
+      thread &&
+      link.moveTo((fd) => {
+        const copy = posix.duplicateNow(fd);
+        return copy < 0 ? undefined : copy;
+      });
+    if (share && thread && stream) return this.serve(thread, { id, stream, agreement, share });
+    share?.release();
+    return undefined;
   }
 
   private stays(link: Link): void {
@@ -65,11 +66,10 @@ export class ClientThreads {
   }
 
   private serve(
-    slot: number,
+    thread: ClientThread,
     client: { id: number; stream: MovedStream; agreement: Agreement<ServedDisk>; share: DiskShare },
   ): MovedClient {
     const { id, agreement, share } = client;
-    const thread = this.threadIn(slot);
     const moved = new MovedClient(
       agreement,
       (reason) => thread.stop(id, reason),
@@ -80,14 +80,23 @@ export class ClientThreads {
     return moved;
   }
 
-  private threadIn(slot: number): ClientThread {
+  /** Undefined if the system allows no more threads. */
+  private threadIn(slot: number): ClientThread | undefined {
+    try {
+      this.threads[slot] ??= this.start(slot);
+    } catch (error) {
+      this.options.log.warn({ err: error, slot }, 'a thread could not start, so a client stays in the main thread');
+    }
+    return this.threads[slot];
+  }
+
+  private start(slot: number): ClientThread {
     const { count: _count, posix: _posix, log, ...data } = this.options;
-    this.threads[slot] ??= new ClientThread({ slot, ...data }, log, (ended) => {
+    return new ClientThread({ slot, ...data }, log, (ended) => {
       if (this.threads[slot] !== ended) return;
       this.threads[slot] = undefined;
       for (const part of Object.values(data.memoryParts)) part[slot + 1] = 0;
     });
-    return this.threads[slot];
   }
 
   /** The thread with the fewest clients of the disk, and of those the one with the fewest of all; undefined: this one. */

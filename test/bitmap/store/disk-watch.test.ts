@@ -93,3 +93,47 @@ test('a tick at rest looks at the times alone, and at the disk only when they di
   expect(await watch.tick()).toBe(OK);
   expect(outsideChanges).toEqual(['another program changed the disk while it was served']);
 });
+
+test('a write of another thread that comes right after a look is expected at the next one', async () => {
+  const file = (modifiedAt: number): DiskIdentity => ({
+    kind: 'file',
+    id: '1:2',
+    sizeBytes: 64 * KIB,
+    localTimes: true,
+    modifiedAt: `${modifiedAt}000000`,
+  });
+  const began = Date.now();
+  let now = file(began - 1000);
+  const outsideChanges: string[] = [];
+  const watch = new DiskWatch({
+    watching: true,
+    identify: async () => now,
+    readCounters: async () => undefined,
+    counting: undefined,
+    shareNumber: () => undefined,
+    seen: now,
+    bootId: 'boot',
+    describe: (): Change => ({ key: ['export', 'disk'], value: undefined }),
+    save: async () => OK,
+    renew: async () => OK,
+    matters: () => true,
+    onOutsideChange: (reason) => outsideChanges.push(reason),
+  });
+  // The thread writes as soon as its writes have been looked at twice: before the disk was identified and afterwards.
+  let looks = 0;
+  watch.activity.include({
+    inFlight: 0,
+    get finished() {
+      if (looks++ === 2) now = file(began);
+      return looks > 3 ? 1 : 0;
+    },
+    lastEndedAt: began,
+    close: () => {},
+    allowUntil: () => {},
+  });
+  (await watch.renew()).granted();
+  looks = 0;
+  for (let check = 0; check < 3; check++) await watch.check();
+  expect(looks).toBeGreaterThan(3);
+  expect(outsideChanges).toEqual([]);
+});
