@@ -4,7 +4,7 @@ import { seedOf, within } from './iteration.js';
 import { MemoryWatch } from './memory-watch.js';
 import type { FuzzOptions } from './options.js';
 import { Probe } from './probe.js';
-import type { Footprint, Subject } from './subject.js';
+import { type Footprint, type Subject, THREADS } from './subject.js';
 import type { Target } from './target.js';
 import { Watchdog } from './watchdog.js';
 
@@ -27,7 +27,9 @@ const SLICE_MILLISECONDS = 400;
 const LOCAL_SLICE_MILLISECONDS = 80;
 /** By then buffers and caches have reached their size. */
 const WARM_UP_SHARE = 0.25;
-const MAX_MORE_DESCRIPTORS = 8;
+/** A thread has an event loop and a pipe, and starts with its first client. */
+const DESCRIPTORS_OF_THREAD = 8;
+const MAX_MORE_DESCRIPTORS = THREADS * DESCRIPTORS_OF_THREAD;
 
 /** Runs the targets in turn, and watches the server meanwhile. */
 export class FuzzRun {

@@ -6,6 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WrongAnswer } from './target.js';
 
 const program = resolve(process.cwd(), 'dist/main.js');
+/** More than cores, so that clients move on every machine. */
+export const THREADS = 4;
 const START_SECONDS = 60;
 const IDLE_SECONDS = 20;
 /** Log lines that say that something broke. A client that breaks the protocol is not such a case. */
@@ -46,7 +48,7 @@ export class Subject implements AsyncDisposable {
 
   static async start(folder: string, specs: readonly string[]): Promise<Subject> {
     const args = [program, 'serve', '--log-level', 'warn', '--unix', 'nbd.sock', '--control', 'control.sock'];
-    args.push('--state', 'state', ...specs.flatMap((spec) => ['--export', spec]));
+    args.push('--threads', String(THREADS), '--state', 'state', ...specs.flatMap((spec) => ['--export', spec]));
     const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     const subject = new Subject(folder, child);
     for (const deadline = Date.now() + START_SECONDS * 1000; Date.now() < deadline; await delay(20)) {
