@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
 import { PermittedWrites } from '../../src/storage/permits/permitted-writes.js';
 import { WritePermits } from '../../src/storage/permits/write-permits.js';
@@ -174,6 +174,21 @@ describe('the owner', () => {
     thread.begin(0, PIECE);
     await waiting;
     thread.end(true);
+  });
+
+  test('looks less and less often at a thread whose disk hangs, because every cut that gives up goes on looking', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'setImmediate'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { permits, thread } = disk(PIECE);
+    permits.grantAndOpen(0, PIECE);
+    thread.begin(0, PIECE);
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const waiting = permits.quiet();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(timers.mock.calls.length).toBeLessThan(1000);
+    thread.end(true);
+    await vi.advanceTimersByTimeAsync(100);
+    await waiting;
   });
 
   test('no longer waits for a thread that has ended in the middle of a write', async () => {

@@ -20,10 +20,10 @@ import {
 } from './permit-memory.js';
 import { PermittedWrites } from './permitted-writes.js';
 
-/** How long to wait before looking again whether a thread has ended its write. It writes for some microseconds. */
-const LOOK_AGAIN_MILLISECONDS = 1;
-/** How often to look again in the next turn of the event loop before a timer is set. */
+/** How often to look again in the next turn of the event loop. A thread writes for some microseconds. */
 const LOOKS_AT_ONCE = 50;
+/** Then there is a timer before each look, one millisecond longer each time. A disk that hangs may do so for hours. */
+const LONGEST_WAIT_MILLISECONDS = 100;
 
 export interface WritePermitsOptions {
   readonly sizeBytes: number;
@@ -119,7 +119,7 @@ export class WritePermits {
       for (let look = 0; isInside(passes) && this.passes(slot) === passes; look++) {
         await new Promise<void>((resolve) => {
           if (look < LOOKS_AT_ONCE) setImmediate(resolve);
-          else setTimeout(resolve, LOOK_AGAIN_MILLISECONDS);
+          else setTimeout(resolve, Math.min(look - LOOKS_AT_ONCE + 1, LONGEST_WAIT_MILLISECONDS));
         });
       }
     }
