@@ -4,7 +4,7 @@ import { CodedError } from '../base/coded-error.js';
 import { errnoName, OK } from '../base/errno.js';
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { Turnstile } from '../base/turnstile.js';
-import { formatCount } from '../base/units.js';
+import { formatCount, SECTOR_BYTES } from '../base/units.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
 import type { PersistentBitmaps } from '../bitmap/store/persistent-bitmaps.js';
@@ -109,11 +109,7 @@ export class Export extends ServedDisk {
       explain: () => persistence?.explainElsewhere(),
       gate: this.gate,
       activity: persistence?.activity,
-      unitBytes: () =>
-        Math.min(
-          parts.bitmaps.leastGranularityBytes,
-          this.copyBeforeWrite.hasSnapshots ? PIECE_BYTES : Number.POSITIVE_INFINITY,
-        ),
+      unitBytes: () => Math.min(parts.bitmaps.leastGranularityBytes, this.savedTogetherBytes),
     });
   }
 
@@ -251,6 +247,13 @@ export class Export extends ServedDisk {
         await this.disk.close().finally(() => this.release?.());
       }
     });
+  }
+
+  /** A write saves the old data of all blocks of this size that it touches for all views. */
+  private get savedTogetherBytes(): number {
+    const { copyBeforeWrite } = this;
+    if (!copyBeforeWrite.hasSnapshots) return Number.POSITIVE_INFINITY;
+    return copyBeforeWrite.savesWhole(PIECE_BYTES) ? PIECE_BYTES : SECTOR_BYTES;
   }
 
   /** Makes the data durable. @throws CodedError FLUSH_FAILED */

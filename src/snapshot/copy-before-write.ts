@@ -15,6 +15,16 @@ export class CopyBeforeWrite extends FilterDevice {
   }
 
   /**
+   * Whether a write to a part of a piece saves all of it. Not where a snapshot ends in the middle of a piece and the disk
+   * has grown, because what lies behind the end of a snapshot is not saved for it.
+   */
+  savesWhole(pieceBytes: number): boolean {
+    return this.snapshots.every(
+      ({ device }) => device.sizeBytes === this.sizeBytes || device.sizeBytes % pieceBytes === 0,
+    );
+  }
+
+  /**
    * Attaches a snapshot; no change may be in flight below. Returns a function that detaches it, at any time. Detaching
    * ends the snapshot, because later writes would show in its view.
    */

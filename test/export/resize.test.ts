@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
+import { OK } from '../../src/base/errno.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { DIRTY } from '../../src/bitmap/dirty-bits.js';
+import { PIECE_BYTES } from '../../src/storage/permits/permit-memory.js';
+import { PermittedWrites } from '../../src/storage/permits/permitted-writes.js';
 import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
@@ -44,6 +47,30 @@ test('no client can connect while a disk shrinks, and a tail that a bitmap does 
   device.goOn();
   await grown;
 });
+
+test('a disk that grows in the middle of a piece lets other threads write only what its views have saved', async () => {
+  const end = DISK_BYTES / 2 + 512;
+  const device = new SharedDisk(end);
+  const served = (await memoryRegistry([{ name: 'disk', device, bitmaps: ['nightly'] }])).get('disk');
+  const { snapshot } = snapshotOf(device, { pieceBytes: PIECE_BYTES });
+  const detach = insideOf(served).copyBeforeWrite.attach(snapshot);
+  const thread = new PermittedWrites(served.share(1)!.disk.permits, 0);
+  const may = (offset: number, length: number): boolean => {
+    const isPermitted = thread.begin(offset, length);
+    thread.end(isPermitted);
+    return isPermitted;
+  };
+  await served.resize(DISK_BYTES);
+  expect(served.device.writeNow(Buffer.alloc(512), 0, 512, end)).toBe(OK);
+  expect(may(end - 512, 512)).toBe(false);
+  expect(served.device.writeNow(Buffer.alloc(PIECE_BYTES), 0, PIECE_BYTES, end - 512)).toBe(OK);
+  expect(may(end - 512, 512)).toBe(true);
+  detach();
+});
+
+class SharedDisk extends MemoryDevice {
+  readonly shared = { path: 'memory', fd: -1, inMemory: true, endsWithin: undefined };
+}
 
 /** Has its new size at once, but completes the resize only when told to. */
 class SlowResize extends MemoryDevice {
