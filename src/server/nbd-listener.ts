@@ -7,7 +7,7 @@ import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
-import { MemoryBudget, type MemoryUse } from '../session/memory-budget.js';
+import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
 import { ClientThreads } from '../session/threads/client-threads.js';
 import { makeRoom } from './make-room.js';
@@ -54,8 +54,7 @@ export class NbdListener {
     this.posix = posix;
     this.maxConnections = limits.maxConnections;
     const { memoryBudgetBytes, busyPollMicroseconds } = limits;
-    const perThread = () => new Float64Array(new SharedArrayBuffer(limits.threads * Float64Array.BYTES_PER_ELEMENT));
-    const memoryParts = { use: perThread(), waiting: perThread() };
+    const memoryParts = partsOf(limits.threads);
     const count = limits.threads - 1;
     this.threads = new ClientThreads({ count, memoryBudgetBytes, memoryParts, busyPollMicroseconds, posix, log });
     this.host = {

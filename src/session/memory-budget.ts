@@ -20,6 +20,8 @@ export interface BudgetPart {
   readonly use: Float64Array;
   /** How many connections of each thread wait. */
   readonly waiting: Float64Array;
+  /** Since when the connection of each thread waits that goes first there; 0 if there is none. */
+  readonly firstSince: Float64Array;
   readonly index: number;
 }
 
@@ -47,8 +49,8 @@ export class MemoryBudget {
 
   constructor(
     private readonly limitBytes: number,
-    private readonly now: () => number = () => performance.now(),
-    private readonly part: BudgetPart = { use: new Float64Array(1), waiting: new Float64Array(1), index: 0 },
+    private readonly now: () => number = clock,
+    private readonly part: BudgetPart = { ...partsOf(1), index: 0 },
   ) {}
 
   get use(): MemoryUse {
@@ -71,12 +73,14 @@ export class MemoryBudget {
     const free = this.limitBytes - this.used - (after - Math.max(account.heldBytes, OWN_BYTES));
     const first = this.firstInNeed();
     if (free < 0 || (first !== undefined && first !== account)) return false;
+    if (this.isPrecededElsewhere(first?.waitingSinceMilliseconds)) return false;
     return account.sharedBytes === 0 || after - OWN_BYTES <= free;
   }
 
   changed(bytes: number): void {
     const { use, index } = this.part;
     use[index] = use[index]! + bytes;
+    this.tellOthers();
     if (bytes < 0) this.wakeSoon();
   }
 
@@ -84,7 +88,7 @@ export class MemoryBudget {
     if (this.waiting.has(account)) return;
     account.waitingSinceMilliseconds = this.now();
     this.waiting.add(account);
-    this.countWaiting();
+    this.tellOthers();
     if (this.part.use.length > 1) this.lookAgain();
   }
 
@@ -95,7 +99,7 @@ export class MemoryBudget {
   leave(account: MemoryAccount): void {
     // Others may have waited because this account went first.
     if (!this.waiting.delete(account)) return;
-    this.countWaiting();
+    this.tellOthers();
     this.wakeSoon();
   }
 
@@ -109,14 +113,24 @@ export class MemoryBudget {
     return undefined;
   }
 
-  private countWaiting(): void {
-    this.part.waiting[this.part.index] = this.waiting.size;
+  /** Whether a connection of another thread goes before one that has waited since then, or does not wait. */
+  private isPrecededElsewhere(since = Number.POSITIVE_INFINITY): boolean {
+    const { firstSince, index } = this.part;
+    const earliest = Math.max(this.now() - PRECEDENCE_MILLISECONDS, 0);
+    return firstSince.some((other, thread) => thread !== index && other > earliest && other < since);
+  }
+
+  private tellOthers(): void {
+    const { waiting, firstSince, index } = this.part;
+    waiting[index] = this.waiting.size;
+    firstSince[index] = this.firstInNeed()?.waitingSinceMilliseconds ?? 0;
   }
 
   /** Other threads do not say when they give memory back. */
   private lookAgain(): void {
     this.lookingAgain ??= setTimeout(() => {
       this.lookingAgain = undefined;
+      this.tellOthers();
       this.wakeSoon();
       if (this.waiting.size > 0) this.lookAgain();
     }, LOOK_AGAIN_MILLISECONDS);
@@ -134,6 +148,17 @@ export class MemoryBudget {
       }
     });
   }
+}
+
+/** In memory that these threads share. */
+export function partsOf(threads: number): Omit<BudgetPart, 'index'> {
+  const perThread = () => new Float64Array(new SharedArrayBuffer(threads * Float64Array.BYTES_PER_ELEMENT));
+  return { use: perThread(), waiting: perThread(), firstSince: perThread() };
+}
+
+/** Milliseconds, the same in all threads. */
+function clock(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 function sumOf(numbers: Float64Array): number {

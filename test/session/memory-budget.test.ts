@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
-import { MemoryBudget, OWN_BYTES } from '../../src/session/memory-budget.js';
+import { MemoryBudget, OWN_BYTES, partsOf } from '../../src/session/memory-budget.js';
 import { FaultyDevice } from '../support/faulty-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { startMemoryServer } from '../support/memory-server.js';
@@ -34,7 +34,7 @@ describe('a memory budget', () => {
   });
 
   test('is one for all threads, and a thread that waits notices what another gives back', async () => {
-    const parts = { use: new Float64Array(2), waiting: new Float64Array(2) };
+    const parts = partsOf(2);
     const [here, there] = [0, 1].map((index) => new MemoryBudget(10 * MIB, undefined, { ...parts, index }));
     const held = here!.open(() => {}).claim(OWN_BYTES + 9 * MIB)!;
     let room = false;
@@ -47,6 +47,30 @@ describe('a memory budget', () => {
     await expect.poll(() => room).toBe(true);
     expect(waiting.claim(OWN_BYTES + 2 * MIB)).toBeDefined();
     expect(there!.use).toEqual({ usedBytes: 2 * MIB, limitBytes: 10 * MIB, waitingConnections: 0 });
+  });
+
+  test('lets the account go first that has waited for longest without any, whatever thread it is in', async () => {
+    let now = 1;
+    const parts = partsOf(2);
+    const [here, there] = [0, 1].map((index) => new MemoryBudget(10 * MIB, () => now, { ...parts, index }));
+    const open = (budget: MemoryBudget) => budget.open(() => {});
+    const claim = open(there!).claim(OWN_BYTES + 9 * MIB)!;
+    const [first, second] = [open(here!), open(there!)];
+    expect(first.claim(OWN_BYTES + 8 * MIB)).toBeUndefined();
+    claim.release();
+    expect(second.claim(OWN_BYTES + 9 * MIB)).toBeUndefined();
+    now = 2;
+    expect(open(there!).claim(OWN_BYTES + MIB)).toBeUndefined();
+    expect(first.claim(OWN_BYTES + 8 * MIB)).toBeDefined();
+    expect(second.claim(OWN_BYTES + 2 * MIB)).toBeDefined();
+
+    // After a while, others may overtake it.
+    const third = open(here!);
+    expect(third.claim(OWN_BYTES + 5 * MIB)).toBeUndefined();
+    first.close();
+    expect(open(there!).claim(OWN_BYTES + MIB)).toBeUndefined();
+    now += 5_000;
+    expect(open(there!).claim(OWN_BYTES + MIB)).toBeDefined();
   });
 
   test('gives half to an account that takes all it can, and half of the rest to each newcomer', () => {

@@ -11,7 +11,7 @@ export interface ThreadData {
   readonly busyPollMicroseconds: number;
   readonly memoryBudgetBytes: number;
   /** What each thread uses of the budget, as in `BudgetPart`. The main thread comes first. */
-  readonly memoryParts: Pick<BudgetPart, 'use' | 'waiting'>;
+  readonly memoryParts: Omit<BudgetPart, 'index'>;
 }
 
 /** A client whose handshake is over. */
