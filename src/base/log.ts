@@ -3,6 +3,8 @@ export type LogLine = (fields: object, message: string) => void;
 
 /** The part of a logger that the layers below the server use. A pino logger has this shape. */
 export interface Log {
+  /** Lines below this level are dropped; if it is missing, none is. */
+  readonly level?: string;
   readonly debug: LogLine;
   readonly info: LogLine;
   readonly warn: LogLine;

@@ -154,6 +154,19 @@ describe('a client in another thread', () => {
     expect(server.clientCounts).toEqual([1, 0]);
   });
 
+  test.each(['debug', 'info'])('costs the main thread no line that is not logged at the level %s', async (logLevel) => {
+    const { server } = await serverWithClients(1, { logLevel });
+    const client = await server.connectRaw();
+    await client.go('disk', { structured: false });
+    await expect.poll(() => server.clientCounts).toEqual([1, 1]);
+    const { calls } = server.countCalls();
+    client.request({ command: Command.READ, offset: DISK, length: 512 });
+    expect((await client.simpleReply()).error).not.toBe(0);
+    client.request({ command: Command.FLUSH });
+    expect((await client.simpleReply()).error).toBe(0);
+    expect(calls).toEqual(logLevel === 'debug' ? ['log', 'flush'] : ['flush']);
+  });
+
   test('gets the errors that one in the main thread gets', async () => {
     const { here, there } = await serverWithClients();
     const refusalOf = (client: NbdClient) => client.read(DISK, 512).catch((error: Error) => error.message);

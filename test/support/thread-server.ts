@@ -29,7 +29,10 @@ export class ThreadServer {
   ) {}
 
   /** Of several disks, the others are "disk1", "disk2" and so on, without bitmaps. */
-  static async start(sizeBytes: number, { threads = 3, bitmap = 'nightly', disks = 1 } = {}): Promise<ThreadServer> {
+  static async start(
+    sizeBytes: number,
+    { threads = 3, bitmap = 'nightly', disks = 1, logLevel = 'debug' } = {},
+  ): Promise<ThreadServer> {
     const image = makeImage(sizeBytes);
     const host = exportHost(new MemoryStore());
     const exports = new ExportRegistry((spec, source) => openExport(spec, host, source));
@@ -47,7 +50,7 @@ export class ThreadServer {
       memoryBudgetBytes: GIB,
       threads,
     };
-    const log = { debug: () => {}, info: () => {}, warn: complain, error: complain };
+    const log = { level: logLevel, debug: () => {}, info: () => {}, warn: complain, error: complain };
     const listener = new NbdListener({ exports, log, limits, posix: native });
     await listener.listenUnix(path);
     onTestFinished(async () => {
@@ -82,7 +85,7 @@ export class ThreadServer {
     return insideOf(this.served).gate.permits;
   }
 
-  /** How many calls threads have asked the main thread to make, from now on. */
+  /** The calls that threads ask the main thread to make from now on, and 'log' for each line that they send. */
   countCalls(): { readonly calls: string[] } {
     const calls: string[] = [];
     for (const thread of this.threadsOf()) {
@@ -91,6 +94,7 @@ export class ThreadServer {
       const take = inside.take.bind(thread);
       vi.spyOn(inside, 'take').mockImplementation((message) => {
         if (message.kind === 'ask') calls.push(message.call!.call);
+        else if (message.kind === 'log') calls.push('log');
         take(message);
       });
     }

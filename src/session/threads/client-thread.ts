@@ -13,7 +13,7 @@ import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-m
 
 /** The start of a thread that serves clients. */
 
-const { slot, busyPollMicroseconds, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
+const { slot, busyPollMicroseconds, logsDebug, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
 const port = parentPort!;
 const toOwner = new MessageBatch<FromThread>(port);
 const host: ThreadHost = {
@@ -67,8 +67,9 @@ function serve(client: ClientToServe): void {
 
 function logToOwner(): Log {
   const line =
-    (level: keyof Log): LogLine =>
+    (level: Exclude<keyof Log, 'level'>): LogLine =>
     (fields, message) =>
       toOwner.send({ kind: 'log', level, fields, message });
-  return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+  const debug = logsDebug ? line('debug') : () => {};
+  return { debug, info: line('info'), warn: line('warn'), error: line('error') };
 }

@@ -8,7 +8,7 @@ import { ClientThread } from './client-thread-owner.js';
 import { MovedClient } from './moved-client.js';
 import type { ClientToServe, ThreadData } from './thread-messages.js';
 
-export interface ClientThreadsOptions extends Omit<ThreadData, 'slot'> {
+export interface ClientThreadsOptions extends Omit<ThreadData, 'slot' | 'logsDebug'> {
   /** How many threads serve clients besides this one. */
   readonly count: number;
   readonly posix: Posix | undefined;
@@ -92,7 +92,8 @@ export class ClientThreads {
 
   private start(slot: number): ClientThread {
     const { count: _count, posix: _posix, log, ...data } = this.options;
-    return new ClientThread({ slot, ...data }, log, (ended) => {
+    const logsDebug = log.level === undefined || log.level === 'debug';
+    return new ClientThread({ slot, logsDebug, ...data }, log, (ended) => {
       if (this.threads[slot] !== ended) return;
       this.threads[slot] = undefined;
       for (const part of Object.values(data.memoryParts)) part[slot + 1] = 0;

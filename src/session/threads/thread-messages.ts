@@ -9,6 +9,8 @@ export interface ThreadData {
   /** Its slot in the permits of every disk. */
   readonly slot: number;
   readonly busyPollMicroseconds: number;
+  /** Whether lines of the level debug are logged. A client can cause one with each request. */
+  readonly logsDebug: boolean;
   readonly memoryBudgetBytes: number;
   /** What each thread uses of the budget, as in `BudgetPart`. The main thread comes first. */
   readonly memoryParts: Omit<BudgetPart, 'index'>;
