@@ -217,7 +217,7 @@ export class BackupServer {
         modifiedAt: '1',
         changedAt: '1',
       }),
-      limits: { regionBytes: GRANULE, maxActiveRegions: 1000, coolAfterTicks: 0 },
+      limits: { regionBytes: GRANULE, maxActiveRegions: 8, coolAfterTicks: 0 },
       onBitmapError: this.choices.onBitmapError ?? 'refuse',
       log: this.logged.log,
     });

@@ -43,6 +43,8 @@ export class Life {
   private stopped = false;
   private changing = 0;
   private reopening = false;
+  /** What a disk that is opened again must have: what it had at one of these moments. */
+  private readonly expected = new Map<string, readonly Memory[]>();
 
   constructor(
     private readonly random: Random,
@@ -105,6 +107,8 @@ export class Life {
     });
     varyMarks(persistence, this.random);
     this.sets.set(name, bitmaps);
+    // Compared at once, because others may change these bitmaps as soon as this waits for anything.
+    if (!this.stopped) this.wrong ??= lostFrom(bitmaps, this.expected.get(name) ?? [remember(bitmaps)]);
     this.memories.set(name, [remember(bitmaps)]);
     const served = new Export({ name, description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence });
     served.attach({
@@ -200,13 +204,13 @@ export class Life {
     if (stay) {
       const bitmaps = this.sets.get(name)!;
       await this.exports.remove(name).catch(() => {});
-      const memories = [...this.memories.get(name)!, remember(bitmaps)];
+      this.expected.set(name, [...this.memories.get(name)!, remember(bitmaps)]);
       // Its store may fail again and again.
       while (!this.stopped && !this.exports.list().some((one) => one.name === name)) {
         await this.exports.add({ name, path: 'memory' }).catch(() => {});
       }
+      this.expected.delete(name);
       stay();
-      if (!this.stopped) this.wrong ??= lostFrom(this.sets.get(name)!, memories);
     }
     if (this.stopped) return;
     this.changing--;
