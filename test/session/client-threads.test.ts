@@ -75,6 +75,14 @@ describe('the clients of a disk', () => {
     expect(server.clientCounts).toEqual([1, 1]);
   });
 
+  test('stay in the main thread once the program was replaced, because a thread would be of another version', async () => {
+    const { server } = await serverWithClients(1);
+    server.replaceProgram();
+    await server.connect();
+    expect(server.clientCounts).toEqual([2]);
+    expect(server.complaints).toHaveLength(1);
+  });
+
   test('see what the others write, whatever thread they are in', async () => {
     const { clients } = await serverWithClients(3);
     for (const [i, writer] of clients.entries()) {
@@ -233,6 +241,9 @@ describe('a thread that dies', () => {
     await refused;
     expect(server.clientCounts).toEqual([1, 0]);
     await here.read(0, 512);
+    // It would probably happen again.
+    await server.connect();
+    expect(server.clientCounts).toEqual([2, 0]);
   });
 
   test('in the middle of writes holds up no cut', async () => {

@@ -25,7 +25,7 @@ export class ThreadServer {
     /** What was logged above the level info. */
     readonly complaints: { readonly message: string; readonly fields: object }[],
     private readonly socketPath: string,
-    private readonly threadsOf: () => readonly (ClientThread | undefined)[],
+    private readonly owners: { readonly threads: readonly (ClientThread | undefined)[]; files: string },
   ) {}
 
   /** Of several disks, the others are "disk1", "disk2" and so on, without bitmaps. */
@@ -57,8 +57,8 @@ export class ThreadServer {
       await listener.drain();
       await exports.close();
     });
-    const { threads: owners } = listener as unknown as { threads: { threads: (ClientThread | undefined)[] } };
-    return new ThreadServer(exports, served, image, complaints, path, () => owners.threads);
+    const { threads: owners } = listener as unknown as { threads: ThreadServer['owners'] };
+    return new ThreadServer(exports, served, image, complaints, path, owners);
   }
 
   async connect(options: NbdConnectOptions = {}, exportName = 'disk'): Promise<NbdClient> {
@@ -75,7 +75,7 @@ export class ThreadServer {
 
   /** How many clients each thread serves, the main thread first. */
   get clientCounts(): number[] {
-    const elsewhere = this.threadsOf().map((thread) => thread?.clientCount ?? 0);
+    const elsewhere = this.owners.threads.map((thread) => thread?.clientCount ?? 0);
     const all = this.exports.list().reduce((sum, { clientCount }) => sum + clientCount, 0);
     return [all - elsewhere.reduce((sum, count) => sum + count, 0), ...elsewhere];
   }
@@ -88,7 +88,7 @@ export class ThreadServer {
   /** The calls that threads ask the main thread to make from now on, and 'log' for each line that they send. */
   countCalls(): { readonly calls: string[] } {
     const calls: string[] = [];
-    for (const thread of this.threadsOf()) {
+    for (const thread of this.owners.threads) {
       if (!thread) continue;
       const inside = thread as unknown as { take(message: { kind: string; call?: { call: string } }): void };
       const take = inside.take.bind(thread);
@@ -101,9 +101,14 @@ export class ThreadServer {
     return { calls };
   }
 
+  /** As if the files of the program had been other ones when the server started. */
+  replaceProgram(): void {
+    this.owners.files = '';
+  }
+
   /** Ends a thread in the middle of whatever it does. */
   async kill(index: number): Promise<void> {
-    const { worker } = this.threadsOf()[index] as unknown as { worker: { terminate(): Promise<number> } };
+    const { worker } = this.owners.threads[index] as unknown as { worker: { terminate(): Promise<number> } };
     await worker.terminate();
   }
 }

@@ -25,8 +25,8 @@ export class ClientThread {
   constructor(
     data: ThreadData,
     private readonly log: Log,
-    /** Called when it has ended, whether or not it was told to. */
-    onEnd: (thread: ClientThread) => void,
+    /** Called when it has ended, whether or not it was told to. `hasServed`: it had taken a client over. */
+    onEnd: (thread: ClientThread, hasServed: boolean) => void,
   ) {
     this.worker = new Worker(new URL('./client-thread.js', import.meta.url), { workerData: data });
     this.toThread = new MessageBatch<ToThread>(this.worker);
@@ -39,7 +39,7 @@ export class ClientThread {
         if (!this.ending) log.error({ slot: data.slot, clients: this.clients.size }, 'a thread ended with its clients');
         // Before another thread can have the slot.
         for (const { share } of this.clients.values()) share.threadEnded(data.slot);
-        onEnd(this);
+        onEnd(this, this.ending || [...this.clients.values()].some(isTaken));
         for (const served of this.clients.values()) end(served);
         this.clients.clear();
         resolve();
@@ -93,7 +93,11 @@ export class ClientThread {
 }
 
 /** The thread has ended, and with it the connection. If it ended before it took the descriptor, nobody else closes it. */
-function end({ client, moved }: Served): void {
-  if (Atomics.load(client.taken, 0) === 0) closeSync(client.fd);
-  moved.end(ENDED);
+function end(served: Served): void {
+  if (!isTaken(served)) closeSync(served.client.fd);
+  served.moved.end(ENDED);
+}
+
+function isTaken({ client }: Served): boolean {
+  return Atomics.load(client.taken, 0) !== 0;
 }

@@ -6,6 +6,7 @@ import type { Agreement } from '../agreement.js';
 import type { Link, MovedStream } from '../link.js';
 import { ClientThread } from './client-thread-owner.js';
 import { MovedClient } from './moved-client.js';
+import { programFiles } from './program-files.js';
 import type { ClientToServe, ThreadData } from './thread-messages.js';
 
 export interface ClientThreadsOptions extends Omit<ThreadData, 'slot' | 'logsDebug'> {
@@ -14,6 +15,9 @@ export interface ClientThreadsOptions extends Omit<ThreadData, 'slot' | 'logsDeb
   readonly posix: Posix | undefined;
   readonly log: Log;
 }
+
+/** How long not to try again after a thread could not begin to serve, perhaps because there were no descriptors left. */
+const REST_MILLISECONDS = 10_000;
 
 /**
  * The threads that serve clients besides this one, each started when it gets its first client. The clients of each disk
@@ -24,6 +28,10 @@ export class ClientThreads {
   private readonly threads: (ClientThread | undefined)[] = [];
 
   private clientsHere = 0;
+  /** Until then, in the time of performance.now(), clients stay here, because a thread could not begin to serve. */
+  private restUntil = 0;
+  /** When this server was started. */
+  private readonly files = programFiles();
 
   constructor(private readonly options: ClientThreadsOptions) {}
 
@@ -45,7 +53,7 @@ export class ClientThreads {
   private tryToMove(link: Link, agreement: Agreement<ServedDisk>, id: number): MovedClient | undefined {
     const { count, posix } = this.options;
     const slot = this.bestSlot(agreement.export);
-    if (slot === undefined || !posix) return undefined;
+    if (slot === undefined || !posix || performance.now() < this.restUntil) return undefined;
     const share = agreement.export.share(count);
     // A client that has left its link cannot go back, so the thread comes first.
     const thread = share && this.threadIn(slot);
@@ -91,9 +99,11 @@ export class ClientThreads {
   }
 
   private start(slot: number): ClientThread {
+    if (programFiles() !== this.files) throw new Error('the program was replaced since the server started: restart it');
     const { count: _count, posix: _posix, log, ...data } = this.options;
     const logsDebug = log.level === undefined || log.level === 'debug';
-    return new ClientThread({ slot, logsDebug, ...data }, log, (ended) => {
+    return new ClientThread({ slot, logsDebug, ...data }, log, (ended, hasServed) => {
+      if (!hasServed) this.restUntil = performance.now() + REST_MILLISECONDS;
       if (this.threads[slot] !== ended) return;
       this.threads[slot] = undefined;
       for (const part of Object.values(data.memoryParts)) part[slot + 1] = 0;
