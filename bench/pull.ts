@@ -26,7 +26,7 @@ const KEPT_FACTOR = 1.25;
 
 /** `folder` is in memory, so that the figures do not depend on a disk. */
 export async function measurePull(run: BenchRun, folder: string): Promise<PullResults> {
-  const isQuick = run.options.rounds === 1;
+  const isQuick = run.options.quick || run.options.rounds === 1;
   const { fullBytes, disk } = isQuick ? quick : full;
   const rounds = isQuick ? 1 : ROUNDS;
   return {
