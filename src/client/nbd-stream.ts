@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import type { Posix } from '../posix/posix-calls.js';
+import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import { cannot, closedBy, givenUp, silent } from './connection-failures.js';
 import type { ConnectionFacts } from './detached-connection.js';
 import { type Dialogue, DialogueRunner } from './dialogue.js';
@@ -113,9 +114,9 @@ export class NbdStream {
    */
   async detach(posix: Posix): Promise<Omit<ConnectionFacts, 'structuredReplies'> | undefined> {
     if (this.failure) throw this.failure;
-    const { _handle: handle } = this.socket as unknown as { _handle?: { fd?: number } | null };
-    if (handle?.fd === undefined || this.socket.writableLength > 0 || !this.runner.isIdle) return undefined;
-    const fd = posix.duplicateWaitingNow(handle.fd, DETACHED_WAIT_MILLISECONDS);
+    const own = plainDescriptorOf(this.socket);
+    if (own === undefined || this.socket.writableLength > 0 || !this.runner.isIdle) return undefined;
+    const fd = posix.duplicateWaitingNow(own, DETACHED_WAIT_MILLISECONDS);
     if (fd < 0) return undefined;
     // Node closes its own descriptor without a shutdown, so the connection stays.
     this.fail(new NbdConnectionError('the connection to the NBD server was handed over'));

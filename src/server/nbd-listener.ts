@@ -5,6 +5,7 @@ import { MIB } from '../base/units.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import type { Posix } from '../posix/posix-calls.js';
+import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
@@ -122,8 +123,8 @@ export class NbdListener {
   }
 
   private enlargeSendBuffer(socket: Socket): void {
-    const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } };
-    if (handle?.fd !== undefined && handle.fd >= 0) this.posix?.setSendBufferNow(handle.fd, UNIX_SEND_BUFFER_BYTES);
+    const fd = plainDescriptorOf(socket);
+    if (fd !== undefined) this.posix?.setSendBufferNow(fd, UNIX_SEND_BUFFER_BYTES);
   }
 
   private async listen(options: { host: string; port: number } | { path: string } | { fd: number }): Promise<Server> {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Log } from '../base/log.js';
+import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import type { BusyPoller } from './busy-poller.js';
 import { openStream, type Stream, type StreamReader } from './byte-stream.js';
 import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
@@ -152,7 +153,7 @@ export class Link implements StreamReader {
    * Undefined if that is not possible now.
    */
   moveTo(duplicate: (fd: number) => number | undefined): MovedStream | undefined {
-    const fd = descriptorOf(this.socket);
+    const fd = plainDescriptorOf(this.socket);
     if (fd === undefined || this.socket.writableLength > 0 || this.closeReason !== undefined) return undefined;
     const copy = duplicate(fd);
     if (copy === undefined) return undefined;
@@ -219,9 +220,4 @@ export class Link implements StreamReader {
     this.output.close();
     this.memory.close();
   }
-}
-
-function descriptorOf(socket: Socket): number | undefined {
-  const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { assert } from '../base/assert.js';
 import { KIB, MIB } from '../base/units.js';
+import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import { type PagePipe, sharedPagePipe } from '../storage/device/page-pipe.js';
 import type { MemoryAccount, MemoryClaim } from './memory-budget.js';
 import type { Piece, PiecePool } from './piece-pool.js';
@@ -11,14 +12,6 @@ const MAX_UNSENT_BYTES = 2 * MIB;
 const KEPT_WRITE_BYTES = 512;
 /** While the socket is behind, a piece with less data than this is copied and not given away. */
 const MIN_KEPT_PIECE_BYTES = 64 * KIB;
-
-/** Handles of Node that only write and read. A TLS handle has the descriptor of its socket too, but encrypts. */
-const PLAIN_HANDLES: ReadonlySet<string> = new Set(['Pipe', 'TCP']);
-
-/** An undocumented field of Node: the libuv handle of a socket. */
-interface SocketWithHandle {
-  readonly _handle?: { readonly fd: number } | null;
-}
 
 /**
  * The output of a connection. Replies are put into pieces from a pool, one after the other, and go to the socket when
@@ -88,14 +81,17 @@ export class ReplyWriter {
 
   /** The pipe that carries pages to the socket; undefined while the socket cannot take any. */
   get pagePipe(): PagePipe | undefined {
-    return this.socket.writableLength === 0 && this.socketFd >= 0 ? sharedPagePipe() : undefined;
+    return this.socket.writableLength === 0 && plainDescriptorOf(this.socket) !== undefined
+      ? sharedPagePipe()
+      : undefined;
   }
 
   /** Sends everything that was put before, and then `length` bytes from `pipe`, which is empty afterwards. */
   sendPages(pipe: PagePipe, length: number): void {
     this.flush();
     let left = length;
-    if (this.socket.writableLength === 0) left -= pipe.sendTo(this.socketFd, length);
+    const fd = plainDescriptorOf(this.socket);
+    if (fd !== undefined && this.socket.writableLength === 0) left -= pipe.sendTo(fd, length);
     // The socket takes no more now. The rest becomes ordinary output.
     while (left > 0) {
       const count = Math.min(left, this.room());
@@ -140,12 +136,6 @@ export class ReplyWriter {
     this.sending.length = 0;
     this.current.release();
     this.kept.release();
-  }
-
-  /** The descriptor of the socket, if what is written to it reaches the client unchanged; else -1. */
-  private get socketFd(): number {
-    const handle = (this.socket as unknown as SocketWithHandle)._handle;
-    return handle && PLAIN_HANDLES.has(handle.constructor.name) ? handle.fd : -1;
   }
 
   private nextPiece(): void {
