@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { countOnes } from '../base/count-ones.js';
 import { lowestBit } from '../base/index-set.js';
+import { maskOf } from '../base/word-mask.js';
 
 const WORD_BITS = 32;
 const ALL_ONES = -1;
@@ -126,13 +127,6 @@ export class PieceBits {
   private bitsIn(index: number): number {
     return Math.min(CHUNK_BITS, this.length - index * CHUNK_BITS);
   }
-}
-
-/** The bits of a word that lie in the range, for a word that the range touches. */
-function maskOf(word: number, from: number, end: number): number {
-  const start = word * WORD_BITS;
-  const head = from > start ? ALL_ONES << (from - start) : ALL_ONES;
-  return end < start + WORD_BITS ? head & ~(ALL_ONES << (end - start)) : head;
 }
 
 /** Sets the range, which is not empty, and returns how many of its bits were clear. */

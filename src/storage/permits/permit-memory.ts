@@ -68,9 +68,3 @@ export function makePermitMemory(sizeBytes: number, slots: number): PermitMemory
 function shared(bytes: number): SharedArrayBuffer {
   return new SharedArrayBuffer(bytes);
 }
-
-/** The bits of a word that stand for the pieces from `from` up to and without `end`, which lie in it. */
-export function maskOf(from: number, end: number): number {
-  const below = end === PIECES_IN_WORD ? -1 : (1 << end) - 1;
-  return below & (-1 << from);
-}

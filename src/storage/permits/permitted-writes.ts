@@ -1,9 +1,9 @@
+import { maskOf } from '../../base/word-mask.js';
 import {
   ALLOWED_UNTIL,
   GENERATION,
   LONG_CHANGES,
   lastEndOf,
-  maskOf,
   OPEN,
   type PermitMemory,
   PIECE_BYTES,
@@ -65,8 +65,7 @@ export class PermittedWrites {
     if (lastWord >= permits.length) return false;
     for (let word = Math.floor(from / PIECES_IN_WORD); word <= lastWord; word++) {
       if (Atomics.load(generations, Math.floor(word / WORDS_IN_CHUNK)) !== generation) return false;
-      const first = word * PIECES_IN_WORD;
-      const mask = maskOf(Math.max(from - first, 0), Math.min(last + 1 - first, PIECES_IN_WORD));
+      const mask = maskOf(word, from, last + 1);
       if ((Atomics.load(permits, word) & mask) !== mask) return false;
     }
     return true;

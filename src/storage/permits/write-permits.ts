@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js';
+import { maskOf } from '../../base/word-mask.js';
 import {
   ALLOWED_UNTIL,
   CHUNK_BYTES,
@@ -7,7 +8,6 @@ import {
   LONG_CHANGES,
   lastEndOf,
   makePermitMemory,
-  maskOf,
   OPEN,
   type PermitMemory,
   PIECE_BYTES,
@@ -161,8 +161,7 @@ export class WritePermits {
     if (from > last) return;
     const lastWord = Math.floor(last / PIECES_IN_WORD);
     for (let word = Math.floor(from / PIECES_IN_WORD); word <= lastWord; word++) {
-      const first = word * PIECES_IN_WORD;
-      const mask = maskOf(Math.max(from - first, 0), Math.min(last + 1 - first, PIECES_IN_WORD));
+      const mask = maskOf(word, from, last + 1);
       this.renewChunk(Math.floor(word / WORDS_IN_CHUNK));
       const before = permits[word]!;
       if ((before & mask) !== mask) Atomics.store(permits, word, before | mask);
