@@ -14,10 +14,18 @@ interface Calls {
   readonly setsockopt: Native;
 }
 
-export function bindWaitingSocket(koffi: Koffi, { fcntl, setsockopt }: Calls): Posix['duplicateWaitingNow'] {
-  return (fd, milliseconds) => {
+export function bindDuplicate(koffi: Koffi, fcntl: Native): Posix['duplicateNow'] {
+  return (fd) => {
     const copy: number = fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0);
-    if (copy === -1) return -koffi.errno();
+    return copy === -1 ? -koffi.errno() : copy;
+  };
+}
+
+export function bindWaitingSocket(koffi: Koffi, { fcntl, setsockopt }: Calls): Posix['duplicateWaitingNow'] {
+  const duplicate = bindDuplicate(koffi, fcntl);
+  return (fd, milliseconds) => {
+    const copy = duplicate(fd);
+    if (copy < 0) return copy;
     const flags: number = fcntl(copy, F_GETFL, 'int', 0);
     const time = timeval(milliseconds);
     const failed =

@@ -8,7 +8,7 @@ import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
 import { bindMapping } from './posix-memory.js';
-import { bindWaitingSocket } from './posix-socket.js';
+import { bindDuplicate, bindWaitingSocket } from './posix-socket.js';
 import { bindPipe, bindSplice } from './posix-splice.js';
 
 /*
@@ -30,7 +30,6 @@ const LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_INFO_BYTES = 232;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
-const F_DUPFD_CLOEXEC = 1030;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_RDLCK = 0;
@@ -221,13 +220,6 @@ function bindSendBuffer(koffi: Koffi, setsockopt: Native): Posix['setSendBufferN
   return (fd, bytes) => {
     const value = new Int32Array([bytes]);
     return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.byteLength) === -1 ? -koffi.errno() : 0;
-  };
-}
-
-function bindDuplicate(koffi: Koffi, fcntl: Native): Posix['duplicateNow'] {
-  return (fd) => {
-    const copy: number = fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0);
-    return copy === -1 ? -koffi.errno() : copy;
   };
 }
 

@@ -9,9 +9,12 @@ export type DiskCall =
   | { readonly call: 'write'; readonly offset: number; readonly payload: Uint8Array<ArrayBuffer> }
   | { readonly call: 'zero'; readonly offset: number; readonly length: number; readonly options: ZeroOptions }
   | { readonly call: 'flush' }
-  | ({ readonly call: 'status' /** Its place among those selected. */; readonly context: number } & ExtentsWanted);
+  | StatusCall;
 
-interface ExtentsWanted {
+interface StatusCall {
+  readonly call: 'status';
+  /** Its place among those that the client has selected. */
+  readonly context: number;
   readonly offset: number;
   readonly length: number;
   /** As in `ExtentList`. */

@@ -1,5 +1,6 @@
-import { EIO, type Errno } from '../../base/errno.js';
+import { EIO } from '../../base/errno.js';
 import { type DiskAnswer, type DiskCall, makeDiskCall } from '../../export/elsewhere/disk-calls.js';
+import type { MetadataContext } from '../../export/metadata-context.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import type { Agreement } from '../agreement.js';
 import { Counters } from '../counters.js';
@@ -11,6 +12,7 @@ export class MovedClient {
   /** Resolves with the reason when the client has gone and none of its calls is under way. */
   readonly closed: Promise<string | undefined>;
   private resolveClosed!: (reason: string | undefined) => void;
+  private readonly contexts: readonly MetadataContext[];
   private calls = 0;
   private ending: { readonly reason: string | undefined } | undefined;
 
@@ -20,6 +22,7 @@ export class MovedClient {
     readonly stop: (reason: string) => void,
     private readonly onBug: (bug: unknown) => void,
   ) {
+    this.contexts = agreement.contexts.map(({ context }) => context);
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
@@ -29,15 +32,10 @@ export class MovedClient {
   async make(call: DiskCall): Promise<DiskAnswer> {
     this.calls++;
     try {
-      const { export: served, contexts } = this.agreement;
-      return await makeDiskCall(
-        call,
-        served.device,
-        contexts.map(({ context }) => context),
-      );
+      return await makeDiskCall(call, this.agreement.export.device, this.contexts);
     } catch (bug) {
       this.onBug(bug);
-      return { errno: EIO satisfies Errno };
+      return { errno: EIO };
     } finally {
       this.calls--;
       this.closeWhenIdle();
