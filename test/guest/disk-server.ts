@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { silentLog } from '../../src/base/log.js';
-import { GIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
 import { MemoryDevice } from '../support/memory-device.js';
+import { ampleLimits } from '../support/nbd-limits.js';
 import type { Random } from '../support/random.js';
 import { VolatileDisk } from './volatile-disk.js';
 
@@ -34,14 +34,7 @@ export class DiskServer {
     const medium = new MemoryDevice(content.length);
     medium.writeNow(content, 0, content.length, 0);
     const server = new DiskServer(medium, join(folder, 'disk.sock'), random);
-    const limits = {
-      maxConnections: 16,
-      handshakeTimeoutSeconds: 30,
-      busyPollMicroseconds: 0,
-      memoryBudgetBytes: GIB,
-      threads: 1,
-    };
-    const listener = new NbdListener({ exports: server.registry, log: silentLog, limits });
+    const listener = new NbdListener({ exports: server.registry, log: silentLog, limits: ampleLimits });
     await listener.listenUnix(server.socket);
     onTestFinished(async () => {
       await listener.drain();

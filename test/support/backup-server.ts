@@ -5,7 +5,7 @@ import type { Extents } from '../../src/api/bitmap.js';
 import { Backups } from '../../src/backup/backups.js';
 import { ExtentList } from '../../src/base/extents.js';
 import { silentLog } from '../../src/base/log.js';
-import { GIB, KIB } from '../../src/base/units.js';
+import { KIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import type { OnBitmapError } from '../../src/bitmap/store/bitmap-failures.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
@@ -22,6 +22,7 @@ import { keepLog } from './log-lines.js';
 import { MemoryDevice } from './memory-device.js';
 import { MemoryScratch } from './memory-scratch.js';
 import { MemoryStore } from './memory-store.js';
+import { ampleLimits } from './nbd-limits.js';
 import { RawClient } from './raw-client.js';
 import { scratchFolder } from './scratch-folder.js';
 
@@ -165,14 +166,7 @@ export class BackupServer {
   /** Serves everything over NBD. Returns a function that connects to an export. */
   async listen(): Promise<() => Promise<RawClient>> {
     const path = join(scratchFolder(), 'nbd.sock');
-    const limits = {
-      maxConnections: 16,
-      handshakeTimeoutSeconds: 30,
-      busyPollMicroseconds: 0,
-      memoryBudgetBytes: GIB,
-      threads: 1,
-    };
-    const listener = new NbdListener({ exports: this.exports, log: silentLog, limits });
+    const listener = new NbdListener({ exports: this.exports, log: silentLog, limits: ampleLimits });
     await listener.listenUnix(path);
     onTestFinished(() => listener.drain());
     return async () => {

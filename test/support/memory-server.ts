@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type Log, silentLog } from '../../src/base/log.js';
-import { GIB, MIB } from '../../src/base/units.js';
+import { MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { type NbdLimits, NbdListener } from '../../src/server/nbd-listener.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { MemoryDevice } from './memory-device.js';
+import { ampleLimits } from './nbd-limits.js';
 import { RawClient } from './raw-client.js';
 
 export interface MemoryExport {
@@ -30,14 +31,6 @@ export interface MemoryServer {
 }
 
 export const DISK_BYTES = 4 * MIB;
-
-const defaultLimits: NbdLimits = {
-  maxConnections: 16,
-  handshakeTimeoutSeconds: 30,
-  busyPollMicroseconds: 0,
-  memoryBudgetBytes: GIB,
-  threads: 1,
-};
 
 /** Exports as in a server, on disks in memory unless a device is given. */
 export async function memoryRegistry(served: readonly MemoryExport[]): Promise<ExportRegistry> {
@@ -62,7 +55,7 @@ export async function startMemoryServer(
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-'));
   const path = join(directory, 'nbd.sock');
   const exports = await memoryRegistry(served);
-  const listener = new NbdListener({ exports, log, limits: { ...defaultLimits, ...limits } });
+  const listener = new NbdListener({ exports, log, limits: { ...ampleLimits, ...limits } });
   await listener.listenUnix(path);
   const clients: RawClient[] = [];
   onTestFinished(async () => {

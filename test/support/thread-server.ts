@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
-import { GIB } from '../../src/base/units.js';
 import { NbdClient, type NbdConnectOptions } from '../../src/client/nbd-client.js';
 import type { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
@@ -12,6 +11,7 @@ import { exportHost } from './export-host.js';
 import { makeImage } from './image.js';
 import { insideOf } from './inside.js';
 import { MemoryStore } from './memory-store.js';
+import { ampleLimits } from './nbd-limits.js';
 import { RawClient } from './raw-client.js';
 import { native } from './scratch-device.js';
 import { scratchFolder } from './scratch-folder.js';
@@ -43,13 +43,7 @@ export class ThreadServer {
     const path = join(scratchFolder(), 'nbd.sock');
     const complaints: ThreadServer['complaints'] = [];
     const complain = (fields: object, message: string) => void complaints.push({ fields, message });
-    const limits = {
-      maxConnections: 64,
-      handshakeTimeoutSeconds: 30,
-      busyPollMicroseconds: 0,
-      memoryBudgetBytes: GIB,
-      threads,
-    };
+    const limits = { ...ampleLimits, maxConnections: 64, threads };
     const log = { level: logLevel, debug: () => {}, info: () => {}, warn: complain, error: complain };
     const listener = new NbdListener({ exports, log, limits, posix: native });
     await listener.listenUnix(path);
