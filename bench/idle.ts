@@ -71,7 +71,7 @@ async function connectAndUse(uri: string): Promise<NbdClient> {
   return client;
 }
 
-/** The anonymous memory of the processes and their descendants. What several of them share counts once. */
+/** The anonymous memory of the processes and their descendants. Memory that several of them share counts once. */
 export async function ownBytesOf(pids: readonly number[]): Promise<number> {
   const memory = withDescendants(pids).map(async (pid) => {
     const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');

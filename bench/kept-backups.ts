@@ -32,7 +32,7 @@ export interface KeptBackups extends KeptOptions {
 
 const TO_RAW = 'qemu-img convert to a raw file';
 const TO_QCOW2 = 'qemu-img convert to a qcow2 image';
-/** How much free memory to keep, in sizes of the disk: for a copy of the images, and for what is made of them. */
+/** How much free memory to keep, as a multiple of the disk: for a copy of the images, and for what is made from them. */
 const KEPT_FACTOR = 2.25;
 
 /** Restores, verifies and prunes a chain of backups, and converts it with qemu-img. */

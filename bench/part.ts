@@ -13,7 +13,7 @@ export type Section = (goals: Goals) => string;
 
 /** What one section of the report shows. */
 export interface Part {
-  /** About how long it takes, for the plan. */
+  /** The estimated duration, for the plan. */
   seconds(options: BenchOptions): number;
   measure(run: BenchRun, places: Places): Promise<Section>;
 }

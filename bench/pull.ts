@@ -21,7 +21,7 @@ const full = { fullBytes: 4 * GIB, disk: { sizeBytes: 20 * GIB, dataBytes: 2 * G
 const quick = { fullBytes: 512 * MIB, disk: { sizeBytes: 2 * GIB, dataBytes: 256 * MIB } };
 /** A round takes up to twenty seconds, and memory for three disks. */
 const ROUNDS = 7;
-/** How much free memory to keep, in sizes of the disk: for its copy, and for everything else that runs. */
+/** How much free memory to keep, as a multiple of the disk: for its copy, and for everything else that runs. */
 const KEPT_FACTOR = 1.25;
 
 /** `folder` is in memory, so that the figures do not depend on a disk. */
