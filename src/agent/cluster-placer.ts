@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { hashCluster } from '../qcow2/cluster-hash.js';
+import { hash64, hashAt } from '../qcow2/cluster-hash.js';
 import { CLUSTER_BYTES, type PlacedClusters, ZERO_CLUSTER } from '../qcow2/clusters.js';
 import { contentRuns } from '../qcow2/content-runs.js';
 import type { FileEnd } from '../qcow2/file-end.js';
@@ -20,14 +20,25 @@ export class ClusterPlacer {
     private readonly end: FileEnd,
   ) {}
 
-  /** Appends whole clusters, except those of zeroes, and enters them from `first` on. @throws system errors */
-  place(data: Buffer, { positions, hashes }: PlacedClusters, first: number): void {
+  /**
+   * Appends whole clusters, except those of zeroes, and enters them from `first` on. `onHash` gets the XXH64 of every
+   * cluster, and where it is in `data`. @throws system errors
+   */
+  place(
+    data: Buffer,
+    { positions, hashes }: PlacedClusters,
+    first: number,
+    onHash?: (hash: bigint, at: number) => void,
+  ): void {
     for (const { start, end, isZero } of contentRuns(data)) {
       const position = isZero ? ZERO_CLUSTER : this.append(data.subarray(start, end));
       for (let at = start; at < end; at += CLUSTER_BYTES) {
         const cluster = first + at / CLUSTER_BYTES;
         positions[cluster] = isZero ? ZERO_CLUSTER : position + at - start;
-        if (!isZero) hashes[cluster] = hashCluster(data.subarray(at, at + CLUSTER_BYTES), positions[cluster]!);
+        if (isZero && !onHash) continue;
+        const hash = hash64(data.subarray(at, at + CLUSTER_BYTES));
+        if (!isZero) hashes[cluster] = hashAt(positions[cluster]!, hash);
+        onHash?.(hash, at);
       }
     }
   }

@@ -1,8 +1,11 @@
 import { KIB } from '../base/units.js';
 import type { Qcow2Chain } from '../qcow2/chain.js';
+import { roundUpToCluster } from '../qcow2/format.js';
 import { BufferPool } from './buffer-pool.js';
+import type { ChainChecksums } from './chain-checksums.js';
+import type { ImagePart } from './image-orders.js';
 import { ImageThreads, WORTH_THREADS_BYTES } from './image-threads.js';
-import { type DiskSink, ThreadedChainCopy, type ThreadSink } from './threaded-chain-copy.js';
+import { type CopyObserver, type DiskSink, ThreadedChainCopy, type ThreadSink } from './threaded-chain-copy.js';
 
 const PIECE_BYTES = 512 * KIB;
 const PIECES_IN_FLIGHT = 16;
@@ -14,8 +17,13 @@ export interface ChainCopyOptions {
   readonly worthThreadsBytes?: number | undefined;
 }
 
-/** Copies the disk that a chain of images holds. */
-export async function copyChain(chain: Qcow2Chain, sink: DiskSink, options: ChainCopyOptions): Promise<void> {
+/** Copies the disk that a chain of images holds. With `checksums`, the images are read completely and summed there. */
+export async function copyChain(
+  chain: Qcow2Chain,
+  sink: DiskSink,
+  options: ChainCopyOptions,
+  checksums?: ChainChecksums,
+): Promise<void> {
   const { signal, onProgress, worthThreadsBytes = WORTH_THREADS_BYTES } = options;
   const totalBytes = await dataBytesOf(chain, signal);
   let doneBytes = 0;
@@ -23,21 +31,27 @@ export async function copyChain(chain: Qcow2Chain, sink: DiskSink, options: Chai
     doneBytes += bytes;
     onProgress(doneBytes, totalBytes);
   };
-  if (!isThreadSink(sink) || totalBytes < worthThreadsBytes) return await copyPieces(chain, sink, signal, onCopied);
-  await using threads = new ImageThreads(signal);
-  await new ThreadedChainCopy(threads, sink, onCopied).run(chain);
+  if (!isThreadSink(sink) || totalBytes < worthThreadsBytes) {
+    await copyPieces(chain, { sink, signal, onCopied, checksums });
+    await checksums?.readTheRest(signal);
+    return;
+  }
+  const addSum = checksums && ((part: ImagePart, sum: bigint) => checksums.addSum(part.path, part, sum));
+  await using threads = new ImageThreads(signal, addSum);
+  await new ThreadedChainCopy(threads, sink, { onCopied, checksums }).run(chain);
+  await checksums?.readTheRest(signal, threads);
 }
 
 function isThreadSink(sink: DiskSink): sink is ThreadSink {
   return sink.copyInThreads !== undefined;
 }
 
-async function copyPieces(
-  chain: Qcow2Chain,
-  sink: DiskSink,
-  signal: AbortSignal,
-  onCopied: (bytes: number) => void,
-): Promise<void> {
+interface PieceCopy extends CopyObserver {
+  readonly sink: DiskSink;
+  readonly signal: AbortSignal;
+}
+
+async function copyPieces(chain: Qcow2Chain, { sink, signal, onCopied, checksums }: PieceCopy): Promise<void> {
   const pool = new BufferPool(PIECES_IN_FLIGHT, PIECE_BYTES);
   let failure: Error | undefined;
   for await (const { offset, length, image, fileOffset } of chain.runs()) {
@@ -50,7 +64,11 @@ async function copyPieces(
       const slot = await pool.take();
       if (failure) throw failure;
       signal.throwIfAborted();
-      const data = await image.read(fileOffset + at, Math.min(PIECE_BYTES, length - at), slot);
+      const bytes = Math.min(PIECE_BYTES, length - at);
+      // The end of the disk is a part of a cluster that is whole in the file.
+      const whole = await image.read(fileOffset + at, roundUpToCluster(bytes), slot);
+      checksums?.addData(image.path, whole, fileOffset + at);
+      const data = whole.subarray(0, bytes);
       const written = sink.write(offset + at, data).catch((error: Error) => {
         failure ??= error;
       });

@@ -1,4 +1,5 @@
 import type { PlacedClusters } from '../qcow2/clusters.js';
+import type { Qcow2Error } from '../qcow2/image-file.js';
 
 /** A part of an image that is open for reading. */
 export interface ImagePart {
@@ -14,10 +15,16 @@ export interface DiskPart extends ImagePart {
   readonly offset: number;
 }
 
-/** Work for a thread: sum the hashes of a part, or copy parts into a disk or to the end of another image. */
+/** Work for a thread: sum the hashes of parts, or copy parts into a disk or to the end of another image. */
 export type ImageOrder =
-  | { readonly to: 'sum'; readonly part: ImagePart }
-  | { readonly to: 'disk'; readonly parts: readonly DiskPart[]; readonly targetFd: number }
+  | { readonly to: 'sum'; readonly parts: readonly ImagePart[] }
+  | {
+      readonly to: 'disk';
+      readonly parts: readonly DiskPart[];
+      readonly targetFd: number;
+      /** Whether the sums are wanted too. */
+      readonly isSummed: boolean;
+    }
   | {
       readonly to: 'image';
       /** Whole clusters. */
@@ -28,10 +35,10 @@ export type ImageOrder =
     };
 
 export interface ImageResult {
-  /** The sum of `hashCluster` of each cluster. */
-  readonly sum?: bigint;
+  /** For each part, the sum of `hashCluster` of each of its clusters. */
+  readonly sums?: BigUint64Array;
   /** All clusters of all parts. */
   readonly placed?: PlacedClusters;
-  /** The path of a file that ended too early; then there is nothing else. */
-  readonly tooShort?: string;
+  /** What is wrong with an image that could not be read; then there is nothing else. */
+  readonly damaged?: Pick<Qcow2Error, 'path' | 'problem'>;
 }

@@ -1,4 +1,5 @@
 import { MIB } from '../base/units.js';
+import { add64 } from '../base/xxh64.js';
 import type { AppendFile } from '../qcow2/append-file.js';
 import type { PlacedClusters } from '../qcow2/clusters.js';
 import { Qcow2Error } from '../qcow2/image-file.js';
@@ -15,7 +16,11 @@ export class ImageThreads implements AsyncDisposable {
   private readonly threads: OrderThreads<ImageOrder, ImageResult>;
   private readonly skip = () => this.threads.skipTheRest();
 
-  constructor(private readonly signal: AbortSignal) {
+  constructor(
+    private readonly signal: AbortSignal,
+    /** Gets each part that was copied, and the sum of the `hashCluster` of its clusters. */
+    private readonly onCopied?: (part: ImagePart, sum: bigint) => void,
+  ) {
     this.threads = new OrderThreads(new URL('./image-thread.js', import.meta.url), Array(usefulThreads()).fill({}));
     signal.addEventListener('abort', this.skip);
   }
@@ -26,17 +31,19 @@ export class ImageThreads implements AsyncDisposable {
   }
 
   /** Resolves to the sum of the `hashCluster` of each cluster. */
-  async sum(part: ImagePart): Promise<bigint> {
-    return (await this.run({ to: 'sum', part })).sum!;
+  async sum(parts: readonly ImagePart[]): Promise<bigint> {
+    return (await this.run({ to: 'sum', parts })).sums!.reduce(add64, 0n);
   }
 
   async copyToDisk(parts: readonly DiskPart[], targetFd: number): Promise<void> {
-    await this.run({ to: 'disk', parts, targetFd });
+    this.report(parts, await this.run({ to: 'disk', parts, targetFd, isSummed: this.onCopied !== undefined }));
   }
 
   /** Appends whole clusters to another image, except those of zeroes. */
   async copyToImage(parts: readonly ImagePart[], { fd, end }: AppendFile): Promise<PlacedClusters> {
-    return (await this.run({ to: 'image', parts, targetFd: fd, end: end.memory })).placed!;
+    const result = await this.run({ to: 'image', parts, targetFd: fd, end: end.memory });
+    this.report(parts, result);
+    return result.placed!;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -44,14 +51,18 @@ export class ImageThreads implements AsyncDisposable {
     await this.threads[Symbol.asyncDispose]();
   }
 
-  /** @throws Qcow2Error if a file is too short; system errors */
+  private report(parts: readonly ImagePart[], { sums }: ImageResult): void {
+    for (const [i, part] of parts.entries()) this.onCopied?.(part, sums![i]!);
+  }
+
+  /** @throws Qcow2Error if an image cannot be read; system errors */
   private async run(order: ImageOrder): Promise<ImageResult> {
     this.signal.throwIfAborted();
     const result = await this.threads.run(order).catch((error: Error) => {
       this.signal.throwIfAborted();
       throw error;
     });
-    if (result.tooShort !== undefined) throw new Qcow2Error(result.tooShort, 'it ends too early');
+    if (result.damaged) throw new Qcow2Error(result.damaged.path, result.damaged.problem);
     return result;
   }
 }

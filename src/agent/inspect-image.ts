@@ -16,22 +16,48 @@ const MAX_OUTPUT_BYTES = 64 * MIB;
 
 /** Says what is wrong with the image at `path`, regardless of the images below it; undefined if it is good. */
 export async function findDamage(path: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
-  // The file is as it was written. Only the pull could see that it differs from the disk.
-  if (image.damage?.foundBy === 'prove') return image.damage.problem;
+  return await problemOf(async () => {
+    const checksum = async () => findOtherChecksum(await readChecksum(path, image.fileBytes, signal), image);
+    return (await findOtherFile(path, image)) ?? (await checksum()) ?? (await findBadTables(path, image, signal));
+  });
+}
+
+/** The same, but without reading the data of the image, so without its checksum. */
+export async function findDamageWithoutData(
+  path: string,
+  image: ImageEntry,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return await problemOf(async () => (await findOtherFile(path, image)) ?? (await findBadTables(path, image, signal)));
+}
+
+/** Says what is wrong if an image has this checksum. */
+export function findOtherChecksum(checksum: string, image: ImageEntry): string | undefined {
+  return checksum === image.checksum ? undefined : `the file has the checksum ${checksum} instead of ${image.checksum}`;
+}
+
+async function problemOf(look: () => Promise<string | undefined>): Promise<string | undefined> {
   try {
-    const found = await stat(path);
-    if (!found.isFile()) return 'it is not a regular file';
-    const { size } = found;
-    if (size !== image.fileBytes) return `the file has ${size} bytes instead of ${image.fileBytes}`;
-    const checksum = await readChecksum(path, image.fileBytes, signal);
-    if (checksum !== image.checksum) return `the file has the checksum ${checksum} instead of ${image.checksum}`;
-    await checkImage(path, signal);
-    return await findDisagreement(path, image);
+    return await look();
   } catch (error) {
     if (error instanceof Qcow2Error) return error.problem;
     if (isSystemError(error)) return isMissing(error) ? 'the file is missing' : `the file: ${error.message}`;
     throw error;
   }
+}
+
+async function findOtherFile(path: string, image: ImageEntry): Promise<string | undefined> {
+  // The file is as it was written. Only the pull could see that it differs from the disk.
+  if (image.damage?.foundBy === 'prove') return image.damage.problem;
+  const found = await stat(path);
+  if (!found.isFile()) return 'it is not a regular file';
+  const { size } = found;
+  return size === image.fileBytes ? undefined : `the file has ${size} bytes instead of ${image.fileBytes}`;
+}
+
+async function findBadTables(path: string, image: ImageEntry, signal: AbortSignal): Promise<string | undefined> {
+  await checkImage(path, signal);
+  return await findDisagreement(path, image);
 }
 
 /** Says where the image and its manifest entry disagree. */

@@ -5,11 +5,13 @@ import { AppendFile, createTarget } from '../qcow2/append-file.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { checkImage } from '../qcow2/check-image.js';
 import { CLUSTER_BYTES } from '../qcow2/clusters.js';
+import { Qcow2Error } from '../qcow2/image-file.js';
 import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
+import { ChainChecksums } from './chain-checksums.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { ExportFolder, listBackups } from './export-folder.js';
-import { findDamage } from './inspect-image.js';
+import { findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest } from './manifest.js';
 import { chainOf, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
@@ -38,8 +40,8 @@ export interface PrunedExport {
 
 /**
  * Keeps the newest restore points of every export, and drops the others. First the oldest one to keep is turned into a
- * full image: its image is rewritten from its whole chain, and replaces the old one by a rename. Before the rename
- * nothing has changed; after it, the dropped images are not needed. So every kept restore point is there at all times.
+ * full image: its image is rewritten from its whole chain, and replaces the old one by a rename. The images of the
+ * chain are compared with their checksums as they are read. Before the rename nothing has changed; after it, the dropped images are not needed. So every kept restore point is there at all times.
  * An export is left unchanged if an image that it keeps, or one in the chain of the oldest of these, is not good.
  */
 export async function prune(directory: string, options: PruneOptions): Promise<PrunedExport[]> {
@@ -76,27 +78,36 @@ async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise
   const kept = images.slice(drops.length).map(({ id }) => id);
   const unchanged = { export: folder.exportName, kept, dropped: [], merged: null, freedBytes: 0, problem: null };
   if (drops.length === 0) return unchanged;
-  const problem = await findDamageOfNeeded(folder, images.slice(drops.length), options.signal);
-  if (problem !== undefined) return { ...unchanged, kept: images.map(({ id }) => id), problem };
   try {
+    await checkNeeded(folder, images.slice(drops.length), options.signal);
     return { ...unchanged, ...(await dropImages(folder, images[drops.length]!, drops, options)) };
+  } catch (error) {
+    if (!(error instanceof DamageError)) throw error;
+    return { ...unchanged, kept: images.map(({ id }) => id), problem: error.message };
   } finally {
     await folder.settleMerge();
   }
 }
 
-/** Checks the images to keep, and those to merge into the oldest of them. */
-async function findDamageOfNeeded(
-  folder: ExportFolder,
-  kept: readonly ImageEntry[],
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const { chain } = chainOf(folder.manifest.images, kept[0]!);
-  for (const image of new Set([...chain, ...kept])) {
-    const damage = await findDamage(folder.imagePath(image.id), image, signal);
-    if (damage !== undefined) return `${image.id} is not good: ${damage}`;
+/** An image that is needed is damaged. */
+class DamageError extends Error {
+  constructor({ id }: ImageEntry, damage: string) {
+    super(`${id} is not good: ${damage}`);
   }
-  return undefined;
+}
+
+/**
+ * Checks the images to keep, and those to merge into the oldest of them. What is merged is read only while it is
+ * merged. @throws DamageError
+ */
+async function checkNeeded(folder: ExportFolder, kept: readonly ImageEntry[], signal: AbortSignal): Promise<void> {
+  const { chain } = chainOf(folder.manifest.images, kept[0]!);
+  const merged = chain.length > 1 ? chain : [];
+  for (const image of new Set([...chain, ...kept])) {
+    const find = merged.includes(image) ? findDamageWithoutData : findDamage;
+    const damage = await find(folder.imagePath(image.id), image, signal);
+    if (damage !== undefined) throw new DamageError(image, damage);
+  }
 }
 
 async function dropImages(
@@ -130,9 +141,8 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
     onProgress: (...args) => onProgress(folder.exportName, ...args),
   };
   try {
-    await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
-    const writer = new Qcow2Writer(file, chain.sizeBytes);
-    await copyChain(chain, sinkOf(writer, file), copyOptions);
+    const writer = new Qcow2Writer(file, oldest.sizeBytes);
+    await copyChecked(folder, oldest, sinkOf(writer, file), copyOptions);
     let draft: EntryDraft | undefined;
     const { checksum } = await writer.finish((body) => {
       draft = describeMerged(folder, oldest, body);
@@ -145,6 +155,25 @@ async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: Prun
     throw error;
   } finally {
     await file.close();
+  }
+}
+
+/** Copies the chain of an image, and compares its images with their checksums. @throws DamageError */
+async function copyChecked(
+  folder: ExportFolder,
+  oldest: ImageEntry,
+  sink: ThreadSink,
+  options: ChainCopyOptions,
+): Promise<void> {
+  const entries = chainOf(folder.manifest.images, oldest).chain;
+  try {
+    await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
+    const checksums = new ChainChecksums(chain);
+    await copyChain(chain, sink, options, checksums);
+    for (const image of entries) checksums.expect(folder.imagePath(image.id), image);
+  } catch (error) {
+    const damaged = error instanceof Qcow2Error && entries.find(({ id }) => folder.imagePath(id) === error.path);
+    throw damaged ? new DamageError(damaged, error.problem) : error;
   }
 }
 

@@ -15,6 +15,8 @@ import type { DiskSink, ThreadSink } from './threaded-chain-copy.js';
 
 /** The destination of a restore. */
 export interface RestoreTarget extends DiskSink {
+  /** Whether what is written comes into sight only with `finish`, and `discard` leaves what was there before. */
+  readonly isHidden: boolean;
   /** Makes the disk durable. A file gets its name only now. */
   finish(): Promise<void>;
   /** Gives up, and removes an unfinished file. */
@@ -74,6 +76,7 @@ async function openFile(path: string, options: TargetOptions): Promise<RestoreTa
       throw error;
     });
     return {
+      isHidden: true,
       write: (offset, data) => writeFully(replacement.file, [data], offset),
       copyInThreads: copyInto(replacement.file),
       zero: () => {},
@@ -128,6 +131,7 @@ async function openDevice(path: string, options: TargetOptions): Promise<Restore
   }
   const write = (offset: number, data: Buffer) => writeFully(file, [data], offset);
   return {
+    isHidden: false,
     write,
     copyInThreads: copyInto(file),
     zero: (offset, length) => writeZeroes(write, offset, length),
@@ -172,6 +176,7 @@ async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions):
     await Promise.all(pieces);
   };
   return {
+    isHidden: false,
     write,
     async zero(offset, length) {
       if (!features.zero) return await writeZeroes(write, offset, length);

@@ -3,13 +3,14 @@ import { stat } from 'node:fs/promises';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/image-file.js';
 import { AgentError, isSystemError } from './agent-error.js';
+import { ChainChecksums } from './chain-checksums.js';
 import { type ChainCopyOptions, copyChain } from './copy-chain.js';
 import { currentImages, folderOf, hasImages, imagePath, listBackups } from './export-folder.js';
-import { findDamage } from './inspect-image.js';
+import { findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest, readManifest } from './manifest.js';
 import { chainOf, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
-import { openRestoreTarget, type TargetOptions } from './restore-target.js';
+import { openRestoreTarget, type RestoreTarget, type TargetOptions } from './restore-target.js';
 
 export interface RestoreRequest extends ChainCopyOptions {
   readonly directory: string;
@@ -21,7 +22,7 @@ export interface RestoreRequest extends ChainCopyOptions {
   /** Overwrite an existing file or a device. */
   readonly force: boolean;
   readonly checkUnused?: TargetOptions['checkUnused'];
-  /** First check all images of the chain. */
+  /** Compare all images of the chain with their checksums. */
   readonly check: boolean;
 }
 
@@ -46,10 +47,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     throw describe(error, id, request);
   });
   try {
-    const checked = request.check ? await checkChain(folder, chain, signal) : undefined;
-    await using disk = await Qcow2Chain.open(imagePath(folder, id));
-    await copyChain(disk, target, request);
-    if (checked) await expectSameFiles(disk, checked);
+    await copyChecked(folder, chain, target, request);
     await target.finish();
     return { export: exportName, id, takenAt, to, sizeBytes, baseAsserted: restsOnWord(chain, chain[0]!) };
   } catch (error) {
@@ -79,13 +77,37 @@ async function findChain(folder: string, { directory, exportName, at }: RestoreR
   return chain;
 }
 
+/**
+ * Copies the chain. What goes to a hidden target is checked while it is copied. A target that others see gets nothing
+ * before all images are known to be good.
+ */
+async function copyChecked(
+  folder: string,
+  chain: readonly ImageEntry[],
+  target: RestoreTarget,
+  request: RestoreRequest,
+): Promise<void> {
+  const { check, signal } = request;
+  const find = target.isHidden ? findDamageWithoutData : findDamage;
+  const checked = check ? await checkChain(folder, chain, (...image) => find(...image, signal)) : undefined;
+  await using disk = await Qcow2Chain.open(imagePath(folder, chain[0]!.id));
+  const checksums = check && target.isHidden ? new ChainChecksums(disk) : undefined;
+  await copyChain(disk, target, request, checksums);
+  if (checked) await expectSameFiles(disk, checked);
+  for (const image of chain) checksums?.expect(imagePath(folder, image.id), image);
+}
+
 /** Resolves to the states of the checked files, from the top down. */
-async function checkChain(folder: string, chain: readonly ImageEntry[], signal: AbortSignal): Promise<FileState[]> {
+async function checkChain(
+  folder: string,
+  chain: readonly ImageEntry[],
+  find: (path: string, image: ImageEntry) => Promise<string | undefined>,
+): Promise<FileState[]> {
   const checked: FileState[] = [];
   for (const image of chain) {
     const path = imagePath(folder, image.id);
     const found = await stat(path, { bigint: true }).catch(() => undefined);
-    const damage = await findDamage(path, image, signal);
+    const damage = await find(path, image);
     if (damage !== undefined || !found) throw damaged(chain[0]!.id, `${path}: ${damage ?? 'the file is missing'}`);
     checked.push(found);
   }

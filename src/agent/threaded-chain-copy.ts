@@ -1,6 +1,7 @@
 import type { ChainRun, Qcow2Chain } from '../qcow2/chain.js';
 import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import type { Qcow2Image } from '../qcow2/image.js';
+import type { ChainChecksums } from './chain-checksums.js';
 import type { DiskPart } from './image-orders.js';
 import { type ImageThreads, ORDER_BYTES } from './image-threads.js';
 
@@ -19,6 +20,14 @@ export interface DiskSink {
 
 /** A sink that threads can write to. */
 export type ThreadSink = Required<DiskSink>;
+
+/** What wants to know of a copy while it runs. */
+export interface CopyObserver {
+  /** Called with the number of bytes that were copied since the last call. */
+  readonly onCopied: (bytes: number) => void;
+  /** Gets what is copied without threads. */
+  readonly checksums: ChainChecksums | undefined;
+}
 
 /** A run that reads as zeroes. */
 interface ZeroRun {
@@ -41,8 +50,7 @@ export class ThreadedChainCopy {
   constructor(
     private readonly threads: ImageThreads,
     private readonly sink: ThreadSink,
-    /** Called with the number of bytes that were copied since the last call. */
-    private readonly onCopied: (bytes: number) => void,
+    private readonly observer: CopyObserver,
   ) {}
 
   /** @throws Qcow2Error, system errors, and what the signal of the threads says */
@@ -67,8 +75,10 @@ export class ThreadedChainCopy {
     }
     if (whole === length) return;
     await this.finish();
-    await this.sink.write(offset + whole, await image.read(fileOffset + whole, length - whole));
-    this.onCopied(length - whole);
+    const data = await image.read(fileOffset + whole, CLUSTER_BYTES);
+    this.observer.checksums?.addData(path, data, fileOffset + whole);
+    await this.sink.write(offset + whole, data.subarray(0, length - whole));
+    this.observer.onCopied(length - whole);
   }
 
   /** Orders what was collected. Finishes an earlier order if there are many. */
@@ -90,7 +100,7 @@ export class ThreadedChainCopy {
         if (run.path === undefined) await this.sink.zero(run.offset, run.length);
         else enter(run);
       }
-      this.onCopied(parts.reduce((bytes, { length }) => bytes + length, 0));
+      this.observer.onCopied(parts.reduce((bytes, { length }) => bytes + length, 0));
     };
   }
 

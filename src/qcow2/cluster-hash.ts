@@ -20,6 +20,11 @@ export function hash64(data: Buffer): bigint {
 
 /** What a cluster at `position` contributes to the checksum of its file. It depends on the position. */
 export function hashCluster(data: Buffer, position: number): bigint {
+  return hashAt(position, hash64(data));
+}
+
+/** The same, given the XXH64 of the cluster. */
+export function hashAt(position: number, hash: bigint): bigint {
   const odd = 2 * (position / CLUSTER_BYTES) + 1;
-  return BigInt.asUintN(64, hash64(data) * BigInt(odd));
+  return BigInt.asUintN(64, hash * BigInt(odd));
 }

@@ -14,6 +14,11 @@ export class Qcow2Error extends Error {
   }
 }
 
+/** A read of the image at `path` failed with `error`. */
+export function unreadable(path: string, { message }: Error): Qcow2Error {
+  return new Qcow2Error(path, `it cannot be read: ${message}`);
+}
+
 /** Opens the file of an image for reading. @throws Qcow2Error when it is not a regular file; system errors */
 export async function openImageFile(path: string): Promise<FileHandle> {
   const file = await openRegularFile(path);

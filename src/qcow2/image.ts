@@ -13,7 +13,7 @@ import {
   REFCOUNT_ORDER,
 } from './format.js';
 import { backingNameIn } from './head.js';
-import { openImageFile, Qcow2Error, readFully } from './image-file.js';
+import { openImageFile, Qcow2Error, readFully, unreadable } from './image-file.js';
 
 /** An image made by `Qcow2Writer`, open for reading. */
 export class Qcow2Image implements AsyncDisposable {
@@ -76,9 +76,11 @@ export class Qcow2Image implements AsyncDisposable {
     return entry === ClusterState.ZERO ? entry : this.checkOffset(entry, `L2 entry ${index}`);
   }
 
-  /** Reads exactly `length` bytes from the file. */
-  read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
-    return readFully(this.file, offset, length, this.path, into);
+  /** Reads exactly `length` bytes from the file. @throws Qcow2Error */
+  async read(offset: number, length: number, into?: Buffer): Promise<Buffer> {
+    return await readFully(this.file, offset, length, this.path, into).catch((error: Error) => {
+      throw error instanceof Qcow2Error ? error : unreadable(this.path, error);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
