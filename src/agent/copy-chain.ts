@@ -3,8 +3,8 @@ import type { Qcow2Chain } from '../qcow2/chain.js';
 import { roundUpToCluster } from '../qcow2/format.js';
 import { BufferPool } from './buffer-pool.js';
 import type { ChainChecksums } from './chain-checksums.js';
-import type { ImagePart } from './image-orders.js';
 import { ImageThreads, WORTH_THREADS_BYTES } from './image-threads.js';
+import type { ImageEntry } from './manifest-format.js';
 import { type CopyObserver, type DiskSink, ThreadedChainCopy, type ThreadSink } from './threaded-chain-copy.js';
 
 const PIECE_BYTES = 512 * KIB;
@@ -17,28 +17,46 @@ export interface ChainCopyOptions {
   readonly worthThreadsBytes?: number | undefined;
 }
 
-/** Copies the disk that a chain of images holds. With `checksums`, the images are read completely and summed there. */
+interface CopyMeans {
+  /** Without them, everything is copied here. They can be used only for a ThreadSink. */
+  readonly threads?: ImageThreads | undefined;
+  /** With them, the images are read completely and summed there. */
+  readonly checksums?: ChainChecksums | undefined;
+}
+
+/**
+ * Starts threads for a copy of these images, if they are worth it. Started before the tables of the images are read,
+ * they are ready when the copy begins.
+ */
+export function startThreads(
+  sink: DiskSink,
+  images: readonly ImageEntry[],
+  { signal, worthThreadsBytes = WORTH_THREADS_BYTES }: ChainCopyOptions,
+): ImageThreads | undefined {
+  const fileBytes = images.reduce((sum, image) => sum + image.fileBytes, 0);
+  return isThreadSink(sink) && fileBytes >= worthThreadsBytes ? new ImageThreads(signal) : undefined;
+}
+
+/** Copies the disk that a chain of images holds. */
 export async function copyChain(
   chain: Qcow2Chain,
   sink: DiskSink,
   options: ChainCopyOptions,
-  checksums?: ChainChecksums,
+  { threads, checksums }: CopyMeans = {},
 ): Promise<void> {
-  const { signal, onProgress, worthThreadsBytes = WORTH_THREADS_BYTES } = options;
+  const { signal, onProgress } = options;
   const totalBytes = await dataBytesOf(chain, signal);
   let doneBytes = 0;
   const onCopied = (bytes: number) => {
     doneBytes += bytes;
     onProgress(doneBytes, totalBytes);
   };
-  if (!isThreadSink(sink) || totalBytes < worthThreadsBytes) {
+  if (threads && isThreadSink(sink)) {
+    threads.onCopied = checksums && ((part, sum) => checksums.addSum(part.path, part, sum));
+    await new ThreadedChainCopy(threads, sink, { onCopied, checksums }).run(chain);
+  } else {
     await copyPieces(chain, { sink, signal, onCopied, checksums });
-    await checksums?.readTheRest(signal);
-    return;
   }
-  const addSum = checksums && ((part: ImagePart, sum: bigint) => checksums.addSum(part.path, part, sum));
-  await using threads = new ImageThreads(signal, addSum);
-  await new ThreadedChainCopy(threads, sink, { onCopied, checksums }).run(chain);
   await checksums?.readTheRest(signal, threads);
 }
 

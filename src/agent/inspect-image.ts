@@ -32,7 +32,7 @@ export async function findDamageWithoutData(
 }
 
 /** Says what is wrong if an image has this checksum. */
-export function findOtherChecksum(checksum: string, image: ImageEntry): string | undefined {
+export function findOtherChecksum(checksum: string, image: Pick<ImageEntry, 'checksum'>): string | undefined {
   return checksum === image.checksum ? undefined : `the file has the checksum ${checksum} instead of ${image.checksum}`;
 }
 

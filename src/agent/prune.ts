@@ -9,7 +9,7 @@ import { Qcow2Error } from '../qcow2/image-file.js';
 import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { ChainChecksums } from './chain-checksums.js';
-import { type ChainCopyOptions, copyChain } from './copy-chain.js';
+import { type ChainCopyOptions, copyChain, startThreads } from './copy-chain.js';
 import { ExportFolder, listBackups } from './export-folder.js';
 import { findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest } from './manifest.js';
@@ -166,10 +166,11 @@ async function copyChecked(
   options: ChainCopyOptions,
 ): Promise<void> {
   const entries = chainOf(folder.manifest.images, oldest).chain;
+  await using threads = startThreads(sink, entries, options);
   try {
     await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
     const checksums = new ChainChecksums(chain);
-    await copyChain(chain, sink, options, checksums);
+    await copyChain(chain, sink, options, { threads, checksums });
     for (const image of entries) checksums.expect(folder.imagePath(image.id), image);
   } catch (error) {
     const damaged = error instanceof Qcow2Error && entries.find(({ id }) => folder.imagePath(id) === error.path);

@@ -4,7 +4,7 @@ import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/image-file.js';
 import { AgentError, isSystemError } from './agent-error.js';
 import { ChainChecksums } from './chain-checksums.js';
-import { type ChainCopyOptions, copyChain } from './copy-chain.js';
+import { type ChainCopyOptions, copyChain, startThreads } from './copy-chain.js';
 import { currentImages, folderOf, hasImages, imagePath, listBackups } from './export-folder.js';
 import { findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest, readManifest } from './manifest.js';
@@ -88,11 +88,12 @@ async function copyChecked(
   request: RestoreRequest,
 ): Promise<void> {
   const { check, signal } = request;
+  await using threads = startThreads(target, chain, request);
   const find = target.isHidden ? findDamageWithoutData : findDamage;
   const checked = check ? await checkChain(folder, chain, (...image) => find(...image, signal)) : undefined;
   await using disk = await Qcow2Chain.open(imagePath(folder, chain[0]!.id));
   const checksums = check && target.isHidden ? new ChainChecksums(disk) : undefined;
-  await copyChain(disk, target, request, checksums);
+  await copyChain(disk, target, request, { threads, checksums });
   if (checked) await expectSameFiles(disk, checked);
   for (const image of chain) checksums?.expect(imagePath(folder, image.id), image);
 }

@@ -1,8 +1,12 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { ChainChecksums } from '../../src/agent/chain-checksums.js';
 import { copyChain } from '../../src/agent/copy-chain.js';
 import { readChecksum } from '../../src/agent/image-checksum.js';
+import { ImageThreads } from '../../src/agent/image-threads.js';
+import { ImageWorker } from '../../src/agent/image-worker.js';
 import { prune } from '../../src/agent/prune.js';
 import { openRestoreTarget } from '../../src/agent/restore-target.js';
 import { verify } from '../../src/agent/verify.js';
@@ -46,7 +50,10 @@ test('threads restore any chain, up to a last cluster that is not whole', async 
       },
     };
     let done: number[] = [];
-    await copyChain(chain, sink, { ...inThreads, onProgress: (...args) => (done = args) });
+    await using threads = new ImageThreads(quiet.signal);
+    const checksums = new ChainChecksums(chain);
+    await copyChain(chain, sink, { ...quiet, onProgress: (...args) => (done = args) }, { threads, checksums });
+    for (const { path } of chain.images) checksums.expect(path, { checksum: await checksumByHand(path) });
     await target.finish();
     expect(readFileSync(path).equals(disk.subarray(0, sizeBytes))).toBe(true);
     // Only the end of the disk does not come from a thread.
@@ -92,6 +99,30 @@ test('an image that is shorter than it was is damaged', async () => {
   );
 });
 
+test('an image that cannot be read is damaged', async () => {
+  const path = join(scratchFolder(), 'a');
+  await writeImage(path, 10 * CLUSTER_BYTES, Array(10).fill(7));
+  await using file = await open(path, 'a');
+  const part = { path, fd: file.fd, position: 0, length: CLUSTER_BYTES };
+  const problem = expect.stringMatching(/^it cannot be read: EBADF/);
+  expect(new ImageWorker().carryOut({ to: 'sum', parts: [part] })).toEqual({ damaged: { path, problem } });
+});
+
+test.each([true, false])('a cluster that a damaged table names twice is found (threads: %s)', async (isThreaded) => {
+  const path = join(scratchFolder(), 'a');
+  await writeImage(path, 10 * CLUSTER_BYTES, Array(10).fill(7));
+  const content = readFileSync(path);
+  const l2Offset = 11 * CLUSTER_BYTES;
+  content.copy(content, l2Offset + 8, l2Offset, l2Offset + 8);
+  writeFileSync(path, content);
+  await using chain = await Qcow2Chain.open(path);
+  await using threads = isThreaded ? new ImageThreads(quiet.signal) : undefined;
+  const target = await openRestoreTarget(join(scratchFolder(), 'disk.img'), { sizeBytes: 0, force: false });
+  const copying = copyChain(chain, target, quiet, { threads, checksums: new ChainChecksums(chain) });
+  await expect(copying).rejects.toThrow(new Qcow2Error(path, 'cluster 1 is used twice'));
+  await target.discard();
+});
+
 test('an interrupt ends the work of threads', async () => {
   const path = join(scratchFolder(), 'a');
   const { fileBytes } = await writeImage(path, 10 * CLUSTER_BYTES, Array(10).fill(7));
@@ -107,6 +138,7 @@ test('a full target is a system error', async () => {
   await using chain = await Qcow2Chain.open(path);
   const target = await openRestoreTarget(join(scratchFolder(), 'disk.img'), { sizeBytes: 0, force: false });
   const full = { ...target, copyInThreads: () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })) };
-  await expect(copyChain(chain, full, inThreads)).rejects.toThrow(expect.objectContaining({ code: 'ENOSPC' }));
+  await using threads = new ImageThreads(quiet.signal);
+  await expect(copyChain(chain, full, quiet, { threads })).rejects.toThrow(expect.objectContaining({ code: 'ENOSPC' }));
   await target.discard();
 });

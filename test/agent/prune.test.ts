@@ -88,16 +88,25 @@ test('nothing is pruned if there are no more restore points than should be kept'
   expect(await pruneTo(directory, 4)).toMatchObject([{ kept: ids, dropped: [], freedBytes: 0 }]);
 });
 
-test('an export with a damaged image is left unchanged', async () => {
-  const { directory, folder, ids } = await chainOfFour();
-  const path = join(folder, `${ids[1]}.qcow2`);
-  const content = readFileSync(path);
-  content[70_000] = content[70_000]! ^ 1;
-  writeFileSync(path, content);
-  const [result] = await pruneTo(directory, 1);
-  expect(result).toMatchObject({ kept: ids, dropped: [], problem: expect.stringContaining(`${ids[1]} is not good`) });
-  expect(readdirSync(folder)).toHaveLength(5);
+describe.each([undefined, 0])('with threads from %s bytes on', (worthThreadsBytes) => {
+  // Three images are merged, and the last one is kept on top of them.
+  test.each([0, 1, 2, 3])('an export whose image %i is damaged is left unchanged', async (index) => {
+    const { directory, folder, ids } = await chainOfFour();
+    const path = join(folder, `${ids[index]}.qcow2`);
+    const content = readFileSync(path);
+    content[70_000] = content[70_000]! ^ 1;
+    writeFileSync(path, content);
+    const before = contentsOf(folder);
+    const [result] = await prune(directory, { ...quiet, keep: 2, worthThreadsBytes });
+    const problem = expect.stringContaining(`${ids[index]} is not good: the file has the checksum`);
+    expect(result).toMatchObject({ kept: ids, dropped: [], merged: null, problem });
+    expect(contentsOf(folder)).toEqual(before);
+  });
 });
+
+function contentsOf(folder: string): Map<string, string> {
+  return new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'latin1')]));
+}
 
 test('a damaged or missing image in an older chain is dropped with that chain', async () => {
   const { directory, folder, pull, ids } = await chainOfFour();

@@ -114,7 +114,9 @@ test('an interrupted restore leaves no file', async () => {
 const harms: [string, (path: string) => void][] = [
   ['the file is missing', (path) => renameSync(path, `${path}.away`)],
   ['bytes instead of', (path) => truncateSync(path, 128 * KIB)],
+  // Data that the upper image hides, data that it shows, and the header.
   ['the file has the checksum', (path) => flipBit(path, 80 * KIB)],
+  ['the file has the checksum', (path) => flipBit(path, 400 * KIB)],
   ['the file has the checksum', (path) => flipBit(path, 0)],
 ];
 
@@ -135,12 +137,33 @@ describe.each(harms)('when an image is damaged ("%s")', (what, harm) => {
     expect(points).toMatchObject({ [second]: `needs ${first}, which is not good`, [third]: null });
   });
 
-  test('a restore is refused, and leaves no file', async () => {
-    const { restoreTo, pathOf, first, second } = await chainOfTwo();
+  test.each([undefined, 0])(
+    'a restore fails, and leaves no file (threads from %s bytes on)',
+    async (worthThreadsBytes) => {
+      const { restoreTo, pathOf, first, second } = await chainOfTwo();
+      harm(pathOf(first));
+      const folder = scratchFolder();
+      const restoring = restoreTo(join(folder, 'a.img'), { worthThreadsBytes });
+      await expect(restoring).rejects.toThrow(`backup ${second} is not good: ${pathOf(first)}: `);
+      expect(readdirSync(folder)).toEqual([]);
+    },
+  );
+
+  test('a file that would be overwritten stays as it was', async () => {
+    const { restoreTo, pathOf, first } = await chainOfTwo();
     harm(pathOf(first));
-    const folder = scratchFolder();
-    await expect(restoreTo(join(folder, 'a.img'))).rejects.toThrow(`backup ${second} is not good`);
-    expect(readdirSync(folder)).toEqual([]);
+    const path = join(scratchFolder(), 'a.img');
+    writeFileSync(path, 'precious');
+    await expect(restoreTo(path, { force: true })).rejects.toThrow('is not good');
+    expect(readFileSync(path, 'utf8')).toBe('precious');
+  });
+
+  test('nothing is written to an NBD export', async () => {
+    const { restoreTo, pathOf, first } = await chainOfTwo();
+    harm(pathOf(first));
+    const target = await startTarget(DISK_BYTES);
+    await expect(restoreTo(target.uri)).rejects.toThrow('is not good');
+    expect((await target.content()).equals(Buffer.alloc(DISK_BYTES, 0xee))).toBe(true);
   });
 });
 
