@@ -18,23 +18,22 @@ export interface ChainCopyOptions {
 }
 
 interface CopyMeans {
-  /** Without them, everything is copied here. They can be used only for a ThreadSink. */
+  /** Used only for a ThreadSink; without them, everything is copied here. They end with the copy. */
   readonly threads?: ImageThreads | undefined;
   /** With them, the images are read completely and summed there. */
   readonly checksums?: ChainChecksums | undefined;
 }
 
 /**
- * Starts threads for a copy of these images, if they are worth it. Started before the tables of the images are read,
- * they are ready when the copy begins.
+ * Starts threads for a copy of these images to a ThreadSink, if they are worth it. Started before the images are
+ * checked, they are ready when the copy begins.
  */
 export function startThreads(
-  sink: DiskSink,
   images: readonly ImageEntry[],
-  { signal, worthThreadsBytes = WORTH_THREADS_BYTES }: ChainCopyOptions,
+  { signal, worthThreadsBytes = WORTH_THREADS_BYTES }: Omit<ChainCopyOptions, 'onProgress'>,
 ): ImageThreads | undefined {
   const fileBytes = images.reduce((sum, image) => sum + image.fileBytes, 0);
-  return isThreadSink(sink) && fileBytes >= worthThreadsBytes ? new ImageThreads(signal) : undefined;
+  return fileBytes >= worthThreadsBytes ? new ImageThreads(signal) : undefined;
 }
 
 /** Copies the disk that a chain of images holds. */
@@ -42,8 +41,10 @@ export async function copyChain(
   chain: Qcow2Chain,
   sink: DiskSink,
   options: ChainCopyOptions,
-  { threads, checksums }: CopyMeans = {},
+  { threads: started, checksums }: CopyMeans = {},
 ): Promise<void> {
+  // They must end before anybody closes the files that they use: the number of a closed file soon stands for another.
+  await using threads = started;
   const { signal, onProgress } = options;
   const totalBytes = await dataBytesOf(chain, signal);
   let doneBytes = 0;

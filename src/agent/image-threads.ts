@@ -8,7 +8,7 @@ import { OrderThreads, usefulThreads } from './order-threads.js';
 
 /** For fewer bytes, starting threads takes longer than they save. */
 export const WORTH_THREADS_BYTES = 256 * MIB;
-/** How much to order at once. Each order wakes two threads; half the size takes 4 % more processor time. */
+/** How much to order at once. Each answer wakes the main thread, beside threads that keep all cores busy. */
 export const ORDER_BYTES = 8 * MIB;
 
 /** Threads that read images. Aborting `signal` makes their work fail. */

@@ -11,6 +11,7 @@ import { AgentError, isSystemError } from './agent-error.js';
 import { ChainChecksums } from './chain-checksums.js';
 import { type ChainCopyOptions, copyChain, startThreads } from './copy-chain.js';
 import { ExportFolder, listBackups } from './export-folder.js';
+import type { ImageThreads } from './image-threads.js';
 import { findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest } from './manifest.js';
 import { chainOf, restsOnWord } from './manifest-chain.js';
@@ -78,9 +79,12 @@ async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise
   const kept = images.slice(drops.length).map(({ id }) => id);
   const unchanged = { export: folder.exportName, kept, dropped: [], merged: null, freedBytes: 0, problem: null };
   if (drops.length === 0) return unchanged;
+  const oldest = images[drops.length]!;
+  const merged = mergedInto(folder, oldest);
+  await using threads = startThreads(merged, options);
   try {
-    await checkNeeded(folder, images.slice(drops.length), options.signal);
-    return { ...unchanged, ...(await dropImages(folder, images[drops.length]!, drops, options)) };
+    await checkNeeded(folder, merged, images.slice(drops.length), options.signal);
+    return { ...unchanged, ...(await dropImages(folder, oldest, drops, { ...options, threads })) };
   } catch (error) {
     if (!(error instanceof DamageError)) throw error;
     return { ...unchanged, kept: images.map(({ id }) => id), problem: error.message };
@@ -96,14 +100,23 @@ class DamageError extends Error {
   }
 }
 
-/**
- * Checks the images to keep, and those to merge into the oldest of them. What is merged is read only while it is
- * merged. @throws DamageError
- */
-async function checkNeeded(folder: ExportFolder, kept: readonly ImageEntry[], signal: AbortSignal): Promise<void> {
-  const { chain } = chainOf(folder.manifest.images, kept[0]!);
-  const merged = chain.length > 1 ? chain : [];
-  for (const image of new Set([...chain, ...kept])) {
+interface MergeOptions extends PruneOptions {
+  readonly threads: ImageThreads | undefined;
+}
+
+/** The chain of the oldest image to keep, from the top down, if it has to be merged. */
+function mergedInto(folder: ExportFolder, oldest: ImageEntry): ImageEntry[] {
+  return oldest.base === null ? [] : chainOf(folder.manifest.images, oldest).chain;
+}
+
+/** Checks the images to keep and to merge. What is merged is read only while it is merged. @throws DamageError */
+async function checkNeeded(
+  folder: ExportFolder,
+  merged: readonly ImageEntry[],
+  kept: readonly ImageEntry[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const image of new Set([...merged, ...kept])) {
     const find = merged.includes(image) ? findDamageWithoutData : findDamage;
     const damage = await find(folder.imagePath(image.id), image, signal);
     if (damage !== undefined) throw new DamageError(image, damage);
@@ -114,7 +127,7 @@ async function dropImages(
   folder: ExportFolder,
   oldest: ImageEntry,
   drops: readonly ImageEntry[],
-  options: PruneOptions,
+  options: MergeOptions,
 ): Promise<Pick<PrunedExport, 'dropped' | 'merged' | 'freedBytes'>> {
   const { pending } = folder.manifest;
   const dropped = drops.map(({ id }) => id);
@@ -132,17 +145,13 @@ async function dropImages(
 }
 
 /** Writes a full image from the chain of another, under a temporary name. Returns its entry. */
-async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: PruneOptions): Promise<ImageEntry> {
+async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: MergeOptions): Promise<ImageEntry> {
   const path = folder.partialPath(oldest.id, 'merging');
   const file = new AppendFile(await createTarget(path));
-  const { signal, onProgress } = options;
-  const copyOptions: ChainCopyOptions = {
-    ...{ signal, worthThreadsBytes: options.worthThreadsBytes },
-    onProgress: (...args) => onProgress(folder.exportName, ...args),
-  };
+  const { signal } = options;
   try {
     const writer = new Qcow2Writer(file, oldest.sizeBytes);
-    await copyChecked(folder, oldest, sinkOf(writer, file), copyOptions);
+    await copyChecked(folder, oldest, sinkOf(writer, file), options);
     let draft: EntryDraft | undefined;
     const { checksum } = await writer.finish((body) => {
       draft = describeMerged(folder, oldest, body);
@@ -163,14 +172,14 @@ async function copyChecked(
   folder: ExportFolder,
   oldest: ImageEntry,
   sink: ThreadSink,
-  options: ChainCopyOptions,
+  { signal, threads, onProgress }: MergeOptions,
 ): Promise<void> {
-  const entries = chainOf(folder.manifest.images, oldest).chain;
-  await using threads = startThreads(sink, entries, options);
+  const entries = mergedInto(folder, oldest);
+  const copyOptions: ChainCopyOptions = { signal, onProgress: (...args) => onProgress(folder.exportName, ...args) };
   try {
     await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
     const checksums = new ChainChecksums(chain);
-    await copyChain(chain, sink, options, { threads, checksums });
+    await copyChain(chain, sink, copyOptions, { threads, checksums });
     for (const image of entries) checksums.expect(folder.imagePath(image.id), image);
   } catch (error) {
     const damaged = error instanceof Qcow2Error && entries.find(({ id }) => folder.imagePath(id) === error.path);

@@ -5,7 +5,6 @@ import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
 import { GIB, MIB } from '../base/units.js';
 import { NbdUnsupportedError } from '../client/errors.js';
-import { NbdClient } from '../client/nbd-client.js';
 import { looksLikeNbdUri } from '../client/nbd-uri.js';
 import { Replacement, removeUnfinished } from '../posix/replacement.js';
 import { writeFully } from '../posix/write-fully.js';
@@ -156,6 +155,8 @@ async function openUnused(path: string): Promise<FileHandle> {
 }
 
 async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions): Promise<RestoreTarget> {
+  // Loaded only when it is needed: its modules take 30 ms.
+  const { NbdClient } = await import('../client/nbd-client.js');
   const client = await NbdClient.connect(uri, { signal });
   const { features } = client;
   try {

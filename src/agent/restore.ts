@@ -88,7 +88,7 @@ async function copyChecked(
   request: RestoreRequest,
 ): Promise<void> {
   const { check, signal } = request;
-  await using threads = startThreads(target, chain, request);
+  await using threads = target.copyInThreads && startThreads(chain, request);
   const find = target.isHidden ? findDamageWithoutData : findDamage;
   const checked = check ? await checkChain(folder, chain, (...image) => find(...image, signal)) : undefined;
   await using disk = await Qcow2Chain.open(imagePath(folder, chain[0]!.id));

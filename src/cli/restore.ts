@@ -31,7 +31,7 @@ export function addRestoreCommand(program: Command): void {
     .requiredOption('--to <FILE|NBD-URI>', 'a new file, a block device (with --force), or an NBD export')
     .option('--at <ID>', 'the restore point (default: the newest)')
     .option('--force', 'overwrite an existing file or a block device')
-    .option('--unchecked', 'do not check the checksums of the images first')
+    .option('--unchecked', 'do not compare the images with their checksums')
     .addHelpText('after', help)
     .action(async (directory: string, exportName: string, options: Options) => {
       const signal = abortOnSignals();

@@ -5,7 +5,6 @@ import { reachableHost } from '../../base/host-port.js';
 import { looksLikeNbdUri, type NbdTarget, parseNbdUri } from '../../client/nbd-uri.js';
 import { type CommonOptions, controlClient, withCommonOptions } from '../command-line.js';
 import { writeStyled } from '../output.js';
-import { outputScreen, renderMap } from './map.js';
 
 interface Options extends CommonOptions {
   readonly context?: string;
@@ -21,6 +20,7 @@ export function addMapCommand(program: Command): void {
       'the metadata context or dirty bitmap to show (default: allocation and all dirty bitmaps)',
     )
     .action(async (name: string, options: Options) => {
+      const { outputScreen, renderMap } = await import('./map.js');
       const target = looksLikeNbdUri(name) ? parseNbdUri(name) : await findExport(name, options);
       writeStyled(process.stdout, `${await renderMap(target, options, outputScreen())}\n`);
     });
