@@ -72,6 +72,6 @@ function withSeveral(
 }
 
 /** The result, in the unit of the case. */
-export function figureOf({ unit }: Case, { iops, bytesPerSecond }: FioResult): number {
+export function figureOf({ unit }: Case, { iops, bytesPerSecond }: Pick<FioResult, 'iops' | 'bytesPerSecond'>): number {
   return unit === 'kIOPS' ? iops / 1000 : bytesPerSecond / 1e6;
 }

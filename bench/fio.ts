@@ -18,7 +18,7 @@ export interface FioJob extends Workload {
   readonly warmUpSeconds?: number;
   /** Writes one block in each piece of this size. */
   readonly alignBytes?: number;
-  /** Bytes to write in one pass, if that is not the whole disk. */
+  /** Bytes to read or write, if that is not the whole disk. */
   readonly ioBytes?: number;
   /** Bytes to skip after each block of a sequential write. */
   readonly skipBytes?: number;
@@ -113,8 +113,8 @@ function lengthOf({ seconds, warmUpSeconds = 0, alignBytes, ioBytes, sizeBytes, 
     const times = [`--runtime=${milliseconds(seconds)}`, `--ramp_time=${milliseconds(warmUpSeconds)}`];
     return ['--time_based', ...times, '--norandommap'];
   }
-  if (alignBytes === undefined) return [];
-  return [`--io_size=${ioBytes ?? (sizeBytes / alignBytes) * blockBytes}`, '--norandommap'];
+  if (alignBytes === undefined && ioBytes === undefined) return [];
+  return [`--io_size=${ioBytes ?? (sizeBytes / alignBytes!) * blockBytes}`, '--norandommap'];
 }
 
 /** The results of the jobs, in their order. @throws if one of them failed, or had no request answered */

@@ -63,10 +63,10 @@ export const parts: Readonly<Record<PartName, Part>> = {
     },
   },
   view: {
-    seconds: ({ rounds, seconds }) => 60 + rounds * (14 + 2 * seconds),
+    seconds: ({ rounds, seconds }) => 60 + rounds * (26 + 6 * seconds),
     async measure(run, { tmpfs, disk }) {
       const results = await measureViewCost(run, tmpfs, disk);
-      return () => results.map(viewSection).join('\n\n');
+      return (goals) => viewSection(results, goals);
     },
   },
   pull: {

@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { jobsOf, overwritingJobs } from './case-jobs.js';
+import { jobsOf, overwritingJobs, type Served } from './case-jobs.js';
 import { type Case, type CasePartName, figureOf } from './cases.js';
 import { type FioJob, type FioResult, runFioJobs } from './fio.js';
+import { measureWork } from './fixed-work.js';
 import { makeImage } from './image.js';
 import type { BenchOptions } from './options.js';
 import { processorMicroseconds } from './processor-time.js';
@@ -34,6 +35,8 @@ export interface CaseResult {
 export const WARM_UP_SECONDS = 0.5;
 /** What the rest of a measurement takes, on average. */
 const OTHER_SECONDS = 1.5;
+/** Several processes of fio start three times. */
+const OTHER_SECONDS_OF_SEVERAL = 3;
 const MAX_ATTEMPTS = 20;
 
 /**
@@ -90,21 +93,48 @@ async function measure({ run, case: one, images }: Scene, name: ServerName, pare
     await using server = await startServer(name, { images, folder, signal, pin, before: options.before });
     const served = { uris: images.map(server.uri), sizeBytes: options.sizeBytes / images.length };
     const fio = (jobs: readonly FioJob[]) => runFioJobs(jobs, { folder, signal, pin });
-    if (one.operation.endsWith('write')) await fio(overwritingJobs(served));
-    await connected(() => fio(jobsOf(one, served, WARM_UP_SECONDS)));
-    return await connected(async () => {
-      const before = await processorMicroseconds(server.pids);
-      const result = await fio(jobsOf(one, served, options.seconds));
-      const used = (await processorMicroseconds(server.pids)) - before;
-      return {
-        speed: figureOf(one, result),
-        processorMicroseconds: used / result.requests,
-        latencyMicroseconds: result.latencyMicroseconds,
-      };
+    if (one.operation.endsWith('write')) await connected(() => fio(overwritingJobs(one, served)));
+    return await (one.connections === 1 ? measureOne : measureSeveral)({
+      case: one,
+      served,
+      options,
+      fio,
+      pids: server.pids,
     });
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** A case on a server that runs. */
+interface Running {
+  readonly case: Case;
+  readonly served: Served;
+  readonly options: BenchOptions;
+  readonly fio: (jobs: readonly FioJob[]) => Promise<FioResult>;
+  readonly pids: readonly number[];
+}
+
+/** One connection, for some time. */
+async function measureOne({ case: one, served, options, fio, pids }: Running): Promise<Measured> {
+  await fio(jobsOf(one, served, WARM_UP_SECONDS));
+  const before = await processorMicroseconds(pids);
+  const result = await fio(jobsOf(one, served, options.seconds));
+  const used = (await processorMicroseconds(pids)) - before;
+  const { latencyMicroseconds, requests } = result;
+  return { speed: figureOf(one, result), processorMicroseconds: used / requests, latencyMicroseconds };
+}
+
+/** Several connections, until each has done as much as the server can do in that time. */
+async function measureSeveral({ case: one, served, options, fio, pids }: Running): Promise<Measured> {
+  return await connected(async () => {
+    const began = performance.now();
+    const { requests } = await fio(jobsOf(one, served, WARM_UP_SECONDS));
+    const rate = (1000 * requests) / (performance.now() - began);
+    const work = await measureWork(jobsOf(one, served), { rate, seconds: options.seconds }, fio, pids);
+    const { processorMicroseconds } = work;
+    return { speed: figureOf(one, work), processorMicroseconds, latencyMicroseconds: undefined };
+  });
 }
 
 /** All connections are opened at once, and nbd-server lets only ten clients wait: another try then, of everything. */
@@ -121,5 +151,6 @@ async function connected<T>(attempt: () => Promise<T>): Promise<T> {
 /** About how long the cases of a part take, with starts, warm-up and fio's own delays. */
 export function throughputSeconds({ rounds, seconds, cases, servers }: BenchOptions, part: CasePartName): number {
   const count = cases.filter((one) => one.part === part).length;
-  return rounds * servers.length * count * (seconds + WARM_UP_SECONDS + OTHER_SECONDS);
+  const other = part === 'single' ? OTHER_SECONDS : OTHER_SECONDS_OF_SEVERAL;
+  return rounds * servers.length * count * (seconds + WARM_UP_SECONDS + other);
 }

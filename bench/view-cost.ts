@@ -4,11 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GIB, KIB, MIB } from '../src/base/units.js';
 import { ControlClient } from '../src/cli/control-client.js';
 import { NbdClient } from '../src/client/nbd-client.js';
+import { beginBackup } from './begin-backup.js';
 import { type FioJob, runFio } from './fio.js';
 import { makeImage } from './image.js';
 import { measureQemuCopies } from './qemu-copies.js';
 import { controlIn, type Image, type RunningServer, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
+import { measureViewReads, type ViewReadResult } from './view-reads.js';
 
 const SIZE_BYTES = GIB;
 const EXPORT_COUNTS = [1, 4, 16];
@@ -29,9 +31,12 @@ export interface ViewResult {
   readonly view: { readonly firstPass: number[]; readonly afterwards: number[] };
   /** The first pass on a disk that QEMU copies before it is written, in clusters of 64 KiB. */
   readonly qemuFirstPass: number[];
+  readonly reads: readonly ViewReadResult[];
   readonly pauses: readonly PauseResult[];
   readonly sparse: { readonly beginMilliseconds: number[]; readonly firstExtentsMilliseconds: number[] };
 }
+
+type WritesAndSparse = Omit<ViewResult, 'reads' | 'pauses'>;
 
 interface PauseResult {
   readonly exports: number;
@@ -42,19 +47,12 @@ interface PauseResult {
   readonly bytesPerView: number;
 }
 
-interface Begun {
-  readonly id: string;
-  readonly heldWrites: { readonly p99Milliseconds: number; readonly maxMilliseconds: number };
-  readonly exports: readonly { readonly uri: string; readonly context: string }[];
-}
-
 /** Measures what an open view costs writers, how long they wait for a begin, and a begin on a large sparse disk. */
-export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string): Promise<ViewResult[]> {
-  const result: ViewResult = {
+export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string): Promise<ViewResult> {
+  const result: WritesAndSparse = {
     noView: { firstPass: [], afterwards: [] },
     view: { firstPass: [], afterwards: [] },
     qemuFirstPass: [],
-    pauses: [],
     sparse: { beginMilliseconds: [], firstExtentsMilliseconds: [] },
   };
   const image = { path: join(tmpfs, 'view.img'), exportName: 'disk' };
@@ -65,11 +63,12 @@ export async function measureViewCost(run: BenchRun, tmpfs: string, disk: string
     for (const mode of modes) await measureWrites(run, tmpfs, image, mode, result);
     await measureQemu(run, tmpfs, image, result.qemuFirstPass);
   }
+  const reads = await measureViewReads(run, tmpfs, image, SIZE_BYTES);
   await rm(image.path);
   const pauses = [];
   for (const count of EXPORT_COUNTS) pauses.push(await measurePauses(run, join(tmpfs, `pause-${count}`), count));
   await measureSparse(run, join(disk, 'sparse'), result.sparse);
-  return [{ ...result, pauses }];
+  return { ...result, reads, pauses };
 }
 
 /** Two passes over a server on which everything is dirty already, so that no region has to be marked. */
@@ -78,7 +77,7 @@ async function measureWrites(
   parent: string,
   image: Image,
   mode: 'noView' | 'view',
-  result: ViewResult,
+  result: WritesAndSparse,
 ): Promise<void> {
   const { options, signal, log } = run;
   const folder = join(parent, 'view');
@@ -88,11 +87,11 @@ async function measureWrites(
     const once = { ...firstPass, uri: server.uri(image) };
     const environment = { folder, signal, pin: options.pin };
     // The first pass of all compiles what the second one needs.
-    const { id } = mode === 'view' ? await begin(folder, ['disk']) : { id: undefined };
+    const { id } = mode === 'view' ? await beginBackup(folder, ['disk']) : { id: undefined };
     await runFio(once, environment);
     if (id !== undefined) {
       await new ControlClient(controlIn(folder)).post(['backups', id, 'abort']);
-      await begin(folder, ['disk']);
+      await beginBackup(folder, ['disk']);
     }
     const first = await runFio(once, environment);
     const { alignBytes: _, ...anywhere } = once;
@@ -150,7 +149,7 @@ async function measurePauses(run: BenchRun, folder: string, count: number): Prom
   const names = images.map(({ exportName }) => exportName);
   const result = { exports: count, p99Milliseconds: [] as number[], maxMilliseconds: [] as number[], bytesPerView: 0 };
   for (let i = 0; i < BEGINS; i++) {
-    const { id, heldWrites } = await begin(folder, names);
+    const { id, heldWrites } = await beginBackup(folder, names);
     result.p99Milliseconds.push(heldWrites.p99Milliseconds);
     result.maxMilliseconds.push(heldWrites.maxMilliseconds);
     await new ControlClient(controlIn(folder)).post(['backups', id, 'abort']);
@@ -168,7 +167,7 @@ async function measurePauses(run: BenchRun, folder: string, count: number): Prom
 /** The memory of a view while nothing is written. */
 async function measureMemory(server: RunningServer, folder: string, names: readonly string[]): Promise<number> {
   const before = await residentBytes(server);
-  await begin(folder, names);
+  await beginBackup(folder, names);
   return Math.max(0, (await residentBytes(server)) - before) / names.length;
 }
 
@@ -181,7 +180,7 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
   await using server = await startServer('tidemark', { images: [image], folder, signal, pin: options.pin });
   const control = controlIn(folder);
   // A first backup, so that the next is an increment.
-  const { id } = await begin(folder, ['disk']);
+  const { id } = await beginBackup(folder, ['disk']);
   await new ControlClient(control).post(['backups', id, 'commit']);
   const job = {
     operation: 'randwrite',
@@ -196,9 +195,9 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
   );
   for (let round = 0; round < options.rounds; round++) {
     const began = performance.now();
-    const backup = await begin(folder, ['disk']);
+    const backup = await beginBackup(folder, ['disk']);
     const hasBegun = performance.now();
-    const [{ uri, context }] = backup.exports as [Begun['exports'][number]];
+    const { uri, context } = backup.exports[0]!;
     const client = await NbdClient.connect(uri, { contexts: [context] });
     await client.blockStatus(0, 64 * MIB);
     const told = performance.now();
@@ -210,10 +209,6 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
       `begin on 100 GiB: ${(hasBegun - began).toFixed(1)} ms, first extents ${(told - hasBegun).toFixed(1)} ms later`,
     );
   }
-}
-
-function begin(folder: string, exports: readonly string[]): Promise<Begun> {
-  return new ControlClient(controlIn(folder)).post<Begun>(['backups'], { exports, bitmap: 'nightly' });
 }
 
 async function residentBytes(server: RunningServer): Promise<number> {

@@ -32,7 +32,14 @@ test('each of several exports has one connection, and is used as a whole', () =>
     expect(jobs.map(({ uri }) => uri)).toEqual(uris);
     for (const { sizeBytes, offsetBytes = 0 } of jobs) expect([offsetBytes, sizeBytes]).toEqual([0, GIB]);
   }
-  expect(overwritingJobs({ uris, sizeBytes: GIB }).map(({ uri }) => uri)).toEqual(uris);
+  expect(overwritingJobs(caseNamed('write-e4'), { uris, sizeBytes: GIB }).map(({ uri }) => uri)).toEqual(uris);
+});
+
+test('an export is overwritten over as many connections as it has in the case', () => {
+  const jobs = overwritingJobs(caseNamed('randwrite-c4'), { uris: ['a'], sizeBytes: GIB });
+  expect(jobs.map(({ operation, offsetBytes, sizeBytes }) => [operation, offsetBytes, sizeBytes])).toEqual(
+    [0, 256, 512, 768].map((offset) => ['write', offset * MIB, 256 * MIB]),
+  );
 });
 
 test('the command has a section for each job', () => {

@@ -32,6 +32,8 @@ export interface SharedDisk {
 interface Begun {
   readonly permits: WritePermits;
   readonly explanation: SharedExplanation | undefined;
+  /** The size of the disk at that time: the permits cover no more. */
+  readonly sizeBytes: number;
 }
 
 /** The use of a disk by one client that another thread serves. */
@@ -43,7 +45,10 @@ export interface DiskShare {
   release(): void;
 }
 
-/** Lets other threads use a disk, as long as any of them has a client of it. */
+/**
+ * Lets other threads use a disk. The permits stay when their last client has gone, and the owner goes on giving them:
+ * without them each place has to be asked for again once clients are back.
+ */
 export class DiskSharing {
   private begun: Begun | undefined;
   private users = 0;
@@ -53,6 +58,7 @@ export class DiskSharing {
   /** For one more client. Of `slots` threads, each has a slot. Undefined if other threads cannot use the disk. */
   take(slots: number): DiskShare | undefined {
     const { file } = this.options;
+    if (this.users === 0 && this.begun && this.begun.sizeBytes < this.options.gate.sizeBytes) this.end();
     const begun = file && (this.begun ?? this.begin(slots));
     if (!begun) return undefined;
     const { permits, explanation } = begun;
@@ -65,7 +71,6 @@ export class DiskSharing {
         if (!isHeld) return;
         isHeld = false;
         this.users--;
-        if (this.users === 0) this.end();
       },
     };
   }
@@ -77,14 +82,15 @@ export class DiskSharing {
 
   private begin(slots: number): Begun | undefined {
     const { gate, activity, readOnly, isCounted, unitBytes } = this.options;
-    const permits = makePermits({ sizeBytes: gate.sizeBytes, slots, unitBytes });
+    const { sizeBytes } = gate;
+    const permits = makePermits({ sizeBytes, slots, unitBytes });
     if (!permits) return undefined;
     const explanation = readOnly || !isCounted ? undefined : this.options.explain();
     if (!readOnly && (!isCounted || explanation)) {
       gate.permits = permits;
       activity?.include(permits);
     }
-    this.begun = { permits, explanation };
+    this.begun = { permits, explanation, sizeBytes };
     return this.begun;
   }
 
@@ -93,6 +99,7 @@ export class DiskSharing {
     this.options.activity?.explained?.threadEnded(placeOf(slot));
   }
 
+  /** For a disk that has grown. */
   private end(): void {
     this.options.activity?.include(undefined);
     this.options.gate.permits = undefined;
