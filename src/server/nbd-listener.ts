@@ -7,6 +7,7 @@ import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import { BusyPoller } from '../session/busy-poller.js';
+import { BusyThreads, servedTimesOf } from '../session/busy-threads.js';
 import { Connection, type ConnectionHost } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
@@ -56,8 +57,10 @@ export class NbdListener {
     this.maxConnections = limits.maxConnections;
     const { memoryBudgetBytes, busyPollMicroseconds } = limits;
     const memoryParts = partsOf(limits.threads);
+    const servedTimes = servedTimesOf(limits.threads);
     const count = limits.threads - 1;
-    this.threads = new ClientThreads({ count, memoryBudgetBytes, memoryParts, busyPollMicroseconds, posix, log });
+    const shared = { memoryBudgetBytes, memoryParts, busyPollMicroseconds, servedTimes };
+    this.threads = new ClientThreads({ count, ...shared, posix, log });
     this.host = {
       exports,
       log,
@@ -65,7 +68,7 @@ export class NbdListener {
       pool: new PiecePool(),
       memory: new MemoryBudget(memoryBudgetBytes, undefined, { ...memoryParts, index: 0 }),
       terms: { multipleConnections: limits.maxConnections > 1 },
-      busyPoller: new BusyPoller(busyPollMicroseconds),
+      busyPoller: new BusyPoller(busyPollMicroseconds, new BusyThreads(servedTimes, 0)),
       handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,
     };
   }

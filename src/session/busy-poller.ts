@@ -1,3 +1,5 @@
+import type { BusyThreads } from './busy-threads.js';
+
 const NANOSECONDS_PER_MICROSECOND = 1000;
 /** The newest gap counts for an eighth of the running mean. */
 const MEAN_SHIFT = 3;
@@ -27,7 +29,7 @@ const countPreemptions = () => process.resourceUsage().involuntaryContextSwitche
  * clients, sleeps.
  *
  * Between messages it also sleeps while other programs want the processor. Whoever spins uses up its share of the time,
- * and then has to wait when a request arrives.
+ * and then has to wait when a request arrives. It sleeps in any case while too many threads of this server are busy.
  */
 export class BusyPoller {
   private readonly windowNanoseconds: number;
@@ -44,6 +46,7 @@ export class BusyPoller {
   /** A `windowMicroseconds` of 0 turns polling off. */
   constructor(
     windowMicroseconds: number,
+    private readonly threads: BusyThreads,
     private readonly now: Clock = monotonicClock,
     private readonly schedule: (turn: () => void) => void = setImmediate,
     private readonly preemptionCount: () => number = countPreemptions,
@@ -64,6 +67,7 @@ export class BusyPoller {
     if (this.windowNanoseconds === 0) return;
     this.servedAt = this.now();
     this.turnedAt = this.servedAt;
+    if (!this.threads.mayPollAfterServing(this.servedAt)) return;
     if (inMessage) this.spinUntil = this.servedAt + this.windowNanoseconds * MESSAGE_WINDOWS;
     else if (this.meanGapNanoseconds > this.windowNanoseconds || this.servedAt < this.yieldsUntil) return;
     else this.spinUntil = this.servedAt + this.windowNanoseconds;

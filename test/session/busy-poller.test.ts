@@ -1,19 +1,27 @@
 import { describe, expect, it } from 'vitest';
 import { BusyPoller } from '../../src/session/busy-poller.js';
+import { BusyThreads, servedTimesOf } from '../../src/session/busy-threads.js';
 
 const MICROSECOND = 1000;
+
+const alone = () => new BusyThreads(servedTimesOf(1), 0);
 
 /** A poller with a window of 50 µs. The test drives its clock and event loop. */
 class Turntable {
   private now = 0;
   private turns: (() => void)[] = [];
   preemptions = 0;
-  private readonly poller = new BusyPoller(
-    50,
-    () => this.now,
-    (turn) => this.turns.push(turn),
-    () => this.preemptions,
-  );
+  private readonly poller: BusyPoller;
+
+  constructor(threads = alone()) {
+    this.poller = new BusyPoller(
+      50,
+      threads,
+      () => this.now,
+      (turn) => this.turns.push(turn),
+      () => this.preemptions,
+    );
+  }
 
   /** The next turn of the loop comes late. */
   pause(microseconds: number): void {
@@ -97,10 +105,35 @@ describe('the busy poller', () => {
     expect(table.spun()).toBeCloseTo(51);
   });
 
+  it('sleeps while more threads are busy than may poll, even in the middle of a message', () => {
+    const times = servedTimesOf(2);
+    const other = new BusyThreads(times, 1, 1);
+    const table = new Turntable(new BusyThreads(times, 0, 1));
+    table.serve(100, 10);
+    expect(table.spun()).toBeCloseTo(51);
+    other.mayPollAfterServing(0);
+    table.serve(100, 10);
+    expect(table.spun()).toBe(0);
+    table.serve(1, 10, true);
+    expect(table.spun()).toBe(0);
+    table.pause(6_000);
+    table.serve(100, 10);
+    expect(table.spun()).toBeCloseTo(51);
+  });
+
+  it('takes no notice of other threads where all of them may poll', () => {
+    const times = servedTimesOf(2);
+    const table = new Turntable(new BusyThreads(times, 0, 2));
+    new BusyThreads(times, 1, 2).mayPollAfterServing(0);
+    table.serve(100, 10);
+    expect(table.spun()).toBeCloseTo(51);
+  });
+
   it('is off with a window of 0', () => {
     const turns: unknown[] = [];
     const poller = new BusyPoller(
       0,
+      alone(),
       () => 0,
       (turn) => turns.push(turn),
     );

@@ -5,6 +5,7 @@ import { silentLog } from '../../src/base/log.js';
 import { GIB, KIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import { BusyPoller } from '../../src/session/busy-poller.js';
+import { BusyThreads, servedTimesOf } from '../../src/session/busy-threads.js';
 import { Connection } from '../../src/session/connection.js';
 import { MemoryBudget } from '../../src/session/memory-budget.js';
 import { PiecePool } from '../../src/session/piece-pool.js';
@@ -43,7 +44,7 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
       terms: { multipleConnections: true },
       pool: new PiecePool(),
       memory: new MemoryBudget(GIB),
-      busyPoller: new BusyPoller(0),
+      busyPoller: new BusyPoller(0, new BusyThreads(servedTimesOf(1), 0)),
       log: silentLog,
       handshakeTimeoutMilliseconds: 60_000,
     },

@@ -4,6 +4,7 @@ import type { DiskAnswer } from '../../export/elsewhere/disk-calls.js';
 import type { AskOwner } from '../../export/elsewhere/remote-device.js';
 import { loadPosix } from '../../posix/posix.js';
 import { BusyPoller } from '../busy-poller.js';
+import { BusyThreads } from '../busy-threads.js';
 import type { Link } from '../link.js';
 import { MemoryBudget } from '../memory-budget.js';
 import { PiecePool } from '../piece-pool.js';
@@ -13,7 +14,7 @@ import type { ClientToServe, FromThread, ThreadData, ToThread } from './thread-m
 
 /** The start of a thread that serves clients. */
 
-const { slot, busyPollMicroseconds, logsDebug, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
+const { slot, busyPollMicroseconds, servedTimes, logsDebug, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
 const port = parentPort!;
 const toOwner = new MessageBatch<FromThread>(port);
 const host: ThreadHost = {
@@ -21,7 +22,7 @@ const host: ThreadHost = {
   posix: loadPosix(),
   pool: new PiecePool(),
   memory: new MemoryBudget(memoryBudgetBytes, undefined, { ...memoryParts, index: slot + 1 }),
-  busyPoller: new BusyPoller(busyPollMicroseconds),
+  busyPoller: new BusyPoller(busyPollMicroseconds, new BusyThreads(servedTimes, slot + 1)),
   log: logToOwner(),
 };
 const links = new Map<number, Link>();

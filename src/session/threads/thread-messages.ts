@@ -2,6 +2,7 @@ import type { MinBlockBytes } from '../../api/values.js';
 import type { DiskAnswer, DiskCall } from '../../export/elsewhere/disk-calls.js';
 import type { SharedDisk } from '../../export/elsewhere/disk-sharing.js';
 import type { DeviceCapabilities } from '../../storage/device/block-device.js';
+import type { ServedTimes } from '../busy-threads.js';
 import type { BudgetPart } from '../memory-budget.js';
 
 /** What a thread is started with. */
@@ -9,6 +10,8 @@ export interface ThreadData {
   /** Its slot in the permits of every disk. */
   readonly slot: number;
   readonly busyPollMicroseconds: number;
+  /** The main thread comes first. */
+  readonly servedTimes: ServedTimes;
   /** Whether lines of the level debug are logged. A client can cause one with each request. */
   readonly logsDebug: boolean;
   readonly memoryBudgetBytes: number;
