@@ -9,7 +9,7 @@ import { inTurn } from './statistics.js';
 import type { BenchRun } from './throughput.js';
 
 /** What is read while something else writes. */
-export const viewReads = [
+const viewReads = [
   { title: 'random read 4 KiB, depth 32 (kIOPS)', operation: 'randread', blockBytes: 4 * KIB, depth: 32 },
   { title: 'sequential read 256 KiB, depth 8 (MB/s)', operation: 'read', blockBytes: 256 * KIB, depth: 8 },
 ] as const satisfies readonly (Workload & { title: string })[];
