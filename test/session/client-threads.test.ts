@@ -70,7 +70,7 @@ describe('the clients of a disk', () => {
     expect(server.clientCounts).toEqual([2]);
     expect(server.complaints).toHaveLength(1);
     await client.disconnect();
-    await expect.poll(() => server.permits).toBeUndefined();
+    expect(server.sharesInUse).toBe(0);
     await server.connect();
     expect(server.clientCounts).toEqual([1, 1]);
   });
@@ -258,7 +258,7 @@ describe('a thread that dies', () => {
     await server.kill(0);
     await Promise.all(writes);
     await changeAtOneInstant([server.served], { apply: () => undefined });
-    expect(server.permits).toBeUndefined();
+    expect(server.sharesInUse).toBe(0);
   });
 });
 

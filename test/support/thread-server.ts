@@ -74,7 +74,12 @@ export class ThreadServer {
     return [all - elsewhere.reduce((sum, count) => sum + count, 0), ...elsewhere];
   }
 
-  /** Undefined while all clients are in the main thread. */
+  /** How many clients in other threads use the disk, as the disk counts them. */
+  get sharesInUse(): number {
+    return (this.served as unknown as { sharing: { users: number } }).sharing.users;
+  }
+
+  /** Undefined until a client gets to another thread. */
   get permits(): WritePermits | undefined {
     return insideOf(this.served).gate.permits;
   }
