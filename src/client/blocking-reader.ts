@@ -24,7 +24,7 @@ export class BlockingReader {
     /** Asked before each call that may wait. Once true, the connection is given up. */
     private readonly isStopped: () => boolean,
   ) {
-    this.replies = takeReplies(this.requests, connection.structuredReplies);
+    this.replies = takeReplies(this.requests, connection.replies);
     this.wanted = this.replies.next().value;
   }
 

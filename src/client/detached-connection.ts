@@ -1,11 +1,12 @@
 import { closeSync, writeSync } from 'node:fs';
 import { encodeRequest } from '../protocol/client-codec.js';
 import { Command } from '../protocol/constants.js';
+import type { ReplyForm } from '../protocol/reply-form.js';
 
 /** What a thread has to know to use a connection. Its calls wait for short times: see `duplicateWaitingNow`. */
 export interface ConnectionFacts {
   readonly fd: number;
-  readonly structuredReplies: boolean;
+  readonly replies: ReplyForm;
   /** The address of the server, for people. */
   readonly place: string;
   /** How long the server may be silent while an answer is due. */

@@ -11,7 +11,7 @@ import { NbdProtocolError, NbdUnsupportedError } from './errors.js';
 import { type NbdAddress, type NbdTarget, resolveTarget } from './nbd-uri.js';
 import { leaveHandshake, type NbdWaitOptions, negotiate } from './negotiate.js';
 import { askOption, greet, type Send } from './option-exchange.js';
-import { agreeOnStructuredReplies } from './select-export.js';
+import { agreeOnReplies } from './select-export.js';
 
 /** The exports that the server lists. @throws NbdClientError */
 export function listExports(target: NbdTarget | string, waiting: NbdWaitOptions = {}): Promise<ServerEntry[]> {
@@ -56,7 +56,7 @@ function* askForExports(send: Send): Dialogue<ServerEntry[]> {
 function* askForContexts(send: Send, exportName: string, queries: readonly string[]): Dialogue<string[]> {
   const { fixedNewstyle } = yield* greet(send);
   // Some servers list contexts only after structured replies have been agreed.
-  if (!fixedNewstyle || !(yield* agreeOnStructuredReplies(send))) return [];
+  if (!fixedNewstyle || (yield* agreeOnReplies(send)) === 'simple') return [];
   const what = `the metadata contexts of "${printable(exportName)}"`;
   const request = encodeMetaContextRequest(exportName, queries);
   const { replies, refusal } = yield* askOption(send, Option.LIST_META_CONTEXT, what, request);

@@ -67,7 +67,7 @@ export class NbdClient {
     this.requests = new RequestTable((owed) => stream.expectAnswer(owed));
     stream.expectAnswer(false);
     stream
-      .converse(takeReplies(this.requests, opened.structuredReplies))
+      .converse(takeReplies(this.requests, opened.replies))
       .catch((error: Error) => this.requests.abandonAll(error));
   }
 
@@ -173,7 +173,7 @@ export class NbdClient {
     await this.requests.settled();
     assert(this.requests.size === 0, 'no request is in flight');
     const socket = await this.stream.detach(posix);
-    return socket && new DetachedConnection({ ...socket, structuredReplies: this.opened.structuredReplies });
+    return socket && new DetachedConnection({ ...socket, replies: this.opened.replies });
   }
 
   /** Closes the connection at once. Requests in flight reject. */

@@ -112,7 +112,7 @@ export class NbdStream {
    * Ends the stream, but not the connection: the caller owns its descriptor from now on. Undefined if the stream has to
    * stay, because there is no descriptor or something is buffered.
    */
-  async detach(posix: Posix): Promise<Omit<ConnectionFacts, 'structuredReplies'> | undefined> {
+  async detach(posix: Posix): Promise<Omit<ConnectionFacts, 'replies'> | undefined> {
     if (this.failure) throw this.failure;
     const own = plainDescriptorOf(this.socket);
     if (own === undefined || this.socket.writableLength > 0 || !this.runner.isIdle) return undefined;

@@ -17,6 +17,7 @@ import {
   SIMPLE_COOKIE_AT,
   SIMPLE_ERROR_AT,
 } from '../protocol/reply-codec.js';
+import type { ReplyForm } from '../protocol/reply-form.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError } from './errors.js';
 import { ReadRequest } from './read-request.js';
@@ -35,7 +36,8 @@ const MAX_ERROR_CHUNK_BYTES = 8 * KIB;
 const DESCRIPTOR_BATCH = 2 * KIB;
 
 /** Receives replies in any order and settles their requests, for as long as the connection lasts. */
-export function* takeReplies(requests: RequestTable, structured: boolean): Dialogue<never> {
+export function* takeReplies(requests: RequestTable, form: ReplyForm): Dialogue<never> {
+  const structured = form === 'structured';
   for (;;) {
     const head = yield HEAD_BYTES;
     const magic = head.readUInt32BE(0);

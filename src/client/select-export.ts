@@ -20,6 +20,7 @@ import {
   PREFERRED_BLOCK_BYTES,
 } from '../protocol/constants.js';
 import { exportNameReplyLayout } from '../protocol/layouts.js';
+import type { ReplyForm } from '../protocol/reply-form.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError } from './errors.js';
 import { askOption, type Greeting, greet, type OptionAnswer, type Send } from './option-exchange.js';
@@ -33,7 +34,7 @@ interface ExportInformation {
 
 /** What client and server have agreed when the transmission phase begins. */
 export interface OpenedExport extends ExportInformation {
-  readonly structuredReplies: boolean;
+  readonly replies: ReplyForm;
   /** Selected metadata contexts: id to name. */
   readonly contexts: ReadonlyMap<number, string>;
 }
@@ -49,27 +50,27 @@ const MAX_MINIMUM_BLOCK_BYTES = 64 * KIB;
 export function* openExport(send: Send, exportName: string, contexts: readonly string[]): Dialogue<OpenedExport> {
   const greeting = yield* greet(send);
   if (!greeting.fixedNewstyle) {
-    return { ...(yield* openByName(send, greeting, exportName)), structuredReplies: false, contexts: new Map() };
+    return { ...(yield* openByName(send, greeting, exportName)), replies: 'simple', contexts: new Map() };
   }
-  const structuredReplies = yield* agreeOnStructuredReplies(send);
-  const selected = structuredReplies ? yield* selectContexts(send, exportName, contexts) : new Map<number, string>();
+  const replies = yield* agreeOnReplies(send);
+  const selected = replies === 'simple' ? new Map<number, string>() : yield* selectContexts(send, exportName, contexts);
 
   const request = encodeInfoRequest(exportName, [InfoType.BLOCK_SIZE]);
   const answer = yield* askOption(send, Option.GO, `the export "${printable(exportName)}"`, request);
   const { refusal } = answer;
   if (refusal && refusal.error !== OptionError.UNSUP) throw refusal;
   const opened = refusal ? yield* openByName(send, greeting, exportName) : readInformation(answer);
-  return { ...opened, structuredReplies, contexts: selected };
+  return { ...opened, replies, contexts: selected };
 }
 
 const connectionRefusals = new Set<number>([OptionError.TLS_REQD, OptionError.SHUTDOWN]);
 
 /** @throws NbdOptionError when the server would also refuse everything else */
-export function* agreeOnStructuredReplies(send: Send): Dialogue<boolean> {
+export function* agreeOnReplies(send: Send): Dialogue<ReplyForm> {
   const { refusal } = yield* askOption(send, Option.STRUCTURED_REPLY, 'structured replies');
   // These errors apply to the whole connection.
   if (refusal && connectionRefusals.has(refusal.error)) throw refusal;
-  return refusal === undefined;
+  return refusal ? 'simple' : 'structured';
 }
 
 /** Selects nothing when the server refuses. If the cause is the export, GO reports it. */

@@ -1,10 +1,11 @@
 import { Command, CommandFlag, NbdError } from './constants.js';
+import type { ReplyForm } from './reply-form.js';
 import type { Request } from './request.js';
 
 /** The part of what was agreed for a connection that decides which requests are valid. */
 export interface RequestTerms {
   readonly readOnly: boolean;
-  readonly structuredReplies: boolean;
+  readonly replies: ReplyForm;
   /** Offsets and lengths must be multiples of this power of two: 1 for a client that did not ask for block sizes. */
   readonly blockBytes: number;
   readonly hasContexts: boolean;
@@ -67,7 +68,7 @@ export function validateRequest(request: Request, sizeBytes: number, terms: Requ
   }
   if (command === Command.READ) {
     if (length > terms.maxPayloadBytes) return broken(EOVERFLOW, tooLong(request, terms));
-    if ((flags & CommandFlag.DF) !== 0 && !terms.structuredReplies) {
+    if ((flags & CommandFlag.DF) !== 0 && terms.replies === 'simple') {
       return broken(EINVAL, 'the flag DF needs structured replies, which were not negotiated');
     }
   } else if (command === Command.WRITE) {

@@ -6,6 +6,7 @@ import {
   PREFERRED_BLOCK_BYTES,
   TransmissionFlag,
 } from '../protocol/constants.js';
+import type { ReplyForm } from '../protocol/reply-form.js';
 import type { RequestTerms } from '../protocol/validate-request.js';
 
 /** A context that the client chose, with the id it has on this connection. */
@@ -20,7 +21,7 @@ type AgreedDisk = Pick<ServedDisk, 'name' | 'readOnly' | 'minBlockBytes' | 'devi
 /** What the handshake has settled for the transmission phase. */
 export interface Agreement<Disk extends AgreedDisk = AgreedDisk> {
   readonly export: Disk;
-  readonly structuredReplies: boolean;
+  readonly replies: ReplyForm;
   /** The client asked for the block sizes, so it must respect them. */
   readonly enforceBlockSize: boolean;
   readonly contexts: readonly SelectedContext[];
@@ -30,27 +31,23 @@ export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYL
 
 /** What decides which requests of the client are valid. */
 export function requestTerms(agreement: Agreement): RequestTerms {
-  const { export: served, structuredReplies, enforceBlockSize, contexts } = agreement;
+  const { export: served, replies, enforceBlockSize, contexts } = agreement;
   return {
     readOnly: served.readOnly,
-    structuredReplies,
+    replies,
     maxPayloadBytes: enforceBlockSize ? MAX_PAYLOAD_BYTES : MAX_UNAGREED_PAYLOAD_BYTES,
     blockBytes: enforceBlockSize ? served.minBlockBytes : 1,
     hasContexts: contexts.length > 0,
   };
 }
 
-/** The transmission flags of an export. They depend on whether the client agreed on structured replies. */
-export function transmissionFlags(
-  served: ServedDisk,
-  structuredReplies: boolean,
-  multipleConnections: boolean,
-): number {
+/** The transmission flags of an export. They depend on the form of replies that was agreed. */
+export function transmissionFlags(served: ServedDisk, replies: ReplyForm, multipleConnections: boolean): number {
   const { trim, rotational } = served.capabilities;
   const flag = TransmissionFlag;
   let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE;
   if (multipleConnections) flags |= flag.CAN_MULTI_CONN;
-  if (structuredReplies) flags |= flag.SEND_DF;
+  if (replies !== 'simple') flags |= flag.SEND_DF;
   if (rotational) flags |= flag.ROTATIONAL;
   if (served.readOnly) return flags | flag.READ_ONLY;
   if (trim) flags |= flag.SEND_TRIM;

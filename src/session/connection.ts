@@ -148,6 +148,6 @@ export class Connection implements ClientConnection, Phase {
 }
 
 /** The agreement as fields of the log. */
-function summarize({ export: served, structuredReplies, contexts }: Agreement) {
-  return { export: served.name, structuredReplies, contexts: contexts.map(({ context }) => context.name) };
+function summarize({ export: served, replies, contexts }: Agreement) {
+  return { export: served.name, replies, contexts: contexts.map(({ context }) => context.name) };
 }

@@ -6,15 +6,20 @@ import {
   putSimpleReply,
   SIMPLE_REPLY_BYTES,
 } from '../protocol/reply-codec.js';
+import type { ReplyForm } from '../protocol/reply-form.js';
 import type { Cookie } from '../protocol/request.js';
 import type { ReplyWriter } from './reply-writer.js';
 
 /** Replies without data, in the form that the client has agreed to. */
 export class Replies {
+  readonly structured: boolean;
+
   constructor(
     readonly writer: ReplyWriter,
-    readonly structured: boolean,
-  ) {}
+    form: ReplyForm,
+  ) {
+    this.structured = form === 'structured';
+  }
 
   /** Reports success of a request whose reply carries no data. */
   done(cookie: Cookie): void {

@@ -57,7 +57,7 @@ export class Transmission implements Phase {
     private readonly counters = new Counters(),
   ) {
     this.device = agreement.export.device;
-    this.replies = new Replies(writer, agreement.structuredReplies);
+    this.replies = new Replies(writer, agreement.replies);
     this.terms = requestTerms(agreement);
   }
 

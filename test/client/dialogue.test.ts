@@ -57,7 +57,7 @@ test('a handshake has the same outcome wherever its bytes are split', async () =
       sizeBytes: 2 ** 40,
       flags: 0x58f,
       blockSizes: { minimum: 512, preferred: 65536, maximum: 2 ** 25 },
-      structuredReplies: true,
+      replies: 'structured',
       contexts: new Map([[3, 'base:allocation']]),
     });
   }
@@ -82,7 +82,7 @@ describe('replies have the same outcome wherever their bytes are split:', () => 
       const status = new StatusRequest(range, new Map([[1, 'base:allocation']]));
       table.add(read);
       table.add(status);
-      void runner.run(takeReplies(table, true));
+      void runner.run(takeReplies(table, 'structured'));
       feedSplit(runner, replies, splitAt);
       expect(await read.settled).toEqual(Buffer.concat([Buffer.alloc(100), Buffer.alloc(50, 7)]));
       expect((await status.settled).get('base:allocation')).toMatchObject({ lengths: [4096, 8192], statuses: [0, 3] });
@@ -98,7 +98,7 @@ describe('replies have the same outcome wherever their bytes are split:', () => 
       table.add(good);
       table.add(bad);
       const refused = expect(bad.settled).rejects.toMatchObject({ code: 'EIO' });
-      void runner.run(takeReplies(table, false));
+      void runner.run(takeReplies(table, 'simple'));
       feedSplit(runner, replies, splitAt);
       expect(await good.settled).toEqual(Buffer.alloc(40, 9));
       await refused;

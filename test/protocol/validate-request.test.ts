@@ -9,7 +9,7 @@ const SIZE = 1_000_000;
 const MAX_PAYLOAD = 65_536;
 const terms: RequestTerms = {
   readOnly: false,
-  structuredReplies: true,
+  replies: 'structured',
   blockBytes: 1,
   hasContexts: true,
   maxPayloadBytes: MAX_PAYLOAD,
@@ -63,7 +63,7 @@ describe('the command and its flags', () => {
   });
 
   test('DF needs structured replies', () => {
-    expect(verdict(READ, { flags: CommandFlag.DF, terms: { structuredReplies: false } })).toBe(EINVAL);
+    expect(verdict(READ, { flags: CommandFlag.DF, terms: { replies: 'simple' } })).toBe(EINVAL);
   });
 
   test('block status needs a selected context and a length', () => {
@@ -155,7 +155,7 @@ const sentences: readonly [sentence: string, error: NbdError, command: number, o
     'the flag DF needs structured replies, which were not negotiated',
     EINVAL,
     READ,
-    { flags: CommandFlag.DF, terms: { structuredReplies: false } },
+    { flags: CommandFlag.DF, terms: { replies: 'simple' } },
   ],
   [
     'BLOCK_STATUS needs a metadata context, and none is selected',

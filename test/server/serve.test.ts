@@ -45,7 +45,7 @@ test('each connection gets one line in the log: client, export, negotiated optio
     msg: 'connection closed',
     client: 'unix',
     export: 'disk',
-    structuredReplies: true,
+    replies: 'structured',
     contexts: ['base:allocation'],
     bytesRead: 4096,
     bytesWritten: 65_536,

@@ -44,7 +44,7 @@ function prefixesOf(name: string): string[] {
 /** NBD_OPT_SET_META_CONTEXT: selects contexts by exact name. The new selection replaces the earlier one. */
 export function answerSetMetaContext(request: OptionRequest): OptionOutcome {
   const { negotiation } = request;
-  if (!negotiation.structuredReplies) {
+  if (negotiation.replies === 'simple') {
     const message = 'metadata contexts need structured replies (negotiate them first)';
     return request.refuse({ error: OptionError.INVALID, message });
   }

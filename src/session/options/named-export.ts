@@ -47,9 +47,9 @@ function agreeOn(
   served: ServedDisk,
   enforceBlockSize: boolean,
 ): { agreement: Agreement<ServedDisk> } {
-  const { structuredReplies } = negotiation;
+  const { replies } = negotiation;
   const contexts = negotiation.contextsFor(exportName, served);
-  return { agreement: { export: served, structuredReplies, enforceBlockSize, contexts } };
+  return { agreement: { export: served, replies, enforceBlockSize, contexts } };
 }
 
 /** Sends EXPORT always, and the other types when they were asked for. Unknown types are ignored. */

@@ -2,6 +2,7 @@ import type { ExportRegistry } from '../../export/registry.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import { Option, OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeOptionReply } from '../../protocol/option-codec.js';
+import type { ReplyForm } from '../../protocol/reply-form.js';
 import { type Agreement, type SelectedContext, transmissionFlags } from '../agreement.js';
 
 /** The most characters of a name to quote in an error message, whose length the protocol limits. */
@@ -22,7 +23,7 @@ export interface ServerTerms {
 /** What one handshake has agreed so far. */
 export class Negotiation {
   noZeroes = false;
-  structuredReplies = false;
+  replies: ReplyForm = 'simple';
   /** The last selection of contexts, and its export. */
   selection: Selection | undefined;
 
@@ -30,7 +31,7 @@ export class Negotiation {
 
   /** The transmission flags of an export, given what has been agreed so far. */
   flagsOf(served: ServedDisk): number {
-    return transmissionFlags(served, this.structuredReplies, this.terms.multipleConnections);
+    return transmissionFlags(served, this.replies, this.terms.multipleConnections);
   }
 
   /**

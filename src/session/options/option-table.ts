@@ -14,8 +14,8 @@ function answerAbort(request: OptionRequest): OptionOutcome {
 function answerStructuredReply(request: OptionRequest): OptionOutcome {
   const refuse = (message: string) => request.refuse({ error: OptionError.INVALID, message });
   if (request.data.length > 0) return refuse('STRUCTURED_REPLY carries no data');
-  if (request.negotiation.structuredReplies) return refuse('structured replies have already been agreed');
-  request.negotiation.structuredReplies = true;
+  if (request.negotiation.replies !== 'simple') return refuse('structured replies have already been agreed');
+  request.negotiation.replies = 'structured';
   return request.ack();
 }
 

@@ -142,7 +142,7 @@ function describe(
   }: { id: number; stream: MovedStream; agreement: Agreement<ServedDisk>; share: DiskShare },
   moved: MovedClient,
 ): ClientToServe {
-  const { structuredReplies, enforceBlockSize, contexts, export: served } = agreement;
+  const { replies, enforceBlockSize, contexts, export: served } = agreement;
   const { name, readOnly, minBlockBytes, capabilities } = served;
   return {
     id,
@@ -150,7 +150,7 @@ function describe(
     taken: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
     received: stream.received,
     disk: { name, readOnly, minBlockBytes, capabilities: { ...capabilities }, shared: share.disk },
-    structuredReplies,
+    replies,
     enforceBlockSize,
     contexts: contexts.map(({ id: context, context: { name: contextName } }) => ({ id: context, name: contextName })),
     counters: moved.memory,

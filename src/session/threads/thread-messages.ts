@@ -1,6 +1,7 @@
 import type { MinBlockBytes } from '../../api/values.js';
 import type { DiskAnswer, DiskCall } from '../../export/elsewhere/disk-calls.js';
 import type { SharedDisk } from '../../export/elsewhere/disk-sharing.js';
+import type { ReplyForm } from '../../protocol/reply-form.js';
 import type { DeviceCapabilities } from '../../storage/device/block-device.js';
 import type { ServedTimes } from '../busy-threads.js';
 import type { BudgetPart } from '../memory-budget.js';
@@ -34,7 +35,7 @@ export interface ClientToServe {
     readonly capabilities: DeviceCapabilities;
     readonly shared: SharedDisk;
   };
-  readonly structuredReplies: boolean;
+  readonly replies: ReplyForm;
   readonly enforceBlockSize: boolean;
   readonly contexts: readonly { readonly id: number; readonly name: string }[];
   readonly counters: Float64Array<SharedArrayBuffer>;
