@@ -114,6 +114,7 @@ function viewOf(
 ): View {
   return new View({
     name: `${name}@${id}`,
+    exportName: name,
     minBlockBytes,
     description: `"${name}" as it was when backup ${id} began`,
     device,

@@ -68,6 +68,7 @@ export class Export extends ServedDisk {
   readonly path: string;
   readonly readOnly: boolean;
   readonly minBlockBytes: MinBlockBytes;
+  readonly guardedAs: ServedDisk['guardedAs'];
   readonly device: BlockDevice;
   readonly cutTimeoutSeconds: number;
   /** The bottom of the stack. */
@@ -87,6 +88,7 @@ export class Export extends ServedDisk {
   constructor(parts: ExportParts) {
     super();
     this.name = parts.name;
+    this.guardedAs = { exportName: parts.name, right: 'read' };
     this.description = parts.description;
     this.path = parts.path;
     this.readOnly = parts.readOnly;

@@ -30,22 +30,21 @@ export class ExportRegistry {
     return [...this.exports.values(), ...this.views.values()];
   }
 
-  /** Finds a disk that admits clients. The empty name means the default export, if there is exactly one export. */
+  /** Finds a disk that admits clients. */
   find(name: string): ServedDisk | undefined {
-    const named = name === '' && this.exports.size === 1 ? this.list()[0] : this.exports.get(name);
-    const found = named ?? this.views.get(name);
+    const found = this.exports.get(name) ?? this.views.get(name);
     return found?.admits ? found : undefined;
   }
 
   /** @throws CodedError EXPORT_NOT_FOUND */
   get(name: string): Export {
-    const found = this.exports.get(name);
-    if (found) return found;
-    throw new CodedError(
-      'EXPORT_NOT_FOUND',
-      `there is no export "${name}"`,
-      'tidemark export list shows what is served',
-    );
+    return this.exports.get(name) ?? this.refuseUnknown(name);
+  }
+
+  /** @throws CodedError EXPORT_NOT_FOUND */
+  refuseUnknown(name: string): never {
+    const hint = 'tidemark export list shows what is served';
+    throw new CodedError('EXPORT_NOT_FOUND', `there is no export "${name}"`, hint);
   }
 
   /**

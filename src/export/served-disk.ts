@@ -1,3 +1,4 @@
+import type { Right } from '../access/rights.js';
 import type { Connection } from '../api/export.js';
 import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
@@ -25,6 +26,8 @@ export abstract class ServedDisk {
   abstract readonly description: string;
   abstract readonly readOnly: boolean;
   abstract readonly minBlockBytes: MinBlockBytes;
+  /** The right that reading it needs, and the export to which that right belongs. */
+  abstract readonly guardedAs: { readonly exportName: string; readonly right: Right & ('read' | 'backup') };
   /** The top of the device stack. */
   abstract readonly device: BlockDevice;
   /** Totals of closed connections. */

@@ -6,6 +6,8 @@ import { ServedDisk } from './served-disk.js';
 export interface ViewParts {
   /** `EXPORT@BACKUP-ID` */
   readonly name: string;
+  /** The export that it is a view of. */
+  readonly exportName: string;
   readonly description: string;
   /** The same as the export's. */
   readonly minBlockBytes: MinBlockBytes;
@@ -21,12 +23,14 @@ export class View extends ServedDisk {
   readonly description: string;
   readonly readOnly = true;
   readonly minBlockBytes: MinBlockBytes;
+  readonly guardedAs: ServedDisk['guardedAs'];
   readonly device: BlockDevice;
   private readonly all: readonly MetadataContext[];
 
-  constructor({ name, description, minBlockBytes, device, contexts }: ViewParts) {
+  constructor({ name, exportName, description, minBlockBytes, device, contexts }: ViewParts) {
     super();
     this.name = name;
+    this.guardedAs = { exportName, right: 'backup' };
     this.description = description;
     this.minBlockBytes = minBlockBytes;
     this.device = device;

@@ -1,4 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import type { Policy } from '../access/access.js';
+import { operator } from '../access/identity.js';
 import { assert } from '../base/assert.js';
 import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
@@ -28,6 +30,7 @@ export interface NbdLimits {
 
 export interface NbdListenerOptions {
   readonly exports: ExportRegistry;
+  readonly policy: Policy;
   readonly log: Log;
   readonly limits: NbdLimits;
   /** Native calls, if they are available. */
@@ -51,7 +54,7 @@ export class NbdListener {
 
   private readonly posix: Posix | undefined;
 
-  constructor({ exports, log, limits, posix }: NbdListenerOptions) {
+  constructor({ exports, policy, log, limits, posix }: NbdListenerOptions) {
     this.log = log;
     this.posix = posix;
     this.maxConnections = limits.maxConnections;
@@ -62,7 +65,8 @@ export class NbdListener {
     const shared = { memoryBudgetBytes, memoryParts, busyPollMicroseconds, servedTimes };
     this.threads = new ClientThreads({ count, ...shared, posix, log });
     this.host = {
-      exports,
+      registry: exports,
+      policy,
       log,
       threads: this.threads,
       pool: new PiecePool(),
@@ -111,7 +115,7 @@ export class NbdListener {
       return;
     }
     if (!socket.remoteAddress) this.enlargeSendBuffer(socket);
-    const connection = new Connection(socket, { origin, client }, this.host);
+    const connection = new Connection(socket, { origin, client, identity: operator }, this.host);
     this.connections.add(connection);
     await connection.closed;
     this.connections.delete(connection);

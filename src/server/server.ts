@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import { openRules, Policy } from '../access/access.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup, endsWithin } from '../base/cleanup.js';
@@ -36,6 +37,7 @@ const OPENED_AT_START = 32;
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
   private readonly exports: ExportRegistry;
+  private readonly policy = new Policy(openRules);
   private readonly claims = new DiskClaims();
   /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
   private readonly openings = new Turnstile(4);
@@ -60,7 +62,7 @@ export class TidemarkServer {
       const [opened] = await openExports([spec], this.exportHost(), source, this.openings);
       return opened!;
     });
-    this.listener = new NbdListener({ exports: this.exports, log, limits: config.limits, posix });
+    this.listener = new NbdListener({ exports: this.exports, policy: this.policy, log, limits: config.limits, posix });
   }
 
   /**

@@ -16,11 +16,13 @@ export interface SelectedContext {
 }
 
 /** What the transmission phase needs of a disk. */
-type AgreedDisk = Pick<ServedDisk, 'name' | 'readOnly' | 'minBlockBytes' | 'device'>;
+type AgreedDisk = Pick<ServedDisk, 'name' | 'minBlockBytes' | 'device'>;
 
 /** What the handshake has settled for the transmission phase. */
 export interface Agreement<Disk extends AgreedDisk = AgreedDisk> {
   readonly export: Disk;
+  /** Because of the disk, or because of what the client may do. */
+  readonly readOnly: boolean;
   readonly replies: ReplyForm;
   /** The client asked for the block sizes, so it must respect them. */
   readonly enforceBlockSize: boolean;
@@ -31,9 +33,9 @@ export const BLOCK_SIZES = { preferred: PREFERRED_BLOCK_BYTES, maximum: MAX_PAYL
 
 /** What decides which requests of the client are valid. */
 export function requestTerms(agreement: Agreement): RequestTerms {
-  const { export: served, replies, enforceBlockSize, contexts } = agreement;
+  const { export: served, readOnly, replies, enforceBlockSize, contexts } = agreement;
   return {
-    readOnly: served.readOnly,
+    readOnly,
     replies,
     maxPayloadBytes: enforceBlockSize ? MAX_PAYLOAD_BYTES : MAX_UNAGREED_PAYLOAD_BYTES,
     blockBytes: enforceBlockSize ? served.minBlockBytes : 1,
@@ -41,15 +43,25 @@ export function requestTerms(agreement: Agreement): RequestTerms {
   };
 }
 
-/** The transmission flags of an export. They depend on the form of replies that was agreed. */
-export function transmissionFlags(served: ServedDisk, replies: ReplyForm, multipleConnections: boolean): number {
-  const { trim, rotational } = served.capabilities;
+/** What the transmission flags depend on besides the disk. */
+interface FlagTerms {
+  readonly readOnly: boolean;
+  readonly replies: ReplyForm;
+  readonly multipleConnections: boolean;
+}
+
+/** The transmission flags of an export. */
+export function transmissionFlags(
+  { capabilities }: ServedDisk,
+  { readOnly, replies, multipleConnections }: FlagTerms,
+): number {
+  const { trim, rotational } = capabilities;
   const flag = TransmissionFlag;
   let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE;
   if (multipleConnections) flags |= flag.CAN_MULTI_CONN;
   if (replies !== 'simple') flags |= flag.SEND_DF;
   if (rotational) flags |= flag.ROTATIONAL;
-  if (served.readOnly) return flags | flag.READ_ONLY;
+  if (readOnly) return flags | flag.READ_ONLY;
   if (trim) flags |= flag.SEND_TRIM;
   return flags | flag.SEND_WRITE_ZEROES | flag.SEND_FAST_ZERO;
 }

@@ -1,5 +1,8 @@
 import type { Socket } from 'node:net';
+import { Access, type Policy } from '../access/access.js';
+import type { Identity } from '../access/identity.js';
 import type { ExportRegistry } from '../export/registry.js';
+import { SeenExports } from '../export/seen-exports.js';
 import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/served-disk.js';
 import type { Agreement } from './agreement.js';
 import { Counters } from './counters.js';
@@ -16,7 +19,8 @@ const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
 
 /** What all connections of a server share. */
 export interface ConnectionHost extends LinkHost {
-  readonly exports: ExportRegistry;
+  readonly registry: ExportRegistry;
+  readonly policy: Policy;
   readonly terms: ServerTerms;
   readonly handshakeTimeoutMilliseconds: number;
   /** Undefined if this thread serves all clients. */
@@ -28,6 +32,7 @@ export interface Peer {
   readonly client: string;
   /** Where the client comes from: the same for all clients on one machine. */
   readonly origin: string;
+  readonly identity: Identity;
 }
 
 let lastId = 0;
@@ -64,7 +69,8 @@ export class Connection implements ClientConnection, Phase {
     this.client = peer.client;
     this.origin = peer.origin;
     this.link = new Link({ accepted }, host, this.id);
-    this.handshake = new Handshake(host.exports, this.link.output, host.terms);
+    const exports = new SeenExports(host.registry, new Access(host.policy, peer.identity));
+    this.handshake = new Handshake(exports, this.link.output, host.terms);
     this.handshakeTimer = setTimeout(
       () => this.link.stop('did not finish the handshake in time'),
       host.handshakeTimeoutMilliseconds,

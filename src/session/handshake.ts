@@ -1,5 +1,5 @@
 import { MIB } from '../base/units.js';
-import type { ExportRegistry } from '../export/registry.js';
+import type { SeenExports } from '../export/seen-exports.js';
 import { HandshakeFlag, NBD_MAGIC, OPTION_MAGIC, Option, OptionError } from '../protocol/constants.js';
 import { clientFlagsLayout, greetingLayout } from '../protocol/layouts.js';
 import { decodeOptionHeader, OPTION_HEADER_BYTES } from '../protocol/option-codec.js';
@@ -60,11 +60,11 @@ export class Handshake {
   private answers: Iterator<Buffer> | undefined;
 
   constructor(
-    private readonly exports: ExportRegistry,
+    private readonly exports: SeenExports,
     private readonly output: HandshakeOutput,
     terms: ServerTerms,
   ) {
-    this.negotiation = new Negotiation(terms);
+    this.negotiation = new Negotiation(exports, terms);
     this.host = {
       exports,
       negotiation: this.negotiation,

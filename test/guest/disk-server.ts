@@ -8,6 +8,7 @@ import { ExportRegistry } from '../../src/export/registry.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { ampleLimits } from '../support/nbd-limits.js';
+import { openPolicy } from '../support/open-access.js';
 import type { Random } from '../support/random.js';
 import { VolatileDisk } from './volatile-disk.js';
 
@@ -34,7 +35,12 @@ export class DiskServer {
     const medium = new MemoryDevice(content.length);
     medium.writeNow(content, 0, content.length, 0);
     const server = new DiskServer(medium, join(folder, 'disk.sock'), random);
-    const listener = new NbdListener({ exports: server.registry, log: silentLog, limits: ampleLimits });
+    const listener = new NbdListener({
+      exports: server.registry,
+      policy: openPolicy,
+      log: silentLog,
+      limits: ampleLimits,
+    });
     await listener.listenUnix(server.socket);
     onTestFinished(async () => {
       await listener.drain();

@@ -4,6 +4,7 @@ import * as nbd from '../../src/protocol/constants.js';
 import { Handshake } from '../../src/session/handshake.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry, startMemoryServer } from '../support/memory-server.js';
+import { allSeen } from '../support/open-access.js';
 import { counted, encodeOption, infoData, metaData, u32 } from '../support/raw-client.js';
 import { receivedBytes } from '../support/received-bytes.js';
 
@@ -270,7 +271,7 @@ test('1.2 a client that asks for lists and does not read has to wait, and gets t
     },
     send: (message: Buffer) => sent.push(message),
   };
-  const handshake = new Handshake(await memoryRegistry([served]), output, { multipleConnections: true });
+  const handshake = new Handshake(allSeen(await memoryRegistry([served])), output, { multipleConnections: true });
   const input = receivedBytes(Buffer.concat([u32(FIXED), lists]));
   handshake.consume(input);
   expect([input.start, sent.length]).toEqual([4 + 16, 2]);
@@ -289,7 +290,7 @@ test('a list of many exports is sent in slices, and the next option waits for it
   const names = Array.from({ length: 300 }, (_, i) => ({ name: `disk${i}`, device: new MemoryDevice(512) }));
   const sent: Buffer[] = [];
   const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
-  const handshake = new Handshake(await memoryRegistry(names), output, { multipleConnections: true });
+  const handshake = new Handshake(allSeen(await memoryRegistry(names)), output, { multipleConnections: true });
   const input = receivedBytes(Buffer.concat([u32(FIXED), encodeOption(Option.LIST), encodeOption(Option.ABORT)]));
   handshake.consume(input);
   expect([input.start, sent.length, handshake.answering]).toEqual([4 + 16, 128, true]);
@@ -400,7 +401,9 @@ test.each([
   async (_what, data, why) => {
     const sent: Buffer[] = [];
     const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
-    const handshake = new Handshake(await memoryRegistry([{ name: 'disk' }]), output, { multipleConnections: true });
+    const handshake = new Handshake(allSeen(await memoryRegistry([{ name: 'disk' }])), output, {
+      multipleConnections: true,
+    });
     handshake.consume(receivedBytes(Buffer.concat([u32(FIXED), encodeOption(Option.EXPORT_NAME, data)])));
     expect(handshake.outcome).toEqual({ closeReason: `EXPORT_NAME was refused: ${why}` });
     expect(sent).toHaveLength(0);
@@ -409,7 +412,9 @@ test.each([
 
 test('1.2 EXPORT_NAME ends the connection while the server is stopping', async () => {
   const output = { hasRoom: true, send: () => {} };
-  const handshake = new Handshake(await memoryRegistry([{ name: 'disk' }]), output, { multipleConnections: true });
+  const handshake = new Handshake(allSeen(await memoryRegistry([{ name: 'disk' }])), output, {
+    multipleConnections: true,
+  });
   handshake.shuttingDown = true;
   const option = encodeOption(Option.EXPORT_NAME, Buffer.from('disk'));
   handshake.consume(receivedBytes(Buffer.concat([u32(FIXED), option])));

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
+import { operator } from '../../src/access/identity.js';
 import { silentLog } from '../../src/base/log.js';
 import { GIB, KIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
@@ -10,6 +11,7 @@ import { Connection } from '../../src/session/connection.js';
 import { MemoryBudget } from '../../src/session/memory-budget.js';
 import { PiecePool } from '../../src/session/piece-pool.js';
 import { memoryRegistry } from '../support/memory-server.js';
+import { openPolicy } from '../support/open-access.js';
 import { encodeOption, encodeRequest, infoData, metaData, u32 } from '../support/raw-client.js';
 
 /** A socket without a handle. Each chunk pushed arrives as one 'data' event, and everything written is kept. */
@@ -38,9 +40,10 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
   const exports = await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]);
   const connection = new Connection(
     socket as unknown as Socket,
-    { client: 'fake', origin: 'fake' },
+    { client: 'fake', origin: 'fake', identity: operator },
     {
-      exports,
+      registry: exports,
+      policy: openPolicy,
       terms: { multipleConnections: true },
       pool: new PiecePool(),
       memory: new MemoryBudget(GIB),

@@ -23,6 +23,7 @@ import { MemoryDevice } from './memory-device.js';
 import { MemoryScratch } from './memory-scratch.js';
 import { MemoryStore } from './memory-store.js';
 import { ampleLimits } from './nbd-limits.js';
+import { openPolicy } from './open-access.js';
 import { RawClient } from './raw-client.js';
 import { scratchFolder } from './scratch-folder.js';
 
@@ -166,7 +167,12 @@ export class BackupServer {
   /** Serves everything over NBD. Returns a function that connects to an export. */
   async listen(): Promise<() => Promise<RawClient>> {
     const path = join(scratchFolder(), 'nbd.sock');
-    const listener = new NbdListener({ exports: this.exports, log: silentLog, limits: ampleLimits });
+    const listener = new NbdListener({
+      exports: this.exports,
+      policy: openPolicy,
+      log: silentLog,
+      limits: ampleLimits,
+    });
     await listener.listenUnix(path);
     onTestFinished(() => listener.drain());
     return async () => {

@@ -11,6 +11,7 @@ import { type NbdLimits, NbdListener } from '../../src/server/nbd-listener.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { MemoryDevice } from './memory-device.js';
 import { ampleLimits } from './nbd-limits.js';
+import { openPolicy } from './open-access.js';
 import { RawClient } from './raw-client.js';
 
 export interface MemoryExport {
@@ -55,7 +56,7 @@ export async function startMemoryServer(
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-'));
   const path = join(directory, 'nbd.sock');
   const exports = await memoryRegistry(served);
-  const listener = new NbdListener({ exports, log, limits: { ...ampleLimits, ...limits } });
+  const listener = new NbdListener({ exports, policy: openPolicy, log, limits: { ...ampleLimits, ...limits } });
   await listener.listenUnix(path);
   const clients: RawClient[] = [];
   onTestFinished(async () => {

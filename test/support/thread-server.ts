@@ -12,6 +12,7 @@ import { makeImage } from './image.js';
 import { insideOf } from './inside.js';
 import { MemoryStore } from './memory-store.js';
 import { ampleLimits } from './nbd-limits.js';
+import { openPolicy } from './open-access.js';
 import { RawClient } from './raw-client.js';
 import { native } from './scratch-device.js';
 import { scratchFolder } from './scratch-folder.js';
@@ -45,7 +46,7 @@ export class ThreadServer {
     const complain = (fields: object, message: string) => void complaints.push({ fields, message });
     const limits = { ...ampleLimits, maxConnections: 64, threads };
     const log = { level: logLevel, debug: () => {}, info: () => {}, warn: complain, error: complain };
-    const listener = new NbdListener({ exports, log, limits, posix: native });
+    const listener = new NbdListener({ exports, policy: openPolicy, log, limits, posix: native });
     await listener.listenUnix(path);
     onTestFinished(async () => {
       await listener.drain();

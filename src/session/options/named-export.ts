@@ -48,8 +48,9 @@ function agreeOn(
   enforceBlockSize: boolean,
 ): { agreement: Agreement<ServedDisk> } {
   const { replies } = negotiation;
+  const readOnly = negotiation.readOnly(served);
   const contexts = negotiation.contextsFor(exportName, served);
-  return { agreement: { export: served, replies, enforceBlockSize, contexts } };
+  return { agreement: { export: served, readOnly, replies, enforceBlockSize, contexts } };
 }
 
 /** Sends EXPORT always, and the other types when they were asked for. Unknown types are ignored. */

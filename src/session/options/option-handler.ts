@@ -1,4 +1,4 @@
-import type { ExportRegistry } from '../../export/registry.js';
+import type { SeenExports } from '../../export/seen-exports.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import { Option, OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeOptionReply } from '../../protocol/option-codec.js';
@@ -27,11 +27,20 @@ export class Negotiation {
   /** The last selection of contexts, and its export. */
   selection: Selection | undefined;
 
-  constructor(readonly terms: ServerTerms) {}
+  constructor(
+    private readonly exports: SeenExports,
+    private readonly terms: ServerTerms,
+  ) {}
+
+  /** Whether the client cannot write, because of the disk or because it may not. */
+  readOnly(served: ServedDisk): boolean {
+    return served.readOnly || !this.exports.may('write', served.guardedAs.exportName);
+  }
 
   /** The transmission flags of an export, given what has been agreed so far. */
   flagsOf(served: ServedDisk): number {
-    return transmissionFlags(served, this.replies, this.terms.multipleConnections);
+    const { replies, terms } = this;
+    return transmissionFlags(served, { ...terms, replies, readOnly: this.readOnly(served) });
   }
 
   /**
@@ -46,7 +55,7 @@ export class Negotiation {
 
 /** What all options of one handshake share. */
 export interface OptionHost {
-  readonly exports: ExportRegistry;
+  readonly exports: SeenExports;
   readonly negotiation: Negotiation;
   /** Sends bytes to the client unchanged. */
   send(bytes: Buffer): void;
@@ -75,7 +84,7 @@ export class OptionRequest {
     private readonly host: OptionHost,
   ) {}
 
-  get exports(): ExportRegistry {
+  get exports(): SeenExports {
     return this.host.exports;
   }
 

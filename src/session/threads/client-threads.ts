@@ -142,14 +142,15 @@ function describe(
   }: { id: number; stream: MovedStream; agreement: Agreement<ServedDisk>; share: DiskShare },
   moved: MovedClient,
 ): ClientToServe {
-  const { replies, enforceBlockSize, contexts, export: served } = agreement;
-  const { name, readOnly, minBlockBytes, capabilities } = served;
+  const { readOnly, replies, enforceBlockSize, contexts, export: served } = agreement;
+  const { name, minBlockBytes, capabilities } = served;
   return {
     id,
     fd: stream.fd,
     taken: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
     received: stream.received,
-    disk: { name, readOnly, minBlockBytes, capabilities: { ...capabilities }, shared: share.disk },
+    disk: { name, minBlockBytes, capabilities: { ...capabilities }, shared: share.disk },
+    readOnly,
     replies,
     enforceBlockSize,
     contexts: contexts.map(({ id: context, context: { name: contextName } }) => ({ id: context, name: contextName })),

@@ -20,6 +20,7 @@ export function serveClient(client: ClientToServe, host: ThreadHost, ask: AskOwn
   const device = new RemoteDevice({ capabilities, shared, slot, posix, log, ask });
   const agreement = {
     export: { ...disk, device },
+    readOnly: client.readOnly,
     replies: client.replies,
     enforceBlockSize: client.enforceBlockSize,
     contexts: client.contexts.map(({ id, name }, index) => ({ id, context: new RemoteContext(name, index, ask) })),

@@ -30,11 +30,11 @@ export interface ClientToServe {
   readonly received: Uint8Array<ArrayBuffer>;
   readonly disk: {
     readonly name: string;
-    readonly readOnly: boolean;
     readonly minBlockBytes: MinBlockBytes;
     readonly capabilities: DeviceCapabilities;
     readonly shared: SharedDisk;
   };
+  readonly readOnly: boolean;
   readonly replies: ReplyForm;
   readonly enforceBlockSize: boolean;
   readonly contexts: readonly { readonly id: number; readonly name: string }[];

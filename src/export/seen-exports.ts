@@ -1,0 +1,50 @@
+import type { Access } from '../access/access.js';
+import type { Right } from '../access/rights.js';
+import type { Export } from './export.js';
+import type { ExportRegistry } from './registry.js';
+import type { ServedDisk } from './served-disk.js';
+
+/** The exports as one client sees them. An export that it may not see does not exist for it. */
+export class SeenExports {
+  constructor(
+    private readonly registry: ExportRegistry,
+    private readonly access: Access,
+  ) {}
+
+  list(): Export[] {
+    return this.registry.list().filter(({ name }) => this.access.may('list', name));
+  }
+
+  /** The visible exports, then the views that the client may read. */
+  listServed(): ServedDisk[] {
+    return this.registry.listServed().filter((served) => this.sees(served));
+  }
+
+  /**
+   * Finds a disk that admits clients. The empty name means the default export, if exactly one is visible. A view is
+   * visible to those who may read it.
+   */
+  find(name: string): ServedDisk | undefined {
+    const found = this.registry.find(name === '' ? this.onlyName() : name);
+    return found && this.sees(found) ? found : undefined;
+  }
+
+  /** @throws CodedError EXPORT_NOT_FOUND */
+  get(name: string): Export {
+    return this.access.may('list', name) ? this.registry.get(name) : this.registry.refuseUnknown(name);
+  }
+
+  may(right: Right, exportName: string): boolean {
+    return this.access.may(right, exportName);
+  }
+
+  private onlyName(): string {
+    const visible = this.list();
+    return visible.length === 1 ? visible[0]!.name : '';
+  }
+
+  private sees({ guardedAs }: ServedDisk): boolean {
+    const { exportName, right } = guardedAs;
+    return this.access.may(right === 'read' ? 'list' : right, exportName);
+  }
+}
