@@ -11,6 +11,7 @@ const mayImport: Record<string, readonly string[]> = {
   access: ['tls', 'base'],
   posix: ['api', 'base'],
   protocol: ['base'],
+  tls: ['posix', 'base'],
   storage: ['posix', 'base'],
   bitmap: ['storage', 'posix', 'api', 'base'],
   snapshot: ['storage', 'posix', 'api', 'base'],

@@ -6,6 +6,7 @@ export const errorTitles = {
   CONFIG_INVALID: 'The configuration is not valid',
   USAGE_INVALID: 'The command line is not valid',
   ADDRESS_UNUSABLE: 'The server cannot listen on an address',
+  TLS_UNUSABLE: 'Certificates or keys cannot be used',
   NO_SERVER: 'No server answers',
   AGENT_FAILED: 'A command on a folder of backups failed',
   NBD_FAILED: 'An NBD server could not be used',

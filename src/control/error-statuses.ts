@@ -5,6 +5,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   CONFIG_INVALID: 400,
   USAGE_INVALID: 400,
   ADDRESS_UNUSABLE: 409,
+  TLS_UNUSABLE: 400,
   NO_SERVER: 503,
   AGENT_FAILED: 500,
   NBD_FAILED: 502,

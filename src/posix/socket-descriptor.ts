@@ -8,8 +8,14 @@ interface SocketWithHandle {
   readonly _handle?: { readonly fd: number } | null;
 }
 
+/** The descriptor of an open socket, whatever is above it; undefined after it was closed. */
+export function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as unknown as SocketWithHandle;
+  return handle && handle.fd >= 0 ? handle.fd : undefined;
+}
+
 /** The descriptor of an open socket; undefined if what is written there would not reach the peer unchanged. */
 export function plainDescriptorOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as unknown as SocketWithHandle;
-  return handle && handle.fd >= 0 && PLAIN_HANDLES.has(handle.constructor.name) ? handle.fd : undefined;
+  return handle && PLAIN_HANDLES.has(handle.constructor.name) ? descriptorOf(socket) : undefined;
 }
