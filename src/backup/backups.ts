@@ -58,8 +58,11 @@ export class Backups {
 
   /** @throws CodedError BACKUP_NOT_FOUND */
   get(id: string): BackupRecord {
-    const record = this.active.get(id)?.record() ?? this.records.find(id);
-    if (record) return record;
+    return this.active.get(id)?.record() ?? this.records.find(id) ?? this.refuseUnknown(id);
+  }
+
+  /** @throws CodedError BACKUP_NOT_FOUND */
+  refuseUnknown(id: string): never {
     throw new CodedError('BACKUP_NOT_FOUND', `there is no backup ${id}`, 'tidemark backup list shows them');
   }
 

@@ -12,6 +12,7 @@ export const errorTitles = {
   NBD_FAILED: 'An NBD server could not be used',
   BAD_REQUEST: 'The request is malformed',
   UNAUTHORIZED: 'A valid token is required',
+  FORBIDDEN: 'The caller may not do that',
   FOREIGN_REQUEST: 'A web page may have sent the request',
   NOT_FOUND: 'There is no such resource',
   METHOD_NOT_ALLOWED: 'The resource does not support that method',

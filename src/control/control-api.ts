@@ -8,6 +8,7 @@ import { watchMethods } from './method-not-allowed.js';
 import { type ControlApi, newApi } from './new-api.js';
 import { problemHandler, sendProblem } from './problem.js';
 import { refuseWhenClosing, takeJsonBodies } from './request-checks.js';
+import { demandRight, identifyCallers } from './route-rights.js';
 import { backupRoutes } from './routes/backups.js';
 import { bitmapRoutes } from './routes/bitmaps.js';
 import { clientRoutes } from './routes/clients.js';
@@ -59,11 +60,14 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
   refuseWhenClosing(api as unknown as FastifyInstance);
   api.addHook('onSend', hurryReaders(limits));
   if (admit) api.addHook('onRequest', admit);
+  identifyCallers(api as unknown as FastifyInstance, host);
+  api.addHook('onRequest', demandRight);
   if (answersDue) api.addHook('preHandler', answersDue.watch);
   for (const routes of metricsOnly ? [healthRoutes, metricsRoutes] : allRoutes) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));
   }
-  if (!metricsOnly) api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger());
+  if (!metricsOnly)
+    api.get('/openapi.json', { config: { right: 'anybody' }, schema: { hide: true } }, () => api.swagger());
   return api as unknown as FastifyInstance;
 }
 

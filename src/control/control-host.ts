@@ -1,3 +1,4 @@
+import type { Policy } from '../access/access.js';
 import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
@@ -7,6 +8,8 @@ import type { EventFeed } from './event-feed.js';
 /** The parts of the server that the control API uses. */
 export interface ControlHost {
   readonly exports: ExportRegistry;
+  /** What callers may do. */
+  readonly policy: Policy;
   readonly backups: Backups;
   readonly events: EventFeed;
   readonly log: Log;

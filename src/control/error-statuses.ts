@@ -11,6 +11,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   NBD_FAILED: 502,
   BAD_REQUEST: 400,
   UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
   FOREIGN_REQUEST: 403,
   NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,

@@ -1,3 +1,4 @@
+import type { Right } from '../access/rights.js';
 import { type Action, type HeldWrites, MAX_MERGE_SOURCES } from '../api/transaction.js';
 import { CodedError } from '../base/coded-error.js';
 import { runGivingWay } from '../base/steps.js';
@@ -6,10 +7,16 @@ import { type BitmapAction, FailedStep, type TransactionStep, takingSteps } from
 import { changeAtOneInstant } from '../export/cut.js';
 import type { Export } from '../export/export.js';
 import type { QuietExport } from '../export/quiet-export.js';
-import type { ExportRegistry } from '../export/registry.js';
 import type { ControlHost } from './control-host.js';
 
-type ActionHost = Pick<ControlHost, 'exports' | 'events'>;
+interface ActionHost extends Pick<ControlHost, 'events'> {
+  readonly exports: GetExport;
+}
+
+interface GetExport {
+  /** @throws CodedError EXPORT_NOT_FOUND, FORBIDDEN */
+  get(name: string, anyOf: readonly Right[]): Export;
+}
 
 /**
  * Applies either all actions, at one instant with respect to writes, or none. Returns how long writes were held back.
@@ -30,11 +37,12 @@ export async function runActions(host: ActionHost, actions: readonly Action[]): 
 }
 
 /** All exports that take part, by name. @throws FailedStep */
-function findExports(registry: ExportRegistry, actions: readonly Action[]): Map<string, Export> {
+function findExports(registry: GetExport, actions: readonly Action[]): Map<string, Export> {
   const found = new Map<string, Export>();
   for (const [index, action] of actions.entries()) {
     try {
-      for (const name of namesIn(action)) found.set(name, registry.get(name));
+      found.set(action.export, registry.get(action.export, ['admin']));
+      for (const name of sourcesOf(action)) found.set(name, registry.get(name, ['read', 'backup']));
     } catch (error) {
       throw new FailedStep(index, error);
     }
@@ -42,9 +50,10 @@ function findExports(registry: ExportRegistry, actions: readonly Action[]): Map<
   return found;
 }
 
-function namesIn(action: Action): string[] {
+/** The other exports whose bitmaps are read. */
+function sourcesOf(action: Action): string[] {
   const sources = action.type === 'bitmap-merge' ? action.sources : [];
-  return [action.export, ...sources.flatMap((source) => (typeof source === 'string' ? [] : [source.export]))];
+  return sources.flatMap((source) => (typeof source === 'string' ? [] : [source.export]));
 }
 
 function checkSources(actions: readonly Action[]): void {

@@ -29,9 +29,11 @@ export class SeenExports {
     return found && this.sees(found) ? found : undefined;
   }
 
-  /** @throws CodedError EXPORT_NOT_FOUND */
-  get(name: string): Export {
-    return this.access.may('list', name) ? this.registry.get(name) : this.registry.refuseUnknown(name);
+  /** @throws CodedError EXPORT_NOT_FOUND, FORBIDDEN if it is visible, but the client has none of these rights */
+  get(name: string, anyOf: readonly Right[]): Export {
+    const found = this.access.may('list', name) ? this.registry.get(name) : this.registry.refuseUnknown(name);
+    this.access.demand(anyOf, name);
+    return found;
   }
 
   may(right: Right, exportName: string): boolean {

@@ -226,6 +226,7 @@ export class TidemarkServer {
     const token = await this.httpToken();
     const host: ControlHost = {
       exports: this.exports,
+      policy: this.policy,
       backups,
       events: this.events,
       log: this.log,

@@ -196,7 +196,14 @@ export class BackupServer {
     events.follow((event) => void this.events.push(event));
     const { exports, store, scratch } = this;
     this.backups = await Backups.open({ exports, store, scratch, log, publish: events.publish.bind(events) });
-    const host: ControlHost = { exports, backups: this.backups, events, log, describeServer: () => serverFacts };
+    const host: ControlHost = {
+      exports,
+      policy: openPolicy,
+      backups: this.backups,
+      events,
+      log,
+      describeServer: () => serverFacts,
+    };
     this.answer = (await controlApiOf(host)).ask;
   }
 

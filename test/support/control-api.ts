@@ -9,6 +9,7 @@ import { EventFeed } from '../../src/control/event-feed.js';
 import { demandToken } from '../../src/control/token.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 import { loadPosix } from '../../src/posix/posix.js';
+import { openPolicy } from './open-access.js';
 import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {
@@ -50,7 +51,7 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     publish: events.publish.bind(events),
   });
   onTestFinished(() => backups.close());
-  return { exports, backups, events, log, describeServer: () => serverFacts };
+  return { exports, policy: openPolicy, backups, events, log, describeServer: () => serverFacts };
 }
 
 /** The control API for some exports, without a socket, until the end of the test. */

@@ -4,9 +4,11 @@ import { List, Refusal } from '../../api/shapes.js';
 import type { Backup as RunningBackup } from '../../backup/backup.js';
 import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
+import type { SeenExports } from '../../export/seen-exports.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { viewUri } from '../descriptions.js';
 import type { ControlApi } from '../new-api.js';
+import { mayBackUp, visibleBackup } from '../seen-backups.js';
 
 const Params = Type.Object({ backup: Type.String() });
 const DEFAULT_TTL_SECONDS = 2 * 3600;
@@ -14,22 +16,30 @@ const DEFAULT_TTL_SECONDS = 2 * 3600;
 export function backupRoutes(api: ControlApi, host: ControlHost): void {
   const { backups } = host;
   const describe = (record: BackupRecord) => describeBackup(host, record);
+  const known = (seen: SeenExports, id: string) => visibleBackup(backups, seen, id);
 
   api.get(
     '/v1/backups',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'listBackups',
         summary: 'List active backups, and those that ended recently',
         response: { 200: Type.Object({ backups: List(Backup) }), default: Refusal },
       },
     },
-    async () => ({ backups: backups.list().map(describe) }),
+    async ({ seen }) => ({
+      backups: backups
+        .list()
+        .filter((record) => mayBackUp(seen, record))
+        .map(describe),
+    }),
   );
 
   api.post(
     '/v1/backups',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'beginBackup',
         summary: 'Begin a backup: freeze the bitmap and create a view of each export, all at one instant',
@@ -37,7 +47,8 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 201: BegunBackup, default: Refusal },
       },
     },
-    async ({ body }, reply) => {
+    async ({ seen, body }, reply) => {
+      for (const name of body.exports) seen.get(name, ['backup']);
       const { record, held } = await backups.begin({
         ...body,
         ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
@@ -50,6 +61,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
   api.get(
     '/v1/backups/:backup',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'getBackup',
         summary: 'Get a backup',
@@ -57,12 +69,13 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ params }) => describe(backups.get(params.backup)),
+    async ({ seen, params }) => describe(known(seen, params.backup)),
   );
 
   api.post(
     '/v1/backups/:backup/renew',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'renewBackup',
         summary: 'Extend the lease, as reading a view does too',
@@ -71,12 +84,13 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ params, body }) => describe(backups.renew(params.backup, body?.ttlSeconds)),
+    async ({ seen, params, body }) => describe(backups.renew(known(seen, params.backup).id, body?.ttlSeconds)),
   );
 
   api.post(
     '/v1/backups/:backup/release',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'releaseRange',
         summary: 'Free the scratch space of a range that was read; reading the range again is an error',
@@ -85,12 +99,14 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ params, body }) => describe(await backups.release(params.backup, body.export, body.offset, body.length)),
+    async ({ seen, params, body }) =>
+      describe(await backups.release(known(seen, params.backup).id, body.export, body.offset, body.length)),
   );
 
   api.post(
     '/v1/backups/:backup/commit',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'commitBackup',
         summary:
@@ -100,12 +116,13 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ params, body }) => describe(await backups.commit(params.backup, body?.readInFull)),
+    async ({ seen, params, body }) => describe(await backups.commit(known(seen, params.backup).id, body?.readInFull)),
   );
 
   api.post(
     '/v1/backups/:backup/abort',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'abortBackup',
         summary:
@@ -115,7 +132,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ params, body }) => describe(await backups.abort(params.backup, body?.reason)),
+    async ({ seen, params, body }) => describe(await backups.abort(known(seen, params.backup).id, body?.reason)),
   );
 }
 

@@ -2,6 +2,7 @@ import { Type } from '@fastify/type-provider-typebox';
 import { Bitmap, Extents, NewBitmap } from '../../api/bitmap.js';
 import { List, Refusal, strict } from '../../api/shapes.js';
 import { MergeSources } from '../../api/transaction.js';
+import type { SeenExports } from '../../export/seen-exports.js';
 import { pageOfExtents } from '../bitmap-extents.js';
 import type { ControlHost } from '../control-host.js';
 import { describeBitmap } from '../descriptions.js';
@@ -16,13 +17,14 @@ const MAX_EXTENTS = 100_000;
 const MAX_PAGE_EXTENTS = 4096;
 
 export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
-  const { exports } = host;
+  const actionsOn = (exports: SeenExports) => ({ exports, events: host.events });
   const describe = (exportName: string, bitmap: string) =>
-    describeBitmap(exportName, exports.get(exportName).getBitmap(bitmap));
+    describeBitmap(exportName, host.exports.get(exportName).getBitmap(bitmap));
 
   api.get(
     '/v1/exports/:export/bitmaps',
     {
+      config: { right: ['read', 'backup'] },
       schema: {
         operationId: 'listBitmaps',
         summary: 'List the bitmaps of an export',
@@ -31,7 +33,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ params }) => {
-      const bitmaps = exports.get(params.export).bitmapFacts();
+      const bitmaps = host.exports.get(params.export).bitmapFacts();
       return { bitmaps: bitmaps.map((bitmap) => describeBitmap(params.export, bitmap)) };
     },
   );
@@ -39,6 +41,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   api.post(
     '/v1/exports/:export/bitmaps',
     {
+      config: { right: 'admin' },
       schema: {
         operationId: 'addBitmap',
         summary: 'Add a bitmap, which records writes from now on',
@@ -47,8 +50,8 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         response: { 201: Bitmap, default: Refusal },
       },
     },
-    async ({ params, body: { name, ...options } }, reply) => {
-      await runAction(host, { type: 'bitmap-add', export: params.export, bitmap: name, ...options });
+    async ({ params, seen, body: { name, ...options } }, reply) => {
+      await runAction(actionsOn(seen), { type: 'bitmap-add', export: params.export, bitmap: name, ...options });
       return reply.status(201).send(describe(params.export, name));
     },
   );
@@ -56,6 +59,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   api.get(
     '/v1/exports/:export/bitmaps/:bitmap',
     {
+      config: { right: ['read', 'backup'] },
       schema: {
         operationId: 'getBitmap',
         summary: 'Get a bitmap',
@@ -69,6 +73,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   api.delete(
     '/v1/exports/:export/bitmaps/:bitmap',
     {
+      config: { right: 'admin' },
       schema: {
         operationId: 'removeBitmap',
         summary: 'Remove a bitmap',
@@ -76,8 +81,8 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         response: { 204: Type.Null(), default: Refusal },
       },
     },
-    async ({ params }, reply) => {
-      await runAction(host, { type: 'bitmap-remove', ...params });
+    async ({ params, seen }, reply) => {
+      await runAction(actionsOn(seen), { type: 'bitmap-remove', ...params });
       return reply.status(204).send(null);
     },
   );
@@ -91,6 +96,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     api.post(
       `/v1/exports/:export/bitmaps/:bitmap/${verb}`,
       {
+        config: { right: 'admin' },
         schema: {
           operationId: `${verb}Bitmap`,
           summary: summaries[verb],
@@ -98,8 +104,8 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
           response: { 200: Bitmap, default: Refusal },
         },
       },
-      async ({ params }) => {
-        await runAction(host, { type: `bitmap-${verb}`, ...params });
+      async ({ params, seen }) => {
+        await runAction(actionsOn(seen), { type: `bitmap-${verb}`, ...params });
         return describe(params.export, params.bitmap);
       },
     );
@@ -108,6 +114,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
   api.post(
     '/v1/exports/:export/bitmaps/:bitmap/merge',
     {
+      config: { right: 'admin' },
       schema: {
         operationId: 'mergeBitmaps',
         summary: 'Mark as dirty whatever is dirty in the sources, which do not change',
@@ -116,8 +123,8 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Bitmap, default: Refusal },
       },
     },
-    async ({ params, body }) => {
-      await runAction(host, { type: 'bitmap-merge', ...params, sources: body.sources });
+    async ({ params, seen, body }) => {
+      await runAction(actionsOn(seen), { type: 'bitmap-merge', ...params, sources: body.sources });
       return describe(params.export, params.bitmap);
     },
   );
@@ -126,6 +133,7 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
     '/v1/exports/:export/bitmaps/:bitmap/extents',
     {
       preValidation: wholeNumbers('offset', 'limit'),
+      config: { right: ['read', 'backup'] },
       schema: {
         operationId: 'listExtents',
         summary: 'List dirty and clean extents in pages; NBD block status reports the same',
@@ -147,6 +155,6 @@ export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ params, query: { offset = 0, limit = MAX_PAGE_EXTENTS } }) =>
-      pageOfExtents(exports.get(params.export), params.bitmap, offset, Math.min(limit, MAX_PAGE_EXTENTS)),
+      pageOfExtents(host.exports.get(params.export), params.bitmap, offset, Math.min(limit, MAX_PAGE_EXTENTS)),
   );
 }

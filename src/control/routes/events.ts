@@ -20,6 +20,7 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
   api.get(
     '/v1/events',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'followEvents',
         summary: 'Follow events of exports, bitmaps and backups as server-sent events',

@@ -39,18 +39,20 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
   api.get(
     '/v1/exports',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'listExports',
         summary: 'List the exports',
         response: { 200: Type.Object({ exports: List(ExportDescription) }), default: Refusal },
       },
     },
-    async () => ({ exports: exports.list().map(describeExport) }),
+    async ({ seen }) => ({ exports: seen.list().map(describeExport) }),
   );
 
   api.post(
     '/v1/exports',
     {
+      config: { right: 'admin' },
       schema: {
         operationId: 'addExport',
         summary: 'Add an export',
@@ -68,6 +70,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
   api.get(
     '/v1/exports/:export',
     {
+      config: { right: 'list' },
       schema: {
         operationId: 'getExport',
         summary: 'Get an export, with its bitmaps and clients',
@@ -82,6 +85,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     '/v1/exports/:export',
     {
       preValidation: wholeNumbers('drain'),
+      config: { right: 'admin' },
       schema: {
         operationId: 'removeExport',
         summary: 'Remove an export; refused while clients or backups use it, unless drain or force is given',
@@ -101,6 +105,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
   api.post(
     '/v1/exports/:export/resize',
     {
+      config: { right: 'admin' },
       schema: {
         operationId: 'resizeExport',
         summary: 'Change the size: a file grows if necessary, and the new tail is dirty in every bitmap',

@@ -16,6 +16,7 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   api.get(
     '/metrics',
     {
+      config: { right: 'nobody-needed' },
       schema: {
         operationId: 'getMetrics',
         summary: 'Get metrics in the Prometheus text format',

@@ -4,13 +4,14 @@ import { Refusal } from '../../api/shapes.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 
-export function serverRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
+export function serverRoutes(api: ControlApi, { describeServer }: ControlHost): void {
   api.get(
     '/v1/server',
     {
+      config: { right: 'anybody' },
       schema: { operationId: 'getServer', summary: 'Describe the server', response: { 200: Server, default: Refusal } },
     },
-    async () => ({ ...describeServer(), exports: exports.list().map(({ name }) => name) }),
+    async ({ seen }) => ({ ...describeServer(), exports: seen.list().map(({ name }) => name) }),
   );
 }
 
@@ -18,6 +19,7 @@ export function healthRoutes(api: ControlApi): void {
   api.get(
     '/healthz',
     {
+      config: { right: 'nobody-needed' },
       schema: {
         operationId: 'getHealth',
         summary: 'Check that the server is running',

@@ -5,10 +5,11 @@ import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 import { runActions } from '../run-actions.js';
 
-export function transactionRoutes(api: ControlApi, host: ControlHost): void {
+export function transactionRoutes(api: ControlApi, { events }: ControlHost): void {
   api.post(
     '/v1/transactions',
     {
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'runTransaction',
         summary: 'Apply all actions at one instant with respect to writes, or none',
@@ -16,6 +17,6 @@ export function transactionRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Type.Object({ heldWrites: HeldWrites }), default: Refusal },
       },
     },
-    async ({ body }) => ({ heldWrites: await runActions(host, body.actions) }),
+    async ({ seen, body }) => ({ heldWrites: await runActions({ exports: seen, events }, body.actions) }),
   );
 }
