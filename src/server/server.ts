@@ -1,32 +1,28 @@
-import type { AddressInfo } from 'node:net';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { openRules, Policy } from '../access/access.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup, endsWithin } from '../base/cleanup.js';
 import { CodedError } from '../base/coded-error.js';
-import { formatHostPort } from '../base/host-port.js';
 import type { Log } from '../base/log.js';
 import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
-import type { ControlServer } from '../control/control-server.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { ServerConfig } from './config.js';
+import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
 import { checkOpenFiles, openFilesLimit } from './descriptor-limit.js';
 import { DiskClaims } from './disk-claims.js';
-import { ownToken, readGivenToken } from './http-token.js';
 import { ImagePlaces } from './image-places.js';
-import { pathOfUnixSocket } from './listen-fds.js';
+import { checkSocketPaths, listenForClients, type NbdAddresses } from './nbd-addresses.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExports } from './open-export.js';
 import type { ExportHost } from './prepare-export.js';
 import { makePrivateDirectory } from './private-directory.js';
 import { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
-import { checkSocketPath, clearSocketPath, listenError, openToOthers } from './unix-socket.js';
 
 /** How often regions are cooled and leases are checked. */
 const CLOCK_MILLISECONDS = 1000;
@@ -44,9 +40,7 @@ export class TidemarkServer {
   private readonly listener: NbdListener;
   private readonly events = new EventFeed();
   private readonly startedAt = new Date();
-  private readonly tcpAddresses: AddressInfo[] = [];
-  /** The unix socket to announce to clients. Absolute, because a client may run in another directory. */
-  private unixPath: string | undefined;
+  private addresses: NbdAddresses = { tcp: [], unixPath: undefined };
   private stdioClient: Promise<void> | undefined;
   private http: ServerFacts['http'];
   private state: StateDirectory | undefined;
@@ -95,7 +89,7 @@ export class TidemarkServer {
 
   private async open(): Promise<void> {
     const { config, cleanup } = this;
-    await this.checkSocketPaths();
+    await checkSocketPaths(config);
     await this.openState();
     cleanup.defer(() => this.closeExports());
     this.places = await ImagePlaces.open(config);
@@ -122,18 +116,6 @@ export class TidemarkServer {
     const { persistence, cutTimeoutSeconds } = this.config;
     const stored = { store: state?.store.entries, lost: state?.store.lost };
     return { ...stored, persistence, cutTimeoutSeconds, places, posix: loadPosix(), claims, log };
-  }
-
-  /** Runs before anything is created, so that an unusable path does not leave a state directory behind. */
-  private async checkSocketPaths(): Promise<void> {
-    const { unixPath, controlPath, stateDirectory } = this.config;
-    const state = `${resolve(stateDirectory)}/`;
-    for (const path of [unixPath, controlPath]) {
-      const folder = path && `${dirname(resolve(path))}/`;
-      // The folder will be created together with the state directory.
-      const isMade = folder && (folder.startsWith(state) || state.startsWith(folder));
-      if (path && !isMade) await checkSocketPath(path);
-    }
   }
 
   /** Waits for a step of stopping, but continues if it takes too long, such as when a disk hangs. */
@@ -195,7 +177,7 @@ export class TidemarkServer {
   }
 
   private async listen(): Promise<void> {
-    const { stdio, listen, unixPath, unixAccess, inheritedSockets } = this.config;
+    const { stdio, inheritedSockets } = this.config;
     this.cleanup.defer(() => this.inTime('clients still wait for answers', this.listener.drain()));
     // With --stdio, programs that use libnbd may pass a listening socket instead. systemd passes stdin as an inherited
     // socket too.
@@ -203,27 +185,13 @@ export class TidemarkServer {
       this.stdioClient = this.listener.adopt(stdioSocket());
       return;
     }
-    for (const address of listen) {
-      const bound = this.listener.listenTcp(address.host, address.port);
-      this.tcpAddresses.push(await bound.catch(refuse(formatHostPort(address))));
-    }
-    for (const fd of inheritedSockets) {
-      const bound = await this.listener.listenFd(fd).catch(refuse(`inherited socket ${fd}`));
-      if (bound) this.tcpAddresses.push(bound);
-      else this.unixPath ??= await pathOfUnixSocket(fd);
-    }
-    if (unixPath !== undefined) {
-      await clearSocketPath(unixPath);
-      await this.listener.listenUnix(unixPath).catch(refuse(unixPath));
-      await openToOthers(unixPath, unixAccess);
-      this.unixPath = resolve(unixPath);
-    }
+    this.addresses = await listenForClients(this.listener, this.config);
   }
 
   private async openControl(backups: Backups): Promise<void> {
-    const { controlPath } = this.config;
-    if (controlPath === undefined) return;
-    const token = await this.httpToken();
+    const { config, log } = this;
+    if (config.controlPath === undefined) return;
+    const token = await httpToken(config);
     const host: ControlHost = {
       exports: this.exports,
       policy: this.policy,
@@ -236,30 +204,12 @@ export class TidemarkServer {
     const { ControlServer } = await import('../control/control-server.js');
     const control = new ControlServer(host);
     this.cleanup.defer(() => this.inTime('commands still wait for answers', control.close()));
-    await clearSocketPath(controlPath);
-    await control.listenUnix(controlPath).catch(refuse(controlPath));
-    await this.listenHttp(control, token);
-  }
-
-  /** Undefined if no route requires a token. @throws CodedError CONFIG_INVALID */
-  private async httpToken(): Promise<{ token: string; path: string } | undefined> {
-    const { http, httpTokenFile: path, httpMetricsOnly, stateDirectory } = this.config;
-    if (!http || httpMetricsOnly) return undefined;
-    return path === undefined ? ownToken(stateDirectory) : { token: await readGivenToken(path), path };
-  }
-
-  private async listenHttp(control: ControlServer, token: { token: string; path: string } | undefined): Promise<void> {
-    const { http } = this.config;
-    if (!http) return;
-    const { address, port } = await control
-      .listenTcp(http.host, http.port, token?.token)
-      .catch(refuse(formatHostPort(http)));
-    const tokenFile = token && resolve(token.path);
-    this.http = { host: address, port, ...(tokenFile && { tokenFile }), metricsOnly: tokenFile === undefined };
-    this.log.info(this.http, 'the control API listens on TCP');
+    await listenForCommands(control, config.controlPath);
+    this.http = await listenForHttp(control, config, token, log);
   }
 
   private facts(): ServerFacts {
+    const { tcp, unixPath } = this.addresses;
     return {
       version: this.version,
       pid: process.pid,
@@ -269,16 +219,10 @@ export class TidemarkServer {
       connections: this.listener.connectionCount,
       memory: this.listener.memory,
       nbd: {
-        tcp: this.tcpAddresses.map(({ address, port }) => ({ host: address, port })),
-        ...(this.unixPath !== undefined && { unix: this.unixPath }),
+        tcp: tcp.map(({ address, port }) => ({ host: address, port })),
+        ...(unixPath !== undefined && { unix: unixPath }),
       },
       ...(this.http && { http: this.http }),
     };
   }
-}
-
-function refuse(address: string): (error: NodeJS.ErrnoException) => never {
-  return (error) => {
-    throw listenError(address, error);
-  };
 }

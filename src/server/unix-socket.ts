@@ -103,8 +103,14 @@ async function groupId(group: string): Promise<number> {
   throw new CodedError('ADDRESS_UNUSABLE', `there is no group "${group}" in /etc/group`, 'use the number of the group');
 }
 
-/** The error for an address that cannot be listened on. */
-export function listenError(address: string, error: NodeJS.ErrnoException): CodedError {
+/** Turns the failure to listen on an address into a refusal. */
+export function refuseAddress(address: string): (error: NodeJS.ErrnoException) => never {
+  return (error) => {
+    throw listenError(address, error);
+  };
+}
+
+function listenError(address: string, error: NodeJS.ErrnoException): CodedError {
   const hints: Record<string, string> = {
     EADDRINUSE: 'another server listens there: stop it, or choose another address',
     EACCES: 'permission denied: choose another address, or run as another user',
