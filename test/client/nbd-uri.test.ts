@@ -28,15 +28,25 @@ describe('an NBD URI', () => {
   });
 
   test.each([
-    ['nbds://example.com/disk', /TLS/],
-    ['nbds+unix:///disk?socket=/s', /TLS/],
+    ['nbd+vsock:///disk', /vsock/],
+    ['nbds+vsock://2/disk', /vsock/],
     ['http://example.com/disk', /is not an NBD URI/],
     ['demo', /is not a URI/],
     ['nbd+unix:///disk', /names no socket/],
     ['nbd+unix:///disk?socket=', /names no socket/],
     ['nbd+unix://host/disk?socket=/s', /both a host and a socket/],
     ['nbd://host/disk?socket=/s', /parameter "socket"/],
-    ['nbd://host/disk?tls-type=x509', /parameter "tls-type"/],
+    ['nbd://host/disk?tls-type=x509', /parameter "tls-type", but does not ask for TLS/],
+    ['nbds://host/disk?tls-ciphers=x', /unknown parameter "tls-ciphers"/],
+    ['nbds://host/disk?tls-type=anon', /without any proof/],
+    ['nbds://host/disk?tls-type=ssl', /unknown tls-type "ssl"/],
+    ['nbds://host/disk?tls-certificates=a&tls-psk-file=b', /both certificates and keys/],
+    ['nbds://host/disk?tls-type=psk&tls-certificates=a', /asks for keys, and names certificates/],
+    ['nbds://host/disk?tls-type=x509&tls-psk-file=a', /asks for certificates, and names keys/],
+    ['nbds://host/disk?tls-certificates=', /no value for "tls-certificates"/],
+    ['nbds://host/disk?tls-verify-peer=maybe', /invalid tls-verify-peer "maybe"/],
+    ['nbds+unix:///disk?socket=/s&tls-verify-peer=1', /names no host to expect/],
+    ['nbds+unix://host/disk?socket=/s', /both a host and a socket/],
     ['nbd://host/a#b', /fragment/],
     ['nbd://host/%zz', /hexadecimal/],
     ['nbd://host/%ff', /hexadecimal/],
@@ -47,8 +57,30 @@ describe('an NBD URI', () => {
     expect(() => parseNbdUri(uri)).toThrow(reason);
   });
 
+  test.each([
+    ['nbds://example.com/disk', { hostname: 'example.com', verification: 'name' }],
+    ['nbds://[::1]/disk', { hostname: '::1', verification: 'name' }],
+    ['NBDS:///disk', { hostname: 'localhost', verification: 'name' }],
+    ['nbds://h/disk?tls-hostname=other', { hostname: 'other', verification: 'name' }],
+    ['nbds://h/disk?tls-verify-peer=0', { hostname: 'h', verification: 'nothing' }],
+    ['nbds://h/?tls-certificates=/etc/pki%20x', { type: 'x509', certificates: '/etc/pki x' }],
+    ['nbds://alice@h/?tls-psk-file=k', { type: 'psk', pskFile: 'k', username: 'alice' }],
+    ['nbds://alice@h/?tls-username=bob&tls-type=psk', { type: 'psk', username: 'bob' }],
+    ['nbds+unix:///disk?socket=/s', { verification: 'authority' }],
+    ['nbds+unix:///disk?socket=/s&tls-verify-peer=false', { verification: 'nothing' }],
+    ['nbds+unix:///disk?socket=/s&tls-hostname=h', { hostname: 'h', verification: 'name' }],
+    ['nbds+unix://alice@/?socket=/s&tls-certificates=certs', { username: 'alice', certificates: 'certs' }],
+  ])('%s asks for TLS', (uri, tls) => {
+    expect(parseNbdUri(uri).tls).toMatchObject(tls);
+  });
+
+  test('without TLS in its scheme asks for none', () => {
+    expect(parseNbdUri('nbd://alice@host/disk')).not.toHaveProperty('tls');
+  });
+
   test('is distinguished from the name of an export', () => {
-    expect(['nbd://h', 'nbd+unix:///?socket=s', 'nbds://h'].map(looksLikeNbdUri)).toEqual([true, true, true]);
+    const uris = ['nbd://h', 'nbd+unix:///?socket=s', 'nbds://h', 'nbds+unix:///', 'nbd+vsock://2'];
+    expect(uris.map(looksLikeNbdUri)).toEqual(uris.map(() => true));
     expect(['demo', 'nbd', 'vm-1.disk', 'nbd/x'].map(looksLikeNbdUri)).toEqual([false, false, false, false]);
   });
 });
