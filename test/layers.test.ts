@@ -21,7 +21,7 @@ const mayImport: Record<string, readonly string[]> = {
   control: ['backup', 'export', 'access', 'bitmap', 'posix', 'api', 'base'],
   server: ['control', 'session', 'backup', 'export', 'access', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
   doctor: ['server', 'backup', 'bitmap', 'storage', 'posix', 'base'],
-  client: ['protocol', 'posix', 'base'],
+  client: ['tls', 'protocol', 'posix', 'base'],
   qcow2: ['posix', 'base'],
   agent: ['client', 'qcow2', 'protocol', 'posix', 'api', 'base'],
   cli: ['doctor', 'server', 'control', 'agent', 'client', 'export', 'storage', 'api', 'base'],

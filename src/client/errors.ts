@@ -12,7 +12,7 @@ export abstract class NbdClientError extends Error {
   }
 }
 
-/** The text is not an NBD URI, or the URI asks for something that this client does not support. */
+/** The text is not an NBD URI, or asks for something that this client does not support. */
 export class NbdUriError extends NbdClientError {
   override readonly name = 'NbdUriError';
 }
@@ -20,6 +20,11 @@ export class NbdUriError extends NbdClientError {
 /** The connection failed or was lost. */
 export class NbdConnectionError extends NbdClientError {
   override readonly name = 'NbdConnectionError';
+}
+
+/** TLS could not be set up as the URI asks for it, and would not be if it were tried again. */
+export class NbdTlsError extends NbdClientError {
+  override readonly name = 'NbdTlsError';
 }
 
 /** The server broke the protocol. The client stops trusting it and closes the connection. */
@@ -41,8 +46,8 @@ function nameOf(table: Readonly<Record<string, number>>, value: number): string 
 }
 
 const hintByOptionError = new Map<number, string>([
-  [OptionError.UNKNOWN, 'nbdinfo --list shows what the server exports'],
-  [OptionError.TLS_REQD, 'the server requires TLS, which this client does not support'],
+  [OptionError.UNKNOWN, 'nbdinfo --list shows what the server exports; an export may be hidden from this client'],
+  [OptionError.TLS_REQD, 'the server requires TLS: use a URI that begins with nbds: or nbds+unix:'],
 ]);
 
 /** The server refused an option of the handshake. */

@@ -8,14 +8,14 @@ import {
 import { Option, OptionError, OptionReply } from '../protocol/constants.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError, NbdUnsupportedError } from './errors.js';
-import { type NbdAddress, type NbdTarget, resolveTarget } from './nbd-uri.js';
+import { type NbdTarget, resolveTarget } from './nbd-uri.js';
 import { leaveHandshake, type NbdWaitOptions, negotiate } from './negotiate.js';
-import { askOption, greet, type Send } from './option-exchange.js';
+import { askOption, type Greeting, type Send } from './option-exchange.js';
 import { agreeOnReplies } from './select-export.js';
 
 /** The exports that the server lists. @throws NbdClientError */
 export function listExports(target: NbdTarget | string, waiting: NbdWaitOptions = {}): Promise<ServerEntry[]> {
-  return askAndLeave(resolveTarget(target).address, waiting, askForExports);
+  return askAndLeave(resolveTarget(target), waiting, askForExports);
 }
 
 /**
@@ -27,22 +27,23 @@ export function listContexts(
   queries: readonly string[] = [],
   waiting: NbdWaitOptions = {},
 ): Promise<string[]> {
-  const { address, exportName } = resolveTarget(target);
-  return askAndLeave(address, waiting, (send) => askForContexts(send, exportName, queries));
+  const resolved = resolveTarget(target);
+  return askAndLeave(resolved, waiting, (send, greeting) =>
+    askForContexts(send, greeting, resolved.exportName, queries),
+  );
 }
 
 async function askAndLeave<Result>(
-  address: NbdAddress,
+  target: NbdTarget,
   waiting: NbdWaitOptions,
-  dialogue: (send: Send) => Dialogue<Result>,
+  dialogue: (send: Send, greeting: Greeting) => Dialogue<Result>,
 ): Promise<Result> {
-  const { stream, outcome } = await negotiate(address, waiting, dialogue);
+  const { stream, outcome } = await negotiate(target, waiting, dialogue);
   await leaveHandshake(stream);
   return outcome;
 }
 
-function* askForExports(send: Send): Dialogue<ServerEntry[]> {
-  const { fixedNewstyle } = yield* greet(send);
+function* askForExports(send: Send, { fixedNewstyle }: Greeting): Dialogue<ServerEntry[]> {
   if (!fixedNewstyle) throw new NbdUnsupportedError('the server is too old to list its exports');
   const { replies, refusal } = yield* askOption(send, Option.LIST, 'a list of exports');
   if (refusal) throw refusal;
@@ -53,8 +54,12 @@ function* askForExports(send: Send): Dialogue<ServerEntry[]> {
   });
 }
 
-function* askForContexts(send: Send, exportName: string, queries: readonly string[]): Dialogue<string[]> {
-  const { fixedNewstyle } = yield* greet(send);
+function* askForContexts(
+  send: Send,
+  { fixedNewstyle }: Greeting,
+  exportName: string,
+  queries: readonly string[],
+): Dialogue<string[]> {
   // Some servers list contexts only after structured replies have been agreed.
   if (!fixedNewstyle || (yield* agreeOnReplies(send)) === 'simple') return [];
   const what = `the metadata contexts of "${printable(exportName)}"`;

@@ -71,11 +71,11 @@ export class NbdClient {
       .catch((error: Error) => this.requests.abandonAll(error));
   }
 
-  /** `target` may be an NBD URI. @throws NbdClientError */
+  /** `target` may be an NBD URI. @throws NbdClientError, or CodedError TLS_UNUSABLE for files that do not work */
   static async connect(target: NbdTarget | string, options: NbdConnectOptions = {}): Promise<NbdClient> {
-    const { address, exportName } = resolveTarget(target);
-    const { stream, outcome } = await negotiate(address, options, (send) =>
-      openExport(send, exportName, options.contexts ?? []),
+    const resolved = resolveTarget(target);
+    const { stream, outcome } = await negotiate(resolved, options, (send, greeting) =>
+      openExport(send, greeting, resolved.exportName, options.contexts ?? []),
     );
     return new NbdClient(stream, outcome);
   }

@@ -23,7 +23,7 @@ import { exportNameReplyLayout } from '../protocol/layouts.js';
 import type { ReplyForm } from '../protocol/reply-form.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError } from './errors.js';
-import { askOption, type Greeting, greet, type OptionAnswer, type Send } from './option-exchange.js';
+import { askOption, type Greeting, type OptionAnswer, type Send } from './option-exchange.js';
 
 interface ExportInformation {
   readonly sizeBytes: number;
@@ -44,11 +44,15 @@ const defaultBlockSizes: BlockSizes = { minimum: 1, preferred: PREFERRED_BLOCK_B
 const MAX_MINIMUM_BLOCK_BYTES = 64 * KIB;
 
 /**
- * The handshake up to transmission: agrees on structured replies if the server supports them, selects those of the
+ * The handshake after the greeting, up to transmission: agrees on structured replies if the server supports them, selects those of the
  * wanted contexts that it has, then sends GO, or EXPORT_NAME if the server does not know GO.
  */
-export function* openExport(send: Send, exportName: string, contexts: readonly string[]): Dialogue<OpenedExport> {
-  const greeting = yield* greet(send);
+export function* openExport(
+  send: Send,
+  greeting: Greeting,
+  exportName: string,
+  contexts: readonly string[],
+): Dialogue<OpenedExport> {
   if (!greeting.fixedNewstyle) {
     return { ...(yield* openByName(send, greeting, exportName)), replies: 'simple', contexts: new Map() };
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Dialogue, DialogueRunner } from '../../src/client/dialogue.js';
+import { greet } from '../../src/client/option-exchange.js';
 import { ReadRequest } from '../../src/client/read-request.js';
 import { takeReplies } from '../../src/client/reply-dialogue.js';
 import { RequestTable } from '../../src/client/request-table.js';
@@ -37,6 +38,11 @@ const readInto = (offset: number, target: Buffer) => new ReadRequest(offset, tar
 
 const splitPoints = (data: Buffer) => Array.from({ length: data.length + 1 }, (_, index) => index);
 
+function* handshake() {
+  const greeting = yield* greet(() => {});
+  return yield* openExport(() => {}, greeting, 'disk', ['base:allocation']);
+}
+
 test('a handshake has the same outcome wherever its bytes are split', async () => {
   const context = Buffer.concat([u32(3), Buffer.from('base:allocation')]);
   const conversation = Buffer.concat([
@@ -51,7 +57,7 @@ test('a handshake has the same outcome wherever its bytes are split', async () =
   ]);
   for (const splitAt of splitPoints(conversation)) {
     const runner = new DialogueRunner();
-    const opened = runner.run(openExport(() => {}, 'disk', ['base:allocation']));
+    const opened = runner.run(handshake());
     feedSplit(runner, conversation, splitAt);
     expect(await opened).toEqual({
       sizeBytes: 2 ** 40,

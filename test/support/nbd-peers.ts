@@ -20,6 +20,22 @@ export async function startQemuNbd(image: string, ...args: string[]): Promise<st
   return `nbd+unix:///?socket=${path}`;
 }
 
+/** Serves a plugin of nbdkit on a TCP port of localhost. Returns the port. */
+export async function startNbdkitOnPort(...args: string[]): Promise<number> {
+  const port = await freePort();
+  const address = ['--ipaddr', '127.0.0.1', '--port', String(port)];
+  await startPeer('nbdkit', ['--foreground', ...address, ...args], { host: '127.0.0.1', port });
+  return port;
+}
+
+/** Serves an image to any number of clients with qemu-nbd, on a TCP port of localhost. Returns the port. */
+export async function startQemuNbdOnPort(image: string, ...args: string[]): Promise<number> {
+  const port = await freePort();
+  const address = ['--bind', '127.0.0.1', '--port', String(port)];
+  await startPeer('qemu-nbd', ['--persistent', '--shared=0', ...address, ...args, image], { host: '127.0.0.1', port });
+  return port;
+}
+
 /** Serves a file as the export `disk` with nbd-server, on a TCP port. Returns the URI. */
 export async function startNbdServer(image: string): Promise<string> {
   const port = await freePort();

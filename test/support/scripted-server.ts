@@ -1,5 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import { onTestFinished } from 'vitest';
 import type { NbdTarget } from '../../src/client/nbd-uri.js';
 import { u16, u32 } from './raw-client.js';
@@ -39,6 +40,7 @@ export interface ScriptedExport {
   readonly contexts?: Readonly<Record<string, number>>;
 }
 
+const STARTTLS = 5;
 const ACK = 1;
 const UNSUPPORTED = 2 ** 31 + 1;
 
@@ -80,9 +82,24 @@ export class ScriptedPeer {
     return { option: header.readUInt32BE(8), data: await this.read(header.readUInt32BE(12)) };
   }
 
+  /** Agrees to STARTTLS and does what the server does then. Resolves to the peer within TLS. */
+  async startTls(options: TLSSocketOptions): Promise<ScriptedPeer> {
+    const { option } = await this.option();
+    this.send(optionReply(option, option === STARTTLS ? ACK : UNSUPPORTED));
+    const secured = new TLSSocket(this.socket, { ...options, isServer: true });
+    secured.on('error', () => {});
+    await new Promise((resolve) => secured.once('secure', resolve).once('close', resolve));
+    return new ScriptedPeer(secured);
+  }
+
   /** Completes the handshake as a correct server does. */
-  async open({ structured = true, sizeBytes = 2 ** 20, flags = 1, contexts = {} }: ScriptedExport = {}): Promise<void> {
+  async open(disk: ScriptedExport = {}): Promise<void> {
     await this.greet();
+    await this.agree(disk);
+  }
+
+  /** Completes the handshake after the greeting. */
+  async agree({ structured = true, sizeBytes = 2 ** 20, flags = 1, contexts = {} }: ScriptedExport = {}): Promise<void> {
     for (;;) {
       const { option, data } = await this.option();
       if (option === 8) this.send(optionReply(option, structured ? ACK : UNSUPPORTED));
