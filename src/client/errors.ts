@@ -46,7 +46,7 @@ function nameOf(table: Readonly<Record<string, number>>, value: number): string 
 }
 
 const hintByOptionError = new Map<number, string>([
-  [OptionError.UNKNOWN, 'nbdinfo --list shows what the server exports; an export may be hidden from this client'],
+  [OptionError.UNKNOWN, 'nbdinfo --list shows what the server exports'],
   [OptionError.TLS_REQD, 'the server requires TLS: use a URI that begins with nbds: or nbds+unix:'],
 ]);
 

@@ -15,7 +15,8 @@ const CLOSE_PATIENCE_MILLISECONDS = 5_000;
 /** How long a call of a detached connection waits before it looks whether it still should. */
 const DETACHED_WAIT_MILLISECONDS = 250;
 /** With TLS 1.3, a server judges the client when the client already counts the connection as made. */
-const SECURED_HINT = 'its log may say why: it closes the connection of a client whose certificate or key it does not accept';
+const SECURED_HINT =
+  'its log may say why: it closes the connection of a client whose certificate or key it does not accept';
 
 interface StreamPatience {
   /** How long the server may be silent while an answer is due. */

@@ -1,8 +1,7 @@
-/** What has to be right about a server's certificate: its name and its authority, its authority, or nothing. */
-export type Verification = 'name' | 'authority' | 'nothing';
+import type { ServerCheck } from '../tls/connect.js';
 
 /** What an NBD URI says about TLS. The files that it does not name are found by `findTlsFiles`. */
-export interface TlsWish {
+export interface TlsWish extends ServerCheck {
   /** Undefined if certificates and keys are both welcome. */
   readonly type?: 'x509' | 'psk';
   /** Folder with ca-cert.pem, and client-cert.pem and client-key.pem for a server that wants a certificate. */
@@ -10,9 +9,6 @@ export interface TlsWish {
   /** File with `USER:KEY` in hexadecimal digits, one a line. */
   readonly pskFile?: string;
   readonly username?: string;
-  /** The name that the server's certificate has to have. */
-  readonly hostname?: string;
-  readonly verification: Verification;
 }
 
 /** The parameters of a URI by name, and what else it says. */
@@ -79,7 +75,7 @@ function readVerification(
   parameters: UriParts['parameters'],
   hostname: string | undefined,
   refuse: Refuse,
-): Verification {
+): ServerCheck['verification'] {
   const asked = parameters.get('tls-verify-peer');
   const verify = asked === undefined ? undefined : truths.get(asked.toLowerCase());
   if (asked !== undefined && verify === undefined) {

@@ -8,6 +8,7 @@ import type { TlsSettings } from './tls-settings.js';
 export interface ServerCheck {
   /** The name to send, and to expect if `verification` says so. */
   readonly hostname?: string | undefined;
+  /** What has to be right about the certificate: its name and its authority, its authority, or nothing. */
   readonly verification: 'name' | 'authority' | 'nothing';
 }
 

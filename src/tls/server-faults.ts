@@ -5,7 +5,8 @@ export interface ServerFault {
   readonly hint: string;
 }
 
-const WHICH_AUTHORITY = 'put the certificate of its authority into ca-cert.pem of the folder given with --tls-certificates';
+const WHICH_AUTHORITY =
+  'put the certificate of its authority into ca-cert.pem of the folder given with --tls-certificates';
 const foreign: ServerFault = {
   problem: 'the certificate of the server is not from an authority that this client trusts',
   hint: WHICH_AUTHORITY,
@@ -54,7 +55,10 @@ const faults: Readonly<Record<string, ServerFault>> = {
   CRL_HAS_EXPIRED: noRevocationList,
   CRL_NOT_YET_VALID: noRevocationList,
   CRL_SIGNATURE_FAILURE: noRevocationList,
-  KEY_NOT_USED: { problem: 'the server did not use the key', hint: 'a server with certificates needs --tls-certificates' },
+  KEY_NOT_USED: {
+    problem: 'the server did not use the key',
+    hint: 'a server with certificates needs --tls-certificates',
+  },
   ERR_SSL_WRONG_VERSION_NUMBER: notTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: notTls,
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: refused,
@@ -81,7 +85,9 @@ export function describeServerFault(error: NodeJS.ErrnoException, hostname?: str
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return wrongName(hostname ?? '', error);
   const fault = faults[code];
   if (fault) return fault;
-  return code.startsWith('ERR_SSL_') ? { problem: `TLS failed: ${code}`, hint: 'the log of the server may say why' } : undefined;
+  return code.startsWith('ERR_SSL_')
+    ? { problem: `TLS failed: ${code}`, hint: 'the log of the server may say why' }
+    : undefined;
 }
 
 function wrongName(hostname: string, { reason }: Error & { reason?: string }): ServerFault {

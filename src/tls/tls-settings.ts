@@ -26,7 +26,7 @@ export interface TlsSettings {
 }
 
 /** The names of the files in a folder of certificates. */
-const tlsFileNames = {
+export const tlsFileNames = {
   ca: 'ca-cert.pem',
   crl: 'ca-crl.pem',
   server: { certificate: 'server-cert.pem', key: 'server-key.pem' },

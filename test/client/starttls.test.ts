@@ -196,7 +196,12 @@ describe('the certificate of the server', () => {
   });
 
   test('must be of TLS 1.2 or newer', async () => {
-    const script = serve({ ...identity, maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' } as object);
+    const script = serve({
+      ...identity,
+      maxVersion: 'TLSv1.1',
+      minVersion: 'TLSv1',
+      ciphers: 'DEFAULT@SECLEVEL=0',
+    } as object);
     await expect(connectTo(script)).rejects.toThrow(/no way of TLS in common|closed|ECONNRESET/);
   });
 });

@@ -99,7 +99,12 @@ export class ScriptedPeer {
   }
 
   /** Completes the handshake after the greeting. */
-  async agree({ structured = true, sizeBytes = 2 ** 20, flags = 1, contexts = {} }: ScriptedExport = {}): Promise<void> {
+  async agree({
+    structured = true,
+    sizeBytes = 2 ** 20,
+    flags = 1,
+    contexts = {},
+  }: ScriptedExport = {}): Promise<void> {
     for (;;) {
       const { option, data } = await this.option();
       if (option === 8) this.send(optionReply(option, structured ? ACK : UNSUPPORTED));
