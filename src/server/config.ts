@@ -5,6 +5,8 @@ import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { GIB, MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/bitmap-failures.js';
+import type { TlsMode } from '../tls/tls-mode.js';
+import type { TlsFiles } from '../tls/tls-settings.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type GivenSettings, readFlags, type SettingKey, type settings } from './settings.js';
 import type { SocketAccess } from './unix-socket.js';
@@ -28,6 +30,7 @@ export interface ServerConfig {
   readonly http: HostPort | undefined;
   readonly httpTokenFile: string | undefined;
   readonly httpMetricsOnly: boolean;
+  readonly tls: TlsConfig;
   readonly logLevel: LogLevel;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
@@ -35,6 +38,11 @@ export interface ServerConfig {
   readonly cutTimeoutSeconds: number;
   /** How long each step of stopping waits for disks. */
   readonly stopTimeoutSeconds: number;
+}
+
+interface TlsConfig {
+  readonly mode: TlsMode;
+  readonly files: TlsFiles;
 }
 
 export interface PersistenceConfig {
@@ -82,6 +90,7 @@ export function resolveConfig(
     http: last('http'),
     httpTokenFile: last('http-token-file'),
     httpMetricsOnly: last('http-metrics-only') ?? false,
+    tls: tlsOf(last('tls'), { certificates: last('tls-certificates'), psk: last('tls-psk') }),
     logLevel: last('log-level') ?? 'info',
     limits: {
       maxConnections: stdio ? 1 : (last('max-connections') ?? 256),
@@ -116,6 +125,21 @@ function checkStdio({ stdio, listen, unixPath, http }: ServerConfig): void {
 export function stdioConflict(flag: string): CodedError {
   const hint = 'leave one of them out: with --stdio the server has only one client, on stdin and stdout';
   return new CodedError('CONFIG_INVALID', `--stdio cannot be combined with ${flag}`, hint);
+}
+
+/** @throws CodedError CONFIG_INVALID */
+function tlsOf(given: TlsMode | undefined, files: TlsFiles): TlsConfig {
+  const hasFiles = files.certificates !== undefined || files.psk !== undefined;
+  const mode = given ?? (hasFiles ? 'optional' : 'none');
+  if (mode !== 'none' && !hasFiles) {
+    const hint = 'give --tls-certificates or --tls-psk; tidemark tls init makes certificates';
+    throw new CodedError('CONFIG_INVALID', `--tls ${mode} needs certificates or keys`, hint);
+  }
+  if (mode === 'none' && hasFiles) {
+    const hint = 'leave it out, or leave the certificates and keys out';
+    throw new CodedError('CONFIG_INVALID', '--tls none does not use the certificates and keys that are given', hint);
+  }
+  return { mode, files };
 }
 
 /** @throws CodedError CONFIG_INVALID */

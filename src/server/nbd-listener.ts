@@ -14,6 +14,7 @@ import { Connection, type ConnectionHost } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
 import { ClientThreads } from '../session/threads/client-threads.js';
+import type { TlsSettings } from '../tls/tls-settings.js';
 import { makeRoom } from './make-room.js';
 
 export interface NbdLimits {
@@ -83,6 +84,11 @@ export class NbdListener {
 
   get memory(): MemoryUse {
     return this.host.memory.use;
+  }
+
+  /** For clients that ask for TLS from now on. */
+  useTls(settings: TlsSettings): void {
+    this.host.tls = settings;
   }
 
   /** Port 0 means any free port. Rejects as net.Server does. */

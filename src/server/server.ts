@@ -11,6 +11,7 @@ import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
+import { loadServerTls } from '../tls/tls-settings.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
 import { checkOpenFiles, openFilesLimit } from './descriptor-limit.js';
@@ -90,6 +91,7 @@ export class TidemarkServer {
   private async open(): Promise<void> {
     const { config, cleanup } = this;
     await checkSocketPaths(config);
+    await this.openTls();
     await this.openState();
     cleanup.defer(() => this.closeExports());
     this.places = await ImagePlaces.open(config);
@@ -103,6 +105,12 @@ export class TidemarkServer {
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
+  }
+
+  /** @throws CodedError TLS_UNUSABLE */
+  private async openTls(): Promise<void> {
+    const { mode, files } = this.config.tls;
+    if (mode !== 'none') this.listener.useTls(await loadServerTls(files));
   }
 
   private openConfigured(): Promise<void> {

@@ -4,6 +4,7 @@ import { choice, Given, onOff, path, repeated, type Setting, size, text, whole }
 import { MIB } from '../base/units.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { MIN_BUDGET_BYTES } from '../session/memory-budget.js';
+import { tlsModes } from '../tls/tls-mode.js';
 
 /** A setting of a server. docs/configuration.md describes each; a test holds it against this table. */
 interface ServerSetting<Value> extends Setting<Value> {
@@ -51,6 +52,12 @@ export const settings = {
     path('FILE'),
   ),
   'http-metrics-only': set('serve only /metrics and /healthz over TCP, without a token', onOff()),
+  tls: set(
+    'whether NBD clients can or must use TLS (default: optional with certificates or keys, else none)',
+    choice('MODE', tlsModes),
+  ),
+  'tls-certificates': set('directory with ca-cert.pem, server-cert.pem and server-key.pem', path('DIR')),
+  'tls-psk': set('file with the keys of clients, as psktool writes it', path('FILE')),
   'log-level': set(
     'lowest level to log',
     choice('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),

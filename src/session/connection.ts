@@ -4,6 +4,7 @@ import type { Identity } from '../access/identity.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { SeenExports } from '../export/seen-exports.js';
 import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/served-disk.js';
+import type { TlsSettings } from '../tls/tls-settings.js';
 import type { Agreement } from './agreement.js';
 import { Counters } from './counters.js';
 import { encodeGreeting, Handshake } from './handshake.js';
@@ -21,6 +22,8 @@ const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
 export interface ConnectionHost extends LinkHost {
   readonly registry: ExportRegistry;
   readonly policy: Policy;
+  /** Undefined if clients cannot use TLS. A reload replaces it. */
+  tls?: TlsSettings;
   readonly terms: ServerTerms;
   readonly handshakeTimeoutMilliseconds: number;
   /** Undefined if this thread serves all clients. */

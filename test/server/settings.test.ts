@@ -46,6 +46,12 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   http: ({ http }) => http,
   'http-token-file': ({ httpTokenFile }) => httpTokenFile,
   'http-metrics-only': ({ httpMetricsOnly }) => httpMetricsOnly,
+  tls: ({ tls }) => {
+    expect(tls.mode).toBe('none');
+    return undefined;
+  },
+  'tls-certificates': ({ tls }) => tls.files.certificates,
+  'tls-psk': ({ tls }) => tls.files.psk,
   'log-level': ({ logLevel }) => logLevel,
   'max-connections': ({ limits }) => limits.maxConnections,
   'handshake-timeout': ({ limits }) => limits.handshakeTimeoutSeconds,
@@ -135,6 +141,10 @@ describe('the example in docs/configuration.md', () => {
       http: { host: '127.0.0.1', port: 8080 },
       httpTokenFile: '/etc/tidemark/token',
       httpMetricsOnly: false,
+      tls: {
+        mode: 'optional',
+        files: { certificates: '/etc/tidemark/tls', psk: '/etc/tidemark/tls/keys.psk' },
+      },
       logLevel: 'info',
       limits: {
         maxConnections: 256,
