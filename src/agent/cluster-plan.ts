@@ -20,7 +20,7 @@ export interface ClusterRun {
  * client has no allocation context, nothing is known to be zero.
  */
 export async function* planClusters(
-  client: NbdClient,
+  client: Pick<NbdClient, 'sizeBytes' | 'extents'>,
   dirtyContext: string | undefined,
   range: { readonly offset: number; readonly length: number } = { offset: 0, length: client.sizeBytes },
 ): AsyncGenerator<ClusterRun> {

@@ -1,8 +1,9 @@
 import { BlockingReader } from '../client/blocking-reader.js';
-import type { ConnectionFacts } from '../client/detached-connection.js';
+import { NbdConnectionError } from '../client/errors.js';
 import { ReadRequest } from '../client/read-request.js';
 import { CLUSTER_BYTES, type PlacedClusters } from '../qcow2/clusters.js';
 import { type ClusterPlacer, unplacedClusters } from './cluster-placer.js';
+import type { ReceivedSource } from './copy-orders.js';
 
 /** Replies that come in order share one buffer, so more requests would take no more memory. */
 const MAX_IN_FLIGHT = 16;
@@ -12,19 +13,31 @@ export class ClusterReceiver {
   private readonly reader: BlockingReader;
   private readonly buffers: Buffer[] = [];
 
+  private readonly pieceBytes: number;
+  private readonly mayBeLost: boolean;
+
   constructor(
-    connection: ConnectionFacts,
-    /** Small enough that a piece is still in the CPU's cache when it is hashed and written. */
-    private readonly pieceBytes: number,
+    { connection, pieceBytes, mayBeLost }: ReceivedSource,
     private readonly placer: ClusterPlacer,
     isStopped: () => boolean = () => false,
   ) {
     this.reader = new BlockingReader(connection, isStopped);
+    this.pieceBytes = pieceBytes;
+    this.mayBeLost = mayBeLost;
   }
 
   /** Copies whole clusters. @throws NbdClientError, and system errors from writing */
   async copy(offset: number, length: number): Promise<PlacedClusters> {
     const placed = unplacedClusters(length);
+    try {
+      await this.receive(offset, length, placed);
+    } catch (error) {
+      if (!this.mayBeLost || !(error instanceof NbdConnectionError)) throw error;
+    }
+    return placed;
+  }
+
+  private async receive(offset: number, length: number, placed: PlacedClusters): Promise<void> {
     const reads: ReadRequest[] = [];
     for (let at = 0; at < length; at += this.pieceBytes) {
       reads.push(this.readOf(offset + at, Math.min(this.pieceBytes, length - at), placed, at / CLUSTER_BYTES));
@@ -39,7 +52,6 @@ export class ClusterReceiver {
       this.reader.receive(sent < reads.length ? MAX_IN_FLIGHT / 2 : 0);
     }
     await settled;
-    return placed;
   }
 
   /** A read that takes a buffer when its data arrives, and gives it back when the data has its place. */

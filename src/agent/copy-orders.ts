@@ -1,13 +1,19 @@
 import type { ConnectionFacts } from '../client/detached-connection.js';
 
-/** Where a thread reads clusters: a disk, or a connection of its own. */
-export type CopySource =
-  | { readonly fd: number }
-  | {
-      readonly connection: ConnectionFacts;
-      /** Length of a read: a multiple of the cluster size. */
-      readonly pieceBytes: number;
-    };
+/** A connection that a thread has for itself. */
+export interface ReceivedSource {
+  readonly connection: ConnectionFacts;
+  /**
+   * Length of a read: a multiple of the cluster size, and small enough that a piece is still in the CPU's cache when it is
+   * hashed and written.
+   */
+  readonly pieceBytes: number;
+  /** Whether clusters that a lost connection did not bring may stay unread. Otherwise their order fails. */
+  readonly mayBeLost: boolean;
+}
+
+/** Where a thread reads clusters: a disk, or a connection. */
+export type CopySource = { readonly fd: number } | ReceivedSource;
 
 export interface CopyThreadData {
   readonly source: CopySource;

@@ -10,8 +10,6 @@ import { isStopped, serveOrders } from './serve-orders.js';
 const { source, targetFd, end } = workerData as CopyThreadData;
 const placer = new ClusterPlacer(targetFd, FileEnd.shared(end));
 const copier =
-  'fd' in source
-    ? new ClusterCopier(source.fd, placer, isStopped)
-    : new ClusterReceiver(source.connection, source.pieceBytes, placer, isStopped);
+  'fd' in source ? new ClusterCopier(source.fd, placer, isStopped) : new ClusterReceiver(source, placer, isStopped);
 
 serveOrders<CopyOrder, PlacedClusters>(({ offset, length }) => copier.copy(offset, length));

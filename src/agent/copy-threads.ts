@@ -5,7 +5,8 @@ import { OrderThreads } from './order-threads.js';
 
 /**
  * Threads that copy clusters to the end of an image, each from its own source. Clusters that cannot be read from a disk
- * get the position UNREAD_CLUSTER. An order fails if writing fails, or a connection.
+ * or over a connection that may be lost get the position UNREAD_CLUSTER. An order fails if writing fails, or another
+ * connection.
  */
 export type CopyThreads = OrderThreads<CopyOrder, PlacedClusters>;
 

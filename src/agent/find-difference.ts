@@ -18,7 +18,7 @@ interface CompareOptions {
  */
 export async function findDifference(
   topPath: string,
-  source: Pick<ViewSource, 'uri' | 'connections'>,
+  source: Omit<ViewSource, 'dirtyContext' | 'neededContext' | 'disk' | 'signal'>,
   options: CompareOptions,
 ): Promise<number | undefined> {
   await using chain = await Qcow2Chain.open(topPath);

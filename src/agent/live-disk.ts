@@ -3,8 +3,8 @@ import type { DiskLocation } from '../api/backup.js';
 import { OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
 import { type Extent, extentsOf } from '../client/block-status-walk.js';
 import { contextKind } from '../client/context-kind.js';
-import { NbdClient } from '../client/nbd-client.js';
 import { openDiskAt } from '../posix/find-disk.js';
+import { LastingClient, type LastingOptions } from './lasting-client.js';
 
 const { isMarked } = contextKind(OVERWRITTEN_CONTEXT);
 
@@ -15,16 +15,17 @@ const { isMarked } = contextKind(OVERWRITTEN_CONTEXT);
 export class LiveDisk implements AsyncDisposable {
   private constructor(
     private readonly file: FileHandle,
-    private readonly client: NbdClient,
+    private readonly client: LastingClient,
   ) {}
 
   /**
    * Undefined if the disk is not on this machine or not readable, or if the view at `uri` does not report overwrites.
    */
-  static async open(location: DiskLocation, uri: string, signal: AbortSignal): Promise<LiveDisk | undefined> {
+  static async open(location: DiskLocation, uri: string, how: LastingOptions): Promise<LiveDisk | undefined> {
     const file = await openDiskAt(location);
     if (!file) return undefined;
-    const client = await NbdClient.connect(uri, { contexts: [OVERWRITTEN_CONTEXT], signal }).catch(async (error) => {
+    const contexts = [OVERWRITTEN_CONTEXT];
+    const client = await LastingClient.connect(uri, { ...how, contexts }).catch(async (error) => {
       await file.close();
       throw error;
     });

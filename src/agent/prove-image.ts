@@ -6,6 +6,7 @@ import type { ImageEntry } from './manifest-format.js';
 import { replaceOwnEntry } from './own-entry.js';
 import type { RateLimit } from './rate-limit.js';
 import { addImage } from './recover.js';
+import type { ReachOptions } from './view-reader.js';
 
 interface ProveOptions {
   readonly folder: ExportFolder;
@@ -13,6 +14,7 @@ interface ProveOptions {
   /** Complete, but still under its temporary name. */
   readonly image: ImageEntry;
   readonly connections: number;
+  readonly reach: ReachOptions;
   readonly limit: RateLimit;
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
@@ -24,9 +26,10 @@ interface ProveOptions {
  * @throws AgentError if they differ
  */
 export async function proveImage(options: ProveOptions): Promise<ImageEntry> {
-  const { folder, part, image, connections } = options;
+  const { folder, part, image, connections, reach } = options;
   const path = folder.partialPath(image.id);
-  const at = await findDifference(path, { uri: part.uri, connections }, options);
+  const source = { ...reach, uri: part.uri, isView: part.origin === undefined, connections };
+  const at = await findDifference(path, source, options);
   if (at === undefined) return await replaceOwnEntry(path, folder.exportName, { ...image, proven: true });
   const problem = `it differs from the disk at byte ${at}`;
   const damage = { foundBy: 'prove', foundAt: new Date().toISOString(), problem } as const;

@@ -2,9 +2,11 @@ import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import type { ReadInFull } from '../api/backup.js';
 import { Cleanup } from '../base/cleanup.js';
+import type { TlsDefaults } from '../client/find-tls-files.js';
 import type { Backup, BackupService } from './backup-service.js';
 import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
+import { sayLosses } from './lasting-client.js';
 import { Lease } from './lease-renewal.js';
 import type { ImageEntry } from './manifest-format.js';
 import { proveImage } from './prove-image.js';
@@ -37,7 +39,9 @@ export interface PullRequest {
   readonly overNbd?: boolean;
   /** Afterwards read the whole disk and compare it with the chain. */
   readonly prove?: boolean;
-  /** Undefined for no limit. */
+  /** Certificates and keys for URIs that ask for TLS and name none. */
+  readonly tls?: TlsDefaults;
+  /** For all exports and connections together. Undefined for no limit. */
   readonly bytesPerSecond: number | undefined;
   /** How long to repeat the commit while the server does not answer. */
   readonly commitPatienceSeconds?: number;
@@ -156,7 +160,8 @@ async function takeImages(
     const why = await whyFull(folder, part);
     if (why) observer.note(part.export, `full backup: ${why.detail}`);
     const onProgress = (done: number, total: number) => observer.progress(part.export, done, total);
-    const how = { connections, overNbd, limit, signal, onProgress };
+    const reach = { tls: request.tls, observer: sayLosses((text) => observer.note(part.export, text)) };
+    const how = { connections, overNbd, reach, limit, signal, onProgress };
     const image = await takeImage({ folder, backup, part, fullReason: why, ...how });
     const onProved = (done: number, total: number) => observer.progress(`${part.export}, compared`, done, total);
     const draft = { folder, part, image, ...how, onProgress: onProved };

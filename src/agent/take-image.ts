@@ -8,7 +8,7 @@ import type { ExportFolder } from './export-folder.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
 import type { RateLimit } from './rate-limit.js';
-import { ViewReader } from './view-reader.js';
+import { type ReachOptions, ViewReader } from './view-reader.js';
 
 export interface TakeOptions {
   readonly folder: ExportFolder;
@@ -18,6 +18,7 @@ export interface TakeOptions {
   readonly fullReason: FullReason | undefined;
   readonly connections: number;
   readonly overNbd: boolean;
+  readonly reach: ReachOptions;
   readonly limit: RateLimit;
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
@@ -69,11 +70,14 @@ function describeImage({ backup, part, fullReason }: TakeOptions, taken: Taken):
   };
 }
 
-function openView({ part, fullReason, connections, overNbd, signal }: TakeOptions): Promise<ViewReader> {
+function openView(options: TakeOptions): Promise<ViewReader> {
+  const { part, fullReason, connections, overNbd, reach, signal } = options;
   const dirtyContext = fullReason ? undefined : part.context;
   const neededContext = part.origin?.context ?? dirtyContext;
   return ViewReader.open({
+    ...reach,
     uri: part.uri,
+    isView: part.origin === undefined,
     dirtyContext,
     neededContext,
     connections,

@@ -4,10 +4,11 @@ import { printable } from '../base/printable.js';
 import { KIB, MIB } from '../base/units.js';
 import type { DetachedConnection } from '../client/detached-connection.js';
 import { NbdUnsupportedError } from '../client/errors.js';
-import { NbdClient } from '../client/nbd-client.js';
+import type { TlsDefaults } from '../client/find-tls-files.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
+import { LastingClient, type LastingOptions, type LossObserver } from './lasting-client.js';
 import { LiveDisk } from './live-disk.js';
 
 /** Large enough that the overhead of a request is small. */
@@ -16,8 +17,17 @@ const MAX_RECEIVED_BYTES = 256 * KIB;
 /** Asking the file system for the holes in a shorter run takes longer than reading the run. */
 const LONG_RUN_BYTES = MIB;
 
-export interface ViewSource {
+/** How to connect to the servers of a pull. */
+export interface ReachOptions {
+  /** Certificates and keys for URIs that name none. */
+  readonly tls?: TlsDefaults | undefined;
+  readonly observer?: LossObserver | undefined;
+}
+
+export interface ViewSource extends ReachOptions {
   readonly uri: string;
+  /** Whether it is a point-in-time view: then it can be read on after a lost connection. */
+  readonly isView: boolean;
   /** Undefined if everything counts as changed. */
   readonly dirtyContext: string | undefined;
   /** A context that the server must have, because a later image will depend on it. */
@@ -40,10 +50,11 @@ export class ViewReader implements AsyncDisposable {
 
   private constructor(
     /** A separate connection, because otherwise a query would wait behind all the data requested before it. */
-    private readonly status: NbdClient,
+    private readonly status: LastingClient,
     /** The first one also has the allocation context. */
-    private readonly clients: NbdClient[],
+    private readonly clients: LastingClient[],
     private readonly dirtyContext: string | undefined,
+    private readonly more: { readonly uri: string; readonly how: LastingOptions },
   ) {
     const { maximum } = status.blockSizes;
     this.pieceBytes = Math.min(MAX_PIECE_BYTES, maximum - (maximum % CLUSTER_BYTES));
@@ -57,21 +68,23 @@ export class ViewReader implements AsyncDisposable {
     neededContext = dirtyContext,
     connections,
     disk,
-    signal,
+    isView,
+    ...reach
   }: ViewSource): Promise<ViewReader> {
+    const how = { ...reach, mayReconnect: isView };
     const contexts = new Set([
       dirtyContext ?? BASE_ALLOCATION,
       ...(neededContext === undefined ? [] : [neededContext]),
     ]);
-    const status = await NbdClient.connect(uri, { contexts: [...contexts], signal });
-    const clients: NbdClient[] = [];
-    const reader = new ViewReader(status, clients, dirtyContext);
+    const status = await LastingClient.connect(uri, { ...how, contexts: [...contexts] });
+    const clients: LastingClient[] = [];
+    const reader = new ViewReader(status, clients, dirtyContext, { uri, how });
     try {
       reader.checkFitness(neededContext);
-      clients.push(await NbdClient.connect(uri, { contexts: [BASE_ALLOCATION], signal }));
+      clients.push(await LastingClient.connect(uri, { ...how, contexts: [BASE_ALLOCATION] }));
       const more = status.features.multiConn ? connections - 1 : 0;
-      for (let i = 0; i < more; i++) clients.push(await NbdClient.connect(uri, { signal }));
-      reader.live = disk && (await LiveDisk.open(disk, uri, signal));
+      await reader.connectMore(more);
+      reader.live = disk && (await LiveDisk.open(disk, uri, how));
       return reader;
     } catch (error) {
       await reader[Symbol.asyncDispose]();
@@ -102,6 +115,20 @@ export class ViewReader implements AsyncDisposable {
       if (canAsk && run.kind === 'data' && run.length >= LONG_RUN_BYTES) yield* planClusters(client!, undefined, run);
       else yield run;
     }
+  }
+
+  /** Whether a lost connection can be replaced by a new one. */
+  get isLasting(): boolean {
+    return this.more.how.mayReconnect;
+  }
+
+  get observer(): LossObserver | undefined {
+    return this.more.how.observer;
+  }
+
+  async connectMore(count: number): Promise<void> {
+    const { uri, how } = this.more;
+    for (let i = 0; i < count; i++) this.clients.push(await LastingClient.connect(uri, how));
   }
 
   /**

@@ -1,0 +1,186 @@
+import { randomFillSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import type { BackupService } from '../../src/agent/backup-service.js';
+import { LastingClient, type LastingOptions } from '../../src/agent/lasting-client.js';
+import { type PullRequest, pull } from '../../src/agent/pull.js';
+import { restore } from '../../src/agent/restore.js';
+import { UriBackupService } from '../../src/agent/uri-backup-service.js';
+import { BASE_ALLOCATION } from '../../src/base/metadata-contexts.js';
+import { KIB, MIB } from '../../src/base/units.js';
+import { NbdConnectionError } from '../../src/client/errors.js';
+import { NbdClient } from '../../src/client/nbd-client.js';
+import { frailLink } from '../support/frail-link.js';
+import { MemoryDevice } from '../support/memory-device.js';
+import { startMemoryServer } from '../support/memory-server.js';
+import { quiet } from '../support/pull-scene.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { ScriptedBackups } from '../support/scripted-backups.js';
+
+const uriOf = (path: string) => `nbd+unix:///disk?socket=${path}`;
+
+/** A disk of random data behind a link that can be cut. */
+async function scene(sizeBytes = 4 * MIB) {
+  const device = new MemoryDevice(sizeBytes);
+  const content = randomFillSync(Buffer.alloc(sizeBytes));
+  device.writeNow(content, 0, content.length, 0);
+  const server = await startMemoryServer([{ name: 'disk', device, bitmaps: ['nightly'] }]);
+  const link = await frailLink(server.path);
+  return { device, content, server, link, uri: uriOf(link.path) };
+}
+
+const lasting = (change: Partial<LastingOptions> = {}): LastingOptions => ({
+  mayReconnect: true,
+  signal: new AbortController().signal,
+  contexts: [BASE_ALLOCATION],
+  ...change,
+});
+
+describe('a client that lasts', () => {
+  test('repeats its requests on a new connection, and says so once', async () => {
+    const { content, link, uri } = await scene();
+    const news: string[] = [];
+    const observer = { lost: ({ message }: Error) => news.push(message), back: () => news.push('back') };
+    const client = await LastingClient.connect(uri, lasting({ observer }));
+    link.cutAfter(MIB);
+    const reads = Array.from({ length: 8 }, (_, i) => client.read(i * 256 * KIB, 256 * KIB));
+    await delay(100);
+    link.cutAfter(Number.POSITIVE_INFINITY);
+    expect(Buffer.concat(await Promise.all(reads)).equals(content.subarray(0, 2 * MIB))).toBe(true);
+    expect(news).toEqual([expect.stringMatching(/closed the connection|ECONNRESET/), 'back']);
+    link.cut();
+    expect((await client.blockStatus(0, MIB)).get(BASE_ALLOCATION)?.totalBytes).toBeGreaterThan(0);
+    await client.disconnect();
+    expect(link.connections).toBe(3);
+  });
+
+  test('waits for a server that is away', async () => {
+    const { content, link, uri } = await scene();
+    const client = await LastingClient.connect(uri, lasting());
+    link.isUp = false;
+    link.cut();
+    const reading = client.read(0, 4096);
+    await delay(1200);
+    link.isUp = true;
+    expect((await reading).equals(content.subarray(0, 4096))).toBe(true);
+    await client.disconnect();
+  });
+
+  test('gives up when its user does', async () => {
+    const { link, uri } = await scene();
+    const controller = new AbortController();
+    const client = await LastingClient.connect(uri, lasting({ signal: controller.signal }));
+    link.isUp = false;
+    link.cut();
+    const reading = client.read(0, 4096);
+    setTimeout(() => controller.abort(), 100);
+    await expect(reading).rejects.toThrow(NbdConnectionError);
+    client.abort();
+  });
+
+  test('does not read on when the disk may have changed', async () => {
+    const { link, uri } = await scene();
+    const client = await LastingClient.connect(uri, lasting({ mayReconnect: false }));
+    link.cut();
+    await expect(client.read(0, 4096)).rejects.toThrow(NbdConnectionError);
+    expect(link.connections).toBe(1);
+    client.abort();
+  });
+
+  test('does not read on when the export is gone', async () => {
+    const { link, uri, server } = await scene();
+    const client = await LastingClient.connect(uri, lasting());
+    await server.exports.remove('disk');
+    link.cut();
+    await expect(client.read(0, 4096)).rejects.toThrow(/refused the export "disk": UNKNOWN/);
+    await expect(client.read(0, 4096)).rejects.toThrow(/UNKNOWN/);
+    client.abort();
+  });
+
+  test.each([
+    ['another size', { device: new MemoryDevice(8 * MIB) }],
+    ['another block size', { minBlockBytes: 4096 as const }],
+    ['other features', { readOnly: true }],
+  ])('does not read on when the export comes back with %s', async (_, change) => {
+    const { link, uri } = await scene();
+    const client = await LastingClient.connect(uri, lasting());
+    link.lead((await startMemoryServer([{ name: 'disk', bitmaps: ['nightly'], ...change }])).path);
+    link.cut();
+    await expect(client.read(0, 4096)).rejects.toThrow(/has another size or offers other things/);
+    client.abort();
+  });
+
+  test('stops repeating a request that ends every connection', async () => {
+    const { link, uri } = await scene();
+    const client = await LastingClient.connect(uri, { ...lasting(), pauseMilliseconds: 1 });
+    link.cutAfter(64 * KIB);
+    await expect(client.read(0, MIB)).rejects.toThrow(NbdConnectionError);
+    expect(link.connections).toBe(10);
+    client.abort();
+  });
+});
+
+/** Pulls the disk to a directory, and returns the notes. */
+async function pullTo(directory: string, service: BackupService, connections = 3): Promise<string[]> {
+  const notes: string[] = [];
+  const request: PullRequest = {
+    exports: ['disk'],
+    bitmap: 'nightly',
+    directory,
+    full: false,
+    connections,
+    bytesPerSecond: undefined,
+    signal: new AbortController().signal,
+    observer: { note: (_, text) => notes.push(text), progress: () => {} },
+  };
+  await pull(request, service);
+  return notes;
+}
+
+async function restored(directory: string): Promise<Buffer> {
+  const to = join(scratchFolder(), 'restored.img');
+  await restore({ directory, exportName: 'disk', at: undefined, to, force: false, check: true, ...quiet });
+  return readFileSync(to);
+}
+
+describe('a pull whose connections are lost', () => {
+  test('keeps what was read in threads, and reads the rest', async () => {
+    const { content, link, uri } = await scene(64 * MIB);
+    const directory = scratchFolder();
+    link.cutAfter(12 * MIB);
+    const notes = await pullTo(directory, new ScriptedBackups(() => uri));
+    expect((await restored(directory)).equals(content)).toBe(true);
+    expect(notes).toContainEqual(expect.stringMatching(/lost; trying again for up to 5 minutes$/));
+    expect(notes.at(-1)).toBe('connected again');
+    // At most what was in flight at each loss is read again.
+    expect(link.bytes).toBeLessThan(2 * content.length);
+  });
+
+  test('keeps what was read on the event loop, and reads the rest', async () => {
+    const { content, link, uri, server } = await scene(32 * MIB);
+    const [directory, service] = [scratchFolder(), new ScriptedBackups(() => uri)];
+    await pullTo(directory, service);
+    const writer = await NbdClient.connect(uriOf(server.path));
+    for (let at = 0; at < content.length; at += MIB)
+      await writer.write(at, randomFillSync(content.subarray(at, at + MIB)));
+    await writer.disconnect();
+    const before = link.bytes;
+    link.cutAfter(12 * MIB);
+    // An increment with one connection has none for a thread.
+    const notes = await pullTo(directory, service, 1);
+    expect((await restored(directory)).equals(content)).toBe(true);
+    expect(notes.map((note) => note.replace(/^.*; /, ''))).toEqual(
+      Array(2).fill(['trying again for up to 5 minutes', 'connected again']).flat(),
+    );
+    expect(link.bytes - before).toBeLessThan(2 * content.length);
+  });
+
+  test('fails when it reads a plain export, which may change meanwhile', async () => {
+    const { link, uri } = await scene(64 * MIB);
+    link.cutAfter(12 * MIB);
+    const service = new UriBackupService({ uri, context: undefined, since: undefined });
+    await expect(pullTo(scratchFolder(), service)).rejects.toThrow(/closed the connection|ECONNRESET|EPIPE/);
+  });
+});
