@@ -14,6 +14,8 @@ import { Connection, type ConnectionHost } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
 import { ClientThreads } from '../session/threads/client-threads.js';
+import { TlsDoor } from '../tls/door.js';
+import type { TlsMode } from '../tls/tls-mode.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
 import { makeRoom } from './make-room.js';
 
@@ -86,9 +88,11 @@ export class NbdListener {
     return this.host.memory.use;
   }
 
-  /** For clients that ask for TLS from now on. */
-  useTls(settings: TlsSettings): void {
-    this.host.tls = settings;
+  /** For clients that connect from now on. Open connections stay as they are. */
+  useTls(mode: Exclude<TlsMode, 'none'>, settings: TlsSettings): void {
+    const { tls, handshakeTimeoutMilliseconds } = this.host;
+    tls?.door.use(settings);
+    this.host.tls = { mode, door: tls?.door ?? new TlsDoor(settings, handshakeTimeoutMilliseconds) };
   }
 
   /** Port 0 means any free port. Rejects as net.Server does. */
@@ -111,8 +115,15 @@ export class NbdListener {
     return address !== null && typeof address === 'object' ? address : undefined;
   }
 
-  /** Serves a client that is already connected. Its socket must be paused. Resolves when the client has gone. */
-  async adopt(socket: Socket): Promise<void> {
+  /**
+   * Serves a client of the operator's, which is already connected and needs no TLS. Its socket must be paused. Resolves
+   * when the client has gone.
+   */
+  adopt(socket: Socket): Promise<void> {
+    return this.serve(socket, { ...this.host, tls: undefined });
+  }
+
+  private async serve(socket: Socket, host: ConnectionHost): Promise<void> {
     const origin = socket.remoteAddress ?? 'unix';
     const client = socket.remoteAddress ? `${origin}:${socket.remotePort}` : origin;
     if (!makeRoom(this.connections, origin, this.maxConnections, performance.now())) {
@@ -121,7 +132,7 @@ export class NbdListener {
       return;
     }
     if (!socket.remoteAddress) this.enlargeSendBuffer(socket);
-    const connection = new Connection(socket, { origin, client, identity: operator }, this.host);
+    const connection = new Connection(socket, { origin, client, identity: operator }, host);
     this.connections.add(connection);
     await connection.closed;
     this.connections.delete(connection);
@@ -141,7 +152,9 @@ export class NbdListener {
   }
 
   private async listen(options: { host: string; port: number } | { path: string } | { fd: number }): Promise<Server> {
-    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => void this.adopt(socket));
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
+      void this.serve(socket, this.host);
+    });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       const listening = () => {

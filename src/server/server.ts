@@ -110,7 +110,7 @@ export class TidemarkServer {
   /** @throws CodedError TLS_UNUSABLE */
   private async openTls(): Promise<void> {
     const { mode, files } = this.config.tls;
-    if (mode !== 'none') this.listener.useTls(await loadServerTls(files));
+    if (mode !== 'none') this.listener.useTls(mode, await loadServerTls(files));
   }
 
   private openConfigured(): Promise<void> {

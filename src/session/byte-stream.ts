@@ -1,4 +1,6 @@
 import { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 
 /** Receives the bytes of a stream in its own buffer, so that they need not be copied. */
 export interface StreamReader {
@@ -21,17 +23,39 @@ type Connected = { readonly handle: object } | { readonly fd: number };
 /**
  * Moves the connection of `accepted` to a new socket that reads straight into the reader's buffer. Node has that option
  * (`onread`) only for sockets that it creates itself. `accepted` must have been accepted with `pauseOnConnect`. Returns
- * undefined where the socket has no such handle, for example under TLS.
+ * undefined where the socket has no such handle.
  */
 function adoptHandle(accepted: Socket, reader: StreamReader): Socket | undefined {
   const owner = accepted as unknown as SocketWithHandle;
   const handle = owner._handle;
-  if (!handle || typeof (handle as { useUserBuffer?: unknown }).useUserBuffer !== 'function') return undefined;
+  // A TLS handle can be told to use a buffer too, but it would lose its encryption.
+  if (!handle || plainDescriptorOf(accepted) === undefined) return undefined;
+  if (typeof (handle as { useUserBuffer?: unknown }).useUserBuffer !== 'function') return undefined;
   owner._handle = null;
   const socket = socketOver({ handle }, reader);
   // Tells the listener that its socket is gone; the handle stays open.
   accepted.destroy();
   return socket;
+}
+
+/**
+ * Moves the connection of a socket to a new one that reads nothing yet, for TLS. What the system has received stays
+ * there. Undefined where the socket has no handle of its own.
+ */
+export function plainSocketOf(socket: Socket): Socket | undefined {
+  const owner = socket as unknown as SocketWithHandle;
+  const handle = owner._handle;
+  if (!handle || plainDescriptorOf(socket) === undefined) return undefined;
+  owner._handle = null;
+  const plain = new Socket({
+    handle,
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+    pauseOnCreate: true,
+  } as object);
+  socket.destroy();
+  return plain;
 }
 
 function socketOver(connected: Connected, reader: StreamReader): Socket {
@@ -57,18 +81,21 @@ function copyInto(reader: StreamReader, socket: Socket): void {
   });
 }
 
-function attachReader(accepted: Socket, reader: StreamReader): Socket {
-  const adopted = adoptHandle(accepted, reader);
-  if (!adopted) copyInto(reader, accepted);
-  return adopted ?? accepted;
+function attachReader(stream: Stream, reader: StreamReader): Socket {
+  if ('fd' in stream) return socketOver({ fd: stream.fd }, reader);
+  const adopted = 'accepted' in stream ? adoptHandle(stream.accepted, reader) : undefined;
+  if (adopted) return adopted;
+  const socket = 'accepted' in stream ? stream.accepted : stream.secured;
+  copyInto(reader, socket);
+  return socket;
 }
 
-/** Where the bytes come from: an accepted socket, or the descriptor of a connected one. */
-export type Stream = { readonly accepted: Socket } | { readonly fd: number };
+/** Where the bytes come from: an accepted socket, one with TLS, or the descriptor of a connected one. */
+export type Stream = { readonly accepted: Socket } | { readonly secured: TLSSocket } | { readonly fd: number };
 
 /** Connects a stream to its reader and starts reading. Returns the socket to write to, pause and end. */
 export function openStream(stream: Stream, reader: StreamReader): Socket {
-  const socket = 'fd' in stream ? socketOver({ fd: stream.fd }, reader) : attachReader(stream.accepted, reader);
+  const socket = attachReader(stream, reader);
   socket.on('end', () => reader.ended());
   socket.on('error', (error) => reader.ended(error));
   socket.on('close', () => reader.ended());

@@ -1,16 +1,18 @@
 import type { Socket } from 'node:net';
 import { Access, type Policy } from '../access/access.js';
-import type { Identity } from '../access/identity.js';
+import { type Identity, proven } from '../access/identity.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { SeenExports } from '../export/seen-exports.js';
 import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/served-disk.js';
-import type { TlsSettings } from '../tls/tls-settings.js';
+import type { TlsDoor } from '../tls/door.js';
+import type { TlsMode } from '../tls/tls-mode.js';
 import type { Agreement } from './agreement.js';
 import { Counters } from './counters.js';
 import { encodeGreeting, Handshake } from './handshake.js';
-import { Link, type LinkHost, type Phase } from './link.js';
+import { type Carrier, Link, type LinkHost, type Phase } from './link.js';
 import type { ServerTerms } from './options/option-handler.js';
 import type { ReceiveBuffer } from './receive-buffer.js';
+import { type Securing, secureHere } from './securing.js';
 import type { ClientThreads } from './threads/client-threads.js';
 import type { MovedClient } from './threads/moved-client.js';
 import { transmissionOver } from './transmission-over.js';
@@ -22,10 +24,10 @@ const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
 export interface ConnectionHost extends LinkHost {
   readonly registry: ExportRegistry;
   readonly policy: Policy;
-  /** Undefined if clients cannot use TLS. A reload replaces it. */
-  tls?: TlsSettings;
   readonly terms: ServerTerms;
   readonly handshakeTimeoutMilliseconds: number;
+  /** Undefined if there is no TLS. */
+  tls?: { readonly mode: Exclude<TlsMode, 'none'>; readonly door: TlsDoor } | undefined;
   /** Undefined if this thread serves all clients. */
   readonly threads?: ClientThreads | undefined;
 }
@@ -57,7 +59,13 @@ export class Connection implements ClientConnection, Phase {
   /** Why the handshake ended the connection. */
   closeReason: string | undefined;
   private readonly connectedAt = new Date();
-  private readonly link: Link;
+  private link: Link;
+  /** Carries the handshake. */
+  private carrier: Carrier;
+  /** TLS has begun: resolves with the reason when the connection has closed. */
+  private encrypted: Promise<string | undefined> | undefined;
+  /** While TLS begins. */
+  private securing: Securing | undefined;
   private readonly handshake: Handshake;
   private readonly handshakeTimer: NodeJS.Timeout;
   private counters = new Counters();
@@ -66,16 +74,17 @@ export class Connection implements ClientConnection, Phase {
 
   constructor(
     accepted: Socket,
-    peer: Peer,
+    private readonly peer: Peer,
     private readonly host: ConnectionHost,
   ) {
     this.client = peer.client;
     this.origin = peer.origin;
     this.link = new Link({ accepted }, host, this.id);
-    const exports = new SeenExports(host.registry, new Access(host.policy, peer.identity));
-    this.handshake = new Handshake(exports, this.link.output, host.terms);
+    this.carrier = this.link;
+    const terms = { ...host.terms, tls: host.tls?.mode ?? ('none' as const) };
+    this.handshake = new Handshake(this.seenBy(peer.identity), this.link.output, terms);
     this.handshakeTimer = setTimeout(
-      () => this.link.stop('did not finish the handshake in time'),
+      () => this.stop('did not finish the handshake in time'),
       host.handshakeTimeoutMilliseconds,
     );
     this.closed = this.untilClosed();
@@ -105,35 +114,70 @@ export class Connection implements ClientConnection, Phase {
   }
 
   giveWay(): void {
-    this.link.cut('closed to make room for another client before it chose an export');
+    (this.securing ?? this.carrier).cut('closed to make room for another client before it chose an export');
   }
 
   /** The handshake: as a phase of the link. */
   consume(input: ReceiveBuffer): void {
-    const { handshake, link } = this;
+    const { handshake, carrier } = this;
     handshake.consume(input);
     // When there is no room, the 'drain' event continues.
-    if (handshake.answering && link.output.hasRoom) setImmediate(() => link.advance());
+    if (handshake.answering && carrier.output.hasRoom) setImmediate(() => carrier.advance());
     this.takeOutcome();
   }
 
   get canBegin(): boolean {
-    return this.link.output.hasRoom && !this.handshake.answering;
+    return this.carrier.output.hasRoom && !this.handshake.answering;
+  }
+
+  private seenBy(identity: Identity): SeenExports {
+    return new SeenExports(this.host.registry, new Access(this.host.policy, identity));
   }
 
   private stop(reason: string): void {
     if (this.moved) this.moved.stop(reason);
-    else this.link.stop(reason);
+    else if (this.securing) this.securing.cut(reason);
+    else this.carrier.stop(reason);
   }
 
   private takeOutcome(): void {
     const { outcome } = this.handshake;
     if (!outcome) return;
+    if ('startTls' in outcome) {
+      this.startTls();
+      return;
+    }
     clearTimeout(this.handshakeTimer);
     if ('closeReason' in outcome) this.closeReason = outcome.closeReason;
     else if (!outcome.agreement.export.attach(this))
       this.closeReason = 'asked for an export that is being closed or made smaller';
     else this.beginTransmission(outcome.agreement);
+  }
+
+  private startTls(): void {
+    const { link, host, id } = this;
+    this.securing = host.tls && secureHere(link, host.tls.door, host, id);
+    if (this.securing) this.encrypted = this.secure(this.securing);
+    else this.closeReason = 'sent STARTTLS while it did not read the answers before';
+  }
+
+  /** Resolves with the reason when the connection has closed. */
+  private async secure(securing: Securing): Promise<string | undefined> {
+    const outcome = await securing.outcome;
+    this.securing = undefined;
+    if ('refused' in outcome) {
+      const { refused, code } = outcome;
+      this.host.log.warn({ client: this.client, code }, `refused a TLS handshake: ${refused}`);
+      return refused;
+    }
+    const { carrier, proof } = outcome;
+    this.host.log.debug({ connection: this.id, client: this.client, ...proof }, 'TLS begins');
+    this.carrier = carrier;
+    if (carrier instanceof Link) this.link = carrier;
+    this.handshake.secured(this.seenBy(proven(this.peer.identity, proof)), carrier.output);
+    carrier.enter(this);
+    carrier.advance();
+    return carrier.closed;
   }
 
   private beginTransmission(agreement: Agreement<ServedDisk>): void {
@@ -146,9 +190,10 @@ export class Connection implements ClientConnection, Phase {
   }
 
   private async untilClosed(): Promise<void> {
-    const here = await this.link.closed;
+    let reason = await this.link.closed;
+    if (this.encrypted) reason = await this.encrypted;
     clearTimeout(this.handshakeTimer);
-    const reason = this.moved ? await this.moved.closed : here;
+    if (this.moved) reason = await this.moved.closed;
     this.agreement?.export.detach(this);
     const { client, ...counters } = this.describe();
     const agreed = this.agreement && summarize(this.agreement);

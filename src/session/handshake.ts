@@ -4,13 +4,13 @@ import { HandshakeFlag, NBD_MAGIC, OPTION_MAGIC, Option, OptionError } from '../
 import { clientFlagsLayout, greetingLayout } from '../protocol/layouts.js';
 import { decodeOptionHeader, OPTION_HEADER_BYTES } from '../protocol/option-codec.js';
 import {
+  type HandshakeTerms,
   Negotiation,
   type OptionHost,
   type OptionKind,
   type OptionOutcome,
   type OptionRefusal,
   OptionRequest,
-  type ServerTerms,
 } from './options/option-handler.js';
 import { optionKind } from './options/option-table.js';
 import type { ReceiveBuffer } from './receive-buffer.js';
@@ -51,28 +51,31 @@ export class Handshake {
   outcome: OptionOutcome;
   /** The server is stopping: every option but ABORT is refused. */
   shuttingDown = false;
-  private readonly negotiation: Negotiation;
-  private readonly host: OptionHost;
+  private negotiation!: Negotiation;
+  private host!: OptionHost;
+  private exports!: SeenExports;
+  private output!: HandshakeOutput;
   private flagsSeen = false;
   private fixedNewstyle = false;
   private optionsLeft = MAX_OPTIONS;
   /** The remaining messages of a long answer. */
   private answers: Iterator<Buffer> | undefined;
 
-  constructor(
-    private readonly exports: SeenExports,
-    private readonly output: HandshakeOutput,
-    terms: ServerTerms,
-  ) {
-    this.negotiation = new Negotiation(exports, terms);
-    this.host = {
-      exports,
-      negotiation: this.negotiation,
-      send: (bytes) => output.send(bytes),
-      sendAll: (messages) => {
-        this.answers = messages;
-      },
-    };
+  constructor(exports: SeenExports, output: HandshakeOutput, terms: HandshakeTerms) {
+    this.begin(exports, output, new Negotiation(exports, terms, false));
+  }
+
+  /**
+   * TLS has begun: from now on the answers go to this output, and the client sees these exports. What was agreed in the
+   * clear is forgotten, but the client may not send more options than without TLS.
+   */
+  secured(exports: SeenExports, output: HandshakeOutput): void {
+    const { terms, noZeroes } = this.negotiation;
+    const negotiation = new Negotiation(exports, terms, true);
+    // A client flag, which is not sent again.
+    negotiation.noZeroes = noZeroes;
+    this.outcome = undefined;
+    this.begin(exports, output, negotiation);
   }
 
   /** True while a long answer is being sent. The next call of `consume` continues it. */
@@ -94,6 +97,20 @@ export class Handshake {
     }
   }
 
+  private begin(exports: SeenExports, output: HandshakeOutput, negotiation: Negotiation): void {
+    this.exports = exports;
+    this.output = output;
+    this.negotiation = negotiation;
+    this.host = {
+      exports,
+      negotiation,
+      send: (bytes) => output.send(bytes),
+      sendAll: (messages) => {
+        this.answers = messages;
+      },
+    };
+  }
+
   private sendNextAnswer(answers: Iterator<Buffer>): void {
     const next = answers.next();
     if (next.done) this.answers = undefined;
@@ -109,6 +126,9 @@ export class Handshake {
     this.fixedNewstyle = (flags & HandshakeFlag.FIXED_NEWSTYLE) !== 0;
     this.negotiation.noZeroes = (flags & HandshakeFlag.NO_ZEROES) !== 0;
     if ((flags & ~OFFERED_FLAGS) !== 0) this.outcome = { closeReason: `sent unknown client flags ${flags}` };
+    else if (!this.fixedNewstyle && this.negotiation.terms.tls === 'required') {
+      this.outcome = { closeReason: 'did not use fixed newstyle, without which there is no TLS' };
+    }
     return true;
   }
 
@@ -129,6 +149,7 @@ export class Handshake {
       const request = new OptionRequest(option, noData, this.host);
       this.outcome = refusal ? request.refuse(refusal) : kind.answer(request);
       input.skip(messageBytes);
+      if (this.outcome && 'startTls' in this.outcome) this.acceptTls(request, input);
     } else {
       if (!input.has(messageBytes)) return false;
       const data = input.buffer.subarray(input.start + OPTION_HEADER_BYTES, input.start + messageBytes);
@@ -145,13 +166,22 @@ export class Handshake {
     if (!this.fixedNewstyle && !kind.withoutFixedNewstyle) {
       return { error: OptionError.INVALID, message: 'without fixed newstyle only EXPORT_NAME is valid' };
     }
+    if (this.negotiation.awaitsTls && this.negotiation.terms.tls === 'required' && !kind.withoutTls) {
+      return { error: OptionError.TLS_REQD, message: 'this server requires TLS: send STARTTLS first' };
+    }
     if (this.shuttingDown && !kind.alwaysAnswered) {
       return { error: OptionError.SHUTDOWN, message: 'the server is stopping' };
     }
     if (length > MAX_OPTION_DATA_BYTES && !kind.skipsData) {
       return { error: OptionError.TOO_BIG, message: `the option has more than ${MAX_OPTION_DATA_BYTES} bytes of data` };
     }
-    return undefined;
+    return kind.refusal?.(this.negotiation, length);
+  }
+
+  /** What came before the answer is not TLS, and may be from somebody between the client and this server. */
+  private acceptTls(request: OptionRequest, input: ReceiveBuffer): void {
+    if (input.length > 0) this.close('sent data behind STARTTLS before the answer');
+    else request.ack();
   }
 
   /** Tells the client why before the connection ends. */

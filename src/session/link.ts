@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import type { Log } from '../base/log.js';
 import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import type { BusyPoller } from './busy-poller.js';
-import { openStream, type Stream, type StreamReader } from './byte-stream.js';
+import { openStream, plainSocketOf, type Stream, type StreamReader } from './byte-stream.js';
+import type { HandshakeOutput } from './handshake.js';
 import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
 import type { PiecePool } from './piece-pool.js';
 import { ReceiveBuffer } from './receive-buffer.js';
@@ -33,6 +34,17 @@ export interface Phase {
   readonly closeReason: string | undefined;
 }
 
+/** What carries a handshake: a link of this thread, or one of another thread. */
+export interface Carrier {
+  readonly output: HandshakeOutput;
+  /** As in `Link`. */
+  readonly closed: Promise<string | undefined>;
+  enter(phase: Phase): void;
+  advance(): void;
+  stop(reason: string): void;
+  cut(reason: string): void;
+}
+
 /** The other end of a descriptor that is served elsewhere from now on. */
 export interface MovedStream {
   /** Owned by the receiver. */
@@ -45,7 +57,7 @@ export interface MovedStream {
  * One client's socket with its input and output. Event handlers only record what happened and call `advance`, which
  * makes all the progress that is possible.
  */
-export class Link implements StreamReader {
+export class Link implements StreamReader, Carrier {
   /** Resolves with the reason when the socket is closed and nothing is in flight; undefined when it has moved. */
   readonly closed: Promise<string | undefined>;
   readonly memory: MemoryAccount;
@@ -159,19 +171,34 @@ export class Link implements StreamReader {
     if (copy === undefined) return undefined;
     const { buffer, start, end } = this.input;
     const received = Uint8Array.from(buffer.subarray(start, end));
+    this.endMoved();
+    this.socket.destroy();
+    return { fd: copy, received };
+  }
+
+  /**
+   * Ends this link and leaves its connection to TLS, which gets a socket that reads nothing yet. Everything received must
+   * have been consumed. Undefined if that is not possible now.
+   */
+  surrender(): Socket | undefined {
+    if (this.socket.writableLength > 0 || this.closeReason !== undefined) return undefined;
+    const socket = plainSocketOf(this.socket);
+    if (socket) this.endMoved();
+    return socket;
+  }
+
+  /** False while the client has to wait: until it has read more of its replies, for its disk, or for memory. */
+  private get canBegin(): boolean {
+    return !this.memory.waiting && (this.phase?.canBegin ?? false);
+  }
+
+  private endMoved(): void {
     this.finished = true;
     this.hasMoved = true;
     this.socket.once('close', () => {
       this.release();
       this.resolveClosed(undefined);
     });
-    this.socket.destroy();
-    return { fd: copy, received };
-  }
-
-  /** False while the client has to wait: until it has read more of its replies, for its disk, or for memory. */
-  private get canBegin(): boolean {
-    return !this.memory.waiting && (this.phase?.canBegin ?? false);
   }
 
   private take(received: Uint8Array): void {

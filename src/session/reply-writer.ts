@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { assert } from '../base/assert.js';
 import { KIB, MIB } from '../base/units.js';
 import { plainDescriptorOf } from '../posix/socket-descriptor.js';
@@ -30,6 +31,8 @@ export class ReplyWriter {
   /** Writes since the socket fell behind, all of which it keeps, and the memory of those. */
   private keptWrites = 0;
   private readonly kept: MemoryClaim;
+  /** A socket with TLS encrypts what it is given while nothing is ahead of it, and keeps the rest as it is. */
+  private readonly encrypts: boolean;
 
   constructor(
     private readonly socket: Socket,
@@ -38,6 +41,7 @@ export class ReplyWriter {
   ) {
     this.current = pool.take();
     this.kept = memory.hold(0);
+    this.encrypts = socket instanceof TLSSocket;
   }
 
   /** The piece that is being filled. */
@@ -151,16 +155,20 @@ export class ReplyWriter {
     return writableLength + this.keptWrites * KEPT_WRITE_BYTES;
   }
 
-  /** Returns true when the piece can be filled again: the kernel took everything at once, or the bytes were copied. */
+  /**
+   * Returns true when the piece can be filled again: the kernel took everything at once, or the bytes were copied or
+   * encrypted.
+   */
   private writePiece(piece: Piece, used: number): boolean {
     const { bytes } = piece;
+    const isFirst = this.socket.writableLength === 0;
     this.keptWrites++;
-    if (used < MIN_KEPT_PIECE_BYTES && this.socket.writableLength > 0) {
+    if (used < MIN_KEPT_PIECE_BYTES && !isFirst) {
       this.socket.write(Buffer.from(bytes.subarray(0, used)));
       return true;
     }
     this.socket.write(used === bytes.length ? bytes : bytes.subarray(0, used));
-    if (this.socket.writableLength === 0) {
+    if (this.socket.writableLength === 0 || (isFirst && this.encrypts)) {
       for (const sent of this.sending) sent.release();
       this.sending.length = 0;
       return true;

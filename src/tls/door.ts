@@ -7,7 +7,7 @@ import { type AskedUser, refuseCertificate, refuseHandshake, type TlsRefusal } f
 import type { TlsSettings } from './tls-settings.js';
 
 /** What a client has proven. With neither a certificate nor a key it is anybody. */
-interface TlsProof {
+export interface TlsProof {
   readonly protocol: string;
   readonly cipher: string;
   readonly certificate?: CertificateFacts;

@@ -271,7 +271,10 @@ test('1.2 a client that asks for lists and does not read has to wait, and gets t
     },
     send: (message: Buffer) => sent.push(message),
   };
-  const handshake = new Handshake(allSeen(await memoryRegistry([served])), output, { multipleConnections: true });
+  const handshake = new Handshake(allSeen(await memoryRegistry([served])), output, {
+    multipleConnections: true,
+    tls: 'none',
+  });
   const input = receivedBytes(Buffer.concat([u32(FIXED), lists]));
   handshake.consume(input);
   expect([input.start, sent.length]).toEqual([4 + 16, 2]);
@@ -290,7 +293,10 @@ test('a list of many exports is sent in slices, and the next option waits for it
   const names = Array.from({ length: 300 }, (_, i) => ({ name: `disk${i}`, device: new MemoryDevice(512) }));
   const sent: Buffer[] = [];
   const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
-  const handshake = new Handshake(allSeen(await memoryRegistry(names)), output, { multipleConnections: true });
+  const handshake = new Handshake(allSeen(await memoryRegistry(names)), output, {
+    multipleConnections: true,
+    tls: 'none',
+  });
   const input = receivedBytes(Buffer.concat([u32(FIXED), encodeOption(Option.LIST), encodeOption(Option.ABORT)]));
   handshake.consume(input);
   expect([input.start, sent.length, handshake.answering]).toEqual([4 + 16, 128, true]);
@@ -403,6 +409,7 @@ test.each([
     const output = { hasRoom: true, send: (message: Buffer) => sent.push(message) };
     const handshake = new Handshake(allSeen(await memoryRegistry([{ name: 'disk' }])), output, {
       multipleConnections: true,
+      tls: 'none',
     });
     handshake.consume(receivedBytes(Buffer.concat([u32(FIXED), encodeOption(Option.EXPORT_NAME, data)])));
     expect(handshake.outcome).toEqual({ closeReason: `EXPORT_NAME was refused: ${why}` });
@@ -414,6 +421,7 @@ test('1.2 EXPORT_NAME ends the connection while the server is stopping', async (
   const output = { hasRoom: true, send: () => {} };
   const handshake = new Handshake(allSeen(await memoryRegistry([{ name: 'disk' }])), output, {
     multipleConnections: true,
+    tls: 'none',
   });
   handshake.shuttingDown = true;
   const option = encodeOption(Option.EXPORT_NAME, Buffer.from('disk'));

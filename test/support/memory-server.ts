@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import type { Policy } from '../../src/access/access.js';
 import { type Log, silentLog } from '../../src/base/log.js';
 import { MIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
@@ -9,6 +10,7 @@ import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { type NbdLimits, NbdListener } from '../../src/server/nbd-listener.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
+import type { TlsSettings } from '../../src/tls/tls-settings.js';
 import { MemoryDevice } from './memory-device.js';
 import { ampleLimits } from './nbd-limits.js';
 import { openPolicy } from './open-access.js';
@@ -22,6 +24,12 @@ export interface MemoryExport {
   readonly minBlockBytes?: 1 | 512 | 4096;
   /** The names of bitmaps, with a granularity of 64 KiB. */
   readonly bitmaps?: readonly string[];
+}
+
+/** How clients are met. */
+interface ServerAccess {
+  readonly tls?: { readonly mode: 'optional' | 'required'; readonly settings: TlsSettings };
+  readonly policy?: Policy;
 }
 
 export interface MemoryServer {
@@ -52,11 +60,13 @@ export async function startMemoryServer(
   served: readonly MemoryExport[] = [{ name: 'disk', bitmaps: ['nightly'] }],
   limits: Partial<NbdLimits> = {},
   log: Log = silentLog,
+  { tls, policy = openPolicy }: ServerAccess = {},
 ): Promise<MemoryServer> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-'));
   const path = join(directory, 'nbd.sock');
   const exports = await memoryRegistry(served);
-  const listener = new NbdListener({ exports, policy: openPolicy, log, limits: { ...ampleLimits, ...limits } });
+  const listener = new NbdListener({ exports, policy, log, limits: { ...ampleLimits, ...limits } });
+  if (tls) listener.useTls(tls.mode, tls.settings);
   await listener.listenUnix(path);
   const clients: RawClient[] = [];
   onTestFinished(async () => {

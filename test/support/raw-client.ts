@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import * as nbd from '../../src/protocol/constants.js';
 
 /** A reply to an option. */
@@ -78,17 +79,8 @@ export class RawClient {
   private over = false;
   private wake: () => void = () => {};
 
-  private constructor(private readonly socket: Socket) {
-    socket.on('data', (data: Buffer) => {
-      this.received.push(data);
-      this.receivedBytes += data.length;
-      this.wake();
-    });
-    const ended = () => {
-      this.over = true;
-      this.wake();
-    };
-    socket.on('end', ended).on('close', ended).on('error', ended);
+  private constructor(private socket: Socket) {
+    this.listen();
   }
 
   static async connect(path: string): Promise<RawClient> {
@@ -122,6 +114,24 @@ export class RawClient {
     const info = (await this.replies()).find(({ type, data }) => type === 3 && data.readUInt16BE(0) === 0);
     if (!info) throw new Error('GO was refused');
     return info.data.readUInt16BE(10);
+  }
+
+  /** Asks for TLS, and speaks it from then on. Resolves to the new socket. */
+  async startTls(options: ConnectionOptions): Promise<TLSSocket> {
+    this.option(nbd.Option.STARTTLS);
+    const { type } = await this.reply();
+    if (type !== nbd.OptionReply.ACK) throw new Error(`STARTTLS was answered with ${type}`);
+    return this.secure(options);
+  }
+
+  /** Speaks TLS from now on. */
+  async secure(options: ConnectionOptions): Promise<TLSSocket> {
+    this.socket.removeAllListeners('data');
+    const secured = connectTls({ socket: this.socket, checkServerIdentity: () => undefined, ...options });
+    await new Promise((resolve, reject) => secured.once('secureConnect', resolve).once('error', reject));
+    this.socket = secured;
+    this.listen();
+    return secured;
   }
 
   send(data: Buffer): void {
@@ -232,5 +242,18 @@ export class RawClient {
 
   close(): void {
     this.socket.destroy();
+  }
+
+  private listen(): void {
+    this.socket.on('data', (data: Buffer) => {
+      this.received.push(data);
+      this.receivedBytes += data.length;
+      this.wake();
+    });
+    const ended = () => {
+      this.over = true;
+      this.wake();
+    };
+    this.socket.on('end', ended).on('close', ended).on('error', ended);
   }
 }

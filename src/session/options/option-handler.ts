@@ -3,6 +3,7 @@ import type { ServedDisk } from '../../export/served-disk.js';
 import { Option, OptionError, OptionReply } from '../../protocol/constants.js';
 import { encodeOptionReply } from '../../protocol/option-codec.js';
 import type { ReplyForm } from '../../protocol/reply-form.js';
+import type { TlsMode } from '../../tls/tls-mode.js';
 import { type Agreement, type SelectedContext, transmissionFlags } from '../agreement.js';
 
 /** The most characters of a name to quote in an error message, whose length the protocol limits. */
@@ -20,7 +21,12 @@ export interface ServerTerms {
   readonly multipleConnections: boolean;
 }
 
-/** What one handshake has agreed so far. */
+/** What holds for one handshake from its start. */
+export interface HandshakeTerms extends ServerTerms {
+  readonly tls: TlsMode;
+}
+
+/** What one handshake has agreed so far. TLS starts a new one, so that nothing said in the clear counts. */
 export class Negotiation {
   noZeroes = false;
   replies: ReplyForm = 'simple';
@@ -29,8 +35,15 @@ export class Negotiation {
 
   constructor(
     private readonly exports: SeenExports,
-    private readonly terms: ServerTerms,
+    readonly terms: HandshakeTerms,
+    /** The connection is encrypted. */
+    readonly secured: boolean,
   ) {}
+
+  /** The client may do more after STARTTLS. */
+  get awaitsTls(): boolean {
+    return this.terms.tls !== 'none' && !this.secured;
+  }
 
   /** Whether the client cannot write, because of the disk or because it may not. */
   readOnly(served: ServedDisk): boolean {
@@ -39,8 +52,9 @@ export class Negotiation {
 
   /** The transmission flags of an export, given what has been agreed so far. */
   flagsOf(served: ServedDisk): number {
-    const { replies, terms } = this;
-    return transmissionFlags(served, { ...terms, replies, readOnly: this.readOnly(served) });
+    const { replies } = this;
+    const { multipleConnections } = this.terms;
+    return transmissionFlags(served, { multipleConnections, replies, readOnly: this.readOnly(served) });
   }
 
   /**
@@ -63,10 +77,11 @@ export interface OptionHost {
   sendAll(messages: Iterator<Buffer>): void;
 }
 
-/** What follows an option: transmission, the end of the connection, or (undefined) the next option. */
+/** What follows an option: transmission, the end of the connection, TLS, or (undefined) the next option. */
 export type OptionOutcome =
   | { readonly agreement: Agreement<ServedDisk> }
   | { readonly closeReason: string }
+  | { readonly startTls: true }
   | undefined;
 
 /** Why an option is refused. */
@@ -116,9 +131,15 @@ export class OptionRequest {
     return undefined;
   }
 
+  /** Before TLS, INFO and GO say of every export that is not there that it may be there with TLS. */
   refuseUnknownExport(exportName: string): OptionOutcome {
     const isLong = exportName.length > MAX_QUOTED_NAME;
     const quoted = isLong ? `${exportName.slice(0, MAX_QUOTED_NAME)}…` : exportName;
+    const { option, negotiation } = this;
+    if (negotiation.awaitsTls && (option === Option.INFO || option === Option.GO)) {
+      const message = `there is no export "${quoted}" for clients without TLS`;
+      return this.refuse({ error: OptionError.TLS_REQD, message });
+    }
     return this.refuse({ error: OptionError.UNKNOWN, message: `there is no export "${quoted}"` });
   }
 
@@ -137,6 +158,10 @@ export interface OptionKind {
   readonly alwaysAnswered?: true;
   /** It is answered before its data arrives, which is skipped. */
   readonly skipsData?: true;
+  /** It is answered although TLS is required and has not begun. */
+  readonly withoutTls?: true;
+  /** Why it is refused, whatever its data. `length` is that of the data. */
+  readonly refusal?: (negotiation: Negotiation, length: number) => OptionRefusal | undefined;
   /** What it does even if it is refused. */
   readonly begin?: (negotiation: Negotiation) => void;
 }

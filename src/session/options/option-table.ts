@@ -3,6 +3,7 @@ import { answerList } from './list.js';
 import { answerListMetaContext, answerSetMetaContext } from './meta-context.js';
 import { answerExportName, answerGo, answerInfo } from './named-export.js';
 import type { OptionKind, OptionOutcome, OptionRequest } from './option-handler.js';
+import { answerStartTls, startTlsRefusal } from './start-tls.js';
 
 /** NBD_OPT_ABORT: the client ends the handshake. */
 function answerAbort(request: OptionRequest): OptionOutcome {
@@ -19,19 +20,15 @@ function answerStructuredReply(request: OptionRequest): OptionOutcome {
   return request.ack();
 }
 
-function answerStartTls(request: OptionRequest): OptionOutcome {
-  return request.refuse({ error: OptionError.UNSUP, message: 'TLS is not configured' });
-}
-
 function answerUnknown(request: OptionRequest): OptionOutcome {
   return request.refuse({ error: OptionError.UNSUP, message: `option ${request.option} is not known` });
 }
 
 const kinds = new Map<number, OptionKind>([
   [Option.EXPORT_NAME, { answer: answerExportName, withoutFixedNewstyle: true }],
-  [Option.ABORT, { answer: answerAbort, alwaysAnswered: true, skipsData: true }],
+  [Option.ABORT, { answer: answerAbort, alwaysAnswered: true, withoutTls: true, skipsData: true }],
   [Option.LIST, { answer: answerList }],
-  [Option.STARTTLS, { answer: answerStartTls, skipsData: true }],
+  [Option.STARTTLS, { answer: answerStartTls, refusal: startTlsRefusal, withoutTls: true, skipsData: true }],
   [Option.INFO, { answer: answerInfo }],
   [Option.GO, { answer: answerGo }],
   [Option.STRUCTURED_REPLY, { answer: answerStructuredReply }],
