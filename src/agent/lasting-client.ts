@@ -3,46 +3,28 @@ import { isDeepStrictEqual } from 'node:util';
 import { type StatusWindow, walkBlockStatus } from '../client/block-status-walk.js';
 import type { DetachedConnection } from '../client/detached-connection.js';
 import { NbdConnectionError, NbdOptionError, NbdRemoteError } from '../client/errors.js';
+import type { ExportFeatures } from '../client/export-features.js';
 import { NbdClient, type NbdConnectOptions } from '../client/nbd-client.js';
 import type { BlockStatus } from '../client/status-request.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { OptionError } from '../protocol/constants.js';
 import { AgentError } from './agent-error.js';
+import { LOSS_PATIENCE_MILLISECONDS, type LossObserver } from './loss-observer.js';
 
 const FIRST_PAUSE_MILLISECONDS = 500;
 const LONGEST_PAUSE_MILLISECONDS = 15_000;
-/** How long a server may be away. As long as a lease, because a backup ends when nobody renews it. */
-const PATIENCE_MILLISECONDS = 5 * 60_000;
 /** A request during which the connection is lost this many times may itself be what the server dies of. */
 const MAX_LOSSES = 10;
 
 export interface LastingOptions extends NbdConnectOptions {
   readonly signal: AbortSignal;
-  /** Whether to connect again after a loss. Not if what is read may have changed in the meantime. */
-  readonly mayReconnect: boolean;
+  /** Whether to connect again after a loss. Not if the export may be another disk, or in another state, by then. */
+  readonly mayReconnect: (features: ExportFeatures) => boolean;
   /** Makes a new connection as good as the lost one, before anything else uses it. */
   readonly prepare?: (client: NbdClient) => Promise<void>;
   readonly observer?: LossObserver | undefined;
   /** How long to wait before the first try; twice as long before each next one. */
   readonly pauseMilliseconds?: number;
-}
-
-export interface LossObserver {
-  lost(cause: Error): void;
-  back(): void;
-}
-
-/** Says when the first of several connections is lost, and when all of them are back. */
-export function sayLosses(say: (text: string) => void): LossObserver {
-  let lost = 0;
-  return {
-    lost(cause) {
-      if (lost++ === 0) say(`${cause.message}; trying again for up to ${PATIENCE_MILLISECONDS / 60_000} minutes`);
-    },
-    back() {
-      if (--lost === 0) say('connected again');
-    },
-  };
 }
 
 /**
@@ -69,7 +51,7 @@ export class LastingClient {
     return this.client.sizeBytes;
   }
 
-  get features(): NbdClient['features'] {
+  get features(): ExportFeatures {
     return this.client.features;
   }
 
@@ -129,7 +111,8 @@ export class LastingClient {
       try {
         return await ask(client);
       } catch (error) {
-        if (!this.options.mayReconnect || losses === MAX_LOSSES || this.isFinal(error)) throw error;
+        const isAllowed = losses < MAX_LOSSES && this.options.mayReconnect(client.features);
+        if (!isAllowed || this.isFinal(error)) throw error;
         await this.renew(client, error as Error);
       }
     }
@@ -162,7 +145,7 @@ export class LastingClient {
     const { signal, observer, pauseMilliseconds = FIRST_PAUSE_MILLISECONDS } = this.options;
     lost.abort();
     observer?.lost(cause);
-    const deadline = performance.now() + PATIENCE_MILLISECONDS;
+    const deadline = performance.now() + LOSS_PATIENCE_MILLISECONDS;
     for (let pause = pauseMilliseconds; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MILLISECONDS)) {
       await delay(pause, undefined, { signal }).catch(() => {
         throw cause;
@@ -201,7 +184,7 @@ function changed(): AgentError {
 }
 
 function givenUp(cause: Error, last: Error): NbdConnectionError {
-  const seconds = PATIENCE_MILLISECONDS / 1000;
+  const seconds = LOSS_PATIENCE_MILLISECONDS / 1000;
   const message = `${cause.message}, and for ${seconds} s it could not be made again: ${last.message}`;
   return new NbdConnectionError(message, '', { cause });
 }

@@ -3,40 +3,22 @@ import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
-import { GIB, MIB } from '../base/units.js';
-import { NbdUnsupportedError } from '../client/errors.js';
 import { looksLikeNbdUri } from '../client/nbd-uri.js';
 import { Replacement, removeUnfinished } from '../posix/replacement.js';
 import { writeFully } from '../posix/write-fully.js';
 import { AgentError } from './agent-error.js';
 import { takeLock } from './take-lock.js';
-import type { DiskSink, ThreadSink } from './threaded-chain-copy.js';
-
-/** The destination of a restore. */
-export interface RestoreTarget extends DiskSink {
-  /** Whether what is written comes into sight only with `finish`, and `discard` leaves what was there before. */
-  readonly isHidden: boolean;
-  /** Makes the disk durable. A file gets its name only now. */
-  finish(): Promise<void>;
-  /** Gives up, and removes an unfinished file. */
-  discard(): Promise<void>;
-}
-
-export interface TargetOptions {
-  readonly sizeBytes: number;
-  /** Whether an existing file or a device may be overwritten. */
-  readonly force: boolean;
-  /** Rejects if the existing file or device is in use. */
-  readonly checkUnused?: ((path: string) => Promise<void>) | undefined;
-  /** Aborting it ends the connection to an NBD server at once. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-const ZEROES = Buffer.alloc(MIB);
+import type { RestoreTarget, TargetOptions } from './target-options.js';
+import type { ThreadSink } from './threaded-chain-copy.js';
+import { writeZeroes } from './write-zeroes.js';
 
 /** @throws AgentError, NbdClientError */
 export async function openRestoreTarget(to: string, options: TargetOptions): Promise<RestoreTarget> {
-  if (looksLikeNbdUri(to)) return await openNbdTarget(to, options);
+  if (looksLikeNbdUri(to)) {
+    // Loaded only when it is needed: the modules of the client take 30 ms.
+    const { openNbdTarget } = await import('./nbd-target.js');
+    return await openNbdTarget(to, options);
+  }
   if (to.endsWith('/')) throw new AgentError(`${to} names a folder, not a file`, 'give a file name in that folder');
   try {
     return (await isBlockDevice(to)) ? await openDevice(to, options) : await openFile(to, options);
@@ -154,54 +136,9 @@ async function openUnused(path: string): Promise<FileHandle> {
   });
 }
 
-async function openNbdTarget(uri: string, { sizeBytes, signal }: TargetOptions): Promise<RestoreTarget> {
-  // Loaded only when it is needed: its modules take 30 ms.
-  const { NbdClient } = await import('../client/nbd-client.js');
-  const client = await NbdClient.connect(uri, { signal });
-  const { features } = client;
-  try {
-    if (features.readOnly) throw new NbdUnsupportedError(`${uri} is read-only`, 'serve it writable');
-    if (client.sizeBytes < sizeBytes) {
-      throw new AgentError(`${uri} has ${client.sizeBytes} bytes, and the disk ${sizeBytes}`, 'give a larger export');
-    }
-  } catch (error) {
-    await client.disconnect();
-    throw error;
-  }
-  const { maximum } = client.blockSizes;
-  const write = async (offset: number, data: Buffer) => {
-    const pieces: Promise<void>[] = [];
-    for (let at = 0; at < data.length; at += maximum) {
-      pieces.push(client.write(offset + at, data.subarray(at, at + maximum)));
-    }
-    await Promise.all(pieces);
-  };
-  return {
-    isHidden: false,
-    write,
-    async zero(offset, length) {
-      if (!features.zero) return await writeZeroes(write, offset, length);
-      for (let at = offset; at < offset + length; at += GIB) await client.zero(at, Math.min(GIB, offset + length - at));
-    },
-    async finish() {
-      if (features.flush) await client.flush();
-      await client.disconnect();
-    },
-    async discard() {
-      client.abort();
-    },
-  };
-}
-
 function copyInto(file: FileHandle): ThreadSink['copyInThreads'] {
   return async (threads, parts) => {
     await threads.copyToDisk(parts, file.fd);
     return () => {};
   };
-}
-
-async function writeZeroes(write: DiskSink['write'], offset: number, length: number): Promise<void> {
-  for (let at = 0; at < length; at += ZEROES.length) {
-    await write(offset + at, ZEROES.subarray(0, Math.min(ZEROES.length, length - at)));
-  }
 }

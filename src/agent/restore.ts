@@ -1,5 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import type { TlsDefaults } from '../client/find-tls-files.js';
 import { Qcow2Chain } from '../qcow2/chain.js';
 import { Qcow2Error } from '../qcow2/image-file.js';
 import { AgentError, isSystemError } from './agent-error.js';
@@ -7,10 +8,12 @@ import { ChainChecksums } from './chain-checksums.js';
 import { type ChainCopyOptions, copyChain, startThreads } from './copy-chain.js';
 import { currentImages, folderOf, hasImages, imagePath, listBackups } from './export-folder.js';
 import { findDamage, findDamageWithoutData } from './inspect-image.js';
+import { sayLosses } from './loss-observer.js';
 import { needManifest, readManifest } from './manifest.js';
 import { chainOf, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
-import { openRestoreTarget, type RestoreTarget, type TargetOptions } from './restore-target.js';
+import { openRestoreTarget } from './restore-target.js';
+import type { RestoreTarget, TargetOptions } from './target-options.js';
 
 export interface RestoreRequest extends ChainCopyOptions {
   readonly directory: string;
@@ -22,6 +25,10 @@ export interface RestoreRequest extends ChainCopyOptions {
   /** Overwrite an existing file or a device. */
   readonly force: boolean;
   readonly checkUnused?: TargetOptions['checkUnused'];
+  /** Certificates and keys for a URI that asks for TLS and names none. */
+  readonly tls?: TlsDefaults | undefined;
+  /** Receives what the user should know, such as a lost connection. */
+  readonly onNote?: ((text: string) => void) | undefined;
   /** Compare all images of the chain with their checksums. */
   readonly check: boolean;
 }
@@ -42,8 +49,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const folder = folderOf(directory, exportName);
   const chain = await findChain(folder, request);
   const { id, takenAt, sizeBytes } = chain[0]!;
-  const { checkUnused } = request;
-  const target = await openRestoreTarget(to, { sizeBytes, force, checkUnused, signal }).catch((error) => {
+  const { checkUnused, tls, onNote } = request;
+  const observer = onNote && sayLosses(onNote);
+  const options = { sizeBytes, force, checkUnused, signal, tls, observer };
+  const target = await openRestoreTarget(to, options).catch((error) => {
     throw describe(error, id, request);
   });
   try {

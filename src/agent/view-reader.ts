@@ -8,8 +8,9 @@ import type { TlsDefaults } from '../client/find-tls-files.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { CLUSTER_BYTES } from '../qcow2/clusters.js';
 import { type ClusterRun, planClusters } from './cluster-plan.js';
-import { LastingClient, type LastingOptions, type LossObserver } from './lasting-client.js';
+import { LastingClient, type LastingOptions } from './lasting-client.js';
 import { LiveDisk } from './live-disk.js';
+import type { LossObserver } from './loss-observer.js';
 
 /** Large enough that the overhead of a request is small. */
 const MAX_PIECE_BYTES = 512 * KIB;
@@ -54,7 +55,7 @@ export class ViewReader implements AsyncDisposable {
     /** The first one also has the allocation context. */
     private readonly clients: LastingClient[],
     private readonly dirtyContext: string | undefined,
-    private readonly more: { readonly uri: string; readonly how: LastingOptions },
+    private readonly more: { readonly uri: string; readonly isView: boolean; readonly how: LastingOptions },
   ) {
     const { maximum } = status.blockSizes;
     this.pieceBytes = Math.min(MAX_PIECE_BYTES, maximum - (maximum % CLUSTER_BYTES));
@@ -71,14 +72,14 @@ export class ViewReader implements AsyncDisposable {
     isView,
     ...reach
   }: ViewSource): Promise<ViewReader> {
-    const how = { ...reach, mayReconnect: isView };
+    const how = { ...reach, mayReconnect: () => isView };
     const contexts = new Set([
       dirtyContext ?? BASE_ALLOCATION,
       ...(neededContext === undefined ? [] : [neededContext]),
     ]);
     const status = await LastingClient.connect(uri, { ...how, contexts: [...contexts] });
     const clients: LastingClient[] = [];
-    const reader = new ViewReader(status, clients, dirtyContext, { uri, how });
+    const reader = new ViewReader(status, clients, dirtyContext, { uri, isView, how });
     try {
       reader.checkFitness(neededContext);
       clients.push(await LastingClient.connect(uri, { ...how, contexts: [BASE_ALLOCATION] }));
@@ -119,7 +120,7 @@ export class ViewReader implements AsyncDisposable {
 
   /** Whether a lost connection can be replaced by a new one. */
   get isLasting(): boolean {
-    return this.more.how.mayReconnect;
+    return this.more.isView;
   }
 
   get observer(): LossObserver | undefined {

@@ -8,6 +8,7 @@ import {
   print,
   withCommonOptions,
 } from './command-line.js';
+import { writeLine } from './output.js';
 import { Progress } from './progress.js';
 import { nameServedDisk } from './served-disk.js';
 
@@ -40,8 +41,12 @@ export function addRestoreCommand(program: Command): void {
       const progress = new Progress(process.stderr);
       const { to, at, force = false, unchecked = false } = options;
       const onProgress = (done: number, total: number) => progress.update(exportName, done, total);
+      const onNote = (text: string) => {
+        progress.clear();
+        writeLine(options.json ? process.stderr : process.stdout, `${exportName}: ${text}`);
+      };
       const what = { directory, exportName, to, at, force, checkUnused: assertUnused };
-      const request = { ...what, check: !unchecked, signal, onProgress };
+      const request = { ...what, check: !unchecked, signal, onProgress, onNote };
       const result = await restore(request)
         .catch(async (error: unknown) => {
           throw await nameServedDisk(error, to, controlClient(options));

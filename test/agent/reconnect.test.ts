@@ -8,6 +8,7 @@ import { LastingClient, type LastingOptions } from '../../src/agent/lasting-clie
 import { type PullRequest, pull } from '../../src/agent/pull.js';
 import { restore } from '../../src/agent/restore.js';
 import { UriBackupService } from '../../src/agent/uri-backup-service.js';
+import { EIO } from '../../src/base/errno.js';
 import { BASE_ALLOCATION } from '../../src/base/metadata-contexts.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { NbdConnectionError } from '../../src/client/errors.js';
@@ -32,7 +33,7 @@ async function scene(sizeBytes = 4 * MIB) {
 }
 
 const lasting = (change: Partial<LastingOptions> = {}): LastingOptions => ({
-  mayReconnect: true,
+  mayReconnect: () => true,
   signal: new AbortController().signal,
   contexts: [BASE_ALLOCATION],
   ...change,
@@ -82,7 +83,7 @@ describe('a client that lasts', () => {
 
   test('does not read on when the disk may have changed', async () => {
     const { link, uri } = await scene();
-    const client = await LastingClient.connect(uri, lasting({ mayReconnect: false }));
+    const client = await LastingClient.connect(uri, lasting({ mayReconnect: () => false }));
     link.cut();
     await expect(client.read(0, 4096)).rejects.toThrow(NbdConnectionError);
     expect(link.connections).toBe(1);
@@ -184,3 +185,77 @@ describe('a pull whose connections are lost', () => {
     await expect(pullTo(scratchFolder(), service)).rejects.toThrow(/closed the connection|ECONNRESET|EPIPE/);
   });
 });
+
+/** A disk that loses what was not flushed, as one behind a write cache does when its server restarts. */
+function forgetfulDisk(sizeBytes: number) {
+  const disk = new MemoryDevice(sizeBytes);
+  let durable = Buffer.alloc(sizeBytes);
+  const content = () => {
+    const now = Buffer.alloc(sizeBytes);
+    disk.readNow(now, 0, sizeBytes, 0);
+    return now;
+  };
+  let flushes = 0;
+  Object.assign(disk, {
+    flush: async () => {
+      flushes++;
+      durable = content();
+      return 0;
+    },
+  });
+  return { disk, content, flushes: () => flushes, forget: () => void disk.writeNow(durable, 0, sizeBytes, 0) };
+}
+
+describe('a restore to an NBD server whose connection is lost', () => {
+  test('writes again what the server may have lost, and goes on', async () => {
+    const sizeBytes = 100 * MIB;
+    const { content, uri } = await scene(sizeBytes);
+    content.fill(0, 20 * MIB, 24 * MIB);
+    const { directory } = await pulled(uri, content);
+    const target = forgetfulDisk(sizeBytes);
+    target.disk.writeNow(Buffer.alloc(sizeBytes, 0xee), 0, sizeBytes, 0);
+    await target.disk.flush();
+    const server = await startMemoryServer([{ name: 'disk', device: target.disk }]);
+    const link = await frailLink(server.path);
+    const notes: string[] = [];
+    const cutAt = [10 * MIB, 70 * MIB, 90 * MIB];
+    await restore({
+      ...{ directory, exportName: 'disk', at: undefined, to: uriOf(link.path), force: false, check: true },
+      signal: new AbortController().signal,
+      onNote: (text) => notes.push(text),
+      onProgress(doneBytes) {
+        if (doneBytes < (cutAt[0] ?? Number.POSITIVE_INFINITY)) return;
+        cutAt.shift();
+        link.cut();
+        target.forget();
+      },
+    });
+    expect(notes.filter((note) => note === 'connected again')).toHaveLength(3);
+    // Whatever was not flushed at the end would be lost here.
+    target.forget();
+    expect(target.content().equals(content)).toBe(true);
+    expect(target.flushes()).toBeGreaterThan(2);
+  });
+
+  test('fails if a flush failed, even if a later one would not', async () => {
+    const { content, uri } = await scene(80 * MIB);
+    const { directory } = await pulled(uri, content);
+    const target = forgetfulDisk(80 * MIB);
+    const { flush } = target.disk;
+    let failures = 1;
+    Object.assign(target.disk, { flush: async () => (failures-- > 0 ? EIO : await flush()) });
+    const server = await startMemoryServer([{ name: 'disk', device: target.disk }]);
+    const request = { directory, exportName: 'disk', at: undefined, force: false, check: true, ...quiet };
+    await expect(restore({ ...request, to: uriOf(server.path) })).rejects.toThrow(/EIO/);
+  });
+});
+
+/** A backup of the disk, whose content is set first. */
+async function pulled(uri: string, content: Buffer) {
+  const writer = await NbdClient.connect(uri);
+  for (let at = 0; at < content.length; at += 16 * MIB) await writer.write(at, content.subarray(at, at + 16 * MIB));
+  await writer.disconnect();
+  const directory = scratchFolder();
+  await pullTo(directory, new ScriptedBackups(() => uri));
+  return { directory };
+}
