@@ -39,10 +39,15 @@ export async function measureLargeStart(run: BenchRun, folder: string, tmpfs: st
     (cached) =>
       ({ cached, greetingMilliseconds: [], commandMilliseconds: [], ownBytes: [], residentBytes: [] }) as StartResult,
   );
-  for (let round = 0; round < run.options.rounds; round++) {
+  for (let round = 0; round < startRounds(run.options); round++) {
     for (const result of results) await start(run, folder, path, result);
   }
   return results;
+}
+
+/** Starts are measured alone, so more rounds would say little more. */
+export function startRounds({ rounds }: BenchRun['options']): number {
+  return Math.min(rounds, 3);
 }
 
 async function identify(path: string): Promise<DiskIdentity> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GIB, KIB } from '../src/base/units.js';
 import { ownBytesOf } from './idle.js';
+import { startRounds } from './large-start.js';
 import { processorMicroseconds } from './processor-time.js';
 import { Program } from './program.js';
 import { controlIn, type Image, type RunningServer, startServer, tidemark } from './servers.js';
@@ -37,7 +38,7 @@ export async function measureManyExports(run: BenchRun, parent: string): Promise
   };
   await mkdir(parent, { recursive: true });
   const images = await makeImages(parent);
-  for (let round = 0; round < run.options.rounds; round++) {
+  for (let round = 0; round < startRounds(run.options); round++) {
     const folder = join(parent, `round-${round}`);
     await mkdir(folder);
     await measureRound(run, images, folder, result);

@@ -4,7 +4,7 @@ import type { CasePartName } from './cases.js';
 import { coldRounds, measureColdReads } from './cold-reads.js';
 import { measureCrashes } from './crash.js';
 import { IDLE_SECONDS, idleRounds, measureIdle } from './idle.js';
-import { measureLargeStart } from './large-start.js';
+import { measureLargeStart, startRounds } from './large-start.js';
 import { measureManyExports } from './many-exports.js';
 import type { PartName } from './options.js';
 import type { Part } from './part.js';
@@ -55,7 +55,7 @@ export const parts: Readonly<Record<PartName, Part>> = {
     },
   },
   start: {
-    seconds: ({ rounds }) => 10 + rounds * 46,
+    seconds: (options) => 10 + startRounds(options) * 46,
     async measure(run, { disk, tmpfs }) {
       const large = await measureLargeStart(run, join(disk, 'large'), tmpfs);
       const many = await measureManyExports(run, join(disk, 'many'));
