@@ -1,20 +1,11 @@
 import { CodedError } from '../base/coded-error.js';
+import type { AccessRules } from './access-rules.js';
 import type { Identity } from './identity.js';
 import type { Right } from './rights.js';
 
-/** Decides what an identity may do. */
-export interface AccessRules {
-  may(identity: Identity, right: Right, exportName: string): boolean;
-  /** On every export, and on those that do not exist yet. */
-  mayAll(identity: Identity, right: Right): boolean;
-}
-
-/** Everybody may do everything. */
-export const openRules: AccessRules = { may: () => true, mayAll: () => true };
-
 /** The rules that hold now. A reload replaces them, which changes what later questions answer. */
 export class Policy {
-  constructor(public current: AccessRules) {}
+  constructor(public current: Pick<AccessRules, 'may' | 'mayAll'>) {}
 }
 
 /** What one identity may do now. */

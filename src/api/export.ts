@@ -54,6 +54,7 @@ export const NewExport = Type.Object(
       Type.Literal('raw', { description: 'Serve a new image as raw even if it looks like another format' }),
     ),
     minBlockBytes: Type.Optional(minBlockBytes),
+    tls: Type.Optional(Type.Literal('required', { description: 'NBD clients have to use TLS for this export' })),
     bitmaps: Type.Optional(List(NewBitmapOfExport)),
   },
   strict,

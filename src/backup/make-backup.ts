@@ -108,13 +108,13 @@ function copied(
 
 function viewOf(
   id: string,
-  { name, minBlockBytes }: Export,
+  { name, guardedAs, minBlockBytes }: Export,
   device: BlockDevice,
   contexts: readonly MetadataContext[],
 ): View {
   return new View({
     name: `${name}@${id}`,
-    exportName: name,
+    guardedAs,
     minBlockBytes,
     description: `"${name}" as it was when backup ${id} began`,
     device,

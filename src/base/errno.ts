@@ -16,6 +16,7 @@ export const ENOMEM: Errno = constants.errno.ENOMEM;
 export const EINVAL: Errno = constants.errno.EINVAL;
 export const EFBIG: Errno = constants.errno.EFBIG;
 export const ENOSPC: Errno = constants.errno.ENOSPC;
+export const ERANGE: Errno = constants.errno.ERANGE;
 export const EROFS: Errno = constants.errno.EROFS;
 export const EOVERFLOW: Errno = constants.errno.EOVERFLOW;
 export const EOPNOTSUPP: Errno = constants.errno.EOPNOTSUPP;

@@ -109,3 +109,30 @@ export class Given<Known extends Schema> {
     return this.all(key).at(-1);
   }
 }
+
+/** Splits at single commas; a doubled comma stands for a comma. */
+export function splitAtSingleCommas(list: string): string[] {
+  const doubled = '\0';
+  return list
+    .replaceAll(',,', doubled)
+    .split(',')
+    .map((part) => part.replaceAll(doubled, ','));
+}
+
+/**
+ * Reads `KEY=VALUE`, or `KEY` for a switch, where the key is one of `allowed`. Returns what is wrong with it; undefined if
+ * nothing is. `owner` says what has these options.
+ */
+export function readOption<Known extends Schema>(
+  given: Given<Known>,
+  allowed: Schema,
+  option: string,
+  owner: string,
+): string | undefined {
+  const [, key = '', value] = /^([^=]*)(?:=(.*))?$/s.exec(option)!;
+  const setting = Object.hasOwn(allowed, key) ? allowed[key] : undefined;
+  if (!setting || (value === undefined) !== (setting.argument === undefined)) {
+    return `"${option}" is not an option of ${owner}`;
+  }
+  return given.read(key, value ?? true) ? undefined : `"${value}" in ${option} is not ${setting.expected}`;
+}

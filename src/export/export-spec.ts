@@ -1,7 +1,19 @@
 import type { BitmapSpec, ExportSpec } from '../api/export.js';
 import { minBlockChoices } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
-import { choice, Given, onOff, path, readSize, repeated, type Setting, size, text } from '../base/setting.js';
+import {
+  choice,
+  Given,
+  onOff,
+  path,
+  readOption,
+  readSize,
+  repeated,
+  type Setting,
+  size,
+  splitAtSingleCommas,
+  text,
+} from '../base/setting.js';
 import { parseSize } from '../base/units.js';
 import { MAX_NAME_BYTES } from '../bitmap/bitmap-limits.js';
 
@@ -16,6 +28,7 @@ const options = {
     expected: `one of ${minBlockChoices.join(', ')}`,
     read: (given: unknown) => minBlockChoices.find((choice) => choice === readSize(given)),
   },
+  tls: { ...choice('required', ['required']), expected: '"required"' },
   bitmap: repeated(
     text('BITMAP[:GRANULARITY]', 'a bitmap such as "nightly" or "weekly:1M"', (given) => parseBitmapSpec(given)),
   ),
@@ -54,6 +67,7 @@ export function exportOf(given: Given<typeof exportKeys>): ExportSpec | undefine
   const sizeBytes = given.last('size');
   const format = given.last('format');
   const minBlockBytes = given.last('min-block');
+  const tls = given.last('tls');
   return {
     name,
     path: imagePath,
@@ -63,6 +77,7 @@ export function exportOf(given: Given<typeof exportKeys>): ExportSpec | undefine
     ...(sizeBytes !== undefined && { sizeBytes }),
     ...(format !== undefined && { format }),
     ...(minBlockBytes !== undefined && { minBlockBytes }),
+    ...(tls !== undefined && { tls }),
   };
 }
 
@@ -76,34 +91,15 @@ export function parseExportSpec(spec: string): ExportSpec {
   given.read('name', spec.slice(0, equals));
   const [imagePath, ...written] = splitAtSingleCommas(spec.slice(equals + 1));
   given.read('path', imagePath);
-  for (const option of written) readOption(given, option);
-  return exportOf(given) ?? refuse(`"${spec}" names no path`);
-}
-
-function readOption(given: Given<typeof exportKeys>, option: string): void {
-  const [, key = '', value] = /^([^=]*)(?:=(.*))?$/s.exec(option)!;
-  const isSwitch = value === undefined;
-  if (!isOption(key) || isSwitch !== (options[key].argument === undefined)) {
-    refuse(`"${option}" is not an option of an export`);
+  for (const option of written) {
+    const problem = readOption(given, options, option, 'an export');
+    if (problem !== undefined) refuse(problem);
   }
-  if (!given.read(key, value ?? true)) refuse(`"${value}" in ${option} is not ${options[key].expected}`);
-}
-
-function isOption(key: string): key is keyof typeof options {
-  return Object.hasOwn(options, key);
+  return exportOf(given) ?? refuse(`"${spec}" names no path`);
 }
 
 function refuse(what: string): never {
   throw new CodedError('EXPORT_INVALID', what, `an export is written ${EXPORT_GRAMMAR}`);
-}
-
-/** Splits at single commas; a doubled comma stands for a comma. */
-function splitAtSingleCommas(list: string): string[] {
-  const doubled = '\0';
-  return list
-    .replaceAll(',,', doubled)
-    .split(',')
-    .map((part) => part.replaceAll(doubled, ','));
 }
 
 /** Checks that name and description can be sent to clients. @throws CodedError EXPORT_INVALID */

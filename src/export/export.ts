@@ -22,7 +22,7 @@ import { type BitmapFacts, type ExportFacts, factsOfBitmap } from './export-fact
 import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
 import { QuietExport } from './quiet-export.js';
-import { type ClientConnection, ServedDisk } from './served-disk.js';
+import { type ClientConnection, type GuardedAs, ServedDisk } from './served-disk.js';
 
 /** The device at the bottom of an export's stack. */
 export interface Disk extends BlockDevice {
@@ -44,6 +44,8 @@ export interface ExportParts {
   /** Where the data is. */
   readonly path: string;
   readonly readOnly: boolean;
+  /** Only clients that use TLS may use it. Off if it is missing. */
+  readonly needsTls?: boolean;
   readonly minBlockBytes?: MinBlockBytes | undefined;
   /** The bottom of the device stack, which the export closes. */
   readonly disk: Disk;
@@ -68,7 +70,7 @@ export class Export extends ServedDisk {
   readonly path: string;
   readonly readOnly: boolean;
   readonly minBlockBytes: MinBlockBytes;
-  readonly guardedAs: ServedDisk['guardedAs'];
+  readonly guardedAs: GuardedAs;
   readonly device: BlockDevice;
   readonly cutTimeoutSeconds: number;
   /** The bottom of the stack. */
@@ -88,7 +90,7 @@ export class Export extends ServedDisk {
   constructor(parts: ExportParts) {
     super();
     this.name = parts.name;
-    this.guardedAs = { exportName: parts.name, right: 'read' };
+    this.guardedAs = { exportName: parts.name, right: 'read', needsTls: parts.needsTls ?? false };
     this.description = parts.description;
     this.path = parts.path;
     this.readOnly = parts.readOnly;

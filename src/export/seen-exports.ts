@@ -1,4 +1,5 @@
 import type { Access } from '../access/access.js';
+import { describeIdentity } from '../access/identity.js';
 import type { Right } from '../access/rights.js';
 import type { Export } from './export.js';
 import type { ExportRegistry } from './registry.js';
@@ -12,7 +13,7 @@ export class SeenExports {
   ) {}
 
   list(): Export[] {
-    return this.registry.list().filter(({ name }) => this.access.may('list', name));
+    return this.registry.list().filter((served) => this.sees(served));
   }
 
   /** The visible exports, then the views that the client may read. */
@@ -36,6 +37,16 @@ export class SeenExports {
     return found;
   }
 
+  /** Who asks, for the log and for refusals. */
+  get who(): string {
+    return describeIdentity(this.access.identity);
+  }
+
+  /** Whether the client may read a disk that it sees. */
+  mayRead({ guardedAs }: ServedDisk): boolean {
+    return this.access.may(guardedAs.right, guardedAs.exportName);
+  }
+
   may(right: Right, exportName: string): boolean {
     return this.access.may(right, exportName);
   }
@@ -46,7 +57,9 @@ export class SeenExports {
   }
 
   private sees({ guardedAs }: ServedDisk): boolean {
-    const { exportName, right } = guardedAs;
+    const { exportName, right, needsTls } = guardedAs;
+    const { over, encrypted, operator } = this.access.identity;
+    if (needsTls && over === 'nbd' && !encrypted && !operator) return false;
     return this.access.may(right === 'read' ? 'list' : right, exportName);
   }
 }

@@ -19,6 +19,15 @@ export type ClientCounters = Pick<Connection, 'requests' | 'failedRequests' | 'b
 
 export type ConnectionSummary = Readonly<Connection>;
 
+/** What a client needs to use a disk. */
+export interface GuardedAs {
+  /** The right that reading it needs, and the export to which that right belongs. */
+  readonly exportName: string;
+  readonly right: Right & ('read' | 'backup');
+  /** Only clients that use TLS may use it. */
+  readonly needsTls: boolean;
+}
+
 /** A disk that a client can connect to by name: an export, or a backup's view of one. */
 export abstract class ServedDisk {
   private readonly connections = new Set<ClientConnection>();
@@ -26,8 +35,7 @@ export abstract class ServedDisk {
   abstract readonly description: string;
   abstract readonly readOnly: boolean;
   abstract readonly minBlockBytes: MinBlockBytes;
-  /** The right that reading it needs, and the export to which that right belongs. */
-  abstract readonly guardedAs: { readonly exportName: string; readonly right: Right & ('read' | 'backup') };
+  abstract readonly guardedAs: GuardedAs;
   /** The top of the device stack. */
   abstract readonly device: BlockDevice;
   /** Totals of closed connections. */

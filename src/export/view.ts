@@ -1,13 +1,13 @@
 import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { AllocationContext, type MetadataContext } from './metadata-context.js';
-import { ServedDisk } from './served-disk.js';
+import { type GuardedAs, ServedDisk } from './served-disk.js';
 
 export interface ViewParts {
   /** `EXPORT@BACKUP-ID` */
   readonly name: string;
-  /** The export that it is a view of. */
-  readonly exportName: string;
+  /** As the export that it is a view of. */
+  readonly guardedAs: GuardedAs;
   readonly description: string;
   /** The same as the export's. */
   readonly minBlockBytes: MinBlockBytes;
@@ -23,14 +23,14 @@ export class View extends ServedDisk {
   readonly description: string;
   readonly readOnly = true;
   readonly minBlockBytes: MinBlockBytes;
-  readonly guardedAs: ServedDisk['guardedAs'];
+  readonly guardedAs: GuardedAs;
   readonly device: BlockDevice;
   private readonly all: readonly MetadataContext[];
 
-  constructor({ name, exportName, description, minBlockBytes, device, contexts }: ViewParts) {
+  constructor({ name, guardedAs, description, minBlockBytes, device, contexts }: ViewParts) {
     super();
     this.name = name;
-    this.guardedAs = { exportName, right: 'backup' };
+    this.guardedAs = { ...guardedAs, right: 'backup' };
     this.description = description;
     this.minBlockBytes = minBlockBytes;
     this.device = device;

@@ -41,6 +41,7 @@ export const nodePosix: Posix = {
   exitNow: () => void process.kill(process.pid, 'SIGKILL'),
   duplicateNow: missingNow,
   setSendBufferNow: missingNow,
+  peerOfNow: () => undefined,
   duplicateWaitingNow: missingNow,
   sendDatagramNow: missingNow,
   sendNow: missingNow,

@@ -53,6 +53,8 @@ export interface Posix {
   readonly duplicateNow: (fd: number) => CallResult;
   /** setsockopt(2), SO_SNDBUF: how many bytes a socket may hold that its peer has not read yet. */
   readonly setSendBufferNow: (fd: number, bytes: number) => CallResult;
+  /** getsockopt(2), SO_PEERCRED and SO_PEERGROUPS: who connected to a unix socket. Undefined if nobody can say. */
+  readonly peerOfNow: (fd: number) => PeerCredentials | undefined;
   /**
    * Duplicates the descriptor of a socket, for a thread. Calls on that socket wait from then on, also on the original
    * descriptor, but no longer than this: then they return -EAGAIN.
@@ -84,6 +86,14 @@ export interface Pipe {
   readonly inFd: number;
   readonly outFd: number;
   readonly capacityBytes: number;
+}
+
+/** The process at the other end, as it was when it connected. */
+export interface PeerCredentials {
+  readonly uid: number;
+  readonly gid: number;
+  /** The supplementary groups. */
+  readonly groups: readonly number[];
 }
 
 interface Mapping {

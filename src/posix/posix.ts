@@ -8,7 +8,7 @@ import type { CallResult, Posix } from './posix-calls.js';
 import { bindDatagrams, bindSend } from './posix-datagram.js';
 import { bindExec } from './posix-exec.js';
 import { bindMapping } from './posix-memory.js';
-import { bindDuplicate, bindWaitingSocket } from './posix-socket.js';
+import { bindDuplicate, bindPeer, bindWaitingSocket } from './posix-socket.js';
 import { bindPipe, bindSplice } from './posix-splice.js';
 
 /*
@@ -77,6 +77,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
   const ioctl = declare('ioctl', 'int', ['int', 'uint64', 'int']);
   const ioctlInto = declare('ioctl', 'int', ['int', 'uint64', 'void *']);
   const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
+  const getsockopt = declare('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']);
   const socket = declare('socket', 'int', ['int', 'int', 'int']);
   const sendto = declare('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
   const send = declare('send', 'int64', ['int', 'void *', 'size_t', 'int']);
@@ -101,6 +102,7 @@ export function bindPosix(koffi: Koffi, declare: Declare): Posix {
     ...(ioctlInto && { loopTargetNow: bindLoopTarget(ioctlInto) }),
     ...(exit && { exitNow: (code: number) => void exit(code) }),
     ...(setsockopt && { setSendBufferNow: bindSendBuffer(koffi, setsockopt) }),
+    ...(getsockopt && { peerOfNow: bindPeer(koffi, getsockopt) }),
     ...(fcntl && setsockopt && { duplicateWaitingNow: bindWaitingSocket(koffi, { fcntl, setsockopt }) }),
     ...(socket && sendto && close && { sendDatagramNow: bindDatagrams(koffi, { socket, sendto, close }) }),
     ...(send && { sendNow: bindSend(koffi, send) }),

@@ -8,6 +8,12 @@ interface SocketWithHandle {
   readonly _handle?: { readonly fd: number } | null;
 }
 
+/** Whether this is a unix socket. Its peer is on this machine, whatever is known about it. */
+export function isUnixSocket(socket: Socket): boolean {
+  const { _handle: handle } = socket as unknown as SocketWithHandle;
+  return handle?.constructor.name === 'Pipe';
+}
+
 /** The descriptor of an open socket, whatever is above it; undefined after it was closed. */
 export function descriptorOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as unknown as SocketWithHandle;

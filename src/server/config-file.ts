@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { type AccessSpec, accessKeys, accessOf } from '../access/access-spec.js';
 import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
@@ -37,23 +38,34 @@ class ConfigReader {
   settings(text: string): GivenSettings {
     const given: GivenSettings = new Given(settings);
     for (const [key, node] of parseToml(text, this.name)) {
-      if (key === 'export') for (const disk of this.disks(node)) given.add('export', disk);
+      if (key === 'export') for (const table of this.tables(key, node)) given.add(key, this.disk(table));
+      else if (key === 'access') for (const table of this.tables(key, node)) given.add(key, this.rule(table));
       else this.readKey(given, key, node, 'a setting');
     }
     return given;
   }
 
-  private disks(node: TomlNode): ExportSpec[] {
-    if (!Array.isArray(node.content)) return this.invalid('export', node, '[[export]]');
-    return node.content.map((disk) => this.disk(disk));
+  private tables(key: string, node: TomlNode): readonly TomlNode[] {
+    if (!Array.isArray(node.content)) return this.invalid(key, node, `[[${key}]]`);
+    for (const table of node.content) if (!(table.content instanceof Map)) this.invalid(key, table, `[[${key}]]`);
+    return node.content;
   }
 
   private disk(node: TomlNode): ExportSpec {
-    if (!(node.content instanceof Map)) return this.invalid('export', node, '[[export]]');
-    const given = new Given(exportKeys);
-    for (const [key, value] of node.content) this.readKey(given, key, value, 'a key of an export');
+    const given = this.keysOf(node, exportKeys, 'a key of an export');
     const missing = given.has('name') ? 'path' : 'name';
     return exportOf(given) ?? this.refuse(node, `${missing} is missing`, 'an export needs a name and a path');
+  }
+
+  private rule(node: TomlNode): AccessSpec {
+    const given = this.keysOf(node, accessKeys, 'a key of an access rule');
+    return accessOf(given) ?? this.refuse(node, 'who is missing', 'an access rule says who may do something');
+  }
+
+  private keysOf<Known extends Schema>(node: TomlNode, keys: Known, what: string): Given<Known> {
+    const given = new Given(keys);
+    for (const [key, value] of node.content as Map<string, TomlNode>) this.readKey(given, key, value, what);
+    return given;
   }
 
   /** `what` says what every key of the table should be. */

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import type { AccessSpec } from '../access/access-spec.js';
 import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
@@ -14,6 +15,8 @@ import type { SocketAccess } from './unix-socket.js';
 /** The complete configuration of a server. */
 export interface ServerConfig {
   readonly exports: readonly ExportSpec[];
+  /** Who may do what. */
+  readonly access: readonly AccessSpec[];
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
   readonly unixAccess: SocketAccess;
@@ -58,7 +61,7 @@ type LogLevel = NonNullable<ReturnType<(typeof settings)['log-level']['read']>>;
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: DEFAULT_NBD_PORT };
 
 /**
- * Flags override the file, and exports of both are served. The default address is used only when there is no other.
+ * Flags override the file, but exports of both are served, and access rules of both hold. The default address is used only when there is no other.
  * @throws CodedError CONFIG_INVALID
  */
 export function resolveConfig(
@@ -77,6 +80,7 @@ export function resolveConfig(
   const stateDirectory = last('state') ?? defaultStateDirectory();
   const config: ServerConfig = {
     exports: [...file.all('export'), ...flags.all('export')],
+    access: [...file.all('access'), ...flags.all('access')],
     listen:
       listen.length > 0 || unixPath !== undefined || stdio || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
     unixPath,

@@ -1,6 +1,6 @@
 /** A connected client that may have to make room for a new one. */
 export interface Guest {
-  /** The address of the client. All clients of unix sockets share one origin. */
+  /** Where the client comes from: an address, or a user of this machine. */
   readonly origin: string;
   /** In the time of performance.now(). */
   readonly connectedAtMilliseconds: number;

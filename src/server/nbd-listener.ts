@@ -1,16 +1,15 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Policy } from '../access/access.js';
-import { operator } from '../access/identity.js';
 import { assert } from '../base/assert.js';
 import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import type { Posix } from '../posix/posix-calls.js';
-import { plainDescriptorOf } from '../posix/socket-descriptor.js';
+import { isUnixSocket, plainDescriptorOf } from '../posix/socket-descriptor.js';
 import { BusyPoller } from '../session/busy-poller.js';
 import { BusyThreads, servedTimesOf } from '../session/busy-threads.js';
-import { Connection, type ConnectionHost } from '../session/connection.js';
+import { Connection, type ConnectionHost, type Peer } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
 import { PiecePool } from '../session/piece-pool.js';
 import { ClientThreads } from '../session/threads/client-threads.js';
@@ -18,6 +17,7 @@ import { TlsDoor } from '../tls/door.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
 import { makeRoom } from './make-room.js';
+import { peerOf } from './peer.js';
 
 export interface NbdLimits {
   /** The most clients at a time, over all exports. Further clients are turned away. */
@@ -116,23 +116,26 @@ export class NbdListener {
   }
 
   /**
-   * Serves a client of the operator's, which is already connected and needs no TLS. Its socket must be paused. Resolves
-   * when the client has gone.
+   * Serves a client that is already connected, and needs no TLS. Its socket must be paused. Without `peer`, it is who it
+   * seems to be. Resolves when the client has gone.
    */
-  adopt(socket: Socket): Promise<void> {
-    return this.serve(socket, { ...this.host, tls: undefined });
+  adopt(socket: Socket, peer?: Peer): Promise<void> {
+    return this.serve(socket, { ...this.host, tls: undefined }, peer);
   }
 
-  private async serve(socket: Socket, host: ConnectionHost): Promise<void> {
-    const origin = socket.remoteAddress ?? 'unix';
-    const client = socket.remoteAddress ? `${origin}:${socket.remotePort}` : origin;
+  private async serve(socket: Socket, host: ConnectionHost, peer = peerOf(socket, this.posix)): Promise<void> {
+    if (!peer) {
+      socket.destroy();
+      return;
+    }
+    const { client, origin } = peer;
     if (!makeRoom(this.connections, origin, this.maxConnections, performance.now())) {
       this.log.warn({ client, maxConnections: this.maxConnections }, 'a client was turned away: too many connections');
       socket.destroy();
       return;
     }
-    if (!socket.remoteAddress) this.enlargeSendBuffer(socket);
-    const connection = new Connection(socket, { origin, client, identity: operator }, host);
+    if (isUnixSocket(socket)) this.enlargeSendBuffer(socket);
+    const connection = new Connection(socket, peer, host);
     this.connections.add(connection);
     await connection.closed;
     this.connections.delete(connection);

@@ -32,6 +32,8 @@ export interface ExportHost {
   readonly lost?: string | undefined;
   readonly persistence: PersistenceConfig;
   readonly cutTimeoutSeconds?: number;
+  /** Whether clients can use TLS. */
+  readonly hasTls?: boolean;
   readonly posix: Posix | undefined;
   /** The disks that the exports of the server use. Undefined if there is only one export. */
   readonly claims?: DiskClaims;
@@ -72,6 +74,11 @@ export async function prepareExport(
   // Make the path absolute, because programs that are given it may run in another directory.
   const spec = { ...wanted, path: resolve(wanted.path) };
   const { name, path, readOnly = false, description = '', minBlockBytes = DEFAULT_MIN_BLOCK_BYTES } = spec;
+  const needsTls = spec.tls === 'required';
+  if (needsTls && !host.hasTls) {
+    const hint = 'give the server --tls-certificates or --tls-psk';
+    throw new CodedError('EXPORT_INVALID', `"${name}" requires TLS, which the server does not offer`, hint);
+  }
   const guard = guardOf?.(path);
   guard?.admitPath();
   const claim = () => claiming.pass(() => claimDisk({ exportName: name, path, readOnly }, host));
@@ -104,7 +111,7 @@ export async function prepareExport(
     if (!opening) addWanted(spec.bitmaps ?? [], bitmaps, { persistent: false, log: host.log });
     const { cutTimeoutSeconds } = host;
     const persistence = opening?.persistence;
-    const parts = { name, path, readOnly, description, minBlockBytes, disk, bitmaps, persistence, release };
+    const parts = { name, path, readOnly, needsTls, description, minBlockBytes, disk, bitmaps, persistence, release };
     const serve = () => new Export({ ...parts, ...(cutTimeoutSeconds !== undefined && { cutTimeoutSeconds }) });
     return { opening, serve, abandon };
   } catch (error) {

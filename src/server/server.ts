@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import { openRules, Policy } from '../access/access.js';
+import { Policy } from '../access/access.js';
+import { AccessRules } from '../access/access-rules.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup, endsWithin } from '../base/cleanup.js';
@@ -12,6 +13,7 @@ import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import { loadServerTls } from '../tls/tls-settings.js';
+import { accessRulesOf, warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
 import { checkOpenFiles, openFilesLimit } from './descriptor-limit.js';
@@ -20,6 +22,7 @@ import { ImagePlaces } from './image-places.js';
 import { checkSocketPaths, listenForClients, type NbdAddresses } from './nbd-addresses.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExports } from './open-export.js';
+import { stdioPeer } from './peer.js';
 import type { ExportHost } from './prepare-export.js';
 import { makePrivateDirectory } from './private-directory.js';
 import { StateDirectory } from './state-directory.js';
@@ -34,7 +37,8 @@ const OPENED_AT_START = 32;
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
   private readonly exports: ExportRegistry;
-  private readonly policy = new Policy(openRules);
+  private rules = new AccessRules([]);
+  private readonly policy = new Policy(this.rules);
   private readonly claims = new DiskClaims();
   /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
   private readonly openings = new Turnstile(4);
@@ -92,6 +96,8 @@ export class TidemarkServer {
     const { config, cleanup } = this;
     await checkSocketPaths(config);
     await this.openTls();
+    this.rules = await accessRulesOf(config);
+    this.policy.current = this.rules;
     await this.openState();
     cleanup.defer(() => this.closeExports());
     this.places = await ImagePlaces.open(config);
@@ -121,9 +127,18 @@ export class TidemarkServer {
 
   private exportHost(): ExportHost {
     const { places, state, claims, log } = this;
-    const { persistence, cutTimeoutSeconds } = this.config;
+    const { persistence, cutTimeoutSeconds, tls } = this.config;
     const stored = { store: state?.store.entries, lost: state?.store.lost };
-    return { ...stored, persistence, cutTimeoutSeconds, places, posix: loadPosix(), claims, log };
+    return {
+      ...stored,
+      hasTls: tls.mode !== 'none',
+      persistence,
+      cutTimeoutSeconds,
+      places,
+      posix: loadPosix(),
+      claims,
+      log,
+    };
   }
 
   /** Waits for a step of stopping, but continues if it takes too long, such as when a disk hangs. */
@@ -190,10 +205,16 @@ export class TidemarkServer {
     // With --stdio, programs that use libnbd may pass a listening socket instead. systemd passes stdin as an inherited
     // socket too.
     if (stdio && (inheritedSockets.length === 0 || stdioIsSocket())) {
-      this.stdioClient = this.listener.adopt(stdioSocket());
+      const socket = stdioSocket();
+      this.stdioClient = this.listener.adopt(socket, stdioPeer(socket, loadPosix()));
       return;
     }
     this.addresses = await listenForClients(this.listener, this.config);
+    warnOfAccess(
+      this.config,
+      { rules: this.rules, tcp: this.addresses.tcp, knowsPeers: loadPosix() !== undefined },
+      this.log,
+    );
   }
 
   private async openControl(backups: Backups): Promise<void> {

@@ -1,3 +1,4 @@
+import { ACCESS_GRAMMAR, parseAccessSpec } from '../access/access-spec.js';
 import { CodedError } from '../base/coded-error.js';
 import { parseHostPort } from '../base/host-port.js';
 import { choice, Given, onOff, path, repeated, type Setting, size, text, whole } from '../base/setting.js';
@@ -31,6 +32,7 @@ function isRegionSize(bytes: number): boolean {
 /** Each setting is a flag `--KEY` of `tidemark serve`, and a key of the configuration file. */
 export const settings = {
   export: set(`a disk to serve: ${EXPORT_GRAMMAR}`, repeated(text('SPEC', 'NAME=PATH and options', parseExportSpec))),
+  access: set(`who may do what: ${ACCESS_GRAMMAR}`, repeated(text('RULE', ACCESS_GRAMMAR, parseAccessSpec))),
   listen: set('serve NBD on this TCP address', repeated(hostPort)),
   unix: set('serve NBD on this unix socket', path('PATH')),
   'unix-mode': set(

@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
-import { chmod, chown, lstat, open, readFile, stat, unlink } from 'node:fs/promises';
+import { chmod, chown, lstat, open, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
+import { readAccounts } from './accounts.js';
 
 /** The longest path of a unix socket (sun_path in unix(7) without the final NUL). A longer one would be truncated. */
 const MAX_PATH_BYTES = 107;
@@ -96,10 +97,8 @@ export async function openToOthers(path: string, { mode, group }: SocketAccess):
 /** @throws CodedError ADDRESS_UNUSABLE */
 async function groupId(group: string): Promise<number> {
   if (/^\d+$/.test(group)) return Number(group);
-  const groups = await readFile('/etc/group', 'utf8').catch(() => '');
-  const fields = groups.split('\n').map((line) => line.split(':'));
-  const gid = fields.find(([name]) => name === group)?.[2];
-  if (gid !== undefined) return Number(gid);
+  const gid = (await readAccounts()).gidOf(group);
+  if (gid !== undefined) return gid;
   throw new CodedError('ADDRESS_UNUSABLE', `there is no group "${group}" in /etc/group`, 'use the number of the group');
 }
 

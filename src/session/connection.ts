@@ -35,7 +35,7 @@ export interface ConnectionHost extends LinkHost {
 export interface Peer {
   /** Describes the client, for people. */
   readonly client: string;
-  /** Where the client comes from: the same for all clients on one machine. */
+  /** Where the client comes from: the same for all clients of one machine, or of one user of this machine. */
   readonly origin: string;
   readonly identity: Identity;
 }

@@ -23,7 +23,7 @@ if [ "$CHECK" = yes ]; then
   echo "state check ended with $?"
 fi
 chroot /system node /tidemark/dist/main.js serve --export disk=/data/disk.img,size=64M,bitmap=nightly \
-  --listen 0.0.0.0:10809 --http 0.0.0.0:8080 --http-token-file /token --state /data/state \
+  --access address:10.0.2.2,rights=admin,without-tls --listen 0.0.0.0:10809 --http 0.0.0.0:8080 --http-token-file /token --state /data/state \
   --region-size 512K --max-active-regions 12 --cool-after 0
 echo "tidemark ended with $?"
 poweroff -f

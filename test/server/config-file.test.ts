@@ -89,7 +89,7 @@ describe('an invalid configuration is refused, and the error names the place and
       'an unknown key',
       'state = "x"\n\nstaet = "y"',
       't.toml:3: staet is not a setting',
-      'expected one of export, listen,',
+      'expected one of export, access, listen,',
     ],
     ['a bad value', '\nlog-level = "loud"', 't.toml:2: invalid log-level "loud"', 'expected one of trace,'],
     [
@@ -114,7 +114,7 @@ describe('an invalid configuration is refused, and the error names the place and
       'an unknown key of the second export',
       '[[export]]\nname = "a"\npath = "b"\n[[export]]\nname = "c"\npath = "d"\nsiez = "1G"',
       't.toml:7: siez is not a key of an export',
-      'expected one of name, path, description, size, readonly, format, min-block, bitmap',
+      'expected one of name, path, description, size, readonly, format, min-block, tls, bitmap',
     ],
     [
       'a bad size',

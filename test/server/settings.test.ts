@@ -28,6 +28,7 @@ function tableUnder(heading: string): Row[] {
 /** The default of the setting in a server, as the parser of the setting returns it. */
 const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   export: ({ exports }) => exports[0],
+  access: ({ access }) => access[0],
   listen: ({ listen }) => listen[0],
   unix: ({ unixPath }) => unixPath,
   'unix-mode': ({ unixAccess }) => unixAccess.mode,
@@ -94,10 +95,13 @@ describe('docs/configuration.md', () => {
     expect(meaning.includes('may be repeated')).toBe(repeated);
   });
 
-  test('lists exactly the keys of a disk', () => {
-    const keys = tableUnder('Disks').map(({ key }) => key);
+  test.each([
+    ['export', 'Disks'],
+    ['access', 'Access'],
+  ])('lists exactly the keys of the table %s', (table, heading) => {
+    const keys = tableUnder(heading).map(({ key }) => key);
     const known = `expected one of ${keys.join(', ')}`;
-    const unknownKey = () => parseConfigFile('[[export]]\nunheard-of = 1', 'x.toml');
+    const unknownKey = () => parseConfigFile(`[[${table}]]\nunheard-of = 1`, 'x.toml');
     expect(unknownKey).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', hint: known }));
   });
 });
@@ -106,10 +110,12 @@ describe('the example in docs/configuration.md', () => {
   const example = /```toml\n(.*?)```/s.exec(text)![1]!;
 
   test('has every setting and every key of a disk', () => {
-    const [head = '', ...disks] = example.split(/^\[\[export\]\]$/m);
+    const [head = '', ...parts] = example.split(/^(?=\[\[)/m);
+    const tables = (name: string) => parts.filter((part) => part.startsWith(`[[${name}]]`));
     const keysIn = (part: string) => [...part.matchAll(/^([\w-]+) =/gm)].map(([, key]) => key!);
-    expect(keysIn(head)).toEqual(settingKeys.filter((key) => key !== 'export'));
-    expect(new Set(disks.flatMap(keysIn))).toEqual(new Set(tableUnder('Disks').map(({ key }) => key)));
+    expect(keysIn(head)).toEqual(settingKeys.filter((key) => key !== 'export' && key !== 'access'));
+    expect(new Set(tables('export').flatMap(keysIn))).toEqual(new Set(tableUnder('Disks').map(({ key }) => key)));
+    expect(new Set(tables('access').flatMap(keysIn))).toEqual(new Set(tableUnder('Access').map(({ key }) => key)));
   });
 
   test('parses to the expected configuration', () => {
@@ -124,7 +130,23 @@ describe('the example in docs/configuration.md', () => {
           format: 'raw',
           bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
         },
-        { name: 'tools', path: '/srv/tools.iso', readOnly: true, minBlockBytes: 1, bitmaps: [] },
+        { name: 'tools', path: '/srv/tools.iso', readOnly: true, minBlockBytes: 1, tls: 'required', bitmaps: [] },
+      ],
+      access: [
+        {
+          who: ['cn:backup1.example', 'psk:backup*'],
+          rights: ['backup'],
+          exports: [expect.objectContaining({ pattern: 'vm*' })],
+          from: [expect.objectContaining({ address: '10.1.0.0' })],
+          withoutTls: false,
+        },
+        {
+          who: ['address:192.0.2.7'],
+          rights: ['read'],
+          exports: [expect.objectContaining({ pattern: '*' })],
+          from: [],
+          withoutTls: true,
+        },
       ],
       listen: [
         { host: '127.0.0.1', port: 10809 },

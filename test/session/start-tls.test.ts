@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type AccessRules, openRules, Policy } from '../../src/access/access.js';
+import { Policy } from '../../src/access/access.js';
+import { AccessRules } from '../../src/access/access-rules.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
 import type { TlsSettings } from '../../src/tls/tls-settings.js';
@@ -24,14 +25,14 @@ const trusting = () => ({ ca: authority.certificate });
 
 type Mode = 'optional' | 'required';
 
-async function serve(mode: Mode, rules: AccessRules = openRules) {
+async function serve(mode: Mode, rules: Policy['current'] = new AccessRules([])) {
   const { log, lines } = keepLog();
   const served = [{ name: 'disk', bitmaps: ['nightly'] }, { name: 'other' }];
   const server = await startMemoryServer(served, {}, log, { tls: { mode, settings }, policy: new Policy(rules) });
   return { ...server, lines };
 }
 
-async function haggling(mode: Mode, rules?: AccessRules): Promise<{ client: RawClient; lines: LoggedLine[] }> {
+async function haggling(mode: Mode, rules?: Policy['current']): Promise<{ client: RawClient; lines: LoggedLine[] }> {
   const { connect: newClient, lines } = await serve(mode, rules);
   const client = await newClient();
   await client.greet();
@@ -199,7 +200,7 @@ describe('with TLS required', () => {
 });
 
 describe('with TLS optional', () => {
-  const withTls: AccessRules = { may: ({ encrypted }) => encrypted === true, mayAll: () => false };
+  const withTls: Policy['current'] = { may: ({ encrypted }) => encrypted === true, mayAll: () => false };
 
   test('1.3 INFO and GO of an export that is there only with TLS say so, as of one that is not there', async () => {
     const { client } = await haggling('optional', withTls);
@@ -230,7 +231,7 @@ describe('with TLS optional', () => {
 
   test('rules see what the client has proven', async () => {
     const seen: unknown[] = [];
-    const rules: AccessRules = { may: (identity) => seen.push(identity) > 0, mayAll: () => true };
+    const rules: Policy['current'] = { may: (identity) => seen.push(identity) > 0, mayAll: () => true };
     const { client } = await haggling('optional', rules);
     const { certificate, key } = await authority.issue({ subject: 'CN=backup1', purpose: 'client' });
     await client.startTls({ ...trusting(), cert: certificate, key });

@@ -78,5 +78,9 @@ function decode(request: OptionRequest): (MetaContextRequest & { served: ServedD
     request.refuseUnknownExport(wanted.exportName);
     return undefined;
   }
+  if (!request.exports.mayRead(served)) {
+    request.refuseUnreadable(wanted.exportName);
+    return undefined;
+  }
   return { ...wanted, served };
 }

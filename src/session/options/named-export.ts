@@ -15,19 +15,34 @@ import type { OptionOutcome, OptionRequest } from './option-handler.js';
 
 /** NBD_OPT_INFO: describes the export and stays in the handshake. */
 export function answerInfo(request: OptionRequest): OptionOutcome {
-  answerGo(request);
+  const wanted = decodeWanted(request);
+  if (wanted) sendInformation(request, wanted);
   return undefined;
 }
 
 /** NBD_OPT_GO: describes the export as INFO does, and starts transmission. */
 export function answerGo(request: OptionRequest): OptionOutcome {
+  const wanted = decodeWanted(request);
+  if (!wanted) return undefined;
+  const { exportName, served, infoTypes } = wanted;
+  if (!request.exports.mayRead(served)) return request.refuseUnreadable(exportName);
+  sendInformation(request, wanted);
+  return agreeOn(request, exportName, served, infoTypes.includes(InfoType.BLOCK_SIZE));
+}
+
+type Wanted = InfoRequest & { readonly served: ServedDisk };
+
+/** Undefined if it was refused. */
+function decodeWanted(request: OptionRequest): Wanted | undefined {
   const wanted = decodeInfoRequest(request.data);
-  if (wanted instanceof InvalidOption) return request.refuse(wanted);
+  if (wanted instanceof InvalidOption) {
+    request.refuse(wanted);
+    return undefined;
+  }
   const served = request.exports.find(wanted.exportName);
-  if (!served) return request.refuseUnknownExport(wanted.exportName);
-  sendInformation(request, wanted, served);
-  request.ack();
-  return agreeOn(request, wanted.exportName, served, wanted.infoTypes.includes(InfoType.BLOCK_SIZE));
+  if (served) return { ...wanted, served };
+  request.refuseUnknownExport(wanted.exportName);
+  return undefined;
 }
 
 /** NBD_OPT_EXPORT_NAME: starts transmission, from before there was GO. */
@@ -37,6 +52,7 @@ export function answerExportName(request: OptionRequest): OptionOutcome {
   if (exportName === undefined) return request.refuse({ error: OptionError.INVALID, message: 'the name is not valid' });
   const served = request.exports.find(exportName);
   if (!served) return request.refuseUnknownExport(exportName);
+  if (!request.exports.mayRead(served)) return request.refuseUnreadable(exportName);
   request.send(encodeExportNameReply(served.sizeBytes, negotiation.flagsOf(served), !negotiation.noZeroes));
   return agreeOn(request, exportName, served, false);
 }
@@ -53,9 +69,9 @@ function agreeOn(
   return { agreement: { export: served, readOnly, replies, enforceBlockSize, contexts } };
 }
 
-/** Sends EXPORT always, and the other types when they were asked for. Unknown types are ignored. */
-function sendInformation(request: OptionRequest, wanted: InfoRequest, served: ServedDisk): void {
-  const asked = new Set(wanted.infoTypes);
+/** Sends EXPORT always, and the other types when they were asked for, then the ACK. Unknown types are ignored. */
+function sendInformation(request: OptionRequest, { served, infoTypes }: Wanted): void {
+  const asked = new Set(infoTypes);
   const info = (data: Buffer) => request.reply(OptionReply.INFO, data);
   if (asked.has(InfoType.NAME)) info(encodeInfoText(InfoType.NAME, served.name));
   if (asked.has(InfoType.DESCRIPTION) && served.description !== '') {
@@ -65,4 +81,5 @@ function sendInformation(request: OptionRequest, wanted: InfoRequest, served: Se
     info(encodeInfoBlockSize(served.minBlockBytes, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
   }
   info(encodeInfoExport(served.sizeBytes, request.negotiation.flagsOf(served)));
+  request.ack();
 }

@@ -133,8 +133,7 @@ export class OptionRequest {
 
   /** Before TLS, INFO and GO say of every export that is not there that it may be there with TLS. */
   refuseUnknownExport(exportName: string): OptionOutcome {
-    const isLong = exportName.length > MAX_QUOTED_NAME;
-    const quoted = isLong ? `${exportName.slice(0, MAX_QUOTED_NAME)}…` : exportName;
+    const quoted = shortened(exportName);
     const { option, negotiation } = this;
     if (negotiation.awaitsTls && (option === Option.INFO || option === Option.GO)) {
       const message = `there is no export "${quoted}" for clients without TLS`;
@@ -143,10 +142,21 @@ export class OptionRequest {
     return this.refuse({ error: OptionError.UNKNOWN, message: `there is no export "${quoted}"` });
   }
 
+  /** The client may know that the export exists, but not what is on it. */
+  refuseUnreadable(exportName: string): OptionOutcome {
+    const message = `${shortened(this.exports.who)} may not read "${shortened(exportName)}"`;
+    if (!this.negotiation.awaitsTls) return this.refuse({ error: OptionError.POLICY, message });
+    return this.refuse({ error: OptionError.TLS_REQD, message: `${message} without TLS` });
+  }
+
   private *encodeEach(type: number, data: Iterable<Buffer>): Generator<Buffer> {
     for (const one of data) yield encodeOptionReply(this.option, type, one);
     yield encodeOptionReply(this.option, OptionReply.ACK);
   }
+}
+
+function shortened(name: string): string {
+  return name.length > MAX_QUOTED_NAME ? `${name.slice(0, MAX_QUOTED_NAME)}…` : name;
 }
 
 /** How one kind of option is answered. */
