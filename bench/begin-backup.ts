@@ -1,4 +1,5 @@
 import { ControlClient } from '../src/cli/control-client.js';
+import { unixPlace } from '../src/cli/control-place.js';
 import { controlIn } from './servers.js';
 
 /** What the control API says about a backup that has begun. */
@@ -10,5 +11,5 @@ export interface Begun {
 
 /** Begins a backup of these exports on the tidemark that was started with this folder. */
 export function beginBackup(folder: string, exports: readonly string[]): Promise<Begun> {
-  return new ControlClient(controlIn(folder)).post<Begun>(['backups'], { exports, bitmap: 'nightly' });
+  return new ControlClient(unixPlace(controlIn(folder))).post<Begun>(['backups'], { exports, bitmap: 'nightly' });
 }

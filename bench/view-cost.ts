@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GIB, KIB, MIB } from '../src/base/units.js';
 import { ControlClient } from '../src/cli/control-client.js';
+import { unixPlace } from '../src/cli/control-place.js';
 import { NbdClient } from '../src/client/nbd-client.js';
 import { beginBackup } from './begin-backup.js';
 import { type FioJob, runFio } from './fio.js';
@@ -90,7 +91,7 @@ async function measureWrites(
     const { id } = mode === 'view' ? await beginBackup(folder, ['disk']) : { id: undefined };
     await runFio(once, environment);
     if (id !== undefined) {
-      await new ControlClient(controlIn(folder)).post(['backups', id, 'abort']);
+      await new ControlClient(unixPlace(controlIn(folder))).post(['backups', id, 'abort']);
       await beginBackup(folder, ['disk']);
     }
     const first = await runFio(once, environment);
@@ -152,7 +153,7 @@ async function measurePauses(run: BenchRun, folder: string, count: number): Prom
     const { id, heldWrites } = await beginBackup(folder, names);
     result.p99Milliseconds.push(heldWrites.p99Milliseconds);
     result.maxMilliseconds.push(heldWrites.maxMilliseconds);
-    await new ControlClient(controlIn(folder)).post(['backups', id, 'abort']);
+    await new ControlClient(unixPlace(controlIn(folder))).post(['backups', id, 'abort']);
   }
   over.abort();
   await Promise.all(writers);
@@ -181,7 +182,7 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
   const control = controlIn(folder);
   // A first backup, so that the next is an increment.
   const { id } = await beginBackup(folder, ['disk']);
-  await new ControlClient(control).post(['backups', id, 'commit']);
+  await new ControlClient(unixPlace(control)).post(['backups', id, 'commit']);
   const job = {
     operation: 'randwrite',
     blockBytes: 64 * KIB,
@@ -202,7 +203,7 @@ async function measureSparse(run: BenchRun, folder: string, result: ViewResult['
     await client.blockStatus(0, 64 * MIB);
     const told = performance.now();
     await client.disconnect();
-    await new ControlClient(control).post(['backups', backup.id, 'abort']);
+    await new ControlClient(unixPlace(control)).post(['backups', backup.id, 'abort']);
     result.beginMilliseconds.push(hasBegun - began);
     result.firstExtentsMilliseconds.push(told - hasBegun);
     log(

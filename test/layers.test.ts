@@ -8,7 +8,7 @@ const source = resolve(import.meta.dirname, '../src');
 const mayImport: Record<string, readonly string[]> = {
   base: [],
   api: ['base'],
-  access: ['tls', 'base'],
+  access: ['tls', 'api', 'base'],
   posix: ['api', 'base'],
   protocol: ['base'],
   tls: ['posix', 'base'],
@@ -37,7 +37,7 @@ const mayImport: Record<string, readonly string[]> = {
   client: ['tls', 'protocol', 'posix', 'base'],
   qcow2: ['posix', 'base'],
   agent: ['client', 'qcow2', 'protocol', 'posix', 'api', 'base'],
-  cli: ['doctor', 'server', 'control', 'agent', 'client', 'export', 'storage', 'api', 'base'],
+  cli: ['doctor', 'server', 'control', 'agent', 'client', 'export', 'tls', 'storage', 'api', 'base'],
   'main.ts': ['cli', 'server'],
 };
 

@@ -27,6 +27,9 @@ export const Server = Type.Object({
     Type.Object(
       {
         ...address,
+        tls: Type.Boolean({
+          description: 'Whether the address speaks HTTPS, which clients on other machines must use then',
+        }),
         tokenFile: Type.Optional(Type.String({ description: 'The file with the token that requests must carry' })),
         metricsOnly: Type.Boolean({ description: 'Only health and metrics are served' }),
       },

@@ -45,3 +45,13 @@ export const grounds = {
   identity: 'it is the same disk; writes by other programs while it was not served would not be noticed',
 } as const;
 export type Ground = keyof typeof grounds;
+
+/** What somebody may do with an export. */
+export const rights = ['list', 'read', 'write', 'backup', 'admin'] as const;
+export type Right = (typeof rights)[number];
+
+/** Most tokens that a server keeps. */
+export const MAX_TOKENS = 1000;
+/** Longest life of a token that ends. */
+export const MAX_TOKEN_DAYS = 10 * 365;
+export const DEFAULT_TOKEN_DAYS = 90;

@@ -42,6 +42,8 @@ export const errorTitles = {
   STORE_IN_DOUBT: 'It is unknown whether the store holds the change',
   FLUSH_FAILED: 'The disk could not be flushed',
   CLIENT_NOT_FOUND: 'There is no client with that ID',
+  TOKEN_NOT_FOUND: 'There is no token with that ID',
+  TOO_MANY_TOKENS: 'There are as many tokens as a server keeps',
   CUT_TIMED_OUT: 'A disk did not answer in time',
   EXPORT_IN_USE: 'Clients or backups are using the export',
   STOP_TIMED_OUT: 'A disk did not answer while the server was stopping',

@@ -1,4 +1,6 @@
 const REPEAT_AFTER_MILLISECONDS = 60_000;
+/** Kinds may be named by strangers, such as after their addresses. The oldest are forgotten. */
+const MAX_KINDS = 10_000;
 
 interface Kind {
   loggedAt: number;
@@ -25,7 +27,9 @@ export class LogLimit {
       known.unlogged++;
       return undefined;
     }
+    this.kinds.delete(kind);
     this.kinds.set(kind, { loggedAt: now, unlogged: 0 });
+    if (this.kinds.size > MAX_KINDS) this.kinds.delete(this.kinds.keys().next().value!);
     return known?.unlogged ?? 0;
   }
 }

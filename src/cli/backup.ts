@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Backup, BackupPart, BegunBackup } from '../api/backup.js';
 import { onScratchFullChoices } from '../api/values.js';
 import {
@@ -7,6 +7,7 @@ import {
   formatSize,
   formatTable,
   print,
+  secondsArgument,
   sizeArgument,
   withCommonOptions,
 } from './command-line.js';
@@ -115,13 +116,6 @@ function addEndings(group: Command): void {
       },
     );
   }
-}
-
-/** Argument parser for commander: a time such as 90s, 30m, 2h or 1d, in seconds. */
-function secondsArgument(text: string): number {
-  const match = /^(\d+)([smhd]?)$/.exec(text);
-  if (!match) throw new InvalidArgumentError('Expected a time such as 90s, 30m or 2h.');
-  return Number(match[1]) * { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match[2] as '' | 's' | 'm' | 'h' | 'd'];
 }
 
 function sayBegun(backup: BegunBackup): string {

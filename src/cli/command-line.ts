@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { formatSize, parseSize } from '../base/units.js';
-import { ControlClient, defaultControlPath } from './control-client.js';
+import { ControlClient } from './control-client.js';
+import { controlPlace } from './control-place.js';
+import type { CredentialFiles } from './credential-files.js';
 import { print } from './output.js';
 
-export interface CommonOptions {
+export interface CommonOptions extends CredentialFiles {
   readonly json?: boolean;
   readonly control?: string;
 }
@@ -13,11 +15,21 @@ export interface CommonOptions {
 export function withCommonOptions(command: Command): Command {
   return withOptions(
     command,
-    "the server's control socket (default: $TIDEMARK_CONTROL, or control.sock in the default state directory)",
-  );
+    'control socket of the server, or https://HOST:PORT (default: $TIDEMARK_CONTROL, or control.sock in the default state ' +
+      'directory)',
+  )
+    .option(
+      '--tls-certificates <DIR>',
+      'folder with ca-cert.pem, client-cert.pem and client-key.pem (default: $TIDEMARK_TLS_CERTIFICATES)',
+    )
+    .option('--tls-psk <FILE>', 'file of keys for TLS, USER:HEX on each line (default: $TIDEMARK_TLS_PSK)')
+    .option(
+      '--token-file <FILE>',
+      'file with the token for the server (default: $TIDEMARK_TOKEN_FILE, or the token in $TIDEMARK_TOKEN)',
+    );
 }
 
-/** Adds the same options to a command that talks to no server, so that scripts can pass them to every command. */
+/** Adds options to a command that talks to no server, so that scripts can pass the same ones to every command. */
 export function withOfflineOptions(command: Command): Command {
   return withOptions(command, 'accepted and ignored: this command does not talk to a server');
 }
@@ -26,8 +38,8 @@ function withOptions(command: Command, control: string): Command {
   return command.option('--json', 'print one JSON document').option('--control <PATH>', control);
 }
 
-export function controlClient({ control }: CommonOptions): ControlClient {
-  return new ControlClient(control ?? defaultControlPath());
+export function controlClient(options: CommonOptions): ControlClient {
+  return new ControlClient(controlPlace(options.control, options));
 }
 
 /** Lays out rows under their headings. Columns whose index is in `right` are aligned to the right. */
@@ -50,6 +62,13 @@ export function sizeArgument(text: string): number {
   const bytes = parseSize(text);
   if (bytes === undefined) throw new InvalidArgumentError('Expected a size such as 512M or 10G.');
   return bytes;
+}
+
+/** Argument parser for commander: a time in seconds. */
+export function secondsArgument(text: string): number {
+  const match = /^(\d+)([smhd]?)$/.exec(text);
+  if (!match) throw new InvalidArgumentError('Expected a time such as 90s, 30m or 2h.');
+  return Number(match[1]) * { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match[2] as '' | 's' | 'm' | 'h' | 'd'];
 }
 
 export { formatSize, print };

@@ -1,29 +1,22 @@
-import { type RequestOptions, request } from 'node:http';
-import { text } from 'node:stream/consumers';
 import type { Problem } from '../api/shapes.js';
 import { CodedError } from '../base/coded-error.js';
-import { controlSocketIn, defaultStateDirectory } from '../base/places.js';
+import { askOnce, type ControlPlace } from './control-place.js';
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
 /** System error codes of a connection that was established, then broke. */
 const hungUp = new Set(['ECONNRESET', 'EPIPE']);
 
-/** The control socket to use without `--control`. */
-export function defaultControlPath(): string {
-  return process.env.TIDEMARK_CONTROL || controlSocketIn(defaultStateDirectory());
-}
-
-/** Talks to a server's control API over its unix socket. */
+/** Talks to a server's control API. */
 export class ControlClient {
   constructor(
-    private readonly socketPath: string,
+    readonly place: ControlPlace,
     private readonly signal?: AbortSignal,
   ) {}
 
   /** The same client, whose calls end with NO_SERVER when `signal` aborts. */
   until(signal: AbortSignal): ControlClient {
-    return new ControlClient(this.socketPath, signal);
+    return new ControlClient(this.place, signal);
   }
 
   get<Answer>(...path: string[]): Promise<Answer> {
@@ -46,15 +39,14 @@ export class ControlClient {
     query: Readonly<Record<string, string>> = {},
   ): Promise<Answer> {
     const search = new URLSearchParams(query).toString();
-    const options: RequestOptions = {
-      socketPath: this.socketPath,
+    const options = {
+      ...(await this.place.connect()),
       method,
       path: `/v1/${path.map(encodeURIComponent).join('/')}${search && `?${search}`}`,
-      agent: false,
       ...(this.signal && { signal: this.signal }),
     };
-    const { status, content } = await ask(options, body).catch((error: NodeJS.ErrnoException) => {
-      throw hungUp.has(error.code ?? '') ? this.lostServer() : this.noServer(error);
+    const { status, content } = await askOnce(options, body).catch((error: NodeJS.ErrnoException) => {
+      throw hungUp.has(error.code ?? '') ? this.lostServer() : this.place.explain(error);
     });
     const answer = this.parse(content);
     if (status < 400) return answer as Answer;
@@ -72,36 +64,15 @@ export class ControlClient {
   }
 
   private otherServer(): CodedError {
-    const hint = 'give the control socket of a tidemark server with --control';
-    return new CodedError('NO_SERVER', `what answers on ${this.socketPath} is not a tidemark server`, hint);
+    const hint = 'give the control socket or the address of a tidemark server with --control';
+    return new CodedError('NO_SERVER', `what answers on ${this.place.name} is not a tidemark server`, hint);
   }
 
   private lostServer(): CodedError {
     return new CodedError(
       'NO_SERVER',
-      `the server on ${this.socketPath} closed the connection before it answered`,
-      'the command may or may not have taken effect: check when the server is back, then repeat it',
+      `the server on ${this.place.name} closed the connection before it answered`,
+      this.place.afterHangUp,
     );
   }
-
-  private noServer({ code, message }: NodeJS.ErrnoException): CodedError {
-    const why = code === 'ENOENT' || code === 'ECONNREFUSED' ? '' : `: ${code ?? message}`;
-    const hint =
-      code === 'EACCES'
-        ? 'run this as the user that the server runs as'
-        : 'start one with tidemark serve, or give its control socket with --control';
-    return new CodedError('NO_SERVER', `no server answers on ${this.socketPath}${why}`, hint);
-  }
-}
-
-/** Sends one request on its own connection. Rejects with the error of the connection. */
-function ask(options: RequestOptions, body: object | undefined): Promise<{ status: number; content: string }> {
-  return new Promise((resolve, reject) => {
-    const asked = request(options, (answer) => {
-      text(answer).then((content) => resolve({ status: answer.statusCode!, content }), reject);
-    });
-    asked.on('error', reject);
-    if (body) asked.setHeader('content-type', 'application/json');
-    asked.end(body && JSON.stringify(body));
-  });
 }

@@ -1,6 +1,7 @@
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ExportDescription } from '../api/export.js';
+import { CodedError } from '../base/coded-error.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { bitmapTable } from './bitmap.js';
 import {
@@ -36,10 +37,9 @@ export function addExportCommands(program: Command): void {
     .addHelpText('after', `\nSPEC is ${EXPORT_GRAMMAR}; a relative PATH starts at the current folder.`)
     .action(async (text: string, options: CommonOptions) => {
       const spec = parseExportSpec(text);
-      const added = await controlClient(options).post<ExportDescription>(['exports'], {
-        ...spec,
-        path: resolve(spec.path),
-      });
+      const client = controlClient(options);
+      if (client.place.isRemote && !isAbsolute(spec.path)) throw relativeThere(spec.path);
+      const added = await client.post<ExportDescription>(['exports'], { ...spec, path: resolve(spec.path) });
       print(options, added, ({ name }) => `serving ${name}`);
     });
 
@@ -66,6 +66,11 @@ export function addExportCommands(program: Command): void {
       const resized = await controlClient(options).post<ExportDescription>(['exports', name, 'resize'], { sizeBytes });
       print(options, resized, (served) => `${served.name} has ${formatSize(served.sizeBytes)} now`);
     });
+}
+
+function relativeThere(path: string): CodedError {
+  const what = `the path ${path} is relative, and the server is on another machine`;
+  return new CodedError('USAGE_INVALID', what, 'give the path from / on, as it is on that machine');
 }
 
 /** Argument parser for commander: whole seconds. */

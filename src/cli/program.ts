@@ -14,6 +14,7 @@ import { addRepairCommand } from './repair.js';
 import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
+import { addTokenCommands } from './token.js';
 import { addVerifyCommand } from './verify.js';
 
 const DONE = 0;
@@ -45,6 +46,7 @@ export function buildProgram(): Command {
   addBitmapCommands(program);
   addBackupCommands(program);
   addClientCommands(program);
+  addTokenCommands(program);
   addMapCommand(program);
   addPullCommand(program);
   addVerifyCommand(program);

@@ -1,6 +1,8 @@
 import swagger from '@fastify/swagger';
-import type { FastifyInstance, FastifyReply, onRequestHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
+import { type Authenticate, trustCaller } from './admission/authenticate.js';
+import { noteRefusals } from './admission/note-refusals.js';
 import type { ControlHost } from './control-host.js';
 import type { AnswersDue } from './http-server.js';
 import { capConnections, type HttpLimits, httpLimits, hurryReaders } from './http-server.js';
@@ -16,13 +18,14 @@ import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { healthRoutes, serverRoutes } from './routes/server.js';
+import { tokenRoutes } from './routes/tokens.js';
 import { transactionRoutes } from './routes/transactions.js';
 
 /** The version of the API, not of the program. */
 const API_VERSION = '1.0.0';
 export interface ApiOptions {
-  /** Runs first for every request, and may refuse it. */
-  readonly admit?: onRequestHookHandler | undefined;
+  /** Says who a caller is. Without it, callers may do everything. */
+  readonly authenticate?: Authenticate;
   /** Keeps track of the requests that have no answer yet. */
   readonly answersDue?: AnswersDue;
   readonly limits?: HttpLimits | undefined;
@@ -38,13 +41,14 @@ const allRoutes = [
   transactionRoutes,
   backupRoutes,
   clientRoutes,
+  tokenRoutes,
   eventRoutes,
   metricsRoutes,
 ];
 
 /** Builds the HTTP API of a server. */
 export async function buildControlApi(host: ControlHost, options: ApiOptions = {}): Promise<FastifyInstance> {
-  const { admit, answersDue, limits = httpLimits, metricsOnly = false } = options;
+  const { authenticate = trustCaller, answersDue, limits = httpLimits, metricsOnly = false } = options;
   const api = newApi(host.log, limits);
   capConnections(api.server, limits, host.log);
   await api.register(swagger, {
@@ -59,9 +63,9 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
   takeJsonBodies(api as unknown as FastifyInstance);
   refuseWhenClosing(api as unknown as FastifyInstance);
   api.addHook('onSend', hurryReaders(limits));
-  if (admit) api.addHook('onRequest', admit);
-  identifyCallers(api as unknown as FastifyInstance, host);
+  identifyCallers(api as unknown as FastifyInstance, host, authenticate);
   api.addHook('onRequest', demandRight);
+  api.addHook('onError', noteRefusals(host.exports, host.refusals));
   if (answersDue) api.addHook('preHandler', answersDue.watch);
   for (const routes of metricsOnly ? [healthRoutes, metricsRoutes] : allRoutes) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));

@@ -3,6 +3,8 @@ import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
 import type { ExportRegistry } from '../export/registry.js';
+import type { RefusalLog } from './admission/refusal-log.js';
+import type { TokenStore } from './admission/token-store.js';
 import type { EventFeed } from './event-feed.js';
 
 /** The parts of the server that the control API uses. */
@@ -12,6 +14,8 @@ export interface ControlHost {
   readonly policy: Policy;
   readonly backups: Backups;
   readonly events: EventFeed;
+  readonly tokens: TokenStore;
+  readonly refusals: RefusalLog;
   readonly log: Log;
   readonly describeServer: () => ServerFacts;
 }

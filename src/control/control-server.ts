@@ -1,25 +1,46 @@
-import type { AddressInfo, Server } from 'node:net';
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { isLoopback } from '../base/host-port.js';
 import { forOwnerAlone } from '../posix/for-owner-alone.js';
+import { TlsDoor, type TlsProof } from '../tls/door.js';
+import type { TlsSettings } from '../tls/tls-settings.js';
+import { authenticateNobody, authenticateOverTcp } from './admission/authenticate.js';
+import { FrontDoor } from './admission/front-door.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
-import type { HttpLimits } from './http-server.js';
-import { AnswersDue } from './http-server.js';
-import { refuseForeign } from './refuse-foreign.js';
-import { demandToken } from './token.js';
+import { AnswersDue, httpLimits } from './http-server.js';
 
 const PATIENCE_MILLISECONDS = 5000;
+
+/** A TCP address of the API. */
+export interface HttpPlace {
+  readonly host: string;
+  /** 0 means any free port. */
+  readonly port: number;
+  /** The operator's token. Without one, only health and metrics are served. */
+  readonly token: string | undefined;
+  readonly tls: HttpTls | undefined;
+}
+
+export interface HttpTls {
+  readonly settings: TlsSettings;
+  /** Whether clients on this machine have to use TLS too. Others always have to. */
+  readonly isRequired: boolean;
+}
 
 /** Serves the control API on a unix socket and, when asked to, over TCP. */
 export class ControlServer {
   private readonly apis: FastifyInstance[] = [];
   private readonly answersDue = new AnswersDue();
+  private readonly tlsDoors: TlsDoor[] = [];
+  private readonly frontDoors: FrontDoor[] = [];
+  private readonly proofs = new WeakMap<Socket, TlsProof>();
 
   constructor(
     private readonly host: ControlHost,
     private readonly patienceMilliseconds = PATIENCE_MILLISECONDS,
-    private readonly limits?: HttpLimits,
+    private readonly limits = httpLimits,
   ) {}
 
   /** Listens on a new unix socket that only its owner can use. Rejects as net.Server does. */
@@ -30,19 +51,19 @@ export class ControlServer {
     await bound;
   }
 
-  /**
-   * With a token, every request except those for health and metrics must carry it. Without one, only these two routes are
-   * served. Rejects as net.Server does.
-   */
-  async listenTcp(host: string, port: number, token: string | undefined): Promise<AddressInfo> {
-    // An address that other machines can reach may be called by any host name.
-    const open = isLoopback(host) ? refuseForeign : undefined;
-    const options = token === undefined ? { admit: open, metricsOnly: true } : { admit: demandToken(token, open) };
-    const { server } = await this.api(options);
+  /** Returns the address. Rejects as net.Server does. */
+  async listenTcp({ host, port, token, tls }: HttpPlace): Promise<AddressInfo> {
+    const { server } = await this.api(this.overTcp(isLoopback(host), token));
+    if (tls) this.openFrontDoor(server as HttpServer, tls);
     const bound = this.bound(server);
     server.listen({ host, port });
     await bound;
     return server.address() as AddressInfo;
+  }
+
+  /** From now on. Open connections stay as they are. */
+  useTls(settings: TlsSettings): void {
+    for (const door of this.tlsDoors) door.use(settings);
   }
 
   /**
@@ -51,11 +72,36 @@ export class ControlServer {
    */
   async close(): Promise<void> {
     const hangUp = () => {
+      for (const door of this.frontDoors) door.hangUp();
       if (this.answersDue.any) return;
       for (const { server } of this.apis) server.closeAllConnections();
     };
     const timer = setInterval(hangUp, this.patienceMilliseconds);
-    await Promise.all(this.apis.map((api) => api.close())).finally(() => clearInterval(timer));
+    const closed = this.apis.map((api) => api.close());
+    for (const door of this.frontDoors) door.hangUp();
+    await Promise.all(closed).finally(() => clearInterval(timer));
+  }
+
+  private overTcp(isLoopbackAddress: boolean, operatorToken: string | undefined): ApiOptions {
+    if (operatorToken === undefined) return { authenticate: authenticateNobody(isLoopbackAddress), metricsOnly: true };
+    const { tokens, refusals } = this.host;
+    const proofOf = (socket: Socket) => this.proofs.get(socket);
+    return {
+      authenticate: authenticateOverTcp({
+        ...{ operatorToken, tokens, refusals, proofOf },
+        isLoopback: isLoopbackAddress,
+      }),
+    };
+  }
+
+  private openFrontDoor(server: HttpServer, { settings, isRequired }: HttpTls): void {
+    const { headersMilliseconds } = this.limits;
+    const door = new TlsDoor(settings, headersMilliseconds);
+    this.tlsDoors.push(door);
+    const { proofs } = this;
+    const { refusals } = this.host;
+    const terms = { door, isRequired, proofs, refusals, firstByteMilliseconds: headersMilliseconds };
+    this.frontDoors.push(new FrontDoor(server, terms));
   }
 
   private async api(options: ApiOptions = {}): Promise<FastifyInstance> {

@@ -13,6 +13,7 @@ export function problemHandler(log: Log) {
 
 export function sendProblem(reply: FastifyReply, error: CodedError, failedAction?: number): void {
   const problem = problemOf(error, failedAction);
+  if (error.code === 'UNAUTHORIZED') reply.header('www-authenticate', 'Bearer');
   void reply.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
 }
 

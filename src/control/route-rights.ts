@@ -1,9 +1,9 @@
 import type { FastifyInstance, onRequestHookHandler } from 'fastify';
 import { Access } from '../access/access.js';
-import { operator } from '../access/identity.js';
 import type { Right } from '../access/rights.js';
 import { assert } from '../base/assert.js';
 import { SeenExports } from '../export/seen-exports.js';
+import type { Authenticate } from './admission/authenticate.js';
 import type { ControlHost } from './control-host.js';
 
 /**
@@ -25,14 +25,15 @@ declare module 'fastify' {
 }
 
 /** Says who the caller of each request is. A route that does not say what right it needs cannot be added. */
-export function identifyCallers(api: FastifyInstance, { exports, policy }: ControlHost): void {
+export function identifyCallers(api: FastifyInstance, host: ControlHost, authenticate: Authenticate): void {
+  const { exports, policy } = host;
   api.addHook('onRoute', ({ url, config }) =>
     assert(config?.right !== undefined, `${url} does not say what right it needs`),
   );
   api.decorateRequest('access');
   api.decorateRequest('seen');
   api.addHook('onRequest', (request, _reply, done) => {
-    request.access = new Access(policy, operator);
+    request.access = new Access(policy, authenticate(request));
     request.seen = new SeenExports(exports, request.access);
     done();
   });

@@ -3,6 +3,7 @@ import { formatHostPort } from '../base/host-port.js';
 import type { Log } from '../base/log.js';
 import type { ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
+import type { TlsSettings } from '../tls/tls-settings.js';
 import type { ServerConfig } from './config.js';
 import { ownToken, readGivenToken } from './http-token.js';
 import { clearSocketPath, refuseAddress } from './unix-socket.js';
@@ -15,16 +16,22 @@ export interface HttpToken {
 /** Listens on the TCP address for commands, if there is one. @throws CodedError ADDRESS_UNUSABLE */
 export async function listenForHttp(
   control: ControlServer,
-  { http }: ServerConfig,
-  token: HttpToken | undefined,
+  { http, tls: { mode } }: ServerConfig,
+  { token, tls: settings }: { readonly token: HttpToken | undefined; readonly tls: TlsSettings | undefined },
   log: Log,
 ): Promise<ServerFacts['http']> {
   if (!http) return undefined;
   const { address, port } = await control
-    .listenTcp(http.host, http.port, token?.token)
+    .listenTcp({ ...http, token: token?.token, tls: settings && { settings, isRequired: mode === 'required' } })
     .catch(refuseAddress(formatHostPort(http)));
   const tokenFile = token && resolve(token.path);
-  const facts = { host: address, port, ...(tokenFile && { tokenFile }), metricsOnly: tokenFile === undefined };
+  const facts = {
+    host: address,
+    port,
+    tls: settings !== undefined,
+    ...(tokenFile && { tokenFile }),
+    metricsOnly: tokenFile === undefined,
+  };
   log.info(facts, 'the control API listens on TCP');
   return facts;
 }

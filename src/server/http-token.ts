@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
 import { replaceFile } from '../posix/replacement.js';
+import { isOpenToAll, isOursAlone, readSecretFile } from '../posix/secret-file.js';
 
 /** The file in the state directory that holds the token made by the server. */
 const MADE_TOKEN_FILE = 'http-token';
@@ -12,21 +11,26 @@ const MADE_TOKEN_FILE = 'http-token';
 const TOKEN_BYTES = 32;
 /** Generous for one line; larger files are certainly not token files. */
 const MAX_FILE_BYTES = 4096;
-const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-/** Mode bits: others may read or write; anybody but the owner has any permission. */
-const OTHERS = 0o006;
-const ALL_BUT_OWNER = 0o077;
 
-/** Reads the operator's token from the file that `--http-token-file` names. @throws CodedError CONFIG_INVALID */
-export function readGivenToken(path: string): Promise<string> {
-  return readToken(path, O_RDONLY | O_NONBLOCK, ({ mode }) => {
-    if ((mode & OTHERS) === 0) return;
-    throw new CodedError(
-      'CONFIG_INVALID',
-      `every user can read or change the token file ${path} (mode ${octal(mode)})`,
-      `run chmod 600 ${path}, and replace the token, which others may have read`,
-    );
-  });
+/** Reads a token from the file that an option or a variable names. @throws CodedError CONFIG_INVALID */
+export async function readGivenToken(path: string, named = '--http-token-file'): Promise<string> {
+  try {
+    const text = await readSecretFile(path, {
+      maxBytes: MAX_FILE_BYTES,
+      followLinks: true,
+      check: (stats, mode) => {
+        if (!isOpenToAll(stats)) return;
+        throw new CodedError(
+          'CONFIG_INVALID',
+          `every user can read or change the token file ${path} (mode ${mode})`,
+          `run chmod 600 ${path}, and replace the token, which others may have read`,
+        );
+      },
+    });
+    return usable(path, text);
+  } catch (error) {
+    throw cannotRead(path, error, named);
+  }
 }
 
 /**
@@ -52,38 +56,33 @@ export async function ownToken(stateDirectory: string): Promise<{ token: string;
   return { token: await readOwnToken(path), path };
 }
 
-function readOwnToken(path: string): Promise<string> {
-  return readToken(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, ({ mode, uid }) => {
-    if (uid === process.geteuid?.() && (mode & ALL_BUT_OWNER) === 0) return;
-    throw new CodedError(
-      'CONFIG_INVALID',
-      `other users may have changed or read the token file ${path} (mode ${octal(mode)}, user id ${uid})`,
-      'remove it; the server makes a new one when it starts',
-    );
-  });
-}
-
-/** Checks the open file rather than its path, so that the file cannot be replaced between the check and the read. */
-async function readToken(path: string, flags: number, check: (stats: Stats) => void): Promise<string> {
-  let file: FileHandle | undefined;
+async function readOwnToken(path: string): Promise<string> {
   try {
-    file = await open(path, flags);
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new Error('it is not a regular file');
-    check(stats);
-    if (stats.size > MAX_FILE_BYTES)
-      throw new Error(`it is too large for a token file (${stats.size} bytes; the limit is ${MAX_FILE_BYTES})`);
-    return usable(path, await file.readFile('utf8'));
+    const text = await readSecretFile(path, {
+      maxBytes: MAX_FILE_BYTES,
+      followLinks: false,
+      check: (stats, mode) => {
+        if (isOursAlone(stats)) return;
+        throw new CodedError(
+          'CONFIG_INVALID',
+          `other users may have changed or read the token file ${path} (mode ${mode}, user id ${stats.uid})`,
+          'remove it; the server makes a new one when it starts',
+        );
+      },
+    });
+    return usable(path, text);
   } catch (error) {
-    if (error instanceof CodedError) throw error;
-    const { message } = error as Error;
-    throw new CodedError('CONFIG_INVALID', `cannot read the token file ${path}: ${message}`, HINT, { cause: error });
-  } finally {
-    await file?.close();
+    throw cannotRead(path, error, '--http-token-file');
   }
 }
 
-const HINT = 'check --http-token-file';
+function cannotRead(path: string, error: unknown, named: string): CodedError {
+  if (error instanceof CodedError) return error;
+  const { message } = error as Error;
+  return new CodedError('CONFIG_INVALID', `cannot read the token file ${path}: ${message}`, `check ${named}`, {
+    cause: error,
+  });
+}
 
 function usable(path: string, text: string): string {
   const token = text.trim();
@@ -95,8 +94,4 @@ function usable(path: string, text: string): string {
     throw new CodedError('CONFIG_INVALID', what, 'write one line of ASCII letters and digits into it');
   }
   return token;
-}
-
-function octal(mode: number): string {
-  return (mode & 0o777).toString(8).padStart(4, '0');
 }

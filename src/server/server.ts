@@ -8,11 +8,12 @@ import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
+import { RefusalLog } from '../control/admission/refusal-log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
-import { loadServerTls } from '../tls/tls-settings.js';
+import { loadServerTls, type TlsSettings } from '../tls/tls-settings.js';
 import { accessRulesOf, warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
@@ -27,6 +28,7 @@ import type { ExportHost } from './prepare-export.js';
 import { makePrivateDirectory } from './private-directory.js';
 import { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
+import { openTokens } from './token-file.js';
 
 /** How often regions are cooled and leases are checked. */
 const CLOCK_MILLISECONDS = 1000;
@@ -47,6 +49,7 @@ export class TidemarkServer {
   private readonly startedAt = new Date();
   private addresses: NbdAddresses = { tcp: [], unixPath: undefined };
   private stdioClient: Promise<void> | undefined;
+  private tls: TlsSettings | undefined;
   private http: ServerFacts['http'];
   private state: StateDirectory | undefined;
   private places: ImagePlaces | undefined;
@@ -116,7 +119,9 @@ export class TidemarkServer {
   /** @throws CodedError TLS_UNUSABLE */
   private async openTls(): Promise<void> {
     const { mode, files } = this.config.tls;
-    if (mode !== 'none') this.listener.useTls(mode, await loadServerTls(files));
+    if (mode === 'none') return;
+    this.tls = await loadServerTls(files);
+    this.listener.useTls(mode, this.tls);
   }
 
   private openConfigured(): Promise<void> {
@@ -221,11 +226,14 @@ export class TidemarkServer {
     const { config, log } = this;
     if (config.controlPath === undefined) return;
     const token = await httpToken(config);
+    const tokens = await openTokens(config.stateDirectory);
     const host: ControlHost = {
       exports: this.exports,
       policy: this.policy,
       backups,
       events: this.events,
+      tokens,
+      refusals: new RefusalLog(this.log),
       log: this.log,
       describeServer: () => this.facts(),
     };
@@ -234,7 +242,7 @@ export class TidemarkServer {
     const control = new ControlServer(host);
     this.cleanup.defer(() => this.inTime('commands still wait for answers', control.close()));
     await listenForCommands(control, config.controlPath);
-    this.http = await listenForHttp(control, config, token, log);
+    this.http = await listenForHttp(control, config, { token, tls: this.tls }, log);
   }
 
   private facts(): ServerFacts {

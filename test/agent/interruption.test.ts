@@ -8,6 +8,7 @@ import type { BackupService } from '../../src/agent/backup-service.js';
 import { pull } from '../../src/agent/pull.js';
 import { openRestoreTarget } from '../../src/agent/restore-target.js';
 import { ControlClient } from '../../src/cli/control-client.js';
+import { unixPlace } from '../../src/cli/control-place.js';
 import { HttpBackupService } from '../../src/cli/http-backup-service.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import type { NbdTarget } from '../../src/client/nbd-uri.js';
@@ -193,7 +194,7 @@ async function startStoppedServer(silentFrom: string) {
     server.close();
   });
   await once(server, 'listening');
-  return { client: new ControlClient(socketPath), silent };
+  return { client: new ControlClient(unixPlace(socketPath)), silent };
 }
 
 test.each([

@@ -8,6 +8,7 @@ import { pull } from '../../src/agent/pull.js';
 import { restore } from '../../src/agent/restore.js';
 import { KIB, MIB } from '../../src/base/units.js';
 import { ControlClient } from '../../src/cli/control-client.js';
+import { unixPlace } from '../../src/cli/control-place.js';
 import { HttpBackupService } from '../../src/cli/http-backup-service.js';
 import { NbdClient } from '../../src/client/nbd-client.js';
 import { makeImage } from '../support/image.js';
@@ -30,7 +31,7 @@ class WatchedService extends HttpBackupService {
     server: Tidemark,
     private readonly change: (part: BackupPart) => BackupPart = (part) => part,
   ) {
-    super(new ControlClient(server.control), new AbortController().signal);
+    super(new ControlClient(unixPlace(server.control)), new AbortController().signal);
   }
 
   override async begin(request: Parameters<BackupService['begin']>[0]): Promise<Backup> {

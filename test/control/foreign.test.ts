@@ -17,7 +17,7 @@ async function startControl(token: string | null = 's3cret') {
   onTestFinished(() => control.close());
   const socketPath = join(scratchFolder(), 'control.sock');
   await control.listenUnix(socketPath);
-  const { port } = await control.listenTcp('127.0.0.1', 0, token ?? undefined);
+  const { port } = await control.listenTcp({ host: '127.0.0.1', port: 0, token: token ?? undefined, tls: undefined });
   return { exports, port, tcp: { host: '127.0.0.1', port }, unix: { socketPath } };
 }
 

@@ -30,7 +30,7 @@ async function startControl(limits: Partial<typeof httpLimits>) {
   onTestFinished(() => control.close());
   const path = join(scratchFolder(), 'control.sock');
   await control.listenUnix(path);
-  const { port } = await control.listenTcp('127.0.0.1', 0, 's3cret');
+  const { port } = await control.listenTcp({ host: '127.0.0.1', port: 0, token: 's3cret', tls: undefined });
   return { path, tcp: { host: '127.0.0.1', port }, unix: { path } };
 }
 

@@ -48,7 +48,7 @@ function statusOf(port: number, path: string, authorization?: string): Promise<n
 test('a token is required on loopback too; the server makes it and says where it is', async () => {
   const { http, state, port } = await startWithHttp();
   const tokenFile = join(state, 'http-token');
-  expect(http).toEqual({ host: '127.0.0.1', port, tokenFile, metricsOnly: false });
+  expect(http).toEqual({ host: '127.0.0.1', port, tokenFile, metricsOnly: false, tls: false });
   expect(statSync(tokenFile).mode & 0o777).toBe(0o600);
   const token = readFileSync(tokenFile, 'utf8').trim();
   expect(await statusOf(port, '/v1/exports')).toBe(401);
@@ -59,7 +59,7 @@ test('a token is required on loopback too; the server makes it and says where it
 
 test('with --http-metrics-only no other route exists, and no token is made', async () => {
   const { http, state, port } = await startWithHttp('--http-metrics-only');
-  expect(http).toEqual({ host: '127.0.0.1', port, metricsOnly: true });
+  expect(http).toEqual({ host: '127.0.0.1', port, metricsOnly: true, tls: false });
   expect(await statusOf(port, '/metrics')).toBe(200);
   expect(await statusOf(port, '/v1/exports')).toBe(404);
   expect(readdirSync(state)).not.toContain('http-token');

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { ControlClient } from '../../src/cli/control-client.js';
+import { unixPlace } from '../../src/cli/control-place.js';
 import { takeListenFds } from '../../src/server/listen-fds.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
@@ -56,7 +57,7 @@ describe('a server that is started when its first client connects', () => {
     await startPeer('systemd-socket-activate', [...listen, ...serverOf(makeImage(MIB), control)], { path });
     await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 64k 64k', encodeURI(`nbd+unix:///disk?socket=${path}`));
     // Clients are served first; commands are accepted a moment later.
-    const client = new ControlClient(control);
+    const client = new ControlClient(unixPlace(control));
     const facts = await vi.waitFor(() => client.get('server'), { timeout: 60_000 });
     expect(facts).toMatchObject({ nbd: { unix: path } });
     const wanted = { exports: ['disk'], bitmap: 'nightly' };

@@ -9,6 +9,7 @@ import { KIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import type { OnBitmapError } from '../../src/bitmap/store/bitmap-failures.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
+import { RefusalLog } from '../../src/control/admission/refusal-log.js';
 import type { ControlHost } from '../../src/control/control-host.js';
 import { EventFeed, type ServerEvent } from '../../src/control/event-feed.js';
 import { Export } from '../../src/export/export.js';
@@ -16,7 +17,7 @@ import { ExportRegistry } from '../../src/export/registry.js';
 import { View } from '../../src/export/view.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
-import { type Answer, controlApiOf, serverFacts } from './control-api.js';
+import { type Answer, controlApiOf, noTokens, serverFacts } from './control-api.js';
 import { put } from './device-content.js';
 import { keepLog } from './log-lines.js';
 import { MemoryDevice } from './memory-device.js';
@@ -201,6 +202,8 @@ export class BackupServer {
       policy: openPolicy,
       backups: this.backups,
       events,
+      tokens: noTokens(),
+      refusals: new RefusalLog(log),
       log,
       describeServer: () => serverFacts,
     };

@@ -1,15 +1,18 @@
 import type { FastifyInstance } from 'fastify';
 import { onTestFinished } from 'vitest';
+import { Policy } from '../../src/access/access.js';
+import { AccessRules } from '../../src/access/access-rules.js';
 import { Backups } from '../../src/backup/backups.js';
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { type Log, silentLog } from '../../src/base/log.js';
+import { authenticateOverTcp } from '../../src/control/admission/authenticate.js';
+import { RefusalLog } from '../../src/control/admission/refusal-log.js';
+import { TokenStore } from '../../src/control/admission/token-store.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ControlHost, ServerFacts } from '../../src/control/control-host.js';
 import { EventFeed } from '../../src/control/event-feed.js';
-import { demandToken } from '../../src/control/token.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 import { loadPosix } from '../../src/posix/posix.js';
-import { openPolicy } from './open-access.js';
 import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {
@@ -39,6 +42,11 @@ export const serverFacts: ServerFacts = {
   nbd: { tcp: [{ host: '127.0.0.1', port: 10809 }] },
 };
 
+/** Tokens that are kept in memory; there are none yet. */
+export function noTokens(): TokenStore {
+  return new TokenStore([], async () => {});
+}
+
 /** A host of the control API with these exports. */
 export async function controlHostOver(exports: ExportRegistry, log: Log = silentLog): Promise<ControlHost> {
   const events = new EventFeed();
@@ -51,7 +59,16 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     publish: events.publish.bind(events),
   });
   onTestFinished(() => backups.close());
-  return { exports, policy: openPolicy, backups, events, log, describeServer: () => serverFacts };
+  return {
+    exports,
+    policy: new Policy(new AccessRules([])),
+    backups,
+    events,
+    tokens: noTokens(),
+    refusals: new RefusalLog(log),
+    log,
+    describeServer: () => serverFacts,
+  };
 }
 
 /** The control API for some exports, without a socket, until the end of the test. */
@@ -61,8 +78,10 @@ export async function controlApiOver(exports: ExportRegistry, options: { token?:
 
 /** The same with a host that the test provides. */
 export async function controlApiOf(host: ControlHost, token?: string) {
-  const admit = token === undefined ? undefined : demandToken(token);
-  const api = await buildControlApi(host, { admit });
+  const { tokens, refusals } = host;
+  const overTcp = (operatorToken: string) =>
+    authenticateOverTcp({ operatorToken, tokens, refusals, proofOf: () => undefined, isLoopback: true });
+  const api = await buildControlApi(host, token === undefined ? {} : { authenticate: overTcp(token) });
   onTestFinished(() => api.close());
   const ask: TestedApi['ask'] = async (method, url, body) => {
     const { statusCode, headers, body: text } = await api.inject({ method, url, ...(body && { payload: body }) });

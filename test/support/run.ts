@@ -12,7 +12,12 @@ export interface Outcome {
 
 /** Runs a program to its end, whether it succeeds or not. Rejects if it cannot be started. */
 export function outcomeOf(program: string, ...args: string[]): Promise<Outcome> {
-  const options = { timeout: TIME_LIMIT_SECONDS * 1000, maxBuffer: MAX_OUTPUT_BYTES };
+  return outcomeWith(process.env, program, ...args);
+}
+
+/** The same with another environment. */
+export function outcomeWith(env: NodeJS.ProcessEnv, program: string, ...args: string[]): Promise<Outcome> {
+  const options = { env, timeout: TIME_LIMIT_SECONDS * 1000, maxBuffer: MAX_OUTPUT_BYTES };
   return new Promise((resolve, reject) => {
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       if (child.pid === undefined) reject(error);

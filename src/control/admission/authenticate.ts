@@ -1,0 +1,88 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { FastifyRequest } from 'fastify';
+import { type Identity, isLocal, isProven, normalAddress, operator } from '../../access/identity.js';
+import { CodedError } from '../../base/coded-error.js';
+import type { TlsProof } from '../../tls/door.js';
+import { refuseForeign } from './foreign-request.js';
+import type { RefusalLog } from './refusal-log.js';
+import type { TokenStore } from './token-store.js';
+
+/** Says who sent a request. @throws CodedError UNAUTHORIZED, FOREIGN_REQUEST */
+export type Authenticate = (request: FastifyRequest) => Identity;
+
+/** Whoever can connect to the control socket may do everything. */
+export const trustCaller: Authenticate = () => operator;
+
+interface TcpTerms {
+  /** Whoever has it may do everything. */
+  readonly operatorToken: string;
+  readonly tokens: TokenStore;
+  readonly refusals: RefusalLog;
+  /** What the client on a connection has proven with TLS. Undefined: it does not use TLS. */
+  readonly proofOf: (socket: Socket) => TlsProof | undefined;
+  /** Whether the server listens on a loopback address, which has only a few names. */
+  readonly isLoopback: boolean;
+}
+
+/**
+ * Authenticates requests over TCP. A token counts more than a certificate, because the caller chose it for this request: if
+ * it is wrong, nothing else is tried. To come from this machine proves nothing, because all its users can do that.
+ */
+export function authenticateOverTcp(terms: TcpTerms): Authenticate {
+  const byToken = tokenReader(terms);
+  return (request) => {
+    const { headers, raw, routeOptions } = request;
+    const proof = terms.proofOf(raw.socket);
+    const address = normalAddress(raw.socket.remoteAddress ?? '');
+    const anybody: Identity = { over: 'http', from: { kind: 'tcp', address }, encrypted: proof !== undefined };
+    if (headers.authorization !== undefined) return byToken(anybody, headers.authorization);
+    const caller: Identity = { ...anybody, certificate: proof?.certificate, psk: proof?.psk };
+    const isKnown = isProven(caller);
+    if (!isKnown && routeOptions.config?.right !== 'nobody-needed') {
+      const reason = 'the client proved no identity';
+      terms.refusals.note(address, 'token', { reason }, `refused a request: ${reason}`);
+      throw unauthorized('the request has no valid token', 'send Authorization: Bearer TOKEN');
+    }
+    refuseForeign(headers, { isEncrypted: caller.encrypted, isLoopback: terms.isLoopback, isKnown });
+    // What monitoring on this machine may read does not depend on rights.
+    return !isKnown && isLocal(caller) ? operator : caller;
+  };
+}
+
+/** For an address that serves only what anybody may see, to web pages on a loopback address excepted. */
+export function authenticateNobody(isLoopbackAddress: boolean): Authenticate {
+  return ({ headers }) => {
+    refuseForeign(headers, { isLoopback: isLoopbackAddress, isEncrypted: false, isKnown: false });
+    return operator;
+  };
+}
+
+type TokenReader = (caller: Identity, authorization: string) => Identity;
+
+function tokenReader({ operatorToken, tokens, refusals }: TcpTerms): TokenReader {
+  const expected = digest(`Bearer ${operatorToken}`);
+  return (caller, authorization) => {
+    const refuse = (reason: string, message: string, hint: string): never => {
+      const client = caller.from.kind === 'tcp' ? caller.from.address : '';
+      refusals.note(client, 'token', { reason }, `refused a request: ${reason}`);
+      throw unauthorized(message, hint);
+    };
+    if (!caller.encrypted && !isLocal(caller)) {
+      const reason = 'the token came over plain HTTP from another machine';
+      return refuse(reason, reason, 'use https://, and replace the token, which the network could read');
+    }
+    if (timingSafeEqual(digest(authorization), expected)) return operator;
+    const found = tokens.find(authorization.replace(/^Bearer /, ''));
+    if ('token' in found) return { ...caller, token: found.token };
+    return refuse(found.refused, 'the request has no valid token', 'send Authorization: Bearer TOKEN');
+  };
+}
+
+function unauthorized(message: string, hint: string): CodedError {
+  return new CodedError('UNAUTHORIZED', message, hint);
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
