@@ -92,6 +92,7 @@ export class NbdListener {
   useTls(mode: Exclude<TlsMode, 'none'>, settings: TlsSettings): void {
     const { tls, handshakeTimeoutMilliseconds } = this.host;
     tls?.door.use(settings);
+    this.threads.useTls(settings, handshakeTimeoutMilliseconds);
     this.host.tls = { mode, door: tls?.door ?? new TlsDoor(settings, handshakeTimeoutMilliseconds) };
   }
 

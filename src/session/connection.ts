@@ -156,9 +156,15 @@ export class Connection implements ClientConnection, Phase {
 
   private startTls(): void {
     const { link, host, id } = this;
-    this.securing = host.tls && secureHere(link, host.tls.door, host, id);
+    this.securing = host.threads?.secure(link, id, host) ?? this.secureHere();
     if (this.securing) this.encrypted = this.secure(this.securing);
     else this.closeReason = 'sent STARTTLS while it did not read the answers before';
+  }
+
+  private secureHere(): Securing | undefined {
+    const { link, host, id } = this;
+    host.threads?.stays(this);
+    return host.tls && secureHere(link, host.tls.door, host, id);
   }
 
   /** Resolves with the reason when the connection has closed. */
@@ -184,7 +190,9 @@ export class Connection implements ClientConnection, Phase {
     this.agreement = agreement;
     const facts = { connection: this.id, client: this.client, ...summarize(agreement) };
     this.host.log.debug(facts, 'transmission begins');
-    this.moved = this.host.threads?.move(this.link, agreement, this.id);
+    // With TLS, the client is in the right thread already.
+    if (this.encrypted) this.moved = this.carrier.begin?.(agreement);
+    else this.moved = this.host.threads?.move(this.link, agreement, this.id);
     if (this.moved) this.counters = this.moved.counters;
     else this.link.enter(transmissionOver(this.link, agreement, this.host.log, this.id, this.counters));
   }

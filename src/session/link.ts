@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Log } from '../base/log.js';
+import type { ServedDisk } from '../export/served-disk.js';
 import { plainDescriptorOf } from '../posix/socket-descriptor.js';
+import type { Agreement } from './agreement.js';
 import type { BusyPoller } from './busy-poller.js';
 import { openStream, plainSocketOf, type Stream, type StreamReader } from './byte-stream.js';
 import type { HandshakeOutput } from './handshake.js';
@@ -8,6 +10,7 @@ import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
 import type { PiecePool } from './piece-pool.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 import { ReplyWriter } from './reply-writer.js';
+import type { MovedClient } from './threads/moved-client.js';
 
 /** How long a client may take to accept the last replies before the connection is cut. */
 const CLOSE_PATIENCE_MILLISECONDS = 5_000;
@@ -43,6 +46,8 @@ export interface Carrier {
   advance(): void;
   stop(reason: string): void;
   cut(reason: string): void;
+  /** Serves the client in the other thread from now on, if this is a link of another thread. */
+  begin?(agreement: Agreement<ServedDisk>): MovedClient;
 }
 
 /** The other end of a descriptor that is served elsewhere from now on. */

@@ -108,8 +108,8 @@ export class ReplyWriter {
   /** Sends a message in a buffer of its own, after everything that was put before. The socket keeps the buffer. */
   send(message: Buffer): void {
     this.flush();
+    this.countWrite();
     this.socket.write(message);
-    this.keptWrites++;
     this.count();
   }
 
@@ -149,6 +149,17 @@ export class ReplyWriter {
     this.used = 0;
   }
 
+  /**
+   * Before a write; says whether the socket has sent all writes before it. With TLS, that cannot be seen after a write, and
+   * a socket with few unsent bytes announces no 'drain'.
+   */
+  private countWrite(): boolean {
+    const isFirst = this.socket.writableLength === 0;
+    if (isFirst) this.keptWrites = 0;
+    this.keptWrites++;
+    return isFirst;
+  }
+
   private unsentBytes(): number {
     const { writableLength } = this.socket;
     if (writableLength === 0) this.keptWrites = 0;
@@ -161,8 +172,7 @@ export class ReplyWriter {
    */
   private writePiece(piece: Piece, used: number): boolean {
     const { bytes } = piece;
-    const isFirst = this.socket.writableLength === 0;
-    this.keptWrites++;
+    const isFirst = this.countWrite();
     if (used < MIN_KEPT_PIECE_BYTES && !isFirst) {
       this.socket.write(Buffer.from(bytes.subarray(0, used)));
       return true;

@@ -3,7 +3,7 @@ import type { TlsRefusal } from '../tls/refusals.js';
 import { type Carrier, Link, type LinkHost } from './link.js';
 
 /** A client whose TLS handshake is complete. */
-interface Secured {
+export interface Secured {
   readonly carrier: Carrier;
   readonly proof: TlsProof;
 }

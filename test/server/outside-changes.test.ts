@@ -104,6 +104,7 @@ class Elsewhere {
     const ask = async (): Promise<never> => expect.fail('this thread asks nobody');
     this.device = new RemoteDevice({
       capabilities: served.capabilities,
+      sizeBytes: served.sizeBytes,
       shared,
       slot: 1,
       posix: native,

@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import { NbdClient, type NbdConnectOptions } from '../../src/client/nbd-client.js';
+import type { TlsWish } from '../../src/client/tls-wish.js';
 import type { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
 import { openExport } from '../../src/server/open-export.js';
 import type { ClientThread } from '../../src/session/threads/client-thread-owner.js';
 import type { WritePermits } from '../../src/storage/permits/write-permits.js';
+import { loadServerTls } from '../../src/tls/tls-settings.js';
 import { exportHost } from './export-host.js';
 import { makeImage } from './image.js';
 import { insideOf } from './inside.js';
@@ -16,6 +18,15 @@ import { openPolicy } from './open-access.js';
 import { RawClient } from './raw-client.js';
 import { native } from './scratch-device.js';
 import { scratchFolder } from './scratch-folder.js';
+import { pskFile as makePskFile } from './tls-files.js';
+
+const TEST_KEY = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff';
+
+/** For a socket of Node's TLS. */
+export const testKey = {
+  ciphers: 'TLS_AES_128_GCM_SHA256',
+  pskCallback: () => ({ identity: 'alice', psk: Buffer.from(TEST_KEY, 'hex') }),
+};
 
 /** A server of "disk", with the bitmap "nightly", whose clients are spread over several threads. */
 export class ThreadServer {
@@ -26,13 +37,25 @@ export class ThreadServer {
     /** What was logged above the level info. */
     readonly complaints: { readonly message: string; readonly fields: object }[],
     private readonly socketPath: string,
+    private readonly listener: NbdListener,
+    private readonly tls: TlsWish | undefined,
     private readonly owners: { readonly threads: readonly (ClientThread | undefined)[]; files: string },
   ) {}
 
-  /** Of several disks, the others are "disk1", "disk2" and so on, without bitmaps. */
+  /**
+   * Of several disks, the others are "disk1", "disk2" and so on, without bitmaps. With `usesTls`, clients have to use
+   * TLS, and `connect` does, with a key.
+   */
   static async start(
     sizeBytes: number,
-    { threads = 3, bitmap = 'nightly', disks = 1, logLevel = 'debug' } = {},
+    {
+      threads = 3,
+      bitmap = 'nightly',
+      disks = 1,
+      logLevel = 'debug',
+      usesTls = false,
+      handshakeTimeoutSeconds = 30,
+    } = {},
   ): Promise<ThreadServer> {
     const image = makeImage(sizeBytes);
     const host = exportHost(new MemoryStore());
@@ -44,20 +67,25 @@ export class ThreadServer {
     const path = join(scratchFolder(), 'nbd.sock');
     const complaints: ThreadServer['complaints'] = [];
     const complain = (fields: object, message: string) => void complaints.push({ fields, message });
-    const limits = { ...ampleLimits, maxConnections: 64, threads };
+    const limits = { ...ampleLimits, maxConnections: 64, threads, handshakeTimeoutSeconds };
     const log = { level: logLevel, debug: () => {}, info: () => {}, warn: complain, error: complain };
     const listener = new NbdListener({ exports, policy: openPolicy, log, limits, posix: native });
+    const pskFile = usesTls ? makePskFile({ alice: TEST_KEY }) : undefined;
+    if (pskFile !== undefined) listener.useTls('required', await loadServerTls({ psk: pskFile }));
+    const tls =
+      pskFile === undefined ? undefined : ({ pskFile, username: 'alice', verification: 'authority' } as const);
     await listener.listenUnix(path);
     onTestFinished(async () => {
       await listener.drain();
       await exports.close();
     });
     const { threads: owners } = listener as unknown as { threads: ThreadServer['owners'] };
-    return new ThreadServer(exports, served, image, complaints, path, owners);
+    return new ThreadServer(exports, served, image, complaints, path, listener, tls, owners);
   }
 
   async connect(options: NbdConnectOptions = {}, exportName = 'disk'): Promise<NbdClient> {
-    const client = await NbdClient.connect({ address: { socketPath: this.socketPath }, exportName }, options);
+    const { socketPath, tls } = this;
+    const client = await NbdClient.connect({ address: { socketPath }, exportName, ...(tls && { tls }) }, options);
     onTestFinished(() => client.abort());
     return client;
   }
@@ -99,6 +127,16 @@ export class ThreadServer {
       });
     }
     return { calls };
+  }
+
+  /** How many clients other threads have, those in the handshake included. */
+  get threadClients(): number {
+    return this.owners.threads.reduce((sum, thread) => sum + (thread?.clientCount ?? 0), 0);
+  }
+
+  /** As when the server stops. */
+  drain(): Promise<void> {
+    return this.listener.drain();
   }
 
   /** As if the files of the program had been other ones when the server started. */

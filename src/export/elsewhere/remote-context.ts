@@ -1,7 +1,7 @@
 import { type Errno, OK } from '../../base/errno.js';
 import type { ExtentList } from '../../base/extents.js';
 import { combinerOf, type MetadataContext } from '../metadata-context.js';
-import type { AskOwner } from './remote-device.js';
+import type { AskOwner } from './asked-device.js';
 
 /** A metadata context of a disk that belongs to another thread. */
 export class RemoteContext implements MetadataContext {

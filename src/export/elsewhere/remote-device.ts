@@ -1,23 +1,20 @@
-import { type Errno, OK, WOULD_BLOCK } from '../../base/errno.js';
-import type { ExtentList } from '../../base/extents.js';
+import { type Errno, type OK, WOULD_BLOCK } from '../../base/errno.js';
 import type { Log } from '../../base/log.js';
 import { HandedWrites, placeOf } from '../../bitmap/explained-writes.js';
 import type { SharedExplanation } from '../../bitmap/store/disk-watch.js';
 import { openSharedNumber } from '../../bitmap/store/shared-number.js';
 import type { Posix } from '../../posix/posix-calls.js';
-import type { BlockDevice, DeviceCapabilities, ZeroOptions } from '../../storage/device/block-device.js';
+import type { DeviceCapabilities } from '../../storage/device/block-device.js';
 import type { PagePipe } from '../../storage/device/page-pipe.js';
 import { assertInside } from '../../storage/device/range.js';
 import { QuickFile } from '../../storage/file/quick-file.js';
 import { PermittedWrites } from '../../storage/permits/permitted-writes.js';
-import type { DiskAnswer, DiskCall } from './disk-calls.js';
+import { AskedDevice, type AskOwner } from './asked-device.js';
 import type { SharedDisk } from './disk-sharing.js';
-
-/** Asks the owner of the disk. `owned` is memory of the call that the owner gets. */
-export type AskOwner = (call: DiskCall, owned?: ArrayBuffer) => Promise<DiskAnswer>;
 
 export interface RemoteDeviceParts {
   readonly capabilities: DeviceCapabilities;
+  readonly sizeBytes: number;
   readonly shared: SharedDisk;
   /** The slot of this thread. */
   readonly slot: number;
@@ -30,50 +27,42 @@ export interface RemoteDeviceParts {
  * A disk that belongs to another thread. Cached data is read here, and what the owner permits is written here. The owner
  * does everything else.
  */
-export class RemoteDevice implements BlockDevice {
-  readonly capabilities: DeviceCapabilities;
+export class RemoteDevice extends AskedDevice {
   private readonly file: QuickFile;
   private readonly permitted: PermittedWrites;
-  private readonly ask: AskOwner;
   private readonly explanation: WritesExplained | undefined;
   private readonly mayWrite: boolean;
 
   constructor(parts: RemoteDeviceParts) {
     const { shared, slot, posix, log } = parts;
-    this.capabilities = parts.capabilities;
+    super(parts.capabilities, parts.sizeBytes, parts.ask);
     this.file = new QuickFile(shared.file, posix, log);
     this.permitted = new PermittedWrites(shared.permits, slot);
-    this.ask = parts.ask;
     this.explanation = shared.explanation && explainWrites(shared.explanation, slot, posix);
     this.mayWrite = shared.explanation === undefined || this.explanation !== undefined;
   }
 
-  get sizeBytes(): number {
+  /** As it is now. */
+  override get sizeBytes(): number {
     return this.permitted.sizeBytes;
   }
 
-  readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+  override readNow(target: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     assertInside(this.sizeBytes, offset, length);
     return this.file.readNow(target, start, length, offset);
   }
 
-  async read(target: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    const { errno, data } = await this.ask({ call: 'read', offset, length });
-    if (errno === OK) target.set(data!, start);
-    return errno;
-  }
-
-  lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
+  override lendNow(pipe: PagePipe, length: number, offset: number): typeof OK | typeof WOULD_BLOCK {
     assertInside(this.sizeBytes, offset, length);
     return this.file.lendNow(pipe, length, offset);
   }
 
-  holeNow(offset: number, length: number): number {
+  override holeNow(offset: number, length: number): number {
     assertInside(this.sizeBytes, offset, length);
     return this.file.holeNow(offset, length);
   }
 
-  writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
+  override writeNow(source: Buffer, start: number, length: number, offset: number): Errno | typeof WOULD_BLOCK {
     assertInside(this.sizeBytes, offset, length);
     if (!this.mayWrite) return WOULD_BLOCK;
     const { permitted } = this;
@@ -85,39 +74,8 @@ export class RemoteDevice implements BlockDevice {
     }
   }
 
-  async write(source: Buffer, start: number, length: number, offset: number): Promise<Errno> {
-    const payload = Uint8Array.from(source.subarray(start, start + length));
-    const { errno } = await this.ask({ call: 'write', offset, payload }, payload.buffer);
-    return errno;
-  }
-
-  async zero(offset: number, length: number, options: ZeroOptions): Promise<Errno> {
-    const { errno } = await this.ask({ call: 'zero', offset, length, options });
-    return errno;
-  }
-
-  async trim(offset: number, length: number): Promise<Errno> {
-    const { errno } = await this.ask({ call: 'trim', offset, length });
-    return errno;
-  }
-
-  async flush(): Promise<Errno> {
-    const { errno } = await this.ask({ call: 'flush' });
-    return errno;
-  }
-
-  async cache(offset: number, length: number): Promise<Errno> {
-    const { errno } = await this.ask({ call: 'cache', offset, length });
-    return errno;
-  }
-
-  /** The context `base:allocation`, which is the owner's too, is asked instead. */
-  extents(_offset: number, _length: number, _list: ExtentList): Promise<Errno> {
-    throw new Error('the allocation of a remote disk is a metadata context');
-  }
-
   /** Nothing may be written afterwards. */
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     this.explanation?.release();
   }
 

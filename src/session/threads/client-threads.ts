@@ -1,13 +1,17 @@
+import { assert } from '../../base/assert.js';
 import type { Log } from '../../base/log.js';
 import type { DiskShare } from '../../export/elsewhere/disk-sharing.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
+import type { TlsSettings } from '../../tls/tls-settings.js';
 import type { Agreement } from '../agreement.js';
-import type { Link, MovedStream } from '../link.js';
+import type { Link, LinkHost, MovedStream } from '../link.js';
+import type { Securing } from '../securing.js';
 import { ClientThread } from './client-thread-owner.js';
 import { MovedClient } from './moved-client.js';
 import { programFiles } from './program-files.js';
-import type { ClientToServe, ThreadData } from './thread-messages.js';
+import { RelayedHandshake } from './relayed-handshake.js';
+import type { ClientDescriptor, ClientTerms, ThreadData, ToThread } from './thread-messages.js';
 
 export interface ClientThreadsOptions extends Omit<ThreadData, 'slot' | 'logsDebug'> {
   /** How many threads serve clients besides this one. */
@@ -30,6 +34,8 @@ export class ClientThreads {
   private clientsHere = 0;
   /** Until then, in the time of performance.now(), clients stay here, because a thread could not begin to serve. */
   private restUntil = 0;
+  /** What a thread is told before its first client; undefined if there is no TLS. */
+  private tls: (ToThread & { kind: 'tls' }) | undefined;
   /** When this server was started. */
   private readonly files = programFiles();
 
@@ -45,46 +51,89 @@ export class ClientThreads {
     return moved;
   }
 
+  /** Clients that ask for TLS from now on meet these settings. */
+  useTls(settings: TlsSettings, handshakeMilliseconds: number): void {
+    this.tls = { kind: 'tls', settings, handshakeMilliseconds };
+    for (const thread of this.threads) thread?.send(this.tls);
+  }
+
+  /**
+   * Moves a client that has just asked for TLS to another thread, before its first encrypted byte. Nobody knows yet which
+   * disk it will use. Undefined if it stays in this one; `stays` is called then.
+   */
+  secure(link: Link, id: number, host: LinkHost): Securing | undefined {
+    const { slot } = this.idlest({ slot: undefined, ofDisk: 0, all: this.clientsHere }, () => 0);
+    const thread = slot === undefined || !this.mayMove ? undefined : this.threadIn(slot);
+    const stream = thread && this.leave(link);
+    if (!thread || !stream) return undefined;
+    assert(stream.received.length === 0, 'nothing was received behind STARTTLS');
+    const relay: RelayedHandshake = new RelayedHandshake(id, host, {
+      send: (message) => thread.send(message),
+      begin: (agreement) => this.begin(thread, relay, agreement),
+    });
+    thread.secure(descriptorOf(id, stream), relay);
+    return relay;
+  }
+
+  /** Counts a client of this thread until it is closed. */
+  stays({ closed }: { readonly closed: Promise<unknown> }): void {
+    this.clientsHere++;
+    void closed.then(() => this.clientsHere--);
+  }
+
   /** Resolves when all threads have ended. They must have no clients any more. */
   async close(): Promise<void> {
     await Promise.all(this.threads.map((thread) => thread?.end()));
   }
 
   private tryToMove(link: Link, agreement: Agreement<ServedDisk>, id: number): MovedClient | undefined {
-    const { count, posix } = this.options;
     const slot = this.bestSlot(agreement.export);
-    if (slot === undefined || !posix || performance.now() < this.restUntil) return undefined;
-    const share = agreement.export.share(count);
+    if (slot === undefined || !this.mayMove) return undefined;
+    const share = agreement.export.share(this.options.count);
     // A client that has left its link cannot go back, so the thread comes first.
     const thread = share && this.threadIn(slot);
-    const stream =
-      thread &&
-      link.moveTo((fd) => {
-        const copy = posix.duplicateNow(fd);
-        return copy < 0 ? undefined : copy;
-      });
-    if (share && thread && stream) return this.serve(thread, { id, stream, agreement, share });
+    const stream = thread && this.leave(link);
+    if (share && thread && stream) {
+      const moved = this.movedTo(thread, id, agreement, share);
+      const { received } = stream;
+      thread.serve({ ...termsOf(id, moved, share), ...descriptorOf(id, stream), received }, moved, share);
+      return moved;
+    }
     share?.release();
     return undefined;
   }
 
-  private stays(link: Link): void {
-    this.clientsHere++;
-    void link.closed.then(() => this.clientsHere--);
+  private get mayMove(): boolean {
+    return this.options.posix !== undefined && performance.now() >= this.restUntil;
   }
 
-  private serve(
+  private leave(link: Link): MovedStream | undefined {
+    return link.moveTo((fd) => {
+      const copy = this.options.posix?.duplicateNow(fd) ?? -1;
+      return copy < 0 ? undefined : copy;
+    });
+  }
+
+  /** Serves a client that the thread has secured. */
+  private begin(thread: ClientThread, relay: RelayedHandshake, agreement: Agreement<ServedDisk>): MovedClient {
+    const share = agreement.export.share(this.options.count);
+    const moved = this.movedTo(thread, relay.id, agreement, share);
+    thread.begin(relay, termsOf(relay.id, moved, share), moved, share);
+    return moved;
+  }
+
+  private movedTo(
     thread: ClientThread,
-    client: { id: number; stream: MovedStream; agreement: Agreement<ServedDisk>; share: DiskShare },
+    id: number,
+    agreement: Agreement<ServedDisk>,
+    share: DiskShare | undefined,
   ): MovedClient {
-    const { id, agreement, share } = client;
     const moved = new MovedClient(
       agreement,
-      (reason) => thread.stop(id, reason),
+      (reason) => thread.send({ kind: 'stop', client: id, reason }),
       (bug) => this.options.log.error({ err: bug, connection: id }, 'a bug failed a request'),
     );
-    void moved.closed.then(() => share.release());
-    thread.serve(describe(client, moved), moved, share);
+    void moved.closed.then(() => share?.release());
     return moved;
   }
 
@@ -102,24 +151,34 @@ export class ClientThreads {
     if (programFiles() !== this.files) throw new Error('the program was replaced since the server started: restart it');
     const { count: _count, posix: _posix, log, ...data } = this.options;
     const logsDebug = log.level === undefined || log.level === 'debug';
-    return new ClientThread({ slot, logsDebug, ...data }, log, (ended, hasServed) => {
+    const thread = new ClientThread({ slot, logsDebug, ...data }, log, (ended, hasServed) => {
       if (!hasServed) this.restUntil = performance.now() + REST_MILLISECONDS;
       if (this.threads[slot] !== ended) return;
       this.threads[slot] = undefined;
       for (const part of Object.values(data.memoryParts)) part[slot + 1] = 0;
     });
+    if (this.tls) thread.send(this.tls);
+    return thread;
   }
 
   /** The thread with the fewest clients of the disk, and of those the one with the fewest of all; undefined: this one. */
   private bestSlot(served: ServedDisk): number | undefined {
-    const threads = Array.from({ length: this.options.count }, (_, slot) => {
-      const thread = this.threads[slot];
-      return { slot, ofDisk: thread?.countOn(served) ?? 0, all: thread?.clientCount ?? 0 };
-    });
-    const elsewhere = threads.reduce((sum, { ofDisk }) => sum + ofDisk, 0);
+    const countOn = (thread: ClientThread | undefined) => thread?.countOn(served) ?? 0;
+    const elsewhere = this.threads.reduce((sum, thread) => sum + countOn(thread), 0);
     // The client is counted already.
     const here = { slot: undefined, ofDisk: served.clientCount - 1 - elsewhere, all: this.clientsHere };
-    return threads.reduce<Candidate>((best, one) => (isIdler(one, best) ? one : best), here).slot;
+    return this.idlest(here, countOn).slot;
+  }
+
+  /** Of this thread and the others, whose clients of one disk `countOn` counts. */
+  private idlest(here: Candidate, countOn: (thread: ClientThread | undefined) => number): Candidate {
+    let best = here;
+    for (let slot = 0; slot < this.options.count; slot++) {
+      const thread = this.threads[slot];
+      const one = { slot, ofDisk: countOn(thread), all: thread?.clientCount ?? 0 };
+      if (isIdler(one, best)) best = one;
+    }
+    return best;
   }
 }
 
@@ -133,23 +192,16 @@ function isIdler(one: Candidate, other: Candidate): boolean {
   return one.ofDisk < other.ofDisk || (one.ofDisk === other.ofDisk && one.all < other.all);
 }
 
-function describe(
-  {
-    id,
-    stream,
-    agreement,
-    share,
-  }: { id: number; stream: MovedStream; agreement: Agreement<ServedDisk>; share: DiskShare },
-  moved: MovedClient,
-): ClientToServe {
-  const { readOnly, replies, enforceBlockSize, contexts, export: served } = agreement;
-  const { name, minBlockBytes, capabilities } = served;
+function descriptorOf(id: number, { fd }: MovedStream): ClientDescriptor {
+  return { id, fd, taken: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)) };
+}
+
+function termsOf(id: number, moved: MovedClient, share: DiskShare | undefined): ClientTerms {
+  const { readOnly, replies, enforceBlockSize, contexts, export: served } = moved.agreement;
+  const { name, minBlockBytes, sizeBytes, capabilities } = served;
   return {
     id,
-    fd: stream.fd,
-    taken: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
-    received: stream.received,
-    disk: { name, minBlockBytes, capabilities: { ...capabilities }, shared: share.disk },
+    disk: { name, minBlockBytes, sizeBytes, capabilities: { ...capabilities }, shared: share?.disk },
     readOnly,
     replies,
     enforceBlockSize,

@@ -3,7 +3,9 @@ import { statSync } from 'node:fs';
 /** Where threads and their owner have to agree: what they send each other, and how they share memory. */
 const FILES = [
   './client-thread.js',
+  './secured-client.js',
   './served-client.js',
+  '../../export/elsewhere/asked-device.js',
   '../../export/elsewhere/disk-calls.js',
   '../../export/elsewhere/remote-device.js',
   '../../storage/permits/permit-memory.js',
