@@ -33,7 +33,7 @@ const mayImport: Record<string, readonly string[]> = {
     'api',
     'base',
   ],
-  doctor: ['server', 'backup', 'bitmap', 'storage', 'posix', 'base'],
+  doctor: ['server', 'backup', 'bitmap', 'storage', 'tls', 'posix', 'base'],
   client: ['tls', 'protocol', 'posix', 'base'],
   qcow2: ['posix', 'base'],
   agent: ['client', 'qcow2', 'protocol', 'posix', 'api', 'base'],

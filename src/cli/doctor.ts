@@ -9,21 +9,36 @@ interface Report {
   readonly findings: readonly Finding[];
 }
 
+interface Options {
+  readonly json?: boolean;
+  readonly tls?: string;
+}
+
 export function addDoctorCommand(program: Command): void {
   withOfflineOptions(
     program.command('doctor [DIR]').description('check what this machine offers a server, and what is missing'),
   )
+    .option('--tls <PATH>', 'check a folder of certificates or a file of keys instead')
     .addHelpText('after', '\nDIR is the folder for the disks (default: the current one). Nothing is left behind in it.')
-    .action(async (folder: string | undefined, options: { json?: boolean }) => {
-      // Loaded only here, because the other commands do not need it.
-      const { probeMachine } = await import('../doctor/probe-machine.js');
-      const report = { version: readVersion(), findings: await probeMachine(resolve(folder ?? '.')) };
+    .action(async (folder: string | undefined, options: Options, command: Command) => {
+      if (folder !== undefined && options.tls !== undefined) command.error('error: give DIR or --tls, not both');
+      const report = { version: readVersion(), findings: await probe(folder, options.tls) };
       print(options, report, describe);
       const fatal = report.findings.filter(({ state }) => state === 'fatal');
       if (fatal.length === 0) return;
       const subjects = fatal.map(({ subject }) => subject).join(', ');
-      throw new CodedError('NO_SERVER', `a server cannot run here: ${subjects}`, 'fix what the table shows as fatal');
+      const hint = 'fix what the table shows as fatal';
+      if (options.tls !== undefined) {
+        throw new CodedError('TLS_UNUSABLE', `${options.tls} cannot be used for TLS: ${subjects}`, hint);
+      }
+      throw new CodedError('NO_SERVER', `a server cannot run here: ${subjects}`, hint);
     });
+}
+
+/** The checks are loaded only here, because the other commands do not need them. */
+async function probe(folder: string | undefined, tls: string | undefined): Promise<Finding[]> {
+  if (tls !== undefined) return await (await import('../doctor/probe-tls.js')).probeTls(resolve(tls));
+  return await (await import('../doctor/probe-machine.js')).probeMachine(resolve(folder ?? '.'));
 }
 
 function describe({ version, findings }: Report): string {

@@ -14,6 +14,7 @@ import { addRepairCommand } from './repair.js';
 import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
+import { addTlsCommands } from './tls.js';
 import { addTokenCommands } from './token.js';
 import { addVerifyCommand } from './verify.js';
 
@@ -54,6 +55,7 @@ export function buildProgram(): Command {
   addPruneCommand(program);
   addRepairCommand(program);
   addStateCommands(program);
+  addTlsCommands(program);
   addDoctorCommand(program);
   addCompletionCommand(program);
   return program;
