@@ -12,6 +12,7 @@ import {
   sizeArgument,
   withCommonOptions,
 } from './command-line.js';
+import { tlsFilesOf } from './credential-files.js';
 import { HttpBackupService } from './http-backup-service.js';
 import { writeLine } from './output.js';
 import { Progress } from './progress.js';
@@ -104,6 +105,7 @@ async function runPull(exports: readonly string[], options: PullOptions): Promis
     connections: options.connections,
     overNbd: options.overNbd ?? false,
     prove: options.prove ?? false,
+    tls: tlsFilesOf(options),
     bytesPerSecond: options.bwlimit,
     signal,
     observer: {

@@ -6,7 +6,7 @@ import type { HostPort } from '../base/host-port.js';
 import { readGivenToken } from '../server/http-token.js';
 import { secureClient, TlsFaultError } from '../tls/connect.js';
 import { loadClientTls, type TlsSettings } from '../tls/tls-settings.js';
-import type { CredentialFiles } from './credential-files.js';
+import { type CredentialFiles, fromEnvironment, tlsFilesOf } from './credential-files.js';
 
 interface RemoteAddress extends HostPort {
   readonly isEncrypted: boolean;
@@ -23,9 +23,7 @@ export async function prepare(address: RemoteAddress, files: CredentialFiles): P
   const token = await readToken(files.tokenFile);
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   if (!isEncrypted) return { host, port, headers, agent: false };
-  const certificates = files.tlsCertificates ?? fromEnvironment('TIDEMARK_TLS_CERTIFICATES');
-  const psk = files.tlsPsk ?? fromEnvironment('TIDEMARK_TLS_PSK');
-  const settings = await loadClientTls({ certificates, psk, username });
+  const settings = await loadClientTls({ ...tlsFilesOf(files), username });
   return {
     host,
     port,
@@ -62,9 +60,4 @@ async function readToken(given: string | undefined): Promise<string | undefined>
   if (token === undefined || /^[\x20-\x7e]+$/.test(token)) return token;
   const what = '$TIDEMARK_TOKEN contains several lines or non-ASCII characters';
   throw new CodedError('CONFIG_INVALID', what, 'set it to the token alone');
-}
-
-/** An empty variable counts as unset. */
-function fromEnvironment(name: string): string | undefined {
-  return process.env[name] || undefined;
 }

@@ -8,6 +8,7 @@ import {
   print,
   withCommonOptions,
 } from './command-line.js';
+import { tlsFilesOf } from './credential-files.js';
 import { writeLine } from './output.js';
 import { Progress } from './progress.js';
 import { nameServedDisk } from './served-disk.js';
@@ -45,8 +46,9 @@ export function addRestoreCommand(program: Command): void {
         progress.clear();
         writeLine(options.json ? process.stderr : process.stdout, `${exportName}: ${text}`);
       };
+      const tls = tlsFilesOf(options);
       const what = { directory, exportName, to, at, force, checkUnused: assertUnused };
-      const request = { ...what, check: !unchecked, signal, onProgress, onNote };
+      const request = { ...what, check: !unchecked, signal, onProgress, onNote, tls };
       const result = await restore(request)
         .catch(async (error: unknown) => {
           throw await nameServedDisk(error, to, controlClient(options));

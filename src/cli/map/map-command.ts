@@ -4,6 +4,7 @@ import { CodedError } from '../../base/coded-error.js';
 import { reachableHost } from '../../base/host-port.js';
 import { looksLikeNbdUri, type NbdTarget, parseNbdUri } from '../../client/nbd-uri.js';
 import { type CommonOptions, controlClient, withCommonOptions } from '../command-line.js';
+import { tlsFilesOf } from '../credential-files.js';
 import { writeStyled } from '../output.js';
 
 interface Options extends CommonOptions {
@@ -22,7 +23,10 @@ export function addMapCommand(program: Command): void {
     .action(async (name: string, options: Options) => {
       const { outputScreen, renderMap } = await import('./map.js');
       const target = looksLikeNbdUri(name) ? parseNbdUri(name) : await findExport(name, options);
-      writeStyled(process.stdout, `${await renderMap(target, options, outputScreen())}\n`);
+      writeStyled(
+        process.stdout,
+        `${await renderMap(target, { ...options, tls: tlsFilesOf(options) }, outputScreen())}\n`,
+      );
     });
 }
 

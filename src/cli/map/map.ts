@@ -1,6 +1,7 @@
 import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import { printable } from '../../base/printable.js';
 import { NbdUnsupportedError } from '../../client/errors.js';
+import type { TlsDefaults } from '../../client/find-tls-files.js';
 import { listContexts } from '../../client/listing.js';
 import { NbdClient } from '../../client/nbd-client.js';
 import type { NbdTarget } from '../../client/nbd-uri.js';
@@ -13,6 +14,8 @@ export interface MapOptions {
   /** Name of a context or dirty bitmap to show. The default is allocation and all dirty bitmaps. */
   readonly context?: string | undefined;
   readonly json?: boolean | undefined;
+  /** Certificates and keys for a URI that asks for TLS and names none. */
+  readonly tls?: TlsDefaults | undefined;
 }
 
 /** Properties of the output that a map is drawn on. */
@@ -24,8 +27,9 @@ export interface Screen {
 /** Makes the output of `tidemark map` for an export. @throws NbdClientError */
 export async function renderMap(target: NbdTarget, options: MapOptions, screen: Screen): Promise<string> {
   const { exportName } = target;
-  const contexts = chooseContexts(exportName, await listContexts(target), options.context);
-  const client = await NbdClient.connect(target, { contexts });
+  const { tls } = options;
+  const contexts = chooseContexts(exportName, await listContexts(target, [], { tls }), options.context);
+  const client = await NbdClient.connect(target, { contexts, tls });
   try {
     const missing = contexts.find((name) => !client.contexts.includes(name));
     if (missing !== undefined)
