@@ -27,13 +27,13 @@ const minBlockBytes = oneOf(minBlockChoices, {
 
 export const ExportDescription = Type.Object({
   name: Type.String(),
-  path: Type.String(),
+  path: Type.Optional(Type.String({ description: 'Only for administrators of the export' })),
   description: Type.String(),
   sizeBytes: Bytes('Size of the disk'),
   readOnly: Type.Boolean(),
   minBlockBytes,
   bitmaps: List(Bitmap),
-  connections: List(Connection),
+  connections: Type.Array(Connection, { description: 'Empty for all but administrators of the export' }),
 });
 export type ExportDescription = Readonly<Static<typeof ExportDescription>>;
 

@@ -7,9 +7,11 @@ export const Server = Type.Object({
   version: Type.String(),
   pid: Type.Integer(),
   startedAt: Type.String(),
-  stateDirectory: Type.String(),
+  stateDirectory: Type.Optional(Type.String({ description: 'Only for administrators of all exports' })),
   persistent: Type.Boolean({ description: 'Whether bitmaps survive a restart of the server' }),
-  connections: Type.Integer({ description: 'Number of connected NBD clients' }),
+  connections: Type.Optional(
+    Type.Integer({ description: 'Number of connected NBD clients; only for administrators of all exports' }),
+  ),
   memory: Type.Object(
     {
       usedBytes: Bytes('Memory in use'),

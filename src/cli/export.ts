@@ -86,7 +86,7 @@ function exportTable(exports: readonly ExportDescription[]): string {
     readOnly ? 'read-only' : 'writable',
     String(bitmaps.length),
     String(connections.length),
-    path,
+    path ?? '',
   ]);
   return formatTable(['NAME', 'SIZE', 'ACCESS', 'BITMAPS', 'CLIENTS', 'PATH'], rows, [1, 3, 4]);
 }
@@ -95,7 +95,7 @@ function describe(served: ExportDescription): string {
   const { name, path, description, sizeBytes, readOnly, minBlockBytes, bitmaps, connections } = served;
   const facts = [
     `name         ${name}`,
-    `path         ${path}`,
+    ...(path === undefined ? [] : [`path         ${path}`]),
     ...(description === '' ? [] : [`description  ${description}`]),
     `size         ${formatSize(sizeBytes)} (${sizeBytes} bytes)`,
     `access       ${readOnly ? 'read-only' : 'writable'}`,

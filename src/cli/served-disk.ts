@@ -26,7 +26,8 @@ async function findExport(path: string, client: ControlClient): Promise<ExportDe
   const { exports } = await patient.get<{ exports: ExportDescription[] }>('exports');
   const wanted = await identityOf(path);
   for (const served of exports) {
-    if ((await identityOf(served.path).catch(() => undefined)) === wanted) return served;
+    const found = served.path === undefined ? undefined : await identityOf(served.path).catch(() => undefined);
+    if (found === wanted) return served;
   }
   return undefined;
 }

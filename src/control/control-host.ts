@@ -21,4 +21,4 @@ export interface ControlHost {
 }
 
 /** The description of the server, without its exports. */
-export type ServerFacts = Omit<Server, 'exports'>;
+export type ServerFacts = Omit<Server, 'exports'> & Required<Pick<Server, 'stateDirectory' | 'connections'>>;

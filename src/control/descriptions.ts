@@ -4,6 +4,7 @@ import { baseOf } from '../backup/base-link.js';
 import { formatHostPort, reachableHost } from '../base/host-port.js';
 import type { Export } from '../export/export.js';
 import type { BitmapFacts } from '../export/export-facts.js';
+import type { SeenExports } from '../export/seen-exports.js';
 import type { ServerFacts } from './control-host.js';
 
 export function describeBitmap(exportName: string, bitmap: BitmapFacts): Bitmap {
@@ -24,17 +25,20 @@ export function describeBitmap(exportName: string, bitmap: BitmapFacts): Bitmap 
   };
 }
 
-export function describeExport(served: Export): ExportDescription {
+/** Who may not read it does not see its bitmaps, and where it is and who uses it is for administrators. */
+export function describeExport(served: Export, seen: SeenExports): ExportDescription {
   const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served.facts();
+  const [isAdmin, mayRead, mayBackUp] = (['admin', 'read', 'backup'] as const).map((right) => seen.may(right, name));
+  const bitmaps = mayRead || mayBackUp ? served.bitmapFacts() : [];
   return {
     name,
-    path,
+    ...(isAdmin && { path }),
     description,
     sizeBytes,
     readOnly,
     minBlockBytes,
-    bitmaps: served.bitmapFacts().map((bitmap) => describeBitmap(name, bitmap)),
-    connections: served.clients(),
+    bitmaps: bitmaps.map((bitmap) => describeBitmap(name, bitmap)),
+    connections: isAdmin ? served.clients() : [],
   };
 }
 

@@ -4,6 +4,7 @@ import { answerOf, Refusal } from '../../api/shapes.js';
 import { MIB } from '../../base/units.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
+import { maySeeEvent } from '../seen-events.js';
 
 const KEEP_ALIVE_MILLISECONDS = 15_000;
 const MAX_UNREAD_BYTES = 1 * MIB;
@@ -30,7 +31,7 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
         },
       },
     },
-    (_request, reply) => {
+    ({ seen }, reply) => {
       reply.hijack();
       const stream = reply.raw;
       streams.add(stream);
@@ -42,6 +43,7 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
       stream.setTimeout(PATIENCE_MILLISECONDS, () => stream.destroy());
       stream.write(': following\n\n');
       const unfollow = events.follow((event) => {
+        if (!maySeeEvent(seen, event)) return;
         stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
         // A client that does not read is cut off. When it is back, it has to query the current state.
         if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();

@@ -46,7 +46,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Type.Object({ exports: List(ExportDescription) }), default: Refusal },
       },
     },
-    async ({ seen }) => ({ exports: seen.list().map(describeExport) }),
+    async ({ seen }) => ({ exports: seen.list().map((served) => describeExport(served, seen)) }),
   );
 
   api.post(
@@ -60,10 +60,10 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 201: ExportDescription, default: Refusal },
       },
     },
-    async ({ body }, reply) => {
+    async ({ seen, body }, reply) => {
       const added = await exports.add(body);
       events.publish({ type: 'export-added', export: added.name });
-      return reply.status(201).send(describeExport(added));
+      return reply.status(201).send(describeExport(added, seen));
     },
   );
 
@@ -78,7 +78,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: ExportDescription, default: Refusal },
       },
     },
-    async ({ params }) => describeExport(exports.get(params.export)),
+    async ({ seen, params }) => describeExport(exports.get(params.export), seen),
   );
 
   api.delete(
@@ -114,11 +114,11 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: ExportDescription, default: Refusal },
       },
     },
-    async ({ params, body }) => {
+    async ({ seen, params, body }) => {
       const served = exports.get(params.export);
       await served.resize(body.sizeBytes);
       events.publish({ type: 'export-resized', export: served.name });
-      return describeExport(served);
+      return describeExport(served, seen);
     },
   );
 }

@@ -7,6 +7,7 @@ import { collectBackupMetrics } from '../backup-metrics.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
 import type { ControlApi } from '../new-api.js';
+import { seenSamples } from '../seen-metrics.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);
@@ -23,7 +24,12 @@ export function metricsRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: answerOf('text/plain', 'Samples', Type.String()), default: Refusal },
       },
     },
-    async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
+    async ({ access, seen }, reply) => {
+      const samples = await registry.metrics();
+      return reply
+        .type(registry.contentType)
+        .send(access.mayAll('admin') ? samples : seenSamples(samples, seen, host.backups));
+    },
   );
 }
 

@@ -1,7 +1,7 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Server } from '../../api/server.js';
 import { Refusal } from '../../api/shapes.js';
-import type { ControlHost } from '../control-host.js';
+import type { ControlHost, ServerFacts } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 
 export function serverRoutes(api: ControlApi, { describeServer }: ControlHost): void {
@@ -11,7 +11,10 @@ export function serverRoutes(api: ControlApi, { describeServer }: ControlHost): 
       config: { right: 'anybody' },
       schema: { operationId: 'getServer', summary: 'Describe the server', response: { 200: Server, default: Refusal } },
     },
-    async ({ seen }) => ({ ...describeServer(), exports: seen.list().map(({ name }) => name) }),
+    async ({ access, seen }) => {
+      const exports = seen.list().map(({ name }) => name);
+      return { ...(access.mayAll('admin') ? describeServer() : publicFacts(describeServer())), exports };
+    },
   );
 }
 
@@ -28,4 +31,11 @@ export function healthRoutes(api: ControlApi): void {
     },
     async () => ({ status: 'ok' as const }),
   );
+}
+
+/** Without what only concerns those who run the server: its places on this machine, and how many clients all exports have. */
+function publicFacts({ stateDirectory: _places, connections: _total, nbd, http, ...facts }: ServerFacts) {
+  if (!http) return { ...facts, nbd: { tcp: nbd.tcp } };
+  const { tokenFile: _place, ...publicHttp } = http;
+  return { ...facts, nbd: { tcp: nbd.tcp }, http: publicHttp };
 }
