@@ -17,8 +17,13 @@ async function serve() {
   const [folder, httpPort, authority] = [scratchFolder(), await freePort(), await TestAuthority.create()];
   const [certificates, psk] = [await authority.serverFolder(), pskFile(KEYS)];
   const http = ['--http', `127.0.0.1:${httpPort}`];
+  const access = ['--access', 'cn:backup1,rights=backup', '--access', 'psk:backup,rights=backup'];
   const tls = ['--tls-certificates', certificates, '--tls-psk', psk];
-  const server = await startTidemarkIn(folder, [`vm1=${makeImage(8 * MIB)},bitmap=nightly`], [...http, ...tls]);
+  const server = await startTidemarkIn(
+    folder,
+    [`vm1=${makeImage(8 * MIB)},bitmap=nightly`],
+    [...http, ...tls, ...access],
+  );
   const control = `https://localhost:${httpPort}`;
   const local = (...args: string[]) => tidemark({}, ...args, '--control', server.control);
   const remote = (...args: string[]) => tidemark({}, ...args, '--control', control);
