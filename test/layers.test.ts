@@ -11,7 +11,7 @@ const mayImport: Record<string, readonly string[]> = {
   access: ['tls', 'api', 'base'],
   posix: ['api', 'base'],
   protocol: ['base'],
-  tls: ['posix', 'base'],
+  tls: ['posix', 'api', 'base'],
   storage: ['posix', 'base'],
   bitmap: ['storage', 'posix', 'api', 'base'],
   snapshot: ['storage', 'posix', 'api', 'base'],

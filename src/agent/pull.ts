@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { ReadInFull } from '../api/backup.js';
 import { Cleanup } from '../base/cleanup.js';
 import type { TlsDefaults } from '../client/find-tls-files.js';
+import { AgentError } from './agent-error.js';
 import type { Backup, BackupService } from './backup-service.js';
 import { CommittedError, commitSurely, KeptImagesError } from './commit.js';
 import { ExportFolder, folderOf } from './export-folder.js';
@@ -156,6 +157,7 @@ async function takeImages(
   const limit = new RateLimit(request.bytesPerSecond);
   const drafts: Draft[] = [];
   for (const part of backup.exports) {
+    if (part.uri === '') throw unreachable(part.export);
     const folder = folders.get(part.export)!;
     const why = await whyFull(folder, part);
     if (why) observer.note(part.export, `full backup: ${why.detail}`);
@@ -170,6 +172,11 @@ async function takeImages(
   signal.throwIfAborted();
   for (const { folder, image } of drafts) await folder.save({ pending: image });
   return drafts;
+}
+
+function unreachable(exportName: string): AgentError {
+  const hint = 'start it with --listen ADDRESS:PORT, at the address of --control';
+  return new AgentError(`the server has no NBD address for "${exportName}" that this machine can reach`, hint);
 }
 
 async function discard(id: string, folders: Iterable<ExportFolder>): Promise<void> {

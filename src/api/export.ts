@@ -32,6 +32,7 @@ export const ExportDescription = Type.Object({
   sizeBytes: Bytes('Size of the disk'),
   readOnly: Type.Boolean(),
   minBlockBytes,
+  uri: Type.String({ description: 'The NBD URI for the caller; empty if the server has no address that it can reach' }),
   bitmaps: List(Bitmap),
   connections: Type.Array(Connection, { description: 'Empty for all but administrators of the export' }),
 });

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bytes, List } from './shapes.js';
+import { tlsModes } from './values.js';
 
 const address = { host: Type.String(), port: Type.Integer() };
 
@@ -23,6 +24,7 @@ export const Server = Type.Object({
   exports: List(Type.String()),
   nbd: Type.Object({
     tcp: List(Type.Object(address)),
+    tls: Type.Enum(tlsModes, { description: 'Whether NBD clients cannot, can or must use TLS' }),
     unix: Type.Optional(Type.String()),
   }),
   http: Type.Optional(

@@ -46,6 +46,9 @@ export const grounds = {
 } as const;
 export type Ground = keyof typeof grounds;
 
+/** Whether clients cannot, can or must use TLS. */
+export const tlsModes = ['none', 'optional', 'required'] as const;
+
 /** What somebody may do with an export. */
 export const rights = ['list', 'read', 'write', 'backup', 'admin'] as const;
 export type Right = (typeof rights)[number];

@@ -5,6 +5,7 @@ import { assert } from '../base/assert.js';
 import { SeenExports } from '../export/seen-exports.js';
 import type { Authenticate } from './admission/authenticate.js';
 import type { ControlHost } from './control-host.js';
+import { type Reach, reachOf } from './nbd-reach.js';
 
 /**
  * What a caller needs for a route. A right is needed on the export in the path, or on every export if the path has none;
@@ -18,6 +19,8 @@ declare module 'fastify' {
     access: Access;
     /** The exports that the caller may see. */
     seen: SeenExports;
+    /** How the caller reaches the NBD server. */
+    reach: Reach;
   }
   interface FastifyContextConfig {
     right?: RouteRight;
@@ -32,8 +35,11 @@ export function identifyCallers(api: FastifyInstance, host: ControlHost, authent
   );
   api.decorateRequest('access');
   api.decorateRequest('seen');
+  api.decorateRequest('reach');
   api.addHook('onRequest', (request, _reply, done) => {
-    request.access = new Access(policy, authenticate(request));
+    const identity = authenticate(request);
+    request.access = new Access(policy, identity);
+    request.reach = reachOf(request.raw, identity);
     request.seen = new SeenExports(exports, request.access);
     done();
   });

@@ -256,6 +256,7 @@ export class TidemarkServer {
       connections: this.listener.connectionCount,
       memory: this.listener.memory,
       nbd: {
+        tls: this.config.tls.mode,
         tcp: tcp.map(({ address, port }) => ({ host: address, port })),
         ...(unixPath !== undefined && { unix: unixPath }),
       },

@@ -1,4 +1,4 @@
-/** Whether clients cannot, can or must use TLS. */
-export const tlsModes = ['none', 'optional', 'required'] as const;
+import { tlsModes } from '../api/values.js';
 
+export { tlsModes };
 export type TlsMode = (typeof tlsModes)[number];

@@ -39,7 +39,7 @@ export const serverFacts: ServerFacts = {
   persistent: false,
   connections: 0,
   memory: { usedBytes: 0, limitBytes: 2 ** 30, waitingConnections: 0 },
-  nbd: { tcp: [{ host: '127.0.0.1', port: 10809 }] },
+  nbd: { tls: 'none', tcp: [{ host: '127.0.0.1', port: 10809 }] },
 };
 
 /** Tokens that are kept in memory; there are none yet. */

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import type { Server } from '../../api/server.js';
+import type { ExportDescription } from '../../api/export.js';
 import { CodedError } from '../../base/coded-error.js';
-import { reachableHost } from '../../base/host-port.js';
 import { looksLikeNbdUri, type NbdTarget, parseNbdUri } from '../../client/nbd-uri.js';
 import { type CommonOptions, controlClient, withCommonOptions } from '../command-line.js';
 import { tlsFilesOf } from '../credential-files.js';
@@ -30,13 +29,14 @@ export function addMapCommand(program: Command): void {
     });
 }
 
-/** Asks the server for its NBD address. */
+/** Asks the server how to reach the export. */
 async function findExport(exportName: string, options: Options): Promise<NbdTarget> {
-  const client = controlClient(options);
-  await client.get('exports', exportName);
-  const { nbd } = await client.get<Server>('server');
-  if (nbd.unix !== undefined) return { address: { socketPath: nbd.unix }, exportName };
-  const [address] = nbd.tcp;
-  if (address) return { address: { ...address, host: reachableHost(address.host) }, exportName };
-  throw new CodedError('NO_SERVER', 'the server does not listen for NBD clients', 'start it with --listen or --unix');
+  const { uri } = await controlClient(options).get<ExportDescription>('exports', exportName);
+  if (uri !== '') return parseNbdUri(uri);
+  const hint = 'start it with --listen or --unix, and for other machines with --listen ADDRESS:PORT';
+  throw new CodedError(
+    'NO_SERVER',
+    'the server does not listen for NBD clients at an address that this one can reach',
+    hint,
+  );
 }

@@ -6,7 +6,7 @@ import type { BackupRecord, PartRecord } from '../../backup/backup-record.js';
 import { DIRTY_BITMAP_PREFIX } from '../../base/metadata-contexts.js';
 import type { SeenExports } from '../../export/seen-exports.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
-import { viewUri } from '../descriptions.js';
+import { nbdUri, type Reach } from '../nbd-reach.js';
 import type { ControlApi } from '../new-api.js';
 import { mayBackUp, visibleBackup } from '../seen-backups.js';
 
@@ -15,7 +15,7 @@ const DEFAULT_TTL_SECONDS = 2 * 3600;
 
 export function backupRoutes(api: ControlApi, host: ControlHost): void {
   const { backups } = host;
-  const describe = (record: BackupRecord) => describeBackup(host, record);
+  const describe = (record: BackupRecord, reach: Reach) => describeBackup(host, record, reach);
   const known = (seen: SeenExports, id: string) => visibleBackup(backups, seen, id);
 
   api.get(
@@ -28,11 +28,11 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Type.Object({ backups: List(Backup) }), default: Refusal },
       },
     },
-    async ({ seen }) => ({
+    async ({ seen, reach }) => ({
       backups: backups
         .list()
         .filter((record) => mayBackUp(seen, record))
-        .map(describe),
+        .map((record) => describe(record, reach)),
     }),
   );
 
@@ -47,14 +47,14 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 201: BegunBackup, default: Refusal },
       },
     },
-    async ({ seen, body }, reply) => {
+    async ({ seen, reach, body }, reply) => {
       for (const name of body.exports) seen.get(name, ['backup']);
       const { record, held } = await backups.begin({
         ...body,
         ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
         onScratchFull: body.onScratchFull ?? 'fail-view',
       });
-      return reply.status(201).send({ ...describe(record), heldWrites: held });
+      return reply.status(201).send({ ...describe(record, reach), heldWrites: held });
     },
   );
 
@@ -69,7 +69,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ seen, params }) => describe(known(seen, params.backup)),
+    async ({ seen, reach, params }) => describe(known(seen, params.backup), reach),
   );
 
   api.post(
@@ -84,7 +84,8 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ seen, params, body }) => describe(backups.renew(known(seen, params.backup).id, body?.ttlSeconds)),
+    async ({ seen, reach, params, body }) =>
+      describe(backups.renew(known(seen, params.backup).id, body?.ttlSeconds), reach),
   );
 
   api.post(
@@ -99,8 +100,8 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ seen, params, body }) =>
-      describe(await backups.release(known(seen, params.backup).id, body.export, body.offset, body.length)),
+    async ({ seen, reach, params, body }) =>
+      describe(await backups.release(known(seen, params.backup).id, body.export, body.offset, body.length), reach),
   );
 
   api.post(
@@ -116,7 +117,8 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ seen, params, body }) => describe(await backups.commit(known(seen, params.backup).id, body?.readInFull)),
+    async ({ seen, reach, params, body }) =>
+      describe(await backups.commit(known(seen, params.backup).id, body?.readInFull), reach),
   );
 
   api.post(
@@ -132,11 +134,12 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ seen, params, body }) => describe(await backups.abort(known(seen, params.backup).id, body?.reason)),
+    async ({ seen, reach, params, body }) =>
+      describe(await backups.abort(known(seen, params.backup).id, body?.reason), reach),
   );
 }
 
-function describeBackup(host: ControlHost, record: BackupRecord): Backup {
+function describeBackup(host: ControlHost, record: BackupRecord, reach: Reach): Backup {
   const { parts, scratchLimitBytes, ...facts } = record;
   const running = host.backups.running(record.id);
   const { nbd } = host.describeServer();
@@ -147,12 +150,13 @@ function describeBackup(host: ControlHost, record: BackupRecord): Backup {
       usedBytes: running?.scratchBytes ?? 0,
       ...(scratchLimitBytes === undefined ? {} : { limitBytes: scratchLimitBytes }),
     },
-    exports: parts.map((part) => describePart(nbd, record, part, running)),
+    exports: parts.map((part) => describePart({ nbd, reach }, record, part, running)),
   };
 }
 
+/** Where the live disk is only concerns agents on this machine. */
 function describePart(
-  nbd: ServerFacts['nbd'],
+  { nbd, reach }: { readonly nbd: ServerFacts['nbd']; readonly reach: Reach },
   { id, bitmap }: BackupRecord,
   part: PartRecord,
   running: RunningBackup | undefined,
@@ -161,9 +165,9 @@ function describePart(
   const disk = running?.part(part.export).location;
   return {
     ...part,
-    ...(disk && { disk }),
+    ...(disk && reach.isHere && { disk }),
     view,
-    uri: viewUri(nbd, view),
+    uri: nbdUri(nbd, view, reach),
     context: DIRTY_BITMAP_PREFIX + bitmap,
   };
 }

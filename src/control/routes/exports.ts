@@ -1,14 +1,16 @@
 import { Type } from '@fastify/type-provider-typebox';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ExportDescription, NewExport, Size } from '../../api/export.js';
 import { List, Refusal, strict } from '../../api/shapes.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
+import { nbdUri } from '../nbd-reach.js';
 import type { ControlApi } from '../new-api.js';
 import { removeExport } from '../remove-export.js';
 import { wholeNumbers } from '../request-checks.js';
 
 const Params = Type.Object({ export: Type.String() });
+type Caller = Pick<FastifyRequest, 'seen' | 'reach'>;
 const MAX_DRAIN_SECONDS = 24 * 3600;
 
 const RemovalQuery = Type.Object(
@@ -29,6 +31,10 @@ const RemovalQuery = Type.Object(
 
 export function exportRoutes(api: ControlApi, host: ControlHost): void {
   const { exports, events } = host;
+  const onlooker = ({ seen, reach }: Caller) => ({
+    seen,
+    uri: (name: string) => nbdUri(host.describeServer().nbd, name, reach),
+  });
   // When the server stops, removals no longer wait for clients.
   const stopping = new AbortController();
   api.addHook('preClose', (done) => {
@@ -46,7 +52,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Type.Object({ exports: List(ExportDescription) }), default: Refusal },
       },
     },
-    async ({ seen }) => ({ exports: seen.list().map((served) => describeExport(served, seen)) }),
+    async (request) => ({ exports: request.seen.list().map((served) => describeExport(served, onlooker(request))) }),
   );
 
   api.post(
@@ -60,10 +66,10 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 201: ExportDescription, default: Refusal },
       },
     },
-    async ({ seen, body }, reply) => {
-      const added = await exports.add(body);
+    async (request, reply) => {
+      const added = await exports.add(request.body);
       events.publish({ type: 'export-added', export: added.name });
-      return reply.status(201).send(describeExport(added, seen));
+      return reply.status(201).send(describeExport(added, onlooker(request)));
     },
   );
 
@@ -78,7 +84,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: ExportDescription, default: Refusal },
       },
     },
-    async ({ seen, params }) => describeExport(exports.get(params.export), seen),
+    async (request) => describeExport(exports.get(request.params.export), onlooker(request)),
   );
 
   api.delete(
@@ -114,11 +120,11 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: ExportDescription, default: Refusal },
       },
     },
-    async ({ seen, params, body }) => {
-      const served = exports.get(params.export);
-      await served.resize(body.sizeBytes);
+    async (request) => {
+      const served = exports.get(request.params.export);
+      await served.resize(request.body.sizeBytes);
       events.publish({ type: 'export-resized', export: served.name });
-      return describeExport(served, seen);
+      return describeExport(served, onlooker(request));
     },
   );
 }

@@ -35,7 +35,8 @@ export function healthRoutes(api: ControlApi): void {
 
 /** Without what only concerns those who run the server: its places on this machine, and how many clients all exports have. */
 function publicFacts({ stateDirectory: _places, connections: _total, nbd, http, ...facts }: ServerFacts) {
-  if (!http) return { ...facts, nbd: { tcp: nbd.tcp } };
+  const publicNbd = { tcp: nbd.tcp, tls: nbd.tls };
+  if (!http) return { ...facts, nbd: publicNbd };
   const { tokenFile: _place, ...publicHttp } = http;
-  return { ...facts, nbd: { tcp: nbd.tcp }, http: publicHttp };
+  return { ...facts, nbd: publicNbd, http: publicHttp };
 }
