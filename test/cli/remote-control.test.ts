@@ -65,6 +65,22 @@ test('every kind of proof works: a certificate, a key, and a token in a file or 
   }
 });
 
+test('a pull begins and commits over HTTPS, and reads over TLS', async () => {
+  const { server, authority, remote, local, folder } = await serve();
+  const own = ['--tls-certificates', await authority.clientFolder('CN=backup1')];
+  const begun = await remote('backup', 'begin', 'vm1', '--bitmap', 'nightly', '--json', ...own);
+  const { id, exports } = JSON.parse(begun.stdout);
+  expect(exports[0].uri).toBe(`nbds://localhost:${server.port}/vm1@${id}`);
+  expect(await remote('backup', 'abort', id, ...own)).toMatchObject({ code: 0 });
+  const to = join(folder, 'backups');
+  const pulled = await remote('pull', 'vm1', '--bitmap', 'nightly', '--to', to, '--over-nbd', '--json', ...own);
+  expect(pulled).toMatchObject({ code: 0 });
+  const { backups } = JSON.parse((await local('backup', 'list', '--json')).stdout);
+  expect(backups.at(-1)).toMatchObject({ state: 'committed' });
+  expect(await tidemark({}, 'verify', to)).toMatchObject({ code: 0 });
+  expect(await remote('map', 'vm1', '--json', ...own)).toMatchObject({ code: 0 });
+});
+
 describe('a command says what is wrong with', () => {
   test('a server that no known authority vouches for', async () => {
     const { remote } = await serve();

@@ -26,6 +26,7 @@ const disk = {
   sizeBytes: DISK_BYTES,
   readOnly: false,
   minBlockBytes: 512,
+  uri: 'nbd://127.0.0.1:10809/disk',
   bitmaps: [nightly],
   connections: [],
 };
