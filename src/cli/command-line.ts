@@ -80,7 +80,7 @@ export function readVersion(): string {
 }
 
 /** Signals that ask a program to stop: from the user, a supervisor, or a terminal that closes. */
-export const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Aborts on the first signal to stop, so that a command can clean up; a second signal ends the program at once. */
 export function abortOnSignals(): AbortSignal {

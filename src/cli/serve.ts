@@ -3,8 +3,9 @@ import type { Server } from '../api/server.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
-import { resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
+import { resolveConfig, stdioConflict } from '../server/config.js';
 import { takeListenFds } from '../server/listen-fds.js';
+import { Reloader, type Reread } from '../server/reload.js';
 import { endProcess } from '../server/server-threads.js';
 import {
   type Flag,
@@ -14,7 +15,7 @@ import {
   settingKeys,
   settings,
 } from '../server/settings.js';
-import { controlClient, readVersion, stopSignals } from './command-line.js';
+import { controlClient, readVersion } from './command-line.js';
 import { writeJson } from './output.js';
 
 const KILLED_BY_SECOND_SIGNAL = 1;
@@ -57,14 +58,18 @@ function toOption(key: SettingKey, noted: Flag[]): Option {
  * loading them takes several times as long as a whole run of any other command.
  */
 async function serve(flags: readonly Flag[], { config: configPath, json }: ServeOptions): Promise<void> {
-  const file = configPath === undefined ? undefined : await readConfig(configPath);
   const inherited = takeListenFds(process.env, process.pid);
-  const config = resolveConfig(readFlags(flags), file, inherited);
+  const read = async (): Promise<Reread> => {
+    const file = configPath === undefined ? readFlags([]) : await readConfig(configPath);
+    return { file, config: resolveConfig(readFlags(flags), file, inherited) };
+  };
+  const first = await read();
+  const { config } = first;
   if (config.stdio && json) throw stdioConflict('--json');
   const { openServerLog } = await import('../server/server-log.js');
   const { log, end } = openServerLog(config);
   try {
-    await run(config, log, json).finally(end);
+    await run(first, read, log, json).finally(end);
   } catch (error) {
     // After the error is reported: a thread still waits for the disk, and Node would wait for the thread.
     if (error instanceof CodedError && error.code === 'STOP_TIMED_OUT') setImmediate(endProcess, FAILED);
@@ -77,7 +82,8 @@ async function readConfig(path: string): Promise<GivenSettings> {
   return await readConfigFile(path);
 }
 
-async function run(config: ServerConfig, log: Log, json: boolean | undefined): Promise<void> {
+async function run(first: Reread, read: () => Promise<Reread>, log: Log, json: boolean | undefined): Promise<void> {
+  const { config } = first;
   // Operations that keep an invariant handle their own failures, so an unhandled one leaves nothing half done.
   process.on('unhandledRejection', (err) =>
     log.error(
@@ -88,12 +94,15 @@ async function run(config: ServerConfig, log: Log, json: boolean | undefined): P
   warnOfFewThreads(log);
   // Installed before the start, so that a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing the requests in flight'));
+  const hangUps = collectHangUps();
   const { TidemarkServer } = await import('../server/server.js');
   const { SystemdNotify } = await import('../server/systemd-notify.js');
   const server = await TidemarkServer.start(config, log, readVersion());
   const systemd = new SystemdNotify(process.env, log);
   try {
     systemd.ready();
+    const reloader = new Reloader(first, read, (next) => server.reload(next), log);
+    hangUps.answer(() => void reloader.run());
     if (json && config.controlPath !== undefined) await announce(config.controlPath);
     await Promise.race([stopping, server.clientGone]);
     systemd.stopping();
@@ -129,6 +138,21 @@ function untilSignal(onSignal: (signal: string) => void): Promise<void> {
       onSignal(signal);
       resolve();
     };
-    for (const signal of stopSignals) process.on(signal, handle);
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, handle);
   });
+}
+
+/** SIGHUP asks for a reload. One that comes during the start is answered after it. */
+function collectHangUps(): { answer: (reload: () => void) => void } {
+  let hasCome = false;
+  let answer = () => {
+    hasCome = true;
+  };
+  process.on('SIGHUP', () => answer());
+  return {
+    answer: (reload) => {
+      answer = reload;
+      if (hasCome) reload();
+    },
+  };
 }

@@ -47,6 +47,12 @@ export class SeenExports {
     return this.access.may(guardedAs.right, guardedAs.exportName);
   }
 
+  /** Whether the client may use a disk, for writing too unless it is read-only for it. */
+  mayUse(served: ServedDisk, readOnly: boolean): boolean {
+    const { exportName } = served.guardedAs;
+    return this.sees(served) && this.mayRead(served) && (readOnly || this.access.may('write', exportName));
+  }
+
   may(right: Right, exportName: string): boolean {
     return this.access.may(right, exportName);
   }

@@ -96,6 +96,11 @@ export class NbdListener {
     this.host.tls = { mode, door: tls?.door ?? new TlsDoor(settings, handshakeTimeoutMilliseconds) };
   }
 
+  /** After the rules have changed: ends the connections of clients who may not use their export any more. */
+  recheckRights(): void {
+    for (const connection of this.connections) connection.recheckRights();
+  }
+
   /** Port 0 means any free port. Rejects as net.Server does. */
   async listenTcp(host: string, port: number): Promise<AddressInfo> {
     const server = await this.listen({ host, port });

@@ -10,9 +10,11 @@ import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import { RefusalLog } from '../control/admission/refusal-log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
+import type { ControlServer } from '../control/control-server.js';
 import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
+import type { TlsMode } from '../tls/tls-mode.js';
 import { loadServerTls, type TlsSettings } from '../tls/tls-settings.js';
 import { accessRulesOf, warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
@@ -50,6 +52,7 @@ export class TidemarkServer {
   private addresses: NbdAddresses = { tcp: [], unixPath: undefined };
   private stdioClient: Promise<void> | undefined;
   private tls: TlsSettings | undefined;
+  private control: ControlServer | undefined;
   private http: ServerFacts['http'];
   private state: StateDirectory | undefined;
   private places: ImagePlaces | undefined;
@@ -95,12 +98,32 @@ export class TidemarkServer {
     return this.cleanup.run();
   }
 
+  /**
+   * Uses the access rules, certificates and keys of this configuration from now on. Connections go on, except those of
+   * clients who may not use their export any more. Changes nothing if it rejects. @throws CodedError TLS_UNUSABLE,
+   * CONFIG_INVALID
+   */
+  async reload({ tls, access }: ServerConfig): Promise<void> {
+    const { mode, files } = tls;
+    const settings = mode === 'none' ? undefined : await loadServerTls(files);
+    const rules = await accessRulesOf({ access });
+    // From here on nothing fails.
+    if (mode !== 'none' && settings) this.useTls(mode, settings);
+    this.rules = rules;
+    this.policy.current = rules;
+    this.listener.recheckRights();
+  }
+
+  private useTls(mode: Exclude<TlsMode, 'none'>, settings: TlsSettings): void {
+    this.tls = settings;
+    this.listener.useTls(mode, settings);
+    this.control?.useTls(settings);
+  }
+
   private async open(): Promise<void> {
     const { config, cleanup } = this;
     await checkSocketPaths(config);
-    await this.openTls();
-    this.rules = await accessRulesOf(config);
-    this.policy.current = this.rules;
+    await this.reload(config);
     await this.openState();
     cleanup.defer(() => this.closeExports());
     this.places = await ImagePlaces.open(config);
@@ -114,14 +137,6 @@ export class TidemarkServer {
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
     this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
-  }
-
-  /** @throws CodedError TLS_UNUSABLE */
-  private async openTls(): Promise<void> {
-    const { mode, files } = this.config.tls;
-    if (mode === 'none') return;
-    this.tls = await loadServerTls(files);
-    this.listener.useTls(mode, this.tls);
   }
 
   private openConfigured(): Promise<void> {
@@ -240,6 +255,7 @@ export class TidemarkServer {
     // Loaded after the disks are being served, because it takes as long to load as everything else together.
     const { ControlServer } = await import('../control/control-server.js');
     const control = new ControlServer(host);
+    this.control = control;
     this.cleanup.defer(() => this.inTime('commands still wait for answers', control.close()));
     await listenForCommands(control, config.controlPath);
     this.http = await listenForHttp(control, config, { token, tls: this.tls }, log);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { ACCESS_GRAMMAR, parseAccessSpec } from '../access/access-spec.js';
 import { CodedError } from '../base/coded-error.js';
 import { parseHostPort } from '../base/host-port.js';
@@ -95,6 +96,11 @@ export type SettingKey = keyof typeof settings;
 export const settingKeys = Object.keys(settings) as SettingKey[];
 
 export type GivenSettings = Given<typeof settings>;
+
+/** The settings that differ. */
+export function changedSettings(before: GivenSettings, after: GivenSettings): SettingKey[] {
+  return settingKeys.filter((key) => !isDeepStrictEqual(before.all(key), after.all(key)));
+}
 
 /** A flag as the user wrote it; `true` for a switch. */
 export interface Flag {

@@ -66,6 +66,7 @@ export class Connection implements ClientConnection, Phase {
   private encrypted: Promise<string | undefined> | undefined;
   /** While TLS begins. */
   private securing: Securing | undefined;
+  private seen: SeenExports;
   private readonly handshake: Handshake;
   private readonly handshakeTimer: NodeJS.Timeout;
   private counters = new Counters();
@@ -82,7 +83,8 @@ export class Connection implements ClientConnection, Phase {
     this.link = new Link({ accepted }, host, this.id);
     this.carrier = this.link;
     const terms = { ...host.terms, tls: host.tls?.mode ?? ('none' as const) };
-    this.handshake = new Handshake(this.seenBy(peer.identity), this.link.output, terms);
+    this.seen = this.seenBy(peer.identity);
+    this.handshake = new Handshake(this.seen, this.link.output, terms);
     this.handshakeTimer = setTimeout(
       () => this.stop('did not finish the handshake in time'),
       host.handshakeTimeoutMilliseconds,
@@ -111,6 +113,12 @@ export class Connection implements ClientConnection, Phase {
   /** True until the client has chosen an export. Nothing is in flight before. */
   get undecided(): boolean {
     return this.agreement === undefined;
+  }
+
+  /** After the rules have changed: ends the connection if its client may not use the export any more as was agreed. */
+  recheckRights(): void {
+    const { agreement } = this;
+    if (agreement && !this.seen.mayUse(agreement.export, agreement.readOnly)) this.stop('its rights were taken away');
   }
 
   giveWay(): void {
@@ -180,7 +188,8 @@ export class Connection implements ClientConnection, Phase {
     this.host.log.debug({ connection: this.id, client: this.client, ...proof }, 'TLS begins');
     this.carrier = carrier;
     if (carrier instanceof Link) this.link = carrier;
-    this.handshake.secured(this.seenBy(proven(this.peer.identity, proof)), carrier.output);
+    this.seen = this.seenBy(proven(this.peer.identity, proof));
+    this.handshake.secured(this.seen, carrier.output);
     carrier.enter(this);
     carrier.advance();
     return carrier.closed;

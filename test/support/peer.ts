@@ -8,6 +8,8 @@ export type ListenAddress = { readonly path: string } | { readonly host: string;
 export interface Peer {
   /** What it has written so far, on stdout and stderr. */
   output(): string;
+  /** Sends the signal, and does not wait for anything. */
+  signal(signal: NodeJS.Signals): void;
   /** Sends the signal and waits for the end. Resolves to the exit code, or null if a signal ended it. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
@@ -21,7 +23,11 @@ export async function startPeer(command: string, args: readonly string[], listen
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
   const exited = new Promise<number | null>((resolve, reject) => child.once('error', reject).once('exit', resolve));
-  const peer: Peer = { output: () => output, stop: (signal = 'SIGTERM') => stop(child, exited, signal) };
+  const peer: Peer = {
+    output: () => output,
+    signal: (signal) => void child.kill(signal),
+    stop: (signal = 'SIGTERM') => stop(child, exited, signal),
+  };
   onTestFinished(async () => void (await peer.stop()));
 
   const endedEarly = exited.then(() => {

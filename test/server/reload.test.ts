@@ -1,0 +1,214 @@
+import { chmodSync, copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { describe, expect, test, vi } from 'vitest';
+import { AccessRules } from '../../src/access/access-rules.js';
+import type { Identity } from '../../src/access/identity.js';
+import { CodedError } from '../../src/base/coded-error.js';
+import { MIB } from '../../src/base/units.js';
+import * as nbd from '../../src/protocol/constants.js';
+import { resolveConfig } from '../../src/server/config.js';
+import { parseConfigFile } from '../../src/server/config-file.js';
+import { Reloader, type Reread } from '../../src/server/reload.js';
+import { rulesOf } from '../support/access-rules.js';
+import { makeImage } from '../support/image.js';
+import { serveKnownClients } from '../support/known-client.js';
+import { keepLog } from '../support/log-lines.js';
+import { memoryRegistry } from '../support/memory-server.js';
+import { RawClient } from '../support/raw-client.js';
+import { scratchFolder } from '../support/scratch-folder.js';
+import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
+import { TestAuthority } from '../support/tls-files.js';
+
+const uid = process.getuid!();
+
+/** Waits until the log has one more line with this text. */
+async function untilLogged(server: Tidemark, text: string, times = 1): Promise<void> {
+  while (server.output().split(text).length - 1 < times) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+async function reload(server: Tidemark, outcome: string, times = 1): Promise<void> {
+  server.signal('SIGHUP');
+  await untilLogged(server, outcome, times);
+}
+
+/** A server with a configuration file that the test can change. */
+async function serveFile(text: string) {
+  const folder = scratchFolder();
+  const file = join(folder, 'tidemark.toml');
+  const write = (content: string) => writeFileSync(file, content);
+  write(text);
+  const server = await startTidemarkIn(folder, [`disk=${makeImage(MIB)}`], ['--config', file]);
+  const open = async () => {
+    const client = await RawClient.connect(join(folder, 'nbd.sock'));
+    await client.greet();
+    return client;
+  };
+  /** The names in the answer to LIST. */
+  const listed = async () => {
+    const client = await open();
+    client.option(nbd.Option.LIST);
+    const replies = await client.replies();
+    client.close();
+    return replies.slice(0, -1).map(({ data }) => data.subarray(4, 4 + data.readUInt32BE(0)).toString());
+  };
+  return { folder, server, write, open, listed };
+}
+
+const DONE = 'reloaded the access rules, certificates and keys';
+const KEPT = 'kept the old access rules, certificates and keys';
+const ruleFor = (user: number, rights = 'write') => `[[access]]\nwho = ["user:${user}"]\nrights = ["${rights}"]\n`;
+
+test('SIGHUP makes a server use new rules, and the clients that lose what they use are disconnected', async () => {
+  const { server, write, open, listed } = await serveFile(ruleFor(uid));
+  const writer = await open();
+  expect(await listed()).toEqual(['disk']);
+  write(ruleFor(uid + 1));
+  await reload(server, DONE);
+  expect(await listed()).toEqual([]);
+  writer.option(nbd.Option.LIST);
+  expect((await writer.replies()).map(({ type }) => type)).toEqual([nbd.OptionReply.ACK]);
+  write(ruleFor(uid, 'list'));
+  await reload(server, DONE, 2);
+  expect(await listed()).toEqual(['disk']);
+});
+
+test('what cannot be used changes nothing, and the log says why', async () => {
+  const { server, write, listed } = await serveFile(ruleFor(uid));
+  write('[[access]]\nwho = ["user:no-such-user"]\n');
+  await reload(server, KEPT);
+  expect(server.output()).toContain(`${KEPT}: there is no user \\"no-such-user\\" in /etc/passwd`);
+  write('[[access]]\nwho = ["everybody"]\n');
+  await reload(server, KEPT, 2);
+  expect(server.output()).toContain(`${KEPT}: tidemark.toml:2: invalid who`);
+  write('tls-psk = "no-such-file"\n');
+  await reload(server, KEPT, 3);
+  expect(server.output()).toContain(`${KEPT}: tls changes from none to optional, which needs a restart`);
+  expect(await listed()).toEqual(['disk']);
+});
+
+test('SIGHUP makes a server use new certificates, and keep the old ones if the new ones are broken', async () => {
+  const authority = await TestAuthority.create();
+  const tls = await authority.serverFolder();
+  const { folder, server } = await serveFile(`tls-certificates = "${tls}"\n`);
+  const serial = async () => {
+    const socket = await secured(join(folder, 'nbd.sock'), authority.certificate);
+    const { serialNumber } = socket.getPeerCertificate();
+    socket.destroy();
+    return serialNumber;
+  };
+  const first = await serial();
+  const open = await secured(join(folder, 'nbd.sock'), authority.certificate);
+  const renewed = await authority.serverFolder();
+  const take = (name: string) => {
+    copyFileSync(join(renewed, name), join(tls, name));
+    chmodSync(join(tls, name), 0o600);
+  };
+  take('server-cert.pem');
+  await reload(server, KEPT);
+  expect(await serial()).toBe(first);
+  take('server-key.pem');
+  await reload(server, DONE);
+  expect(await serial()).not.toBe(first);
+  expect(open.destroyed).toBe(false);
+  open.destroy();
+});
+
+/** A client after STARTTLS. */
+async function secured(path: string, ca: string): Promise<TLSSocket> {
+  const client = await RawClient.connect(path);
+  await client.greet();
+  return await client.startTls({ ca });
+}
+
+describe('a client whose rights were taken away', () => {
+  const client: Identity = {
+    over: 'nbd',
+    from: { kind: 'tcp', address: '10.0.0.7' },
+    encrypted: true,
+    certificate: { dn: 'CN=a', commonName: 'a', names: [], serial: '01' },
+  };
+
+  test.each([
+    ['loses an export that it may not see', 'write', [], true],
+    ['loses an export that it may not read', 'read', ['any,rights=list'], true],
+    ['that could write loses an export that it may only read', 'write', ['any,rights=read'], true],
+    ['that could only read keeps an export that it may read', 'read', ['any,rights=read'], false],
+    ['keeps an export on which it gets more rights', 'read', ['any,rights=admin'], false],
+  ] as const)('%s', async (_what, right, after, isDisconnected) => {
+    const { log, lines } = keepLog();
+    const { listener, policy, connectAs } = await serveKnownClients(
+      await memoryRegistry([{ name: 'disk' }]),
+      rulesOf(`any,rights=${right}`),
+      log,
+    );
+    const connected = await connectAs(client);
+    await connected.go('disk', { structured: false });
+    policy.current = rulesOf(...after);
+    listener.recheckRights();
+    if (isDisconnected) {
+      expect(await connected.rest()).toHaveLength(0);
+      connected.close();
+      await vi.waitFor(() => expect(lines.at(-1)!.fields).toMatchObject({ reason: 'its rights were taken away' }));
+    } else {
+      connected.request({ command: nbd.Command.READ, length: 512 });
+      expect((await connected.simpleReply(512)).error).toBe(0);
+    }
+  });
+
+  test('gets no answer that it could have got before, even in a handshake that began before', async () => {
+    const { policy, connectAs } = await serveKnownClients(
+      await memoryRegistry([{ name: 'disk' }]),
+      rulesOf('any,rights=write'),
+    );
+    const connected = await connectAs(client);
+    await connected.greet();
+    policy.current = new AccessRules([]);
+    connected.option(nbd.Option.LIST);
+    expect((await connected.replies()).map(({ type }) => type)).toEqual([nbd.OptionReply.ACK]);
+  });
+});
+
+describe('a reload', () => {
+  const read = (text: string): Reread => {
+    const file = parseConfigFile(text, 't.toml');
+    return { file, config: resolveConfig(undefined, file) };
+  };
+
+  test('names the settings that need a restart', async () => {
+    const { log, lines } = keepLog();
+    const used: unknown[] = [];
+    const next = read('max-connections = 7\nlog-level = "debug"\n[[access]]\nwho = ["any"]\n');
+    const reloader = new Reloader(
+      read('max-connections = 8'),
+      async () => next,
+      async (config) => void used.push(config),
+      log,
+    );
+    await reloader.run();
+    expect(used).toEqual([next.config]);
+    expect(lines.map(({ level, fields }) => [level, fields])).toEqual([
+      ['warn', { settings: ['log-level', 'max-connections'], hint: 'restart the server for them to take effect' }],
+      ['info', {}],
+    ]);
+  });
+
+  test('does not begin before the one before has ended, and a failure of one does not stop the next', async () => {
+    const { log, lines } = keepLog();
+    const running: string[] = [];
+    let count = 0;
+    const use = async () => {
+      running.push('begin');
+      await new Promise((resolve) => setImmediate(resolve));
+      running.push('end');
+      if (++count === 1) throw new CodedError('TLS_UNUSABLE', 'no such file', 'make it');
+    };
+    const reloader = new Reloader(read(''), async () => read(''), use, log);
+    await Promise.all([reloader.run(), reloader.run()]);
+    expect(running).toEqual(['begin', 'end', 'begin', 'end']);
+    expect(lines.map(({ level, message }) => [level, message])).toEqual([
+      ['error', `${KEPT}: no such file`],
+      ['info', DONE],
+    ]);
+  });
+});
