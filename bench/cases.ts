@@ -2,8 +2,11 @@ import { KIB } from '../src/base/units.js';
 import type { FioResult, Workload } from './fio.js';
 import type { Goal } from './report/goals.js';
 
-/** One connection to one export, several connections to one export, and one connection to each of several exports. */
-export const casePartNames = ['single', 'connections', 'exports'] as const;
+/**
+ * One connection to one export, several connections to one export, one connection to each of several exports, and one
+ * export over TLS.
+ */
+export const casePartNames = ['single', 'connections', 'exports', 'tls'] as const;
 export type CasePartName = (typeof casePartNames)[number];
 
 export interface Case extends Workload {
@@ -44,6 +47,7 @@ export const cases: readonly Case[] = [
   ...operations.flatMap((one) => (one.unit === 'kIOPS' ? [single(one, 1, 1.25)] : [])),
   ...operations.map((one) => single(one, one.unit === 'kIOPS' ? 32 : 8, one.operation === 'randread' ? 1.5 : 1.25)),
   ...several.flatMap((setting) => operations.map((one) => withSeveral(one, setting))),
+  ...operations.flatMap((one) => [1, 4].flatMap((connections) => overTls(one, connections))),
 ];
 
 function single({ words, ...workload }: Operation, depth: number, ratio: number): Case {
@@ -69,6 +73,22 @@ function withSeveral(
     ...(exports === 1 ? {} : { processorGoal: { atMost: isSmall ? 0.7 : 0.9 } }),
     latency: false,
   };
+}
+
+/** Of small requests, reads alone. */
+function overTls({ words, ...workload }: Operation, connections: number): Case[] {
+  if (workload.operation === 'randwrite') return [];
+  const depth = workload.unit === 'kIOPS' ? 32 / connections : 8 / connections;
+  const clients = connections === 1 ? '1 connection' : `${connections} connections`;
+  const name = `${workload.operation}-tls-c${connections}`;
+  return [
+    {
+      ...{ ...workload, depth, part: 'tls', name, connections, exports: 1 },
+      title: `TLS, ${clients}, ${words}, depth ${depth} each`,
+      goal: { atLeast: 1.1 },
+      latency: false,
+    },
+  ];
 }
 
 /** The result, in the unit of the case. */

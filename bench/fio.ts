@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { type Credentials, withCredentials } from './credentials.js';
 import { type CommandLine, onCore, Program } from './program.js';
 
 export interface Workload {
@@ -43,6 +44,8 @@ export interface FioEnvironment {
   readonly signal: AbortSignal;
   /** Runs fio on the second core, away from the server. */
   readonly pin: boolean;
+  /** For servers with TLS. */
+  readonly credentials?: Credentials | undefined;
 }
 
 /** The part of fio's JSON that is read here; latencies are in nanoseconds. */
@@ -64,9 +67,11 @@ export function runFio(job: FioJob, environment: FioEnvironment): Promise<FioRes
 }
 
 /** Runs jobs side by side, each over its own connection and in its own process. Resolves to their sum. */
-export async function runFioJobs(jobs: readonly FioJob[], { folder, signal, pin }: FioEnvironment): Promise<FioResult> {
+export async function runFioJobs(jobs: readonly FioJob[], environment: FioEnvironment): Promise<FioResult> {
+  const { folder, signal, pin, credentials } = environment;
   const report = `${folder}/fio-${++runs}.json`;
-  const commandLine = fioCommand(jobs, report);
+  const command = fioCommand(jobs, report);
+  const commandLine = credentials ? withCredentials(credentials, command) : command;
   await using fio = new Program(pin ? onCore(1, commandLine) : commandLine, signal);
   await fio.finished();
   return sumOf(parseReport(await readFile(report, 'utf8'), jobs));

@@ -26,6 +26,7 @@ export const parts: Readonly<Record<PartName, Part>> = {
   single: casePart('single'),
   connections: casePart('connections'),
   exports: casePart('exports'),
+  tls: casePart('tls'),
   idle: {
     seconds: (options) => idleRounds(options) * (IDLE_SECONDS + 8),
     async measure(run, { tmpfs }) {

@@ -23,6 +23,8 @@ export interface ServeOptions {
   readonly pin: boolean;
   /** For tidemark; `persistent` by default. */
   readonly bitmaps?: BitmapMode | 'as stored';
+  /** The server requires TLS, with the certificates in this folder. */
+  readonly certificates?: string | undefined;
   /** The main.js that runs as `before`. */
   readonly before?: string | undefined;
 }
@@ -56,17 +58,25 @@ const starts: Readonly<Record<ServerName, Start>> = {
     // Any number of clients at a time.
     const manner = ['--cache=writeback', '--aio=io_uring', '--persistent', '--shared=0'];
     const image = `driver=raw,file.driver=file,file.filename=${path}`;
-    return run(['qemu-nbd', ...manner, '-x', exportName, '-k', socket, '--image-opts', image], options);
+    const credentials = `tls-creds-x509,id=tls0,endpoint=server,dir=${options.certificates}`;
+    const tls = options.certificates === undefined ? [] : ['--object', credentials, '--tls-creds', 'tls0'];
+    return run(['qemu-nbd', ...manner, ...tls, '-x', exportName, '-k', socket, '--image-opts', image], options);
   },
 
   nbdkit({ images: [{ path }], socket }, options) {
-    return run(['nbdkit', '--foreground', '--unix', socket, 'file', path], options);
+    const { certificates } = options;
+    const tls = certificates === undefined ? [] : ['--tls=require', `--tls-certificates=${certificates}`];
+    return run(['nbdkit', '--foreground', ...tls, '--unix', socket, 'file', path], options);
   },
 
-  async 'nbd-server'({ images: [{ path, exportName }], socket, folder }, { signal, pin }) {
+  async 'nbd-server'({ images: [{ path, exportName }], socket, folder }, { signal, pin, certificates }) {
     const configuration = join(folder, 'nbd-server.conf');
     const pidFile = join(folder, 'nbd-server.pid');
-    await writeFile(configuration, `[generic]\nunixsock = ${socket}\n[${exportName}]\nexportname = ${path}\n`);
+    const file = (key: string, name: string) => `${key} = ${join(certificates ?? '', `${name}.pem`)}`;
+    const tls = certificates === undefined ? [] : [file('cacertfile', 'ca-cert'), file('certfile', 'server-cert')];
+    if (certificates !== undefined) tls.push(file('keyfile', 'server-key'), 'force_tls = true');
+    const generic = ['[generic]', `unixsock = ${socket}`, ...tls].join('\n');
+    await writeFile(configuration, `${generic}\n[${exportName}]\nexportname = ${path}\n`);
     // In the foreground it would serve only one client.
     const commandLine: CommandLine = ['nbd-server', '-C', configuration, '-p', pidFile];
     return await Daemon.start(pin ? onCore(0, commandLine) : commandLine, pidFile, signal);
@@ -74,12 +84,13 @@ const starts: Readonly<Record<ServerName, Start>> = {
 };
 
 function runTidemark(main: string, { images, socket, folder }: Place, options: ServeOptions): Program {
-  const { bitmaps = 'persistent' } = options;
+  const { bitmaps = 'persistent', certificates } = options;
   const recorded = bitmaps === 'persistent' ? ',bitmap=nightly,bitmap=weekly' : '';
   const exports = images.flatMap(({ path, exportName }) => ['--export', `${exportName}=${path}${recorded}`]);
   const places = ['--unix', socket, '--state', join(folder, 'state'), '--control', controlIn(folder)];
   const transient = bitmaps === 'off' ? ['--transient'] : [];
-  return run([process.execPath, main, 'serve', ...exports, ...places, ...transient], options);
+  const tls = certificates === undefined ? [] : ['--tls', 'required', '--tls-certificates', certificates];
+  return run([process.execPath, main, 'serve', ...exports, ...places, ...transient, ...tls], options);
 }
 
 /** The control socket of the tidemark that was started with this folder. */
@@ -130,7 +141,8 @@ export async function startServer(name: ServerName, options: ServeOptions): Prom
   return {
     name,
     greetingMilliseconds,
-    uri: (image) => `nbd+unix:///${image.exportName}?socket=${socketOf(image)}`,
+    uri: (image) =>
+      `${options.certificates === undefined ? 'nbd' : 'nbds'}+unix:///${image.exportName}?socket=${socketOf(image)}`,
     program: processes.length === 1 && first instanceof Program ? first : undefined,
     pids: processes.map(({ pid }) => pid!),
     [Symbol.asyncDispose]: () => cleanup.run(),

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jobsOf, overwritingJobs, type Served } from './case-jobs.js';
 import { type Case, type CasePartName, figureOf } from './cases.js';
+import { type Credentials, makeCredentials } from './credentials.js';
 import { type FioJob, type FioResult, runFioJobs } from './fio.js';
 import { measureWork } from './fixed-work.js';
 import { makeImage } from './image.js';
@@ -50,10 +51,11 @@ export async function measureThroughput(run: BenchRun, part: CasePartName, folde
     .filter((one) => one.part === part)
     .map((one) => ({ case: one, measured: new Map(servers.map((name): [ServerName, Measured[]] => [name, []])) }));
   const images = await makeImages(run.options, results[0]!.case.exports, folder);
+  const credentials = part === 'tls' ? await makeCredentials(join(folder, 'tls')) : undefined;
   for (let round = 0; round < rounds; round++) {
     for (const { case: one, measured } of results) {
       for (const name of inTurn(servers, round)) {
-        const figures = await measure({ run, case: one, images }, name, folder);
+        const figures = await measure({ run, case: one, images, credentials }, name, folder);
         measured.get(name)!.push(figures);
         const shown = `${figures.speed.toFixed(1)} ${one.unit}, ${figures.processorMicroseconds.toFixed(1)} µs`;
         run.log(`round ${round + 1}/${rounds}  ${one.title}  ${name}  ${shown}`);
@@ -79,20 +81,26 @@ interface Scene {
   readonly case: Case;
   /** As many as the case has exports. */
   readonly images: readonly [Image, ...Image[]];
+  readonly credentials: Credentials | undefined;
 }
 
 /**
  * Runs one case on a new server. Before writes the exports are overwritten, so that no write makes a clean granule dirty.
  * Warm-up and measurement are two runs of fio, so that the server's processor time is that of the requests counted.
  */
-async function measure({ run, case: one, images }: Scene, name: ServerName, parent: string): Promise<Measured> {
+async function measure(
+  { run, case: one, images, credentials }: Scene,
+  name: ServerName,
+  parent: string,
+): Promise<Measured> {
   const { options, signal } = run;
   const pin = options.pin && one.part === 'single';
   const folder = await mkdtemp(join(parent, 'server-'));
   try {
-    await using server = await startServer(name, { images, folder, signal, pin, before: options.before });
+    const certificates = credentials?.serverFolder;
+    await using server = await startServer(name, { images, folder, signal, pin, certificates, before: options.before });
     const served = { uris: images.map(server.uri), sizeBytes: options.sizeBytes / images.length };
-    const fio = (jobs: readonly FioJob[]) => runFioJobs(jobs, { folder, signal, pin });
+    const fio = (jobs: readonly FioJob[]) => runFioJobs(jobs, { folder, signal, pin, credentials });
     if (one.operation.endsWith('write')) await connected(() => fio(overwritingJobs(one, served)));
     return await (one.connections === 1 ? measureOne : measureSeveral)({
       case: one,

@@ -1,6 +1,7 @@
 import { cpus } from 'node:os';
 import { formatCount, formatSize } from '../../src/base/units.js';
 import type { CasePartName } from '../cases.js';
+import { SUITE } from '../credentials.js';
 import { paragraph } from '../markdown.js';
 import type { BenchOptions } from '../options.js';
 import { type CaseResult, type Measured, WARM_UP_SECONDS } from '../throughput.js';
@@ -11,6 +12,7 @@ const titles: Readonly<Record<CasePartName, string>> = {
   single: 'One connection',
   connections: 'Several connections to one export',
   exports: 'Several exports',
+  tls: 'TLS',
 };
 
 /** The tables of one part. `results` is not empty. */
@@ -49,6 +51,9 @@ number of clients. The figures are the sums of all connections.`,
   }) => `The same, with four exports that have ${formatSize(sizeBytes)} together, and one connection
 to each. One tidemark serves all four. Of every other server there are four processes, one for each export.
 ${NOT_PINNED}`,
+
+  tls: ({ sizeBytes }) => `The same export of ${formatSize(sizeBytes)}, over TLS 1.3 with certificates on both sides.
+GnuTLS in fio is configured to offer ${SUITE} alone, so every server encrypts in the same way. ${NOT_PINNED}`,
 };
 
 const NOT_PINNED = `The servers and fio share all ${formatCount(cpus().length, 'core')}; nothing is pinned.`;

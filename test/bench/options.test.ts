@@ -5,8 +5,20 @@ const parse = (...args: string[]) => parseOptions(['node', 'bench', ...args]);
 
 test('a run without options measures everything and writes the page', () => {
   const { parts, cases, output, rounds } = parse();
-  expect(parts).toEqual(['single', 'connections', 'exports', 'idle', 'cold', 'cost', 'crash', 'start', 'view', 'pull']);
-  expect([cases.length, output]).toEqual([18, 'docs/benchmarks.md']);
+  expect(parts).toEqual([
+    'single',
+    'connections',
+    'exports',
+    'tls',
+    'idle',
+    'cold',
+    'cost',
+    'crash',
+    'start',
+    'view',
+    'pull',
+  ]);
+  expect([cases.length, output]).toEqual([24, 'docs/benchmarks.md']);
   expect(rounds).toBeGreaterThanOrEqual(6);
 });
 
@@ -26,5 +38,5 @@ test.each([
 });
 
 test('parts that measure tidemark are left out without it', () => {
-  expect(parse('--only', 'nbdkit').parts).toEqual(['single', 'connections', 'exports', 'idle']);
+  expect(parse('--only', 'nbdkit').parts).toEqual(['single', 'connections', 'exports', 'tls', 'idle']);
 });

@@ -1,105 +1,28 @@
-import 'reflect-metadata';
-import { webcrypto } from 'node:crypto';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as x509 from '@peculiar/x509';
+import { CertificateMaker, type CertificateWish, type Issued } from './certificate-maker.js';
 import { scratchFolder } from './scratch-folder.js';
 
-x509.cryptoProvider.set(webcrypto);
+export { type CertificateWish, type Issued, inDays } from './certificate-maker.js';
 
-const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
-const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
-const DAY_MILLISECONDS = 24 * 3600 * 1000;
-
-/** A day that many days from now. */
-export const inDays = (days: number) => new Date(Date.now() + days * DAY_MILLISECONDS);
-
-export interface CertificateWish {
-  /** As in RFC 4514, the most special part first. */
-  readonly subject: string;
-  readonly purpose: 'server' | 'client';
-  readonly hosts?: readonly { readonly type: 'dns' | 'ip' | 'email' | 'url'; readonly value: string }[];
-  readonly notBefore?: Date;
-  readonly notAfter?: Date;
-}
-
-export interface Issued {
-  readonly certificate: string;
-  readonly key: string;
-  readonly serial: string;
-}
-
-/** A certificate authority for tests. */
+/** A certificate authority whose files end with the test. */
 export class TestAuthority {
-  private serial = 1;
+  private constructor(private readonly maker: CertificateMaker) {}
 
-  private constructor(
-    private readonly keys: webcrypto.CryptoKeyPair,
-    private readonly own: x509.X509Certificate,
-  ) {}
-
-  static async create(name = 'tests'): Promise<TestAuthority> {
-    const keys = await newKeys();
-    const own = await x509.X509CertificateGenerator.createSelfSigned({
-      serialNumber: '01',
-      name: `CN=${name}`,
-      notBefore: inDays(-10),
-      notAfter: inDays(10),
-      signingAlgorithm: SIGNING,
-      keys,
-      extensions: [
-        new x509.BasicConstraintsExtension(true, undefined, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      ],
-    });
-    return new TestAuthority(keys, own);
+  static async create(name?: string): Promise<TestAuthority> {
+    return new TestAuthority(await CertificateMaker.create(name));
   }
 
   get certificate(): string {
-    return `${this.own.toString('pem')}\n`;
+    return this.maker.certificate;
   }
 
-  async issue({ subject, purpose, hosts = [], notBefore, notAfter }: CertificateWish): Promise<Issued> {
-    const keys = await newKeys();
-    const serial = (++this.serial).toString(16).padStart(2, '0').toUpperCase();
-    const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: serial,
-      subject,
-      issuer: this.own.subject,
-      notBefore: notBefore ?? inDays(-1),
-      notAfter: notAfter ?? inDays(9),
-      signingAlgorithm: SIGNING,
-      signingKey: this.keys.privateKey,
-      publicKey: keys.publicKey,
-      extensions: [
-        new x509.BasicConstraintsExtension(false),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage[`${purpose}Auth`]]),
-        ...(hosts.length > 0 ? [new x509.SubjectAlternativeNameExtension([...hosts])] : []),
-        await x509.AuthorityKeyIdentifierExtension.create(this.keys.publicKey),
-      ],
-    });
-    const key = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
-    return {
-      certificate: `${certificate.toString('pem')}\n`,
-      key: `${x509.PemConverter.encode(key, 'PRIVATE KEY')}\n`,
-      serial,
-    };
+  issue(wish: CertificateWish): Promise<Issued> {
+    return this.maker.issue(wish);
   }
 
-  /** A list of revoked certificates. */
-  async revoke(serials: readonly string[], nextUpdate = inDays(9)): Promise<string> {
-    const crl = await x509.X509CrlGenerator.create({
-      issuer: this.own.subject,
-      thisUpdate: inDays(-10),
-      nextUpdate,
-      entries: serials.map((serialNumber) => ({ serialNumber, revocationDate: inDays(-2) })),
-      signingAlgorithm: SIGNING,
-      signingKey: this.keys.privateKey,
-    });
-    // The label of the library is one that OpenSSL does not know.
-    return `${x509.PemConverter.encode(crl.rawData, 'X509 CRL')}\n`;
+  revoke(serials: readonly string[], nextUpdate?: Date): Promise<string> {
+    return this.maker.revoke(serials, nextUpdate);
   }
 
   /** A folder with the files of a server for `localhost`. */
@@ -137,8 +60,4 @@ export function writeFolder(files: Readonly<Record<string, string>>): string {
 
 function named(role: 'server' | 'client', { certificate, key }: Issued): Record<string, string> {
   return { [`${role}-cert.pem`]: certificate, [`${role}-key.pem`]: key };
-}
-
-function newKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(KEY, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
 }
