@@ -17,7 +17,7 @@ export type Connection = Static<typeof Connection>;
 export const Client = Type.Object({
   ...Connection.properties,
   export: Type.String({ description: 'The export or view that the client uses' }),
-  tls: Type.Literal('none'),
+  tls: Type.String({ description: 'The version of TLS, such as TLSv1.3; none without TLS' }),
 });
 export type Client = Readonly<Static<typeof Client>>;
 

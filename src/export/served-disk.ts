@@ -17,7 +17,10 @@ export interface ClientConnection {
 /** What clients have done with a disk since it is being served. */
 export type ClientCounters = Pick<Connection, 'requests' | 'failedRequests' | 'bytesRead' | 'bytesWritten'>;
 
-export type ConnectionSummary = Readonly<Connection>;
+export type ConnectionSummary = Readonly<Connection> & {
+  /** The version of TLS; undefined without TLS. */
+  readonly tls?: string | undefined;
+};
 
 /** What a client needs to use a disk. */
 export interface GuardedAs {

@@ -64,6 +64,8 @@ export class Connection implements ClientConnection, Phase {
   private carrier: Carrier;
   /** TLS has begun: resolves with the reason when the connection has closed. */
   private encrypted: Promise<string | undefined> | undefined;
+  /** The version of TLS. */
+  private tls: string | undefined;
   /** While TLS begins. */
   private securing: Securing | undefined;
   private seen: SeenExports;
@@ -98,7 +100,8 @@ export class Connection implements ClientConnection, Phase {
     const { id, client, counters } = this;
     const { requests, failedRequests, bytesRead, bytesWritten } = counters;
     const connectedAt = this.connectedAt.toISOString();
-    return { id, client, connectedAt, requests, failedRequests, bytesRead, bytesWritten };
+    const { tls } = this;
+    return { id, client, connectedAt, requests, failedRequests, bytesRead, bytesWritten, ...(tls && { tls }) };
   }
 
   drain(): Promise<void> {
@@ -186,6 +189,7 @@ export class Connection implements ClientConnection, Phase {
     }
     const { carrier, proof } = outcome;
     this.host.log.debug({ connection: this.id, client: this.client, ...proof }, 'TLS begins');
+    this.tls = proof.protocol;
     this.carrier = carrier;
     if (carrier instanceof Link) this.link = carrier;
     this.seen = this.seenBy(proven(this.peer.identity, proof));

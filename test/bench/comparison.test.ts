@@ -47,7 +47,7 @@ describe('--beside', () => {
     const { servers, before, cases, parts, output } = parse('--beside', checkout);
     expect(servers).toEqual(['tidemark', 'before', 'qemu-nbd', 'nbdkit', 'nbd-server']);
     expect(before).toBe(join(checkout, 'dist/main.js'));
-    expect([cases.length, parts, output]).toEqual([18, ['single', 'connections', 'exports'], undefined]);
+    expect([cases.length, parts, output]).toEqual([24, ['single', 'connections', 'exports', 'tls'], undefined]);
     expect(parse('--beside', checkout, '--only', 'before', 'tidemark').servers).toEqual(['tidemark', 'before']);
     expect(parse('--beside', checkout, '--only', 'view').parts).toEqual(['view']);
   });

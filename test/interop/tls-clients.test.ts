@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { Backup } from '../../src/api/backup.js';
 import { KIB, MIB } from '../../src/base/units.js';
+import { controlOf } from '../support/control.js';
 import { makeImage } from '../support/image.js';
 import { outcomeOf, run } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
@@ -126,6 +128,24 @@ h.shutdown()
       `[131072, 0, 65536, 1, ${8 * MIB - 196608}, 0]`,
     );
   });
+});
+
+test('a view is read over TLS, in each thread', async () => {
+  const psk = pskFile({ alice: KEY });
+  const image = makeImage(4 * MIB, [{ offset: MIB, length: 256 * KIB }]);
+  const options = ['--tls', 'required', '--threads', '2', '--tls-psk', psk];
+  const server = await startTidemarkIn(scratchFolder(), [`disk=${image},bitmap=nightly`], options);
+  const uriOf = (name: string) => `nbds://alice@127.0.0.1:${server.port}/${name}?tls-psk-file=${psk}`;
+  const before = readFileSync(image);
+  const control = controlOf(server);
+  const { id } = await control.call<Backup>('POST', '/v1/backups', { exports: ['disk'], bitmap: 'nightly' });
+  const changed = join(scratchFolder(), 'changed');
+  writeFileSync(changed, randomBytes(4 * MIB));
+  await run('nbdcopy', '--flush', changed, uriOf('disk'));
+  const copy = join(scratchFolder(), 'copy');
+  await run('nbdcopy', '--connections=2', uriOf(`disk@${id}`), copy);
+  expect(readFileSync(copy).equals(before)).toBe(true);
+  expect(readFileSync(image).equals(readFileSync(changed))).toBe(true);
 });
 
 test('fio verifies what it wrote, with the certificates that it finds in the home folder of its user', async () => {

@@ -44,6 +44,7 @@ describe('clients with TLS', () => {
     if (kind !== 'that threads share') vi.spyOn(server.served, 'share').mockReturnValue(undefined);
     const there = await server.connect();
     expect(server.clientCounts[1]).toBe(1);
+    expect(server.served.clients().map(({ tls }) => tls)).toEqual(['TLSv1.3', 'TLSv1.3']);
     const data = randomBytes(MIB);
     await there.write(GRANULE, data);
     expect((await here.read(GRANULE, data.length)).equals(data)).toBe(true);

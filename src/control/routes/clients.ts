@@ -51,7 +51,7 @@ function administered(seen: SeenExports): ServedDisk[] {
 /** In the order in which they connected. */
 function clientsOf(seen: SeenExports): Client[] {
   const clients = administered(seen).flatMap((served) =>
-    served.clients().map((client) => ({ ...client, export: served.name, tls: 'none' as const })),
+    served.clients().map((client) => ({ ...client, export: served.name, tls: client.tls ?? 'none' })),
   );
   return clients.sort((a, b) => a.id - b.id);
 }
