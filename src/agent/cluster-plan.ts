@@ -25,7 +25,8 @@ export async function* planClusters(
   range: { readonly offset: number; readonly length: number } = { offset: 0, length: client.sizeBytes },
 ): AsyncGenerator<ClusterRun> {
   const joiner = new ClusterJoiner(client.sizeBytes);
-  for await (const window of client.extents(range.offset, range.length)) {
+  const contexts = [...(dirtyContext === undefined ? [] : [dirtyContext]), BASE_ALLOCATION];
+  for await (const window of client.extents(range.offset, range.length, contexts)) {
     for (const piece of piecesOf(window, dirtyContext)) yield* joiner.add(piece);
   }
   yield* joiner.end();

@@ -4,7 +4,7 @@ import { type StatusWindow, walkBlockStatus } from '../client/block-status-walk.
 import type { DetachedConnection } from '../client/detached-connection.js';
 import { NbdConnectionError, NbdOptionError, NbdRemoteError } from '../client/errors.js';
 import type { ExportFeatures } from '../client/export-features.js';
-import { NbdClient, type NbdConnectOptions } from '../client/nbd-client.js';
+import { type BlockStatusOptions, NbdClient, type NbdConnectOptions } from '../client/nbd-client.js';
 import type { BlockStatus } from '../client/status-request.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { OptionError } from '../protocol/constants.js';
@@ -67,12 +67,17 @@ export class LastingClient {
     return this.repeat((client) => client.read(offset, length, into));
   }
 
-  blockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.repeat((client) => client.blockStatus(offset, length));
+  get maxRangeBytes(): number {
+    return this.client.maxRangeBytes;
   }
 
-  extents(offset = 0, length = this.sizeBytes - offset): AsyncGenerator<StatusWindow> {
-    return walkBlockStatus(this, offset, length);
+  /** A server that comes back may take shorter ranges than before. */
+  blockStatus(offset: number, length: number, options?: BlockStatusOptions): Promise<BlockStatus> {
+    return this.repeat((client) => client.blockStatus(offset, Math.min(length, client.maxRangeBytes), options));
+  }
+
+  extents(offset = 0, length = this.sizeBytes - offset, contexts = this.contexts): AsyncGenerator<StatusWindow> {
+    return walkBlockStatus(this, offset, length, contexts);
   }
 
   write(offset: number, data: Buffer): Promise<void> {

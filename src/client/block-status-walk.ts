@@ -1,11 +1,11 @@
 import type { BlockStatus } from './status-request.js';
 
-const MAX_REQUEST_BYTES = 2 ** 32 - 1;
-
 /** The part of an NBD client that reports the status of a disk. */
 interface StatusSource {
-  readonly blockSizes: { readonly preferred: number };
-  blockStatus(offset: number, length: number): Promise<BlockStatus>;
+  /** The longest range of a request, in bytes. */
+  readonly maxRangeBytes: number;
+  /** The status in these contexts, and perhaps in others. */
+  blockStatus(offset: number, length: number, options: { readonly contexts: readonly string[] }): Promise<BlockStatus>;
 }
 
 /** A part of a disk whose status is known in every context: each list in `extents` covers exactly `length` bytes. */
@@ -30,12 +30,12 @@ export async function* walkBlockStatus(
   client: StatusSource,
   offset: number,
   length: number,
+  contexts: readonly string[],
 ): AsyncGenerator<StatusWindow> {
-  const maxRequestBytes = MAX_REQUEST_BYTES - (MAX_REQUEST_BYTES % client.blockSizes.preferred);
   const end = offset + length;
   for (let at = offset; at < end; ) {
-    const asked = Math.min(end - at, maxRequestBytes);
-    const extents = await client.blockStatus(at, asked);
+    const asked = Math.min(end - at, client.maxRangeBytes);
+    const extents = await client.blockStatus(at, asked, { contexts });
     const known = Math.min(end - at, ...[...extents.values()].map((list) => list.totalBytes));
     for (const list of extents.values()) list.trimTo(known);
     yield { offset: at, length: known, extents };

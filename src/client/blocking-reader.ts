@@ -56,7 +56,8 @@ export class BlockingReader {
 
   private encode(read: ReadRequest): Buffer {
     const { offset, length } = read;
-    return encodeRequest({ command: Command.READ, flags: 0, cookie: this.requests.add(read), offset, length });
+    const request = { command: Command.READ, flags: 0, cookie: this.requests.add(read), offset, length };
+    return encodeRequest(request, this.connection.replies);
   }
 
   private fill(bytes: Buffer): void {

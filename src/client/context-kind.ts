@@ -1,4 +1,9 @@
-import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
+import {
+  ALLOCATION_DEPTH,
+  BASE_ALLOCATION,
+  DIRTY_BITMAP_PREFIX,
+  OVERWRITTEN_CONTEXT,
+} from '../base/metadata-contexts.js';
 import { AllocationStatus, DIRTY_BITMAP_DIRTY } from '../protocol/constants.js';
 
 /** What the statuses of a metadata context mean. */
@@ -14,6 +19,12 @@ const allocation: ContextKind = {
   mark: 'allocated',
   isMarked: (status) => (status & AllocationStatus.HOLE) === 0,
   describe: (status) => ['data', 'hole', 'zero', 'hole,zero'][status] ?? String(status),
+};
+
+const allocationDepth: ContextKind = {
+  mark: 'allocated',
+  isMarked: (status) => status !== 0,
+  describe: (status) => ['unallocated', 'local'][status] ?? `backing depth ${status}`,
 };
 
 const dirtyBitmap: ContextKind = {
@@ -37,6 +48,7 @@ const unknown: ContextKind = {
 
 export function contextKind(contextName: string): ContextKind {
   if (contextName === BASE_ALLOCATION) return allocation;
+  if (contextName === ALLOCATION_DEPTH) return allocationDepth;
   if (contextName === OVERWRITTEN_CONTEXT) return overwritten;
   return contextName.startsWith(DIRTY_BITMAP_PREFIX) ? dirtyBitmap : unknown;
 }

@@ -19,9 +19,9 @@ export class DetachedConnection implements Disposable {
 
   /** Tells the server that the client disconnects, and closes the connection. No thread may use it any more. */
   [Symbol.dispose](): void {
-    const { fd } = this.facts;
+    const { fd, replies } = this.facts;
     try {
-      writeSync(fd, encodeRequest({ command: Command.DISC, flags: 0, cookie: 0, offset: 0, length: 0 }));
+      writeSync(fd, encodeRequest({ command: Command.DISC, flags: 0, cookie: 0, offset: 0, length: 0 }, replies));
     } catch {
       // The connection is lost, or the server reads nothing.
     }

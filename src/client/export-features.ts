@@ -13,6 +13,8 @@ export interface ExportFeatures {
   readonly cache: boolean;
   /** Several connections see the same disk, and a flush on one applies to all of them. */
   readonly multiConn: boolean;
+  /** A request for the block status can name some of the selected contexts. */
+  readonly blockStatusPayload: boolean;
 }
 
 export function readFeatures(flags: number): ExportFeatures {
@@ -27,5 +29,6 @@ export function readFeatures(flags: number): ExportFeatures {
     fastZero: has(TransmissionFlag.SEND_FAST_ZERO),
     cache: has(TransmissionFlag.SEND_CACHE),
     multiConn: has(TransmissionFlag.CAN_MULTI_CONN),
+    blockStatusPayload: has(TransmissionFlag.BLOCK_STATUS_PAYLOAD),
   };
 }

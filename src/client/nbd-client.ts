@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js';
 import { formatCount } from '../base/units.js';
 import type { Posix } from '../posix/posix-calls.js';
-import { type BlockSizes, encodeRequest, type RequestHeader } from '../protocol/client-codec.js';
+import { type BlockSizes, encodeRequest, encodeStatusPayload, type RequestHeader } from '../protocol/client-codec.js';
 import { Command, CommandFlag } from '../protocol/constants.js';
 import { type StatusWindow, walkBlockStatus } from './block-status-walk.js';
 import { DetachedConnection } from './detached-connection.js';
@@ -37,6 +37,8 @@ export interface ZeroOptions extends ChangeOptions {
 export interface BlockStatusOptions {
   /** Ask for only one extent for each context. */
   readonly reqOne?: boolean;
+  /** Ask only for these of the selected contexts. A server that cannot choose reports on all. */
+  readonly contexts?: readonly string[];
 }
 
 /**
@@ -53,6 +55,8 @@ export class NbdClient {
   readonly blockSizes: BlockSizes;
   /** Names of the contexts that `blockStatus` reports on. */
   readonly contexts: readonly string[];
+  /** The longest range of a request without payload, in bytes: whole preferred blocks. */
+  readonly maxRangeBytes: number;
   private readonly requests: RequestTable;
   private disconnecting = false;
 
@@ -64,6 +68,8 @@ export class NbdClient {
     this.features = readFeatures(opened.flags);
     this.blockSizes = opened.blockSizes;
     this.contexts = [...opened.contexts.values()];
+    const countable = opened.replies === 'extended' ? 2 ** 53 : 2 ** 32;
+    this.maxRangeBytes = countable - opened.blockSizes.preferred;
     this.requests = new RequestTable((owed) => stream.expectAnswer(owed));
     stream.expectAnswer(false);
     stream
@@ -139,20 +145,37 @@ export class NbdClient {
 
   /**
    * The extents of every selected context from `offset` on. The server may report less than was asked for, or more, and
-   * a different length for each context. `length` is below 2^32.
+   * a different length for each context.
    */
-  async blockStatus(offset: number, length: number, { reqOne = false }: BlockStatusOptions = {}): Promise<BlockStatus> {
+  async blockStatus(
+    offset: number,
+    length: number,
+    { reqOne = false, contexts = this.contexts }: BlockStatusOptions = {},
+  ): Promise<BlockStatus> {
     this.checkRange(offset, length);
     assert(this.contexts.length > 0, 'a context was selected');
     const range = { offset, length, requestOne: reqOne, sizeBytes: this.sizeBytes };
-    const request = new StatusRequest(range, this.opened.contexts);
+    const chosen = [...this.opened.contexts].filter(([, name]) => contexts.includes(name));
     const flags = reqOne ? CommandFlag.REQ_ONE : 0;
-    return this.request({ command: Command.BLOCK_STATUS, flags, offset, length }, request);
+    const header = { command: Command.BLOCK_STATUS, flags, offset, length };
+    const isPart = chosen.length > 0 && chosen.length < this.contexts.length;
+    if (!isPart || !this.features.blockStatusPayload) {
+      return this.request(header, new StatusRequest(range, this.opened.contexts));
+    }
+    const payload = encodeStatusPayload(
+      length,
+      chosen.map(([id]) => id),
+    );
+    const partly = { ...header, flags: flags | CommandFlag.PAYLOAD_LEN, length: payload.length };
+    return this.request(partly, new StatusRequest(range, new Map(chosen)), payload);
   }
 
-  /** The status of a range of any size, in windows that have the same length in all contexts. */
-  extents(offset = 0, length = this.sizeBytes - offset): AsyncGenerator<StatusWindow> {
-    return walkBlockStatus(this, offset, length);
+  /**
+   * The status of a range of any size, in windows that have the same length in all contexts. `contexts` is as for
+   * `blockStatus`.
+   */
+  extents(offset = 0, length = this.sizeBytes - offset, contexts = this.contexts): AsyncGenerator<StatusWindow> {
+    return walkBlockStatus(this, offset, length, contexts);
   }
 
   /** Waits for requests in flight, tells the server that the client disconnects, and closes the connection. */
@@ -160,7 +183,7 @@ export class NbdClient {
     this.disconnecting = true;
     await this.requests.settled();
     if (!this.stream.failure) {
-      this.stream.send(encodeRequest({ command: Command.DISC, flags: 0, cookie: 0, offset: 0, length: 0 }));
+      this.stream.send(this.encode({ command: Command.DISC, flags: 0, cookie: 0, offset: 0, length: 0 }));
     }
     await this.stream.end();
   }
@@ -189,13 +212,20 @@ export class NbdClient {
     if (this.stream.failure) throw this.stream.failure;
     if (this.disconnecting) throw new NbdConnectionError('the connection to the NBD server is being closed');
     const cookie = this.requests.add(request);
-    this.stream.send(encodeRequest({ ...header, cookie }), ...(payload ? [payload] : []));
+    this.stream.send(this.encode({ ...header, cookie }), ...(payload ? [payload] : []));
     return request.settled;
+  }
+
+  private encode(header: RequestHeader): Buffer {
+    return encodeRequest(header, this.opened.replies);
   }
 
   private checkRange(offset: number, length: number): void {
     const inside = offset >= 0 && length > 0 && length <= this.sizeBytes - offset;
-    assert(inside && length < 2 ** 32, `${length} bytes at ${offset} lie inside the export and fit one request`);
+    assert(
+      inside && length <= this.maxRangeBytes,
+      `${length} bytes at ${offset} lie inside the export and fit one request`,
+    );
   }
 
   private checkPayload(offset: number, length: number): void {

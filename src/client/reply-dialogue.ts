@@ -1,22 +1,26 @@
 import { readUInt64 } from '../base/big-endian.js';
 import { formatCount, KIB } from '../base/units.js';
-import { REPLY_FLAG_DONE, ReplyChunk, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from '../protocol/constants.js';
+import { CHUNK_COOKIE_AT, CHUNK_FLAGS_AT, CHUNK_TYPE_AT, EXTENDED_LENGTH_AT } from '../protocol/chunk-form.js';
+import {
+  EXTENDED_REPLY_MAGIC,
+  REPLY_FLAG_DONE,
+  ReplyChunk,
+  SIMPLE_REPLY_MAGIC,
+  STRUCTURED_REPLY_MAGIC,
+} from '../protocol/constants.js';
 import {
   blockStatusLayout,
   chunkLayout,
   errorChunkLayout,
+  extendedChunkLayout,
+  extendedExtentLayout,
+  extendedStatusLayout,
   extentLayout,
   offsetDataLayout,
   offsetHoleLayout,
   simpleReplyLayout,
 } from '../protocol/layouts.js';
-import {
-  CHUNK_COOKIE_AT,
-  CHUNK_FLAGS_AT,
-  CHUNK_TYPE_AT,
-  SIMPLE_COOKIE_AT,
-  SIMPLE_ERROR_AT,
-} from '../protocol/reply-codec.js';
+import { SIMPLE_COOKIE_AT, SIMPLE_ERROR_AT } from '../protocol/reply-codec.js';
 import type { ReplyForm } from '../protocol/reply-form.js';
 import type { Dialogue } from './dialogue.js';
 import { NbdProtocolError } from './errors.js';
@@ -24,7 +28,7 @@ import { ReadRequest } from './read-request.js';
 import type { RequestTable } from './request-table.js';
 import { MAX_DESCRIPTORS, StatusRequest } from './status-request.js';
 
-/** A whole simple reply, or the header of a chunk up to its length field: both have the same size. */
+/** A whole simple reply, or the header of a structured chunk up to its length field: both have the same size. */
 const HEAD_BYTES = simpleReplyLayout.span;
 const CHUNK_LENGTH_BYTES = chunkLayout.span - HEAD_BYTES;
 
@@ -36,15 +40,34 @@ const MAX_ERROR_CHUNK_BYTES = 8 * KIB;
 const DESCRIPTOR_BATCH = 2 * KIB;
 
 /** Receives replies in any order and settles their requests, for as long as the connection lasts. */
-export function* takeReplies(requests: RequestTable, form: ReplyForm): Dialogue<never> {
-  const structured = form === 'structured';
+export function takeReplies(requests: RequestTable, form: ReplyForm): Dialogue<never> {
+  return form === 'extended' ? takeExtendedReplies(requests) : takeCompactReplies(requests, form === 'structured');
+}
+
+function* takeCompactReplies(requests: RequestTable, structured: boolean): Dialogue<never> {
   for (;;) {
     const head = yield HEAD_BYTES;
     const magic = head.readUInt32BE(0);
     if (magic === SIMPLE_REPLY_MAGIC) yield* takeSimpleReply(requests, structured, head);
-    else if (magic === STRUCTURED_REPLY_MAGIC && structured) yield* takeChunk(requests, head);
-    else throw new NbdProtocolError(`sent 0x${magic.toString(16)} where a reply begins`);
+    else if (magic === STRUCTURED_REPLY_MAGIC && structured) {
+      const chunk = headerOf(head);
+      const length = (yield CHUNK_LENGTH_BYTES).readUInt32BE(0);
+      yield* takeChunk(requests, chunk, length, compactStatus);
+    } else throw noReply(magic);
   }
+}
+
+function* takeExtendedReplies(requests: RequestTable): Dialogue<never> {
+  for (;;) {
+    const head = yield extendedChunkLayout.span;
+    const magic = head.readUInt32BE(0);
+    if (magic !== EXTENDED_REPLY_MAGIC) throw noReply(magic);
+    yield* takeChunk(requests, headerOf(head), readUInt64(head, EXTENDED_LENGTH_AT), extendedStatus);
+  }
+}
+
+function noReply(magic: number): NbdProtocolError {
+  return new NbdProtocolError(`sent 0x${magic.toString(16)} where a reply begins`);
 }
 
 function* takeSimpleReply(requests: RequestTable, structured: boolean, head: Buffer): Dialogue<void> {
@@ -59,12 +82,28 @@ function* takeSimpleReply(requests: RequestTable, structured: boolean, head: Buf
   requests.finish(cookie);
 }
 
-function* takeChunk(requests: RequestTable, head: Buffer): Dialogue<void> {
-  const flags = head.readUInt16BE(CHUNK_FLAGS_AT);
-  const type = head.readUInt16BE(CHUNK_TYPE_AT);
-  const cookie = readUInt64(head, CHUNK_COOKIE_AT);
+interface ChunkHeader {
+  readonly flags: number;
+  readonly type: number;
+  readonly cookie: number;
+}
+
+/** What both forms of chunks begin with. */
+function headerOf(head: Buffer): ChunkHeader {
+  return {
+    flags: head.readUInt16BE(CHUNK_FLAGS_AT),
+    type: head.readUInt16BE(CHUNK_TYPE_AT),
+    cookie: readUInt64(head, CHUNK_COOKIE_AT),
+  };
+}
+
+function* takeChunk(
+  requests: RequestTable,
+  { flags, type, cookie }: ChunkHeader,
+  length: number,
+  status: StatusForm,
+): Dialogue<void> {
   const request = requests.find(cookie);
-  const length = (yield CHUNK_LENGTH_BYTES).readUInt32BE(0);
   const done = (flags & REPLY_FLAG_DONE) !== 0;
   if (type === ReplyChunk.NONE) {
     if (length !== 0 || !done) throw invalidChunk(type, length);
@@ -72,8 +111,8 @@ function* takeChunk(requests: RequestTable, head: Buffer): Dialogue<void> {
     yield* takeData(request, length);
   } else if (type === ReplyChunk.OFFSET_HOLE && request instanceof ReadRequest) {
     yield* takeHole(request, length);
-  } else if (type === ReplyChunk.BLOCK_STATUS && request instanceof StatusRequest) {
-    yield* takeBlockStatus(request, length);
+  } else if (type === status.type && request instanceof StatusRequest) {
+    yield* takeBlockStatus(request, length, status);
   } else if ((type & ERROR_CHUNK_BIT) !== 0) {
     const { error, message } = yield* takeError(type, length);
     request.fail(error, message);
@@ -95,18 +134,41 @@ function* takeHole(request: ReadRequest, length: number): Dialogue<void> {
   request.place(hole.offset, hole.length).fill(0);
 }
 
-function* takeBlockStatus(request: StatusRequest, length: number): Dialogue<void> {
-  const count = (length - blockStatusLayout.span) / extentLayout.span;
-  if (!Number.isInteger(count) || count < 1 || count > MAX_DESCRIPTORS) {
-    throw invalidChunk(ReplyChunk.BLOCK_STATUS, length);
+/** How extents are sent. */
+interface StatusForm {
+  readonly type: number;
+  readonly header: { readonly span: number; decode(bytes: Buffer): { contextId: number; count?: number } };
+  readonly extent: typeof extentLayout;
+}
+
+const compactStatus: StatusForm = {
+  type: ReplyChunk.BLOCK_STATUS,
+  header: blockStatusLayout,
+  extent: extentLayout,
+};
+
+const extendedStatus: StatusForm = {
+  type: ReplyChunk.BLOCK_STATUS_EXT,
+  header: extendedStatusLayout,
+  extent: extendedExtentLayout,
+};
+
+function* takeBlockStatus(request: StatusRequest, length: number, form: StatusForm): Dialogue<void> {
+  const { type, header, extent } = form;
+  const descriptors = (length - header.span) / extent.span;
+  if (!Number.isInteger(descriptors) || descriptors < 1 || descriptors > MAX_DESCRIPTORS) {
+    throw invalidChunk(type, length);
   }
-  const { contextId } = blockStatusLayout.decode(yield blockStatusLayout.span);
-  const list = request.begin(contextId, count);
-  for (let left = count; left > 0; left -= DESCRIPTOR_BATCH) {
-    const batch = yield Math.min(left, DESCRIPTOR_BATCH) * extentLayout.span;
-    for (let at = 0; at < batch.length; at += extentLayout.span) {
-      const extent = extentLayout.decode(batch, at);
-      request.add(list, extent.length, extent.status);
+  const { contextId, count = 0 } = header.decode(yield header.span);
+  if (count !== 0 && count !== descriptors) {
+    throw new NbdProtocolError(`sent ${descriptors} extents where it announced ${count}`);
+  }
+  const list = request.begin(contextId, descriptors);
+  for (let left = descriptors; left > 0; left -= DESCRIPTOR_BATCH) {
+    const batch = yield Math.min(left, DESCRIPTOR_BATCH) * extent.span;
+    for (let at = 0; at < batch.length; at += extent.span) {
+      const { length: bytes, status } = extent.decode(batch, at);
+      request.add(list, bytes, status);
     }
   }
 }

@@ -44,8 +44,8 @@ const defaultBlockSizes: BlockSizes = { minimum: 1, preferred: PREFERRED_BLOCK_B
 const MAX_MINIMUM_BLOCK_BYTES = 64 * KIB;
 
 /**
- * The handshake after the greeting, up to transmission: agrees on structured replies if the server supports them, selects those of the
- * wanted contexts that it has, then sends GO, or EXPORT_NAME if the server does not know GO.
+ * The handshake after the greeting, up to transmission: agrees on the best form of replies that the server supports,
+ * selects those of the wanted contexts that it has, then sends GO, or EXPORT_NAME if the server does not know GO.
  */
 export function* openExport(
   send: Send,
@@ -62,19 +62,28 @@ export function* openExport(
   const request = encodeInfoRequest(exportName, [InfoType.BLOCK_SIZE]);
   const answer = yield* askOption(send, Option.GO, `the export "${printable(exportName)}"`, request);
   const { refusal } = answer;
-  if (refusal && refusal.error !== OptionError.UNSUP) throw refusal;
+  // With extended headers there is no other way to open an export.
+  if (refusal && (refusal.error !== OptionError.UNSUP || replies === 'extended')) throw refusal;
   const opened = refusal ? yield* openByName(send, greeting, exportName) : readInformation(answer);
   return { ...opened, replies, contexts: selected };
 }
 
+/** Errors that apply to the whole connection. */
 const connectionRefusals = new Set<number>([OptionError.TLS_REQD, OptionError.SHUTDOWN]);
 
-/** @throws NbdOptionError when the server would also refuse everything else */
+/**
+ * Agrees on the best form of replies that the server has.
+ * @throws NbdOptionError when the server would also refuse everything else
+ */
 export function* agreeOnReplies(send: Send): Dialogue<ReplyForm> {
-  const { refusal } = yield* askOption(send, Option.STRUCTURED_REPLY, 'structured replies');
-  // These errors apply to the whole connection.
+  if (yield* agreeOn(send, Option.EXTENDED_HEADERS, 'extended headers')) return 'extended';
+  return (yield* agreeOn(send, Option.STRUCTURED_REPLY, 'structured replies')) ? 'structured' : 'simple';
+}
+
+function* agreeOn(send: Send, option: number, what: string): Dialogue<boolean> {
+  const { refusal } = yield* askOption(send, option, what);
   if (refusal && connectionRefusals.has(refusal.error)) throw refusal;
-  return refusal ? 'simple' : 'structured';
+  return refusal === undefined;
 }
 
 /** Selects nothing when the server refuses. If the cause is the export, GO reports it. */

@@ -2,7 +2,7 @@ import type { DiskLocation } from '../api/backup.js';
 import type { MinBlockBytes } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { errnoName, OK } from '../base/errno.js';
-import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
+import { DIRTY_BITMAP_PREFIX } from '../base/metadata-contexts.js';
 import { Turnstile } from '../base/turnstile.js';
 import { formatCount, SECTOR_BYTES } from '../base/units.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
@@ -19,7 +19,7 @@ import { PIECE_BYTES } from '../storage/permits/permit-memory.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from './block-size.js';
 import { type DiskShare, DiskSharing } from './elsewhere/disk-sharing.js';
 import { type BitmapFacts, type ExportFacts, factsOfBitmap } from './export-facts.js';
-import { AllocationContext, DirtyBitmapContext, type MetadataContext } from './metadata-context.js';
+import { DirtyBitmapContext, diskContexts, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
 import { QuietExport } from './quiet-export.js';
 import { type ClientConnection, type GuardedAs, ServedDisk } from './served-disk.js';
@@ -82,7 +82,7 @@ export class Export extends ServedDisk {
   /** Admits one cut, resize or close at a time. */
   private readonly turns = new Turnstile(1);
   private readonly gate: WriteGate;
-  private readonly allocation: AllocationContext;
+  private readonly diskContexts: readonly MetadataContext[];
   private readonly sharing: DiskSharing;
   private readonly release: (() => void) | undefined;
   private shrinking = false;
@@ -105,7 +105,7 @@ export class Export extends ServedDisk {
     this.copyBeforeWrite = new CopyBeforeWrite(tracking);
     this.gate = new WriteGate(this.copyBeforeWrite);
     this.device = this.gate;
-    this.allocation = new AllocationContext(this.gate);
+    this.diskContexts = diskContexts(this.gate);
     this.sharing = new DiskSharing({
       file: parts.disk.shared,
       readOnly: parts.readOnly,
@@ -119,12 +119,11 @@ export class Export extends ServedDisk {
 
   override contexts(): MetadataContext[] {
     const usable = this.bitmaps.list().filter((bitmap) => bitmap.inconsistent === undefined);
-    return [this.allocation, ...usable.map((bitmap) => new DirtyBitmapContext(this.bitmaps, bitmap))];
+    return [...this.diskContexts, ...usable.map((bitmap) => new DirtyBitmapContext(this.bitmaps, bitmap))];
   }
 
   override context(name: string): MetadataContext | undefined {
-    if (name === BASE_ALLOCATION) return this.allocation;
-    if (!name.startsWith(DIRTY_BITMAP_PREFIX)) return undefined;
+    if (!name.startsWith(DIRTY_BITMAP_PREFIX)) return this.diskContexts.find((context) => context.name === name);
     const bitmap = this.bitmaps.find(name.slice(DIRTY_BITMAP_PREFIX.length));
     return bitmap && bitmap.inconsistent === undefined ? new DirtyBitmapContext(this.bitmaps, bitmap) : undefined;
   }

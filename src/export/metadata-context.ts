@@ -1,6 +1,11 @@
 import { EIO, EOPNOTSUPP, type Errno, OK } from '../base/errno.js';
 import type { ExtentList } from '../base/extents.js';
-import { BASE_ALLOCATION, DIRTY_BITMAP_PREFIX, OVERWRITTEN_CONTEXT } from '../base/metadata-contexts.js';
+import {
+  ALLOCATION_DEPTH,
+  BASE_ALLOCATION,
+  DIRTY_BITMAP_PREFIX,
+  OVERWRITTEN_CONTEXT,
+} from '../base/metadata-contexts.js';
 import type { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { Freeze } from '../bitmap/bitmap-state.js';
 import type { DirtyBitmap } from '../bitmap/dirty-bitmap.js';
@@ -10,7 +15,7 @@ import type { BlockDevice } from '../storage/device/block-device.js';
 
 /** A metadata context for block-status requests. */
 export interface MetadataContext {
-  /** The name on the wire: `base:allocation`, `qemu:dirty-bitmap:NAME` or `tidemark:overwritten`. */
+  /** The name on the wire: `base:allocation`, for example. */
   readonly name: string;
 
   /** The status of a block that contains both statuses; must be safe for all of the block. */
@@ -39,7 +44,7 @@ export function combinerOf(name: string): MetadataContext['combine'] {
 }
 
 /** `base:allocation`: the holes and zeroes that the device reports. */
-export class AllocationContext implements MetadataContext {
+class AllocationContext implements MetadataContext {
   readonly name = BASE_ALLOCATION;
   readonly combine = both;
 
@@ -51,6 +56,25 @@ export class AllocationContext implements MetadataContext {
     list.add(length, 0);
     return OK;
   }
+}
+
+/** The status of `qemu:allocation-depth` for data in the first layer. 0 would be no layer, and 2 the one behind the first. */
+const FIRST_LAYER = 1;
+
+/** `qemu:allocation-depth`: a disk has one layer, in which even its holes count as allocated, as in QEMU's raw images. */
+class AllocationDepthContext implements MetadataContext {
+  readonly name = ALLOCATION_DEPTH;
+  readonly combine = either;
+
+  async status(_offset: number, length: number, list: ExtentList): Promise<Errno> {
+    list.add(length, FIRST_LAYER);
+    return OK;
+  }
+}
+
+/** The contexts that every disk has. */
+export function diskContexts(device: BlockDevice): MetadataContext[] {
+  return [new AllocationContext(device), new AllocationDepthContext()];
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
-import { AllocationContext, type MetadataContext } from './metadata-context.js';
+import { diskContexts, type MetadataContext } from './metadata-context.js';
 import { type GuardedAs, ServedDisk } from './served-disk.js';
 
 export interface ViewParts {
@@ -13,7 +13,7 @@ export interface ViewParts {
   readonly minBlockBytes: MinBlockBytes;
   /** Read-only. The creator closes it after the view is closed. */
   readonly device: BlockDevice;
-  /** In addition to `base:allocation`. */
+  /** In addition to those that every disk has. */
   readonly contexts: readonly MetadataContext[];
 }
 
@@ -34,7 +34,7 @@ export class View extends ServedDisk {
     this.description = description;
     this.minBlockBytes = minBlockBytes;
     this.device = device;
-    this.all = [new AllocationContext(device), ...contexts];
+    this.all = [...diskContexts(device), ...contexts];
   }
 
   override contexts(): MetadataContext[] {

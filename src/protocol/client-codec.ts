@@ -1,7 +1,17 @@
 import { writeUInt64 } from '../base/big-endian.js';
-import { OPTION_MAGIC, REQUEST_MAGIC } from './constants.js';
-import { clientFlagsLayout, infoBlockSizeLayout, infoExportLayout, optionLayout, requestLayout } from './layouts.js';
+import { Command, CommandFlag, EXTENDED_REQUEST_MAGIC, OPTION_MAGIC, REQUEST_MAGIC } from './constants.js';
+import {
+  clientFlagsLayout,
+  contextIdLayout,
+  extendedRequestLayout,
+  infoBlockSizeLayout,
+  infoExportLayout,
+  optionLayout,
+  requestLayout,
+  statusPayloadLayout,
+} from './layouts.js';
 import { decodeString } from './option-codec.js';
+import type { ReplyForm } from './reply-form.js';
 
 /**
  * Messages as a client sends and receives them: the opposite direction of option-codec.ts and reply-codec.ts. A decoder
@@ -62,11 +72,25 @@ export interface RequestHeader {
 
 const cookieScratch = Buffer.alloc(8);
 
-/** Encodes a request without its payload. */
-export function encodeRequest({ command, flags, cookie, offset, length }: RequestHeader): Buffer {
-  const bytes = Buffer.allocUnsafe(requestLayout.span);
+/** Encodes a request without its payload, for a connection whose replies have that form. */
+export function encodeRequest({ command, flags, cookie, offset, length }: RequestHeader, replies: ReplyForm): Buffer {
+  const isExtended = replies === 'extended';
+  const layout = isExtended ? extendedRequestLayout : requestLayout;
+  const bytes = Buffer.allocUnsafe(layout.span);
+  const magic = isExtended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC;
+  const payloadFlag = isExtended && command === Command.WRITE ? CommandFlag.PAYLOAD_LEN : 0;
   writeUInt64(cookieScratch, 0, cookie);
-  requestLayout.encode({ magic: REQUEST_MAGIC, flags, command, cookie: cookieScratch, offset, length }, bytes);
+  layout.encode({ magic, flags: flags | payloadFlag, command, cookie: cookieScratch, offset, length }, bytes);
+  return bytes;
+}
+
+/** The payload of a BLOCK_STATUS request for `length` bytes in some of the selected contexts. */
+export function encodeStatusPayload(length: number, contextIds: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(statusPayloadLayout.span + contextIds.length * contextIdLayout.span);
+  statusPayloadLayout.encode({ length }, bytes);
+  contextIds.forEach((contextId, index) => {
+    contextIdLayout.encode({ contextId }, bytes, statusPayloadLayout.span + index * contextIdLayout.span);
+  });
   return bytes;
 }
 

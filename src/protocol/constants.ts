@@ -1,5 +1,6 @@
 /**
- * The numbers of the NBD protocol document (doc/proto.md, "Values" and the sections it refers to).
+ * The numbers of the NBD protocol document (doc/proto.md, "Values" and the sections it refers to), and of its extension
+ * EXTENDED_HEADERS (the same document in the branch extension-ext-header).
  * test/protocol/constants.test.ts compares them with a second table.
  */
 
@@ -10,6 +11,8 @@ export const OPTION_REPLY_MAGIC = 0x0003e889045565a9;
 export const REQUEST_MAGIC = 0x25609513;
 export const SIMPLE_REPLY_MAGIC = 0x67446698;
 export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
+export const EXTENDED_REQUEST_MAGIC = 0x21e41c71;
+export const EXTENDED_REPLY_MAGIC = 0x6e8a278c;
 
 /** Zero bytes after the EXPORT_NAME reply, unless both sides agree to leave them out. */
 export const EXPORT_NAME_PADDING_BYTES = 124;
@@ -30,6 +33,7 @@ export const TransmissionFlag = {
   SEND_RESIZE: 1 << 9,
   SEND_CACHE: 1 << 10,
   SEND_FAST_ZERO: 1 << 11,
+  BLOCK_STATUS_PAYLOAD: 1 << 12,
 } as const;
 
 export const Option = {
@@ -83,6 +87,7 @@ export const CommandFlag = {
   DF: 1 << 2,
   REQ_ONE: 1 << 3,
   FAST_ZERO: 1 << 4,
+  PAYLOAD_LEN: 1 << 5,
 } as const;
 
 export const ReplyChunk = {
@@ -90,6 +95,7 @@ export const ReplyChunk = {
   OFFSET_DATA: 1,
   OFFSET_HOLE: 2,
   BLOCK_STATUS: 5,
+  BLOCK_STATUS_EXT: 6,
   ERROR: 2 ** 15 + 1,
   ERROR_OFFSET: 2 ** 15 + 2,
 } as const;

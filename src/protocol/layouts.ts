@@ -48,6 +48,20 @@ export const requestLayout = struct<{
   length: number;
 }>([u32be('magic'), u16be('flags'), u16be('command'), blob(8, 'cookie'), nu64be('offset'), u32be('length')]);
 
+/** With extended headers, a request has a 64-bit length. */
+export const extendedRequestLayout = struct<{
+  magic: number;
+  flags: number;
+  command: number;
+  cookie: Buffer;
+  offset: number;
+  length: number;
+}>([u32be('magic'), u16be('flags'), u16be('command'), blob(8, 'cookie'), nu64be('offset'), nu64be('length')]);
+
+/** The payload of a BLOCK_STATUS request before its context ids, each of 32 bits. */
+export const statusPayloadLayout = struct<{ length: number }>([nu64be('length')]);
+export const contextIdLayout = struct<{ contextId: number }>([u32be('contextId')]);
+
 export const simpleReplyLayout = struct<{ magic: number; error: number; cookie: Buffer }>([
   u32be('magic'),
   u32be('error'),
@@ -62,6 +76,16 @@ export const chunkLayout = struct<{ magic: number; flags: number; type: number; 
   u32be('length'),
 ]);
 
+/** With extended headers, a chunk also has the offset of its request, and a 64-bit length. */
+export const extendedChunkLayout = struct<{
+  magic: number;
+  flags: number;
+  type: number;
+  cookie: Buffer;
+  offset: Buffer;
+  length: number;
+}>([u32be('magic'), u16be('flags'), u16be('type'), blob(8, 'cookie'), blob(8, 'offset'), nu64be('length')]);
+
 /** Before the data of an OFFSET_DATA chunk. */
 export const offsetDataLayout = struct<{ offset: number }>([nu64be('offset')]);
 export const offsetHoleLayout = struct<{ offset: number; length: number }>([nu64be('offset'), u32be('length')]);
@@ -73,6 +97,9 @@ export const errorChunkLayout = struct<{ error: number; messageLength: number }>
 /** Before the descriptors of a BLOCK_STATUS chunk. */
 export const blockStatusLayout = struct<{ contextId: number }>([u32be('contextId')]);
 export const extentLayout = struct<{ length: number; status: number }>([u32be('length'), u32be('status')]);
+/** Before the descriptors of a BLOCK_STATUS_EXT chunk. `count` is the number of descriptors, or 0 if it is left out. */
+export const extendedStatusLayout = struct<{ contextId: number; count: number }>([u32be('contextId'), u32be('count')]);
+export const extendedExtentLayout = struct<{ length: number; status: number }>([nu64be('length'), nu64be('status')]);
 
 /** The byte offset of a field in its struct, for code that reads or writes a field in place. */
 export function fieldOffset<Fields extends object>(layout: Structure<Fields>, field: keyof Fields & string): number {

@@ -1,2 +1,2 @@
-/** The form of replies that client and server have agreed on. */
-export type ReplyForm = 'simple' | 'structured';
+/** The form of replies that client and server have agreed on. With the extended form, requests are extended too. */
+export type ReplyForm = 'simple' | 'structured' | 'extended';

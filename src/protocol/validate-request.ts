@@ -1,6 +1,7 @@
 import { Command, CommandFlag, NbdError } from './constants.js';
 import type { ReplyForm } from './reply-form.js';
 import type { Request } from './request.js';
+import { isStatusPayloadBytes } from './status-payload.js';
 
 /** The part of what was agreed for a connection that decides which requests are valid. */
 export interface RequestTerms {
@@ -8,7 +9,8 @@ export interface RequestTerms {
   readonly replies: ReplyForm;
   /** Offsets and lengths must be multiples of this power of two: 1 for a client that did not ask for block sizes. */
   readonly blockBytes: number;
-  readonly hasContexts: boolean;
+  /** How many contexts the client has selected. */
+  readonly contextCount: number;
   readonly maxPayloadBytes: number;
 }
 
@@ -32,7 +34,16 @@ const allowedFlags: Record<number, number> = {
   [Command.BLOCK_STATUS]: CommandFlag.FUA | CommandFlag.REQ_ONE,
 };
 
+/** With extended headers, a flag says that a request has a payload. */
+const allowedExtendedFlags: Record<number, number> = {
+  ...allowedFlags,
+  [Command.WRITE]: CommandFlag.FUA | CommandFlag.PAYLOAD_LEN,
+  [Command.BLOCK_STATUS]: CommandFlag.FUA | CommandFlag.REQ_ONE | CommandFlag.PAYLOAD_LEN,
+};
+
 const nameByCommand = new Map<number, string>(Object.entries(Command).map(([name, command]) => [command, name]));
+
+const NO_CONTEXT = 'BLOCK_STATUS needs a metadata context, and none is selected';
 
 /** The name for people: `WRITE_ZEROES` for 6. */
 export function commandName(command: number): string {
@@ -42,19 +53,21 @@ export function commandName(command: number): string {
 /**
  * All rules for requests to an export of `sizeBytes` bytes. Returns the first rule that the request breaks, or undefined
  * for a valid request, which costs no allocation. The code that serves the request relies on this and does not check
- * again.
+ * again. The payload of a BLOCK_STATUS request says which range it is about, so the range is not checked before the
+ * record has its length from there, and no payload any more.
  */
 export function validateRequest(request: Request, sizeBytes: number, terms: RequestTerms): BrokenRule | undefined {
-  const { command, flags, offset, length } = request;
+  const { command, flags, offset, length, payloadBytes } = request;
   // DISC has no reply, so there is no way to refuse it.
   if (command === Command.DISC) return undefined;
-  const allowed = allowedFlags[command];
+  const allowed = (terms.replies === 'extended' ? allowedExtendedFlags : allowedFlags)[command];
   if (allowed === undefined) return broken(EINVAL, `the server does not know command ${command}`);
   if ((flags & ~allowed) !== 0) {
     return broken(EINVAL, `${commandName(command)} does not accept the flags 0x${(flags & ~allowed).toString(16)}`);
   }
   if (command === Command.FLUSH) return undefined;
 
+  if (command === Command.BLOCK_STATUS && payloadBytes > 0) return checkStatusPayload(request, terms);
   const changes = command === Command.WRITE || command === Command.WRITE_ZEROES;
   if (terms.readOnly && (changes || command === Command.TRIM)) return broken(EPERM, 'the export is read-only');
   if (offset > sizeBytes || length > sizeBytes - offset) {
@@ -74,10 +87,17 @@ export function validateRequest(request: Request, sizeBytes: number, terms: Requ
   } else if (command === Command.WRITE) {
     if (length > terms.maxPayloadBytes) return broken(EINVAL, tooLong(request, terms));
   } else if (command === Command.BLOCK_STATUS) {
-    if (!terms.hasContexts) return broken(EINVAL, 'BLOCK_STATUS needs a metadata context, and none is selected');
+    if (terms.contextCount === 0) return broken(EINVAL, NO_CONTEXT);
     if (length === 0) return broken(EINVAL, 'BLOCK_STATUS needs a length above 0');
   }
   return undefined;
+}
+
+function checkStatusPayload({ payloadBytes }: Request, { contextCount }: RequestTerms): BrokenRule | undefined {
+  if (contextCount === 0) return broken(EINVAL, NO_CONTEXT);
+  if (isStatusPayloadBytes(payloadBytes, contextCount)) return undefined;
+  const sentence = `the payload of BLOCK_STATUS is a length and the ids of 1 to ${contextCount} contexts, not ${payloadBytes} bytes`;
+  return broken(EINVAL, sentence);
 }
 
 function tooLong({ command, length }: Request, { maxPayloadBytes }: RequestTerms): string {

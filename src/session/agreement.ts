@@ -39,7 +39,7 @@ export function requestTerms(agreement: Agreement): RequestTerms {
     replies,
     maxPayloadBytes: enforceBlockSize ? MAX_PAYLOAD_BYTES : MAX_UNAGREED_PAYLOAD_BYTES,
     blockBytes: enforceBlockSize ? served.minBlockBytes : 1,
-    hasContexts: contexts.length > 0,
+    contextCount: contexts.length,
   };
 }
 
@@ -47,19 +47,22 @@ export function requestTerms(agreement: Agreement): RequestTerms {
 interface FlagTerms {
   readonly readOnly: boolean;
   readonly replies: ReplyForm;
+  /** The client has selected contexts of the export. */
+  readonly hasContexts: boolean;
   readonly multipleConnections: boolean;
 }
 
 /** The transmission flags of an export. */
 export function transmissionFlags(
   { capabilities }: ServedDisk,
-  { readOnly, replies, multipleConnections }: FlagTerms,
+  { readOnly, replies, hasContexts, multipleConnections }: FlagTerms,
 ): number {
   const { trim, rotational } = capabilities;
   const flag = TransmissionFlag;
   let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE;
   if (multipleConnections) flags |= flag.CAN_MULTI_CONN;
   if (replies !== 'simple') flags |= flag.SEND_DF;
+  if (replies === 'extended' && hasContexts) flags |= flag.BLOCK_STATUS_PAYLOAD;
   if (rotational) flags |= flag.ROTATIONAL;
   if (readOnly) return flags | flag.READ_ONLY;
   if (trim) flags |= flag.SEND_TRIM;

@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import { type Errno, OK } from '../base/errno.js';
 import { ExtentList } from '../base/extents.js';
 import { giveWay } from '../base/loop-share.js';
@@ -6,8 +7,8 @@ import type { MetadataContext } from '../export/metadata-context.js';
 import { CommandFlag, REPLY_FLAG_DONE } from '../protocol/constants.js';
 import { encodeBlockStatusChunk } from '../protocol/reply-codec.js';
 import type { Request } from '../protocol/request.js';
-import type { Agreement } from './agreement.js';
-import type { ReplyWriter } from './reply-writer.js';
+import type { SelectedContext } from './agreement.js';
+import type { Replies } from './replies.js';
 
 /**
  * The most extents in one reply, all contexts together: a few milliseconds of work. The client asks again for the rest,
@@ -17,13 +18,32 @@ const MAX_EXTENTS = 16 * 1024;
 /** The most runs to look at for one context of a reply. Many runs can make one extent. */
 const MAX_RUNS = MAX_EXTENTS;
 
+/** What a block-status request asks of a disk. */
+export interface StatusQuestion {
+  readonly contexts: readonly SelectedContext[];
+  /** Of the disk. */
+  readonly minBlockBytes: number;
+}
+
 /**
- * Answers a block-status request with one chunk for each selected context. All chunks cover the same length, because
+ * The contexts that the payload of a request names, in the order of their selection; undefined if it names one twice, or
+ * one that is not selected.
+ */
+export function namedContexts(
+  selected: readonly SelectedContext[],
+  ids: readonly number[],
+): readonly SelectedContext[] | undefined {
+  const named = selected.filter(({ id }) => ids.includes(id));
+  return named.length === ids.length ? named : undefined;
+}
+
+/**
+ * Answers a block-status request with one chunk for each of the contexts. All chunks cover the same length, because
  * clients look at one context to find where to continue, and assume that the others reach as far.
  */
 export async function replyBlockStatus(
-  writer: ReplyWriter,
-  { contexts, export: served }: Pick<Agreement, 'contexts' | 'export'>,
+  { writer, chunks }: Replies,
+  { contexts, minBlockBytes }: StatusQuestion,
   request: Request,
 ): Promise<Errno> {
   const isOne = (request.flags & CommandFlag.REQ_ONE) !== 0;
@@ -31,15 +51,16 @@ export async function replyBlockStatus(
   const lists: ExtentList[] = [];
   for (const { context } of contexts) {
     await giveWay();
-    const list = await statusOf(context, request, served.minBlockBytes, limit);
+    const list = await statusOf(context, request, minBlockBytes, limit);
     if (!(list instanceof ExtentList)) return list;
     lists.push(list);
   }
   const commonBytes = Math.min(...lists.map((list) => list.totalBytes));
   for (const list of lists) list.trimTo(commonBytes);
+  assert(chunks !== undefined, 'contexts are only selected when replies have chunks');
   contexts.forEach(({ id }, index) => {
     const chunkFlags = index === contexts.length - 1 ? REPLY_FLAG_DONE : 0;
-    writer.send(encodeBlockStatusChunk(chunkFlags, id, lists[index]!, request));
+    writer.send(encodeBlockStatusChunk(chunks, chunkFlags, id, lists[index]!, request));
   });
   return OK;
 }

@@ -71,6 +71,8 @@ export class Link implements StreamReader, Carrier {
   private readonly socket: Socket;
   private phase: Phase | undefined;
   private closeReason: string | undefined;
+  /** The client has gone before it said so, or the server ends the connection. Long work is not completed then. */
+  isGivenUp = false;
   private finished = false;
   private hasMoved = false;
   private paused = false;
@@ -127,12 +129,15 @@ export class Link implements StreamReader, Carrier {
   }
 
   ended(error?: Error): void {
-    this.stop(error ? `the connection broke: ${error.message}` : 'the client closed the connection');
+    // A client that has said so may leave before the last of its requests is done.
+    if (this.closeReason !== undefined) this.advance();
+    else this.stop(error ? `the connection broke: ${error.message}` : 'the client closed the connection');
   }
 
   /** Stops accepting messages. Only the first reason is kept. */
   stop(reason: string): void {
     this.closeReason ??= reason;
+    this.isGivenUp = true;
     this.advance();
   }
 

@@ -1,11 +1,10 @@
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { KIB, MIB } from '../base/units.js';
+import type { ChunkForm } from '../protocol/chunk-form.js';
 import { CommandFlag, REPLY_FLAG_DONE, ReplyChunk } from '../protocol/constants.js';
 import {
-  CHUNK_BYTES,
-  DATA_CHUNK_BYTES,
-  HOLE_CHUNK_BYTES,
-  putChunk,
+  dataChunkBytes,
+  holeChunkBytes,
   putDataChunk,
   putHoleChunk,
   putSimpleReply,
@@ -28,19 +27,19 @@ const MIN_HOLE_PROBE_BYTES = 64 * KIB;
  * into the output: a header that says success must not be sent before the data is there.
  */
 export function readNow(replies: Replies, device: BlockDevice, request: Request): Errno | typeof WOULD_BLOCK {
-  const { writer, structured } = replies;
+  const { writer, chunks } = replies;
   const { offset, length } = request;
   if (length > MAX_READ_NOW_BYTES) return WOULD_BLOCK;
   const { filledCount, used } = writer;
   const end = offset + length;
   let dataAt = offset;
-  if (structured) {
-    dataAt = putLeadingHole(writer, device, request);
+  if (chunks) {
+    dataAt = putLeadingHole(writer, chunks, device, request);
     if (dataAt > offset && dataAt === end) return OK;
   }
   if (end - dataAt >= MIN_LENT_BYTES && lendNow(replies, device, request, dataAt)) return OK;
-  const headerAt = writer.reserve(headerBytes(structured, end - dataAt));
-  putHeader(writer.piece, headerAt, structured, request, dataAt);
+  const headerAt = writer.reserve(headerBytes(chunks, end - dataAt));
+  putHeader(writer.piece, headerAt, chunks, request, dataAt);
   for (let at = dataAt; at < end; ) {
     const count = Math.min(end - at, writer.room());
     const errno = device.readNow(writer.piece, writer.used, count, at);
@@ -55,15 +54,15 @@ export function readNow(replies: Replies, device: BlockDevice, request: Request)
 }
 
 /** Puts a hole chunk if the range begins with a hole and is long enough. Returns where the data begins. */
-function putLeadingHole(writer: ReplyWriter, device: BlockDevice, request: Request): number {
+function putLeadingHole(writer: ReplyWriter, chunks: ChunkForm, device: BlockDevice, request: Request): number {
   const { flags, offset, length } = request;
   // DF allows only one content chunk, so holes are sent as zeroes.
   if (length < MIN_HOLE_PROBE_BYTES || (flags & CommandFlag.DF) !== 0) return offset;
   const holeBytes = device.holeNow(offset, length);
   if (holeBytes === 0) return offset;
-  const at = writer.reserve(HOLE_CHUNK_BYTES);
+  const at = writer.reserve(holeChunkBytes(chunks));
   const chunkFlags = holeBytes === length ? REPLY_FLAG_DONE : 0;
-  putHoleChunk(writer.piece, at, chunkFlags, request, offset, holeBytes);
+  putHoleChunk(chunks, writer.piece, at, chunkFlags, request, offset, holeBytes);
   return offset + holeBytes;
 }
 
@@ -71,42 +70,38 @@ function putLeadingHole(writer: ReplyWriter, device: BlockDevice, request: Reque
  * Sends the data from `dataAt` on as references to pages of the disk, after its header. They are all in the pipe before
  * the header is sent. False: nothing was done.
  */
-function lendNow({ writer, structured }: Replies, device: BlockDevice, request: Request, dataAt: number): boolean {
+function lendNow({ writer, chunks }: Replies, device: BlockDevice, request: Request, dataAt: number): boolean {
   const length = request.offset + request.length - dataAt;
   const pipe = writer.pagePipe;
   if (!pipe?.fits(dataAt, length) || device.lendNow(pipe, length, dataAt) !== OK) return false;
-  const headerAt = writer.reserve(headerBytes(structured, length));
-  putHeader(writer.piece, headerAt, structured, request, dataAt);
+  const headerAt = writer.reserve(headerBytes(chunks, length));
+  putHeader(writer.piece, headerAt, chunks, request, dataAt);
   writer.sendPages(pipe, length);
   return true;
 }
 
 /** Answers a read that has to wait. The device fills a buffer of its own for the reply, after the header. */
-export async function readWaiting(
-  { writer, structured }: Replies,
-  device: BlockDevice,
-  request: Request,
-): Promise<Errno> {
+export async function readWaiting({ writer, chunks }: Replies, device: BlockDevice, request: Request): Promise<Errno> {
   const { offset, length } = request;
-  const dataAt = headerBytes(structured, length);
+  const dataAt = headerBytes(chunks, length);
   const reply = Buffer.allocUnsafeSlow(dataAt + length);
   const errno = await device.read(reply, dataAt, length, offset);
   if (errno !== OK) return errno;
-  putHeader(reply, 0, structured, request, offset);
+  putHeader(reply, 0, chunks, request, offset);
   writer.send(reply);
   return OK;
 }
 
 /** The length of the header before `dataBytes` of data. */
-function headerBytes(structured: boolean, dataBytes: number): number {
-  if (!structured) return SIMPLE_REPLY_BYTES;
-  return dataBytes === 0 ? CHUNK_BYTES : DATA_CHUNK_BYTES;
+function headerBytes(chunks: ChunkForm | undefined, dataBytes: number): number {
+  if (!chunks) return SIMPLE_REPLY_BYTES;
+  return dataBytes === 0 ? chunks.headerBytes : dataChunkBytes(chunks);
 }
 
 /** Puts the header of the data from `dataAt` on, which ends the reply. */
-function putHeader(target: Buffer, at: number, structured: boolean, request: Request, dataAt: number): void {
+function putHeader(target: Buffer, at: number, chunks: ChunkForm | undefined, request: Request, dataAt: number): void {
   const dataBytes = request.offset + request.length - dataAt;
-  if (!structured) putSimpleReply(target, at, 0, request);
-  else if (dataBytes === 0) putChunk(target, at, REPLY_FLAG_DONE, ReplyChunk.NONE, request, 0);
-  else putDataChunk(target, at, REPLY_FLAG_DONE, request, dataAt, dataBytes);
+  if (!chunks) putSimpleReply(target, at, 0, request);
+  else if (dataBytes === 0) chunks.putHeader(target, at, REPLY_FLAG_DONE, ReplyChunk.NONE, request, 0);
+  else putDataChunk(chunks, target, at, REPLY_FLAG_DONE, request, dataAt, dataBytes);
 }

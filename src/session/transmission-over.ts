@@ -17,6 +17,7 @@ export function transmissionOver(
 ): Transmission {
   const events = {
     onProgress: () => link.advance(),
+    isGivenUp: () => link.isGivenUp,
     onBug: (bug: unknown) => link.noteBug(bug),
     onRefused: ({ command, flags, offset, length }: Request, { error, sentence }: BrokenRule) => {
       const request = { command: commandName(command), flags, offset, length };

@@ -1,15 +1,17 @@
 import { unreachable } from '../base/assert.js';
 import { type Errno, OK, WOULD_BLOCK } from '../base/errno.js';
 import { MIB } from '../base/units.js';
-import { Command, CommandFlag } from '../protocol/constants.js';
-import { REQUEST_BYTES, Request } from '../protocol/request.js';
+import { Command, CommandFlag, MAX_UNAGREED_PAYLOAD_BYTES, NbdError } from '../protocol/constants.js';
+import { type Request, requestFor } from '../protocol/request.js';
+import { decodeStatusPayload } from '../protocol/status-payload.js';
 import { type BrokenRule, type RequestTerms, validateRequest } from '../protocol/validate-request.js';
 import { toNbdError, wireErrorText } from '../protocol/wire-error.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
-import { type Agreement, requestTerms } from './agreement.js';
-import { replyBlockStatus } from './block-status.js';
+import { type Agreement, requestTerms, type SelectedContext } from './agreement.js';
+import { namedContexts, replyBlockStatus } from './block-status.js';
 import { Counters } from './counters.js';
 import type { Phase } from './link.js';
+import { changeInParts } from './long-change.js';
 import type { MemoryAccount, MemoryClaim } from './memory-budget.js';
 import { readNow, readWaiting } from './read.js';
 import type { ReceiveBuffer } from './receive-buffer.js';
@@ -20,6 +22,11 @@ import { type WaitingRequest, WaitingRequests } from './waiting-requests.js';
 /** A larger payload that has to wait stays in the receive buffer, whose memory is already claimed. */
 const MAX_COPIED_BYTES = MIB;
 
+const WRONG_CONTEXTS: BrokenRule = {
+  error: NbdError.EINVAL,
+  sentence: 'the payload names a context twice, or one that is not selected',
+};
+
 export interface TransmissionEvents {
   /** A request that had to wait is finished. */
   onProgress(): void;
@@ -27,6 +34,8 @@ export interface TransmissionEvents {
   onBug(bug: unknown): void;
   /** A request was refused. The record is reused afterwards. */
   onRefused(request: Request, rule: BrokenRule): void;
+  /** Whether the connection is being ended from elsewhere, so that a long change is not completed. */
+  isGivenUp(): boolean;
 }
 
 /** What a request that has to wait does with the device. Its result is what the client is told. */
@@ -46,7 +55,10 @@ export class Transmission implements Phase {
   private readonly replies: Replies;
   private readonly terms: RequestTerms;
   /** The request that is being served. */
-  private readonly request = new Request();
+  private readonly request: Request;
+  private readonly headerBytes: number;
+  /** A longer payload cannot be skipped in a reasonable time. Other headers have no room for longer ones. */
+  private readonly maxSkippedBytes: number;
   private readonly waiting = new WaitingRequests();
 
   constructor(
@@ -59,6 +71,9 @@ export class Transmission implements Phase {
     this.device = agreement.export.device;
     this.replies = new Replies(writer, agreement.replies);
     this.terms = requestTerms(agreement);
+    this.request = requestFor(agreement.replies);
+    this.headerBytes = this.request.headerBytes;
+    this.maxSkippedBytes = agreement.replies === 'extended' ? MAX_UNAGREED_PAYLOAD_BYTES : 2 ** 32;
   }
 
   /** True when every request in flight has been answered. */
@@ -74,7 +89,7 @@ export class Transmission implements Phase {
   /** Consumes and answers the whole requests that have arrived. */
   consume(input: ReceiveBuffer): void {
     this.lacksMemory = false;
-    while (this.closeReason === undefined && this.canBegin && input.has(REQUEST_BYTES)) {
+    while (this.closeReason === undefined && this.canBegin && input.has(this.headerBytes)) {
       if (!this.step(input)) break;
     }
     this.writer.flush();
@@ -88,17 +103,22 @@ export class Transmission implements Phase {
       return false;
     }
     const { payloadBytes } = request;
+    const messageBytes = this.headerBytes + payloadBytes;
     const rule = validateRequest(request, this.device.sizeBytes, this.terms);
     if (rule) {
+      if (payloadBytes > this.maxSkippedBytes) {
+        this.closeReason = `sent a payload of ${payloadBytes} bytes`;
+        return false;
+      }
       this.refuse(request, rule);
-      input.skip(REQUEST_BYTES + payloadBytes);
+      input.skip(messageBytes);
       return true;
     }
-    if (!input.has(REQUEST_BYTES + payloadBytes)) return false;
+    if (!input.has(messageBytes)) return false;
     this.lacksMemory = !this.serve(request, input);
     if (this.lacksMemory) return false;
     this.counters.requests++;
-    input.consume(REQUEST_BYTES + payloadBytes);
+    input.consume(messageBytes);
     return true;
   }
 
@@ -115,11 +135,11 @@ export class Transmission implements Phase {
       case Command.CACHE:
         return this.change(request, ({ offset, length }) => device.cache(offset, length));
       case Command.TRIM:
-        return this.change(request, (change) => this.durable(change, device.trim(change.offset, change.length)));
+        return this.change(request, (change) => this.durable(change, this.trim(change)));
       case Command.WRITE_ZEROES:
         return this.change(request, (change) => this.durable(change, this.zero(change)));
       case Command.BLOCK_STATUS:
-        return this.later(request, (question) => replyBlockStatus(this.writer, this.agreement, question));
+        return this.blockStatus(request, input);
       case Command.DISC:
         this.closeReason = 'the client disconnected';
         return true;
@@ -146,7 +166,7 @@ export class Transmission implements Phase {
   }
 
   private write(request: Request, input: ReceiveBuffer): boolean {
-    const payloadAt = input.start + REQUEST_BYTES;
+    const payloadAt = input.start + this.headerBytes;
     const errno = this.device.writeNow(input.buffer, payloadAt, request.length, request.offset);
     if (errno === WOULD_BLOCK) return this.writeLater(request, input, payloadAt);
     this.counters.bytesWritten += request.length;
@@ -177,11 +197,40 @@ export class Transmission implements Phase {
     return true;
   }
 
-  private zero({ flags, offset, length }: Request): Promise<Errno> {
-    return this.device.zero(offset, length, {
-      keepAllocated: (flags & CommandFlag.NO_HOLE) !== 0,
-      fastOnly: (flags & CommandFlag.FAST_ZERO) !== 0,
-    });
+  private blockStatus(request: Request, input: ReceiveBuffer): true {
+    const { contexts, export: served } = this.agreement;
+    const asked = request.payloadBytes === 0 ? contexts : this.takeStatusPayload(request, input);
+    if (!asked) return true;
+    const question = { contexts: asked, minBlockBytes: served.minBlockBytes };
+    return this.later(request, (one) => replyBlockStatus(this.replies, question, one));
+  }
+
+  /** The contexts that a block-status request names; undefined when the request was refused. */
+  private takeStatusPayload(request: Request, input: ReceiveBuffer): readonly SelectedContext[] | undefined {
+    const payloadAt = input.start + this.headerBytes;
+    const payload = input.buffer.subarray(payloadAt, payloadAt + request.payloadBytes);
+    const { length, contextIds } = decodeStatusPayload(payload);
+    // From here on, the record is like that of a request without payload.
+    request.payloadBytes = 0;
+    request.length = length;
+    const named = namedContexts(this.agreement.contexts, contextIds);
+    const rule = named ? validateRequest(request, this.device.sizeBytes, this.terms) : WRONG_CONTEXTS;
+    if (!rule) return named;
+    this.refuse(request, rule);
+    return undefined;
+  }
+
+  private trim(request: Request): Promise<Errno> {
+    return changeInParts(request, (offset, length) => this.device.trim(offset, length), this.events.isGivenUp);
+  }
+
+  private zero(request: Request): Promise<Errno> {
+    const has = (flag: number) => (request.flags & flag) !== 0;
+    const keepAllocated = has(CommandFlag.NO_HOLE);
+    // Once something has changed, it must not fail because the rest would not be fast.
+    const zeroPart = (offset: number, length: number, isFirst: boolean) =>
+      this.device.zero(offset, length, { keepAllocated, fastOnly: has(CommandFlag.FAST_ZERO) && isFirst });
+    return changeInParts(request, zeroPart, this.events.isGivenUp);
   }
 
   /** Waits for a change. With FUA, it then flushes the device, so that the change is durable before it is answered. */

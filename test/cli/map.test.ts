@@ -66,7 +66,7 @@ describe('the map of an export', () => {
   test('is refused for a missing context, with a list of those there are', async () => {
     await expect(renderMap(await writtenExport(), { context: 'weekly' }, screen)).rejects.toMatchObject({
       message: 'the export "demo" has no metadata context "weekly"',
-      hint: `it has ${BASE}, ${DIRTY}`,
+      hint: `it has ${BASE}, qemu:allocation-depth, ${DIRTY}`,
     });
   });
 

@@ -8,10 +8,12 @@ import { infoExport, optionReply, type ScriptedPeer, startScriptedServer } from 
 type Script = (server: ScriptedPeer) => Promise<void>;
 
 const STRUCTURED_REPLY = 8;
+const EXTENDED_HEADERS = 11;
 const GO = 7;
 const ABORT = 2;
 const LIST = 3;
 const LIST_META_CONTEXT = 9;
+const SET_META_CONTEXT = 10;
 const ACK = 1;
 const ERROR = 2 ** 31;
 
@@ -26,8 +28,8 @@ const atGo =
     await server.greet();
     for (;;) {
       const { option } = await server.option();
-      if (option === STRUCTURED_REPLY) server.send(optionReply(option, ERROR + 1));
-      else if (option === GO) server.send(...replies);
+      if (option === GO) server.send(...replies);
+      else server.send(optionReply(option, ERROR + 1));
     }
   };
 
@@ -105,7 +107,7 @@ describe('a handshake ends with the reason when the server', () => {
   test.each([
     [5, 'TLS_REQD'],
     [7, 'SHUTDOWN'],
-  ])('refuses structured replies with error %i, which would apply to everything else too', async (error, name) => {
+  ])('refuses extended headers with error %i, which would apply to everything else too', async (error, name) => {
     const script: Script = async (server) => {
       await server.greet();
       const { option } = await server.option();
@@ -115,7 +117,7 @@ describe('a handshake ends with the reason when the server', () => {
       server.close();
     };
     await expect(connectTo(script)).rejects.toMatchObject({
-      message: `the server refused structured replies: ${name}`,
+      message: `the server refused extended headers: ${name}`,
     });
   });
 
@@ -159,7 +161,7 @@ test('a client that is refused sends ABORT before it closes', async () => {
     }
   });
   await expect(connecting).rejects.toThrow(/POLICY/);
-  expect(asked).toEqual([STRUCTURED_REPLY, GO, ABORT]);
+  expect(asked).toEqual([EXTENDED_HEADERS, STRUCTURED_REPLY, GO, ABORT]);
 });
 
 describe('metadata contexts are not taken from a server that', () => {
@@ -169,7 +171,8 @@ describe('metadata contexts are not taken from a server that', () => {
       await server.greet();
       for (;;) {
         const { option } = await server.option();
-        server.send(...(option === STRUCTURED_REPLY ? [optionReply(option, ACK)] : replies));
+        if (option === SET_META_CONTEXT) server.send(...replies);
+        else server.send(optionReply(option, option === STRUCTURED_REPLY ? ACK : ERROR + 1));
       }
     };
   const context = (id: number, name: string) => optionReply(10, 4, Buffer.concat([u32(id), Buffer.from(name)]));
@@ -199,8 +202,8 @@ describe('a listing ends with the reason when', () => {
       await server.greet();
       for (;;) {
         const { option } = await server.option();
-        if (option === STRUCTURED_REPLY) server.send(optionReply(option, ACK));
-        else if (option === LIST || option === LIST_META_CONTEXT) server.send(...replies);
+        if (option === LIST || option === LIST_META_CONTEXT) server.send(...replies);
+        else server.send(optionReply(option, option === STRUCTURED_REPLY ? ACK : ERROR + 1));
       }
     };
 
@@ -238,4 +241,19 @@ test('a server without metadata contexts has none', async () => {
     }
   });
   expect(await listContexts(target)).toEqual([]);
+});
+
+test('a server that has extended headers is not asked for another way to open an export', async () => {
+  const asked: number[] = [];
+  const connecting = connectTo(async (server) => {
+    await server.greet();
+    for (;;) {
+      const { option } = await server.option();
+      asked.push(option);
+      if (option === ABORT) server.close();
+      else server.send(optionReply(option, option === EXTENDED_HEADERS ? ACK : ERROR + 1));
+    }
+  });
+  await expect(connecting).rejects.toThrow(/the server refused the export "disk": UNSUP/);
+  expect(asked).toEqual([EXTENDED_HEADERS, SET_META_CONTEXT, GO, ABORT]);
 });

@@ -6,6 +6,7 @@ test.each([
   ['base:allocation', 'allocated', ['data', 'hole', 'zero', 'hole,zero'], [0, 2]],
   ['qemu:dirty-bitmap:nightly', 'dirty', ['clean', 'dirty', '2'], [1]],
   ['tidemark:overwritten', 'overwritten', ['unchanged', 'overwritten', '2'], [1, 2]],
+  ['qemu:allocation-depth', 'allocated', ['unallocated', 'local', 'backing depth 2'], [1, 2]],
   ['x-other:depth', 'set', ['0', '1', '2'], [1, 2]],
 ])('the statuses of %s', (name, mark, descriptions, marked) => {
   const kind = contextKind(name);

@@ -48,6 +48,7 @@ test('a handshake has the same outcome wherever its bytes are split', async () =
   const conversation = Buffer.concat([
     Buffer.from('NBDMAGICIHAVEOPT'),
     u16(3),
+    optionReply(11, 2 ** 31 + 1),
     optionReply(8, 1),
     optionReply(10, 4, context),
     optionReply(10, 1),

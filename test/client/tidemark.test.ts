@@ -7,6 +7,7 @@ import { DISK_BYTES, startMemoryServer } from '../support/memory-server.js';
 
 const BASE = 'base:allocation';
 const DIRTY = 'qemu:dirty-bitmap:nightly';
+const DEPTH = 'qemu:allocation-depth';
 const GRANULE = 64 * KIB;
 
 async function connectTo(exportName = 'disk') {
@@ -42,8 +43,8 @@ describe('tidemark', () => {
       multiConn: true,
     });
     expect(await listExports(target)).toEqual([{ exportName: 'disk', description: '' }]);
-    expect(await listContexts(target)).toEqual([BASE, DIRTY]);
-    expect(await listContexts(target, ['qemu:'])).toEqual([DIRTY]);
+    expect(await listContexts(target)).toEqual([BASE, DEPTH, DIRTY]);
+    expect(await listContexts(target, ['qemu:'])).toEqual([DEPTH, DIRTY]);
     await client.disconnect();
   });
 

@@ -15,7 +15,7 @@ test('nbdinfo shows size, abilities and metadata contexts', async () => {
     {
       'export-name': 'disk',
       'export-size': 8 * MIB,
-      contexts: ['base:allocation', 'qemu:dirty-bitmap:nightly', 'qemu:dirty-bitmap:weekly'],
+      contexts: ['base:allocation', 'qemu:allocation-depth', 'qemu:dirty-bitmap:nightly', 'qemu:dirty-bitmap:weekly'],
       is_read_only: false,
       can_cache: true,
       can_df: true,
@@ -41,8 +41,12 @@ test('nbdinfo --list shows every export, over TCP too', async () => {
   const server = await startTidemark(`first=${makeImage(MIB)}`, `second=${makeImage(2 * MIB)},bitmap=nightly`);
   for (const uri of [server.uri(''), `nbd://127.0.0.1:${server.port}`]) {
     expect(JSON.parse(await run('nbdinfo', '--json', '--list', uri)).exports).toMatchObject([
-      { 'export-name': 'first', 'export-size': MIB, contexts: ['base:allocation'] },
-      { 'export-name': 'second', 'export-size': 2 * MIB, contexts: ['base:allocation', 'qemu:dirty-bitmap:nightly'] },
+      { 'export-name': 'first', 'export-size': MIB, contexts: ['base:allocation', 'qemu:allocation-depth'] },
+      {
+        'export-name': 'second',
+        'export-size': 2 * MIB,
+        contexts: ['base:allocation', 'qemu:allocation-depth', 'qemu:dirty-bitmap:nightly'],
+      },
     ]);
   }
 });

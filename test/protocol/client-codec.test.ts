@@ -10,8 +10,10 @@ import {
   encodeMetaContextRequest,
   encodeOption,
   encodeRequest,
+  encodeStatusPayload,
 } from '../../src/protocol/client-codec.js';
 import { Command, CommandFlag, Option } from '../../src/protocol/constants.js';
+import { decodeStatusPayload } from '../../src/protocol/status-payload.js';
 import { ascii, hex } from '../support/hex.js';
 
 describe('messages to a server', () => {
@@ -43,9 +45,26 @@ describe('messages to a server', () => {
       offset: 2 ** 44 + 512,
       length: 0xffff_fe00,
     };
-    expect(encodeRequest(request)).toEqual(
-      hex('25609513', '0011', '0006', '0000010000000007', '0000100000000200', 'fffffe00'),
+    for (const form of ['simple', 'structured'] as const) {
+      expect(encodeRequest(request, form)).toEqual(
+        hex('25609513', '0011', '0006', '0000010000000007', '0000100000000200', 'fffffe00'),
+      );
+    }
+    expect(encodeRequest({ ...request, length: 2 ** 44 }, 'extended')).toEqual(
+      hex('21e41c71', '0011', '0006', '0000010000000007', '0000100000000200', '0000100000000000'),
     );
+  });
+
+  test('the header of an extended write says that its length is that of a payload', () => {
+    const write = { command: Command.WRITE, flags: CommandFlag.FUA, cookie: 1, offset: 0, length: 512 };
+    expect(encodeRequest(write, 'extended').readUInt16BE(4)).toBe(0x21);
+    expect(encodeRequest(write, 'structured').readUInt16BE(4)).toBe(1);
+  });
+
+  test('the payload of a block-status request is a length and the ids of contexts', () => {
+    const payload = hex('0000100000000000', '00000007', 'ffffffff');
+    expect(encodeStatusPayload(2 ** 44, [7, 2 ** 32 - 1])).toEqual(payload);
+    expect(decodeStatusPayload(payload)).toEqual({ length: 2 ** 44, contextIds: [7, 2 ** 32 - 1] });
   });
 });
 

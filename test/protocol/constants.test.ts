@@ -20,6 +20,7 @@ const document: Record<string, [section: string, actual: object, expected: Recor
       SEND_RESIZE: 512,
       SEND_CACHE: 1024,
       SEND_FAST_ZERO: 2048,
+      BLOCK_STATUS_PAYLOAD: 4096,
     },
   ],
   options: [
@@ -62,11 +63,23 @@ const document: Record<string, [section: string, actual: object, expected: Recor
     nbd.Command,
     { READ: 0, WRITE: 1, DISC: 2, FLUSH: 3, TRIM: 4, CACHE: 5, WRITE_ZEROES: 6, BLOCK_STATUS: 7 },
   ],
-  commandFlags: ['Command flags', nbd.CommandFlag, { FUA: 1, NO_HOLE: 2, DF: 4, REQ_ONE: 8, FAST_ZERO: 16 }],
+  commandFlags: [
+    'Command flags',
+    nbd.CommandFlag,
+    { FUA: 1, NO_HOLE: 2, DF: 4, REQ_ONE: 8, FAST_ZERO: 16, PAYLOAD_LEN: 32 },
+  ],
   chunks: [
     'Structured reply types',
     nbd.ReplyChunk,
-    { NONE: 0, OFFSET_DATA: 1, OFFSET_HOLE: 2, BLOCK_STATUS: 5, ERROR: 32769, ERROR_OFFSET: 32770 },
+    {
+      NONE: 0,
+      OFFSET_DATA: 1,
+      OFFSET_HOLE: 2,
+      BLOCK_STATUS: 5,
+      BLOCK_STATUS_EXT: 6,
+      ERROR: 32769,
+      ERROR_OFFSET: 32770,
+    },
   ],
   errors: [
     'Error values',
@@ -87,4 +100,5 @@ test('1.1 the magic numbers agree with the document', () => {
   expect([nbd.REQUEST_MAGIC, nbd.SIMPLE_REPLY_MAGIC, nbd.STRUCTURED_REPLY_MAGIC]).toEqual([
     0x25609513, 0x67446698, 0x668e33ef,
   ]);
+  expect([nbd.EXTENDED_REQUEST_MAGIC, nbd.EXTENDED_REPLY_MAGIC]).toEqual([0x21e41c71, 0x6e8a278c]);
 });

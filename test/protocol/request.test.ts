@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { readInt32, readUInt64, writeInt32, writeUInt64 } from '../../src/base/big-endian.js';
 import { Command, CommandFlag } from '../../src/protocol/constants.js';
-import { REQUEST_BYTES, Request } from '../../src/protocol/request.js';
+import { ExtendedRequest, Request, requestFor } from '../../src/protocol/request.js';
 import { hex } from '../support/hex.js';
 
 /** A write of 4096 bytes at 2^40 + 512 with FUA, between other bytes. */
@@ -15,10 +15,13 @@ test('the fields of a request are read from where the document puts them', () =>
     command: Command.WRITE,
     cookieHigh: 0xfedcba98 | 0,
     cookieLow: 0x76543210,
+    offsetHigh: 0,
+    offsetLow: 0,
     offset: 2 ** 40 + 512,
     length: 4096,
+    payloadBytes: 4096,
   });
-  expect(REQUEST_BYTES).toBe(28);
+  expect(request.headerBytes).toBe(28);
 });
 
 test('anything other than a request is not parsed, and changes nothing', () => {
@@ -35,14 +38,50 @@ test('a record takes one request after the other, whatever their sizes', () => {
   expect([request.cookieHigh, request.cookieLow]).toEqual([-1, -1]);
 });
 
-test('only a write has a payload', () => {
-  const request = new Request();
-  request.parse(bytes, 2);
-  expect(request.payloadBytes).toBe(4096);
-  for (const command of Object.values(Command)) {
-    request.command = command;
-    expect(request.payloadBytes).toBe(command === Command.WRITE ? 4096 : 0);
-  }
+test.each(Object.entries(Command))(
+  '%s: only a write has a payload, and with extended headers whatever says so',
+  (_name, command) => {
+    const payloadOf = (request: Request, flags: number, ...parts: string[]) => {
+      const header = hex(parts[0]!, '0000 0000', '00'.repeat(8), '00'.repeat(8), parts[1]!);
+      header.writeUInt16BE(flags, 4);
+      header.writeUInt16BE(command, 6);
+      expect(request.parse(header, 0)).toBe(true);
+      return request.payloadBytes;
+    };
+    const isWrite = command === Command.WRITE;
+    const compact = (flags: number) => payloadOf(new Request(), flags, '25609513', '00000010');
+    const extended = (flags: number) => payloadOf(new ExtendedRequest(), flags, '21e41c71', '0000000000000010');
+    expect([compact(0), compact(CommandFlag.PAYLOAD_LEN)]).toEqual(isWrite ? [16, 16] : [0, 0]);
+    expect([extended(0), extended(CommandFlag.PAYLOAD_LEN)]).toEqual([isWrite ? 16 : 0, 16]);
+  },
+);
+
+test('the fields of an extended request are read, and the offset is kept to the bit', () => {
+  const request = requestFor('extended');
+  const header = hex('ee', '21e41c71 0021 0006', 'fedcba9876543210', 'ffffffff80000001', '0000100000000200');
+  expect(request.parse(header, 1)).toBe(true);
+  expect({ ...request }).toEqual({
+    flags: CommandFlag.FUA | CommandFlag.PAYLOAD_LEN,
+    command: Command.WRITE_ZEROES,
+    cookieHigh: 0xfedcba98 | 0,
+    cookieLow: 0x76543210,
+    offsetHigh: -1,
+    offsetLow: 0x80000001 | 0,
+    offset: 0xffffffff * 2 ** 32 + 0x80000001,
+    length: 2 ** 44 + 512,
+    payloadBytes: 2 ** 44 + 512,
+  });
+  expect(request.headerBytes).toBe(32);
+});
+
+test('each form of request is known by its own magic only', () => {
+  const compact = Buffer.concat([bytes, Buffer.alloc(8)]);
+  const extended = hex('21e41c71', '00'.repeat(28));
+  expect([requestFor('simple').parse(compact, 2), requestFor('extended').parse(compact, 2)]).toEqual([true, false]);
+  expect([requestFor('structured').parse(extended, 0), requestFor('extended').parse(extended, 0)]).toEqual([
+    false,
+    true,
+  ]);
 });
 
 test('a copy keeps its values when the record is filled again', () => {

@@ -11,7 +11,7 @@ const terms: RequestTerms = {
   readOnly: false,
   replies: 'structured',
   blockBytes: 1,
-  hasContexts: true,
+  contextCount: 2,
   maxPayloadBytes: MAX_PAYLOAD,
 };
 
@@ -19,15 +19,16 @@ interface Case {
   readonly flags?: number;
   readonly offset?: number;
   readonly length?: number;
+  readonly payloadBytes?: number;
   readonly sizeBytes?: number;
   readonly terms?: Partial<RequestTerms>;
 }
 
 function brokenRule(
   command: number,
-  { flags = 0, offset = 0, length = 512, sizeBytes = SIZE, terms: other }: Case = {},
+  { flags = 0, offset = 0, length = 512, payloadBytes = 0, sizeBytes = SIZE, terms: other }: Case = {},
 ) {
-  const request = Object.assign(new Request(), { command, flags, offset, length });
+  const request = Object.assign(new Request(), { command, flags, offset, length, payloadBytes });
   return validateRequest(request, sizeBytes, { ...terms, ...other });
 }
 
@@ -54,7 +55,8 @@ describe('the command and its flags', () => {
     ['REQ_ONE', CommandFlag.REQ_ONE, [BLOCK_STATUS]],
     ['NO_HOLE', CommandFlag.NO_HOLE, [WRITE_ZEROES]],
     ['FAST_ZERO', CommandFlag.FAST_ZERO, [WRITE_ZEROES]],
-    ['an unknown flag', 1 << 5, []],
+    ['PAYLOAD_LEN', CommandFlag.PAYLOAD_LEN, []],
+    ['an unknown flag', 1 << 6, []],
   ])('%s is valid only where it means something', (_name, flags, allowed) => {
     for (const command of [...ranged, FLUSH]) {
       const expected = (allowed as number[]).includes(command) ? NONE : EINVAL;
@@ -67,8 +69,38 @@ describe('the command and its flags', () => {
   });
 
   test('block status needs a selected context and a length', () => {
-    expect(verdict(BLOCK_STATUS, { terms: { hasContexts: false } })).toBe(EINVAL);
+    expect(verdict(BLOCK_STATUS, { terms: { contextCount: 0 } })).toBe(EINVAL);
     expect(verdict(BLOCK_STATUS, { length: 0 })).toBe(EINVAL);
+  });
+
+  test('with extended headers, PAYLOAD_LEN is valid for WRITE and BLOCK_STATUS, and all else is as before', () => {
+    const extended = (command: number, flags: number) => verdict(command, { flags, terms: { replies: 'extended' } });
+    for (const command of [...ranged, FLUSH]) {
+      const mayHavePayload = command === WRITE || command === BLOCK_STATUS;
+      expect(extended(command, CommandFlag.PAYLOAD_LEN), `command ${command}`).toBe(mayHavePayload ? NONE : EINVAL);
+      for (const flag of [0, ...Object.values(CommandFlag).filter((flag) => flag !== CommandFlag.PAYLOAD_LEN)]) {
+        expect(extended(command, flag)).toBe(verdict(command, { flags: flag }));
+      }
+    }
+  });
+
+  test('the payload of a block-status request names between one and all of the contexts', () => {
+    const flags = CommandFlag.PAYLOAD_LEN;
+    const withPayload = (payloadBytes: number, contextCount = 2) =>
+      verdict(BLOCK_STATUS, {
+        flags,
+        length: payloadBytes,
+        payloadBytes,
+        terms: { replies: 'extended', contextCount },
+      });
+    expect([12, 16].map((bytes) => withPayload(bytes))).toEqual([NONE, NONE]);
+    expect([1, 8, 11, 13, 20, 2 ** 40].map((bytes) => withPayload(bytes))).toEqual(Array(6).fill(EINVAL));
+    expect(withPayload(12, 0)).toBe(EINVAL);
+  });
+
+  test('the range of a block-status request is not known before its payload', () => {
+    const payload = { flags: CommandFlag.PAYLOAD_LEN, length: 12, payloadBytes: 12, offset: 2 * SIZE };
+    expect(verdict(BLOCK_STATUS, { ...payload, terms: { replies: 'extended', blockBytes: 4096 } })).toBe(NONE);
   });
 
   test('DISC is accepted whatever else the request says', () => {
@@ -132,6 +164,7 @@ describe('the payload', () => {
   test('limit does not apply to commands without payload', () => {
     for (const command of [TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS]) {
       expect(verdict(command, { length: MAX_PAYLOAD + 1 })).toBe(NONE);
+      expect(verdict(command, { length: 2 ** 44, sizeBytes: 2 ** 44, terms: { replies: 'extended' } })).toBe(NONE);
     }
   });
 });
@@ -157,11 +190,12 @@ const sentences: readonly [sentence: string, error: NbdError, command: number, o
     READ,
     { flags: CommandFlag.DF, terms: { replies: 'simple' } },
   ],
+  ['BLOCK_STATUS needs a metadata context, and none is selected', EINVAL, BLOCK_STATUS, { terms: { contextCount: 0 } }],
   [
-    'BLOCK_STATUS needs a metadata context, and none is selected',
+    'the payload of BLOCK_STATUS is a length and the ids of 1 to 2 contexts, not 20 bytes',
     EINVAL,
     BLOCK_STATUS,
-    { terms: { hasContexts: false } },
+    { flags: CommandFlag.PAYLOAD_LEN, payloadBytes: 20, terms: { replies: 'extended' } },
   ],
   ['BLOCK_STATUS needs a length above 0', EINVAL, BLOCK_STATUS, { length: 0 }],
 ];

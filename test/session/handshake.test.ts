@@ -118,7 +118,7 @@ test('1.2 LIST names every export with its description', async () => {
 test.each([
   ['LIST', Option.LIST, OptionError.INVALID],
   ['STRUCTURED_REPLY', Option.STRUCTURED_REPLY, OptionError.INVALID],
-  ['EXTENDED_HEADERS', Option.EXTENDED_HEADERS, OptionError.UNSUP],
+  ['EXTENDED_HEADERS', Option.EXTENDED_HEADERS, OptionError.INVALID],
   ['STARTTLS', Option.STARTTLS, OptionError.UNSUP],
 ])('1.2 %s with data is refused, and the handshake continues', async (_name, option, error) => {
   const client = await haggling();

@@ -5,7 +5,7 @@ import { startMemoryServer } from '../support/memory-server.js';
 import { counted, infoData, metaData, type RawClient, u32 } from '../support/raw-client.js';
 
 const { Option, OptionError, OptionReply } = nbd;
-const ALL = ['base:allocation', 'qemu:dirty-bitmap:hourly', 'qemu:dirty-bitmap:nightly'];
+const ALL = ['base:allocation', 'qemu:allocation-depth', 'qemu:dirty-bitmap:hourly', 'qemu:dirty-bitmap:nightly'];
 
 async function haggling({ structured = true } = {}) {
   const server = await startMemoryServer([
@@ -39,7 +39,7 @@ const set = (client: RawClient, queries: string[], name = 'disk') =>
 
 test('1.2 LIST_META_CONTEXT without queries returns everything, with id 0', async () => {
   const client = await haggling();
-  expect(await list(client, [])).toEqual({ last: OptionReply.ACK, ids: [0, 0, 0], names: ALL });
+  expect(await list(client, [])).toEqual({ last: OptionReply.ACK, ids: [0, 0, 0, 0], names: ALL });
 });
 
 test('1.2 LIST_META_CONTEXT may be used before structured replies', async () => {
@@ -50,10 +50,11 @@ test('1.2 LIST_META_CONTEXT may be used before structured replies', async () => 
 test.each([
   ['base:', ['base:allocation']],
   ['qemu:', ALL.slice(1)],
-  ['qemu:dirty-bitmap:', ALL.slice(1)],
+  ['qemu:dirty-bitmap:', ALL.slice(2)],
   ['qemu:dirty-bitmap:nightly', ['qemu:dirty-bitmap:nightly']],
   ['qemu:dirty-bitmap:night', []],
-  ['qemu:allocation-depth', []],
+  ['qemu:allocation-depth', ['qemu:allocation-depth']],
+  ['qemu:joint-allocation', []],
   ['tidemark:', []],
   ['tidemark:overwritten', []],
   ['unknown:', []],

@@ -5,6 +5,7 @@ import { operator } from '../../src/access/identity.js';
 import { silentLog } from '../../src/base/log.js';
 import { GIB, KIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
+import type { ReplyForm } from '../../src/protocol/reply-form.js';
 import { BusyPoller } from '../../src/session/busy-poller.js';
 import { BusyThreads, servedTimesOf } from '../../src/session/busy-threads.js';
 import { Connection } from '../../src/session/connection.js';
@@ -12,7 +13,15 @@ import { MemoryBudget } from '../../src/session/memory-budget.js';
 import { PiecePool } from '../../src/session/piece-pool.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { openPolicy } from '../support/open-access.js';
-import { encodeOption, encodeRequest, infoData, metaData, u32 } from '../support/raw-client.js';
+import {
+  encodeExtendedRequest,
+  encodeOption,
+  encodeRequest,
+  infoData,
+  metaData,
+  statusPayload,
+  u32,
+} from '../support/raw-client.js';
 
 /** A socket without a handle. Each chunk pushed arrives as one 'data' event, and everything written is kept. */
 class FakeSocket extends Duplex {
@@ -62,11 +71,16 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
 }
 
 /** The replies by cookie, with their chunks in order: replies can be out of order, but the chunks of a reply cannot. */
-function repliesByCookie(stream: Buffer, structured: boolean, readLengths: Map<bigint, number>): object {
+function repliesByCookie(stream: Buffer, form: ReplyForm, readLengths: Map<bigint, number>): object {
   const replies = new Map<bigint, string[]>();
+  const endOf = (at: number, cookie: bigint) => {
+    if (form === 'structured') return at + 20 + stream.readUInt32BE(at + 16);
+    if (form === 'extended') return at + 32 + Number(stream.readBigUInt64BE(at + 24));
+    return at + 16 + (readLengths.get(cookie) ?? 0);
+  };
   for (let at = 0; at < stream.length; ) {
     const cookie = stream.readBigUInt64BE(at + 8);
-    const end = structured ? at + 20 + stream.readUInt32BE(at + 16) : at + 16 + (readLengths.get(cookie) ?? 0);
+    const end = endOf(at, cookie);
     replies.set(cookie, [...(replies.get(cookie) ?? []), stream.toString('hex', at, end)]);
     at = end;
   }
@@ -90,43 +104,55 @@ const readLengths = new Map([
   [8n, 100],
 ]);
 
-const disconnect = encodeRequest({ command: Command.DISC, cookie: 99n });
+const leave = { command: Command.DISC, cookie: 99n };
 
-const structuredHandshake = Buffer.concat([
-  u32(3),
-  encodeOption(77, Buffer.from('unknown')),
-  encodeOption(Option.STRUCTURED_REPLY),
-  encodeOption(Option.LIST_META_CONTEXT, metaData('disk', [])),
-  encodeOption(Option.SET_META_CONTEXT, metaData('disk', ['base:allocation', 'qemu:dirty-bitmap:nightly'])),
-  encodeOption(Option.GO, infoData('disk', [0, 3])),
-]);
+const handshakeFor = (repliesOption: number) =>
+  Buffer.concat([
+    u32(3),
+    encodeOption(77, Buffer.from('unknown')),
+    encodeOption(repliesOption),
+    encodeOption(Option.LIST_META_CONTEXT, metaData('disk', [])),
+    encodeOption(Option.SET_META_CONTEXT, metaData('disk', ['base:allocation', 'qemu:dirty-bitmap:nightly'])),
+    encodeOption(Option.GO, infoData('disk', [0, 3])),
+  ]);
 const blockStatus = { command: Command.BLOCK_STATUS, flags: CommandFlag.REQ_ONE, length: 512, cookie: 50n };
+const statusOfOne = { command: Command.BLOCK_STATUS, payload: statusPayload(512, 2), cookie: 51n };
+const unexpectedPayload = { command: Command.TRIM, payload: Buffer.alloc(100), cookie: 52n };
 
 const conversations = [
   {
     name: 'structured replies by GO',
-    structured: true,
-    handshake: structuredHandshake,
+    form: 'structured',
+    handshake: handshakeFor(Option.STRUCTURED_REPLY),
     transmission: Buffer.concat([...requests, blockStatus].map(encodeRequest)),
+    disconnect: encodeRequest(leave),
+  },
+  {
+    name: 'extended headers',
+    form: 'extended',
+    handshake: handshakeFor(Option.EXTENDED_HEADERS),
+    transmission: Buffer.concat([...requests, blockStatus, statusOfOne, unexpectedPayload].map(encodeExtendedRequest)),
+    disconnect: encodeExtendedRequest(leave),
   },
   {
     name: 'simple replies by EXPORT_NAME',
-    structured: false,
+    form: 'simple',
     handshake: Buffer.concat([u32(1), encodeOption(Option.EXPORT_NAME, Buffer.from('disk'))]),
     transmission: Buffer.concat(requests.map(encodeRequest)),
+    disconnect: encodeRequest(leave),
   },
-];
+] as const;
 
 test.each(conversations)('$name: the answers are the same wherever the stream is split', async (conversation) => {
-  const { structured, handshake, transmission } = conversation;
+  const { form, handshake, transmission, disconnect } = conversation;
   const haggled = await converse([handshake, disconnect]);
   const digest = (output: Buffer) => {
     expect(output.subarray(0, haggled.length).equals(haggled)).toBe(true);
-    return repliesByCookie(output.subarray(haggled.length), structured, readLengths);
+    return repliesByCookie(output.subarray(haggled.length), form, readLengths);
   };
   const whole = Buffer.concat([handshake, transmission, disconnect]);
   const expected = digest(await converse([whole]));
-  expect(Object.keys(expected)).toHaveLength(requests.length + (structured ? 1 : 0));
+  expect(Object.keys(expected)).toHaveLength(requests.length + { simple: 0, structured: 1, extended: 3 }[form]);
   for (let at = 1; at < whole.length; at++) {
     const split = digest(await converse([whole.subarray(0, at), whole.subarray(at)]));
     expect(split, `split at byte ${at}`).toEqual(expected);

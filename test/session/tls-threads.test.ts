@@ -132,7 +132,7 @@ describe('a handshake in another thread', () => {
     client.option(77, randomBytes(2 * MIB));
     expect((await client.reply()).type).toBe(OptionError.UNSUP);
     client.option(Option.LIST_META_CONTEXT, metaData('disk', []));
-    expect(await client.replies()).toHaveLength(3);
+    expect(await client.replies()).toHaveLength(4);
     // Of the longest data that is looked at.
     client.option(
       Option.INFO,

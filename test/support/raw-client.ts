@@ -32,6 +32,11 @@ export interface Request {
   readonly magic?: number;
 }
 
+/** A chunk of an extended reply also says the offset of its request. */
+export interface ExtendedChunk extends Chunk {
+  readonly offset: bigint;
+}
+
 export const u16 = (value: number) => bytes(2, (buffer) => buffer.writeUInt16BE(value));
 export const u32 = (value: number) => bytes(4, (buffer) => buffer.writeUInt32BE(value));
 export const u64 = (value: bigint | number) => bytes(8, (buffer) => buffer.writeBigUInt64BE(BigInt(value)));
@@ -69,6 +74,26 @@ export function encodeRequest(request: Request): Buffer {
   ]);
 }
 
+/** A request with an extended header. A payload is announced by its flag unless `flags` are given. */
+export function encodeExtendedRequest(
+  request: Omit<Request, 'length'> & { readonly length?: bigint | number },
+): Buffer {
+  const payload = request.payload ?? Buffer.alloc(0);
+  return Buffer.concat([
+    u32(request.magic ?? 0x21e41c71),
+    u16(request.flags ?? (request.payload ? nbd.CommandFlag.PAYLOAD_LEN : 0)),
+    u16(request.command),
+    u64(request.cookie ?? 1n),
+    u64(request.offset ?? 0),
+    u64(request.length ?? payload.length),
+    payload,
+  ]);
+}
+
+/** The payload of a BLOCK_STATUS request. */
+export const statusPayload = (length: bigint | number, ...contextIds: number[]) =>
+  Buffer.concat([u64(length), ...contextIds.map(u32)]);
+
 /**
  * An NBD client that does exactly what a test tells it, right or wrong. It has its own code for the bytes of the
  * protocol, so that it cannot share a mistake with the server.
@@ -96,13 +121,16 @@ export class RawClient {
     return greeting;
   }
 
-  /** Completes the handshake, with structured replies and contexts as asked. Returns the flags in the reply to GO. */
+  /** Completes the handshake, with replies and contexts as asked. Returns the flags in the reply to GO. */
   async go(
     name: string,
-    { structured = true, contexts = [] as string[], infoTypes = [] as number[] } = {},
+    { structured = true, extended = false, contexts = [] as string[], infoTypes = [] as number[] } = {},
   ): Promise<number> {
     await this.greet();
-    if (structured) {
+    if (extended) {
+      this.option(nbd.Option.EXTENDED_HEADERS);
+      await this.replies();
+    } else if (structured) {
       this.option(nbd.Option.STRUCTURED_REPLY);
       await this.replies();
     }
@@ -200,14 +228,26 @@ export class RawClient {
     };
   }
 
+  async extendedChunk(): Promise<ExtendedChunk> {
+    const header = await this.read(32);
+    if (header.readUInt32BE(0) !== 0x6e8a278c) throw new Error('not an extended reply');
+    const payload = await this.read(Number(header.readBigUInt64BE(24)));
+    return {
+      flags: header.readUInt16BE(4),
+      type: header.readUInt16BE(6),
+      cookie: header.readBigUInt64BE(8),
+      offset: header.readBigUInt64BE(16),
+      payload,
+    };
+  }
+
   /** The chunks of one reply. No other reply may come between them. */
-  async chunks(): Promise<Chunk[]> {
-    const chunks: Chunk[] = [];
-    for (;;) {
-      const chunk = await this.chunk();
-      chunks.push(chunk);
-      if (chunk.flags & nbd.REPLY_FLAG_DONE) return chunks;
-    }
+  chunks(): Promise<Chunk[]> {
+    return wholeReply(() => this.chunk());
+  }
+
+  extendedChunks(): Promise<ExtendedChunk[]> {
+    return wholeReply(() => this.extendedChunk());
   }
 
   /** The error of a structured reply of one chunk; 0 if it is not an error. */
@@ -255,5 +295,14 @@ export class RawClient {
       this.wake();
     };
     this.socket.on('end', ended).on('close', ended).on('error', ended);
+  }
+}
+
+async function wholeReply<One extends Chunk>(next: () => Promise<One>): Promise<One[]> {
+  const chunks: One[] = [];
+  for (;;) {
+    const chunk = await next();
+    chunks.push(chunk);
+    if (chunk.flags & nbd.REPLY_FLAG_DONE) return chunks;
   }
 }

@@ -11,6 +11,8 @@ export {
   chunk,
   DONE,
   dataChunk,
+  extendedChunk,
+  extendedStatusChunk,
   holeChunk,
   infoExport,
   optionReply,
@@ -33,6 +35,7 @@ export interface ReceivedRequest {
 
 export interface ScriptedExport {
   readonly structured?: boolean;
+  readonly extended?: boolean;
   readonly sizeBytes?: number | bigint;
   /** Transmission flags. */
   readonly flags?: number;
@@ -42,6 +45,8 @@ export interface ScriptedExport {
 
 const STARTTLS = 5;
 const ACK = 1;
+/** The flag of a request that has a payload. */
+const PAYLOAD_LEN = 1 << 5;
 const UNSUPPORTED = 2 ** 31 + 1;
 
 /**
@@ -101,13 +106,15 @@ export class ScriptedPeer {
   /** Completes the handshake after the greeting. */
   async agree({
     structured = true,
+    extended = false,
     sizeBytes = 2 ** 20,
     flags = 1,
     contexts = {},
   }: ScriptedExport = {}): Promise<void> {
     for (;;) {
       const { option, data } = await this.option();
-      if (option === 8) this.send(optionReply(option, structured ? ACK : UNSUPPORTED));
+      if (option === 11) this.send(optionReply(option, extended ? ACK : UNSUPPORTED));
+      else if (option === 8) this.send(optionReply(option, structured ? ACK : UNSUPPORTED));
       else if (option === 10) {
         const asked = Object.entries(contexts).filter(([name]) => data.includes(name));
         this.send(...asked.map(([name, id]) => optionReply(option, 4, Buffer.concat([u32(id), Buffer.from(name)]))));
@@ -117,6 +124,20 @@ export class ScriptedPeer {
         return;
       }
     }
+  }
+
+  /** A request with an extended header, and its payload. */
+  async extendedRequest(): Promise<ReceivedRequest & { readonly payload: Buffer }> {
+    const header = await this.read(32);
+    const [flags, length] = [header.readUInt16BE(4), Number(header.readBigUInt64BE(24))];
+    return {
+      flags,
+      command: header.readUInt16BE(6),
+      cookie: header.readBigUInt64BE(8),
+      offset: header.readBigUInt64BE(16),
+      length,
+      payload: await this.read((flags & PAYLOAD_LEN) === 0 ? 0 : length),
+    };
   }
 
   async request(): Promise<ReceivedRequest> {

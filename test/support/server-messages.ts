@@ -31,3 +31,21 @@ export const holeChunk = (cookie: bigint, flags: number, offset: number, length:
 /** `extents`: pairs of length and status. */
 export const statusChunk = (cookie: bigint, flags: number, contextId: number, extents: readonly [number, number][]) =>
   chunk(cookie, flags, 5, Buffer.concat([u32(contextId), ...extents.flat().map(u32)]));
+
+/** A chunk of an extended reply. `offset` is that of the request. */
+export const extendedChunk = (
+  cookie: bigint,
+  flags: number,
+  type: number,
+  payload: Buffer = Buffer.alloc(0),
+  { offset = 0n, length = BigInt(payload.length) } = {},
+) => Buffer.concat([u32(0x6e8a278c), u16(flags), u16(type), u64(cookie), u64(offset), u64(length), payload]);
+
+/** `extents`: pairs of length and status. */
+export const extendedStatusChunk = (
+  cookie: bigint,
+  flags: number,
+  contextId: number,
+  extents: readonly [bigint | number, bigint | number][],
+  count = extents.length,
+) => extendedChunk(cookie, flags, 6, Buffer.concat([u32(contextId), u32(count), ...extents.flat().map(u64)]));

@@ -48,12 +48,15 @@ function decodeWanted(request: OptionRequest): Wanted | undefined {
 /** NBD_OPT_EXPORT_NAME: starts transmission, from before there was GO. */
 export function answerExportName(request: OptionRequest): OptionOutcome {
   const { negotiation } = request;
+  if (negotiation.replies === 'extended') {
+    return request.refuse({ error: OptionError.INVALID, message: 'extended headers need GO' });
+  }
   const exportName = decodeString(request.data);
   if (exportName === undefined) return request.refuse({ error: OptionError.INVALID, message: 'the name is not valid' });
   const served = request.exports.find(exportName);
   if (!served) return request.refuseUnknownExport(exportName);
   if (!request.exports.mayRead(served)) return request.refuseUnreadable(exportName);
-  request.send(encodeExportNameReply(served.sizeBytes, negotiation.flagsOf(served), !negotiation.noZeroes));
+  request.send(encodeExportNameReply(served.sizeBytes, negotiation.flagsOf(exportName, served), !negotiation.noZeroes));
   return agreeOn(request, exportName, served, false);
 }
 
@@ -70,7 +73,7 @@ function agreeOn(
 }
 
 /** Sends EXPORT always, and the other types when they were asked for, then the ACK. Unknown types are ignored. */
-function sendInformation(request: OptionRequest, { served, infoTypes }: Wanted): void {
+function sendInformation(request: OptionRequest, { exportName, served, infoTypes }: Wanted): void {
   const asked = new Set(infoTypes);
   const info = (data: Buffer) => request.reply(OptionReply.INFO, data);
   if (asked.has(InfoType.NAME)) info(encodeInfoText(InfoType.NAME, served.name));
@@ -80,6 +83,6 @@ function sendInformation(request: OptionRequest, { served, infoTypes }: Wanted):
   if (asked.has(InfoType.BLOCK_SIZE)) {
     info(encodeInfoBlockSize(served.minBlockBytes, BLOCK_SIZES.preferred, BLOCK_SIZES.maximum));
   }
-  info(encodeInfoExport(served.sizeBytes, request.negotiation.flagsOf(served)));
+  info(encodeInfoExport(served.sizeBytes, request.negotiation.flagsOf(exportName, served)));
   request.ack();
 }

@@ -51,10 +51,11 @@ export class Negotiation {
   }
 
   /** The transmission flags of an export, given what has been agreed so far. */
-  flagsOf(served: ServedDisk): number {
+  flagsOf(exportName: string, served: ServedDisk): number {
     const { replies } = this;
     const { multipleConnections } = this.terms;
-    return transmissionFlags(served, { multipleConnections, replies, readOnly: this.readOnly(served) });
+    const hasContexts = this.contextsFor(exportName, served).length > 0;
+    return transmissionFlags(served, { multipleConnections, replies, hasContexts, readOnly: this.readOnly(served) });
   }
 
   /**

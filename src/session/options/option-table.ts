@@ -15,8 +15,21 @@ function answerAbort(request: OptionRequest): OptionOutcome {
 function answerStructuredReply(request: OptionRequest): OptionOutcome {
   const refuse = (message: string) => request.refuse({ error: OptionError.INVALID, message });
   if (request.data.length > 0) return refuse('STRUCTURED_REPLY carries no data');
+  if (request.negotiation.replies === 'extended') {
+    const message = 'extended headers have already been agreed';
+    return request.refuse({ error: OptionError.EXT_HEADER_REQD, message });
+  }
   if (request.negotiation.replies !== 'simple') return refuse('structured replies have already been agreed');
   request.negotiation.replies = 'structured';
+  return request.ack();
+}
+
+/** NBD_OPT_EXTENDED_HEADERS: may be sent once, without data. Takes the place of structured replies. */
+function answerExtendedHeaders(request: OptionRequest): OptionOutcome {
+  const refuse = (message: string) => request.refuse({ error: OptionError.INVALID, message });
+  if (request.data.length > 0) return refuse('EXTENDED_HEADERS carries no data');
+  if (request.negotiation.replies === 'extended') return refuse('extended headers have already been agreed');
+  request.negotiation.replies = 'extended';
   return request.ack();
 }
 
@@ -32,6 +45,7 @@ const kinds = new Map<number, OptionKind>([
   [Option.INFO, { answer: answerInfo }],
   [Option.GO, { answer: answerGo }],
   [Option.STRUCTURED_REPLY, { answer: answerStructuredReply }],
+  [Option.EXTENDED_HEADERS, { answer: answerExtendedHeaders }],
   [Option.LIST_META_CONTEXT, { answer: answerListMetaContext }],
   [
     Option.SET_META_CONTEXT,

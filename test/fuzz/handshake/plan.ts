@@ -17,9 +17,9 @@ export interface HandshakePlan {
 }
 
 const { ACK } = OptionReply;
-const { UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG } = OptionError;
+const { UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG, EXT_HEADER_REQD } = OptionError;
 /** Any answer except that of a server that is stopping. */
-const ANY = [ACK, UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG];
+const ANY = [ACK, UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG, EXT_HEADER_REQD];
 const CLIENTS = 24;
 const SOUND_FLAGS = 3;
 /** At least this many options are answered in one handshake. */
@@ -28,6 +28,7 @@ const LONG = 'x'.repeat(4096);
 const names = ['model', 'tiny', 'odd', 'huge', '', 'none', 'model@none', 'ünï', LONG, `${LONG}x`, 'nul\0nul'];
 const contextQueries = [
   ...['base:allocation', 'qemu:dirty-bitmap:nightly', 'qemu:dirty-bitmap:', 'qemu:', 'base:', 'tidemark:overwritten'],
+  'qemu:allocation-depth',
   ...['', ':', 'x:y', 'qemu:dirty-bitmap:none', LONG, `base:${LONG}`],
 ];
 const lastOptions: readonly number[] = [Option.GO, Option.EXPORT_NAME, Option.ABORT];
@@ -68,7 +69,8 @@ function soundOption(random: Random, option: number): PlannedOption {
     return whole(option, metaData(name, queries), [ACK, UNKNOWN, INVALID, TOO_BIG]);
   }
   if (option === Option.LIST) return whole(option, Buffer.alloc(0), [ACK]);
-  if (option === Option.STRUCTURED_REPLY) return whole(option, Buffer.alloc(0), [ACK, INVALID]);
+  if (option === Option.STRUCTURED_REPLY) return whole(option, Buffer.alloc(0), [ACK, INVALID, EXT_HEADER_REQD]);
+  if (option === Option.EXTENDED_HEADERS) return whole(option, Buffer.alloc(0), [ACK, INVALID]);
   if (option === Option.ABORT) return whole(option, Buffer.alloc(random.below(9)), [ACK]);
   return whole(option, randomBytes(random, random.below(40)), [UNSUP, POLICY, INVALID]);
 }
