@@ -1,6 +1,9 @@
 import { orEnd } from '../base/bit-array.js';
 import { PieceBits } from './piece-bits.js';
 
+/** How many pieces to search in one set before the other: 16 GiB of a disk in pieces of 4 KiB. */
+const SEARCHED_TOGETHER = 2 ** 22;
+
 /**
  * Where a view finds a piece: on the live disk, in scratch, or nowhere, because it was a hole or because it was
  * released.
@@ -141,8 +144,14 @@ export class PieceMap {
     return orEnd(this.released.nextSet(from, end), end);
   }
 
+  /** Searches both sets together, because one of them may have what it looks for only at the end of the disk. */
   private holeEnd(from: number, end: number): number {
-    const stop = orEnd(this.settled.nextClear(from, end), end);
-    return orEnd(this.stored.nextSet(from, stop), stop);
+    for (let at = from; at < end; at += SEARCHED_TOGETHER) {
+      const until = Math.min(at + SEARCHED_TOGETHER, end);
+      const stop = orEnd(this.settled.nextClear(at, until), until);
+      const found = orEnd(this.stored.nextSet(at, stop), stop);
+      if (found < until) return found;
+    }
+    return end;
   }
 }
