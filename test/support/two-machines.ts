@@ -9,7 +9,7 @@ import { scratchFolder } from './scratch-folder.js';
 const captureProgram = resolve(import.meta.dirname, 'capture.py');
 
 /** A network of its own: a machine, as far as its addresses go. */
-export interface Machine {
+interface Machine {
   readonly address: string;
   /** Runs a program to its end. */
   run(program: string, ...args: string[]): Promise<Outcome>;
@@ -17,7 +17,7 @@ export interface Machine {
   start(program: string, ...args: string[]): ChildProcess;
 }
 
-export interface TwoMachines {
+interface TwoMachines {
   readonly server: Machine;
   readonly client: Machine;
   /** Records what crosses the wire between them until `stop`, which resolves to all of it. */

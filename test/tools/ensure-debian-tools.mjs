@@ -24,6 +24,8 @@ const programsByPackage = {
   e2fsprogs: ['mke2fs', 'e2fsck', 'debugfs'],
   xfsprogs: ['mkfs.xfs', 'xfs_repair', 'xfs_io'],
   systemd: ['systemd-socket-activate'],
+  // For two machines with a cable between them.
+  iproute2: ['ip'],
   // Shells with completions.
   zsh: ['zsh'],
   fish: ['fish'],
