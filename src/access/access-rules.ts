@@ -43,6 +43,11 @@ export class AccessRules {
     return this.rules.some((rule) => (hasTls || rule.withoutTls) && !rule.who.every((who) => who.isAboutLocal));
   }
 
+  /** Whether a rule says that clients at this address need no TLS, because their network is trusted. */
+  trustsNetworkOf(identity: Identity): boolean {
+    return this.rules.some((rule) => rule.withoutTls && isAbout(rule, { ...identity, over: 'nbd' }));
+  }
+
   private judge(identity: Identity, right: Right, covers: (glob: Glob) => boolean): boolean {
     if (identity.operator) return true;
     // Who sends a token asks for its rights, and for no others.

@@ -5,7 +5,7 @@ import type { Right } from './rights.js';
 
 /** The rules that hold now. A reload replaces them, which changes what later questions answer. */
 export class Policy {
-  constructor(public current: Pick<AccessRules, 'may' | 'mayAll'>) {}
+  constructor(public current: Pick<AccessRules, 'may' | 'mayAll'> & Partial<Pick<AccessRules, 'trustsNetworkOf'>>) {}
 }
 
 /** What one identity may do now. */

@@ -84,11 +84,11 @@ export class ControlServer {
 
   private overTcp(isLoopbackAddress: boolean, operatorToken: string | undefined): ApiOptions {
     if (operatorToken === undefined) return { authenticate: authenticateNobody(isLoopbackAddress), metricsOnly: true };
-    const { tokens, refusals } = this.host;
+    const { tokens, policy, refusals } = this.host;
     const proofOf = (socket: Socket) => this.proofs.get(socket);
     return {
       authenticate: authenticateOverTcp({
-        ...{ operatorToken, tokens, refusals, proofOf },
+        ...{ operatorToken, tokens, policy, refusals, proofOf },
         isLoopback: isLoopbackAddress,
       }),
     };

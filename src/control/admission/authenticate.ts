@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
+import type { Policy } from '../../access/access.js';
 import { type Identity, isLocal, isProven, normalAddress, operator } from '../../access/identity.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { TlsProof } from '../../tls/door.js';
@@ -18,6 +19,7 @@ interface TcpTerms {
   /** Whoever has it may do everything. */
   readonly operatorToken: string;
   readonly tokens: TokenStore;
+  readonly policy: Policy;
   readonly refusals: RefusalLog;
   /** What the client on a connection has proven with TLS. Undefined: it does not use TLS. */
   readonly proofOf: (socket: Socket) => TlsProof | undefined;
@@ -60,7 +62,7 @@ export function authenticateNobody(isLoopbackAddress: boolean): Authenticate {
 
 type TokenReader = (caller: Identity, authorization: string) => Identity;
 
-function tokenReader({ operatorToken, tokens, refusals }: TcpTerms): TokenReader {
+function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): TokenReader {
   const expected = digest(`Bearer ${operatorToken}`);
   return (caller, authorization) => {
     const refuse = (reason: string, message: string, hint: string): never => {
@@ -68,7 +70,8 @@ function tokenReader({ operatorToken, tokens, refusals }: TcpTerms): TokenReader
       refusals.note(client, 'token', { reason }, `refused a request: ${reason}`);
       throw unauthorized(message, hint);
     };
-    if (!caller.encrypted && !isLocal(caller)) {
+    const isSafe = caller.encrypted || isLocal(caller) || policy.current.trustsNetworkOf?.(caller);
+    if (!isSafe) {
       const reason = 'the token came over plain HTTP from another machine';
       return refuse(reason, reason, 'use https://, and replace the token, which the network could read');
     }
