@@ -20,6 +20,7 @@ test('who sends nothing that proves who it is gets nothing but health and metric
     document: { code: 'UNAUTHORIZED', detail: 'the request has no valid token' },
   });
   expect(refusals()).toEqual(['refused a request: the client proved no identity']);
+  expect((await ask('/metrics')).document).toContain('tidemark_api_refusals_total{attempt="token"} 1');
 });
 
 test('the token of the operator works over HTTPS', async () => {
@@ -112,6 +113,25 @@ test('a certificate without a rule gets nothing, and only the log says that the 
   expect(JSON.stringify(hidden.document).replaceAll('disk', 'dusk')).toBe(JSON.stringify(unknown.document));
   expect(await ask('/v1/tokens')).toMatchObject({ status: 403, document: { code: 'FORBIDDEN' } });
   expect(refusals()).toEqual(['refused a request of CN=backup1 (127.0.0.1): no rule lets it see "disk"']);
+});
+
+test('a stream of events ends with the token that opened it, before the next event', async () => {
+  const { port, host, authority } = await startHttps();
+  const { text, token } = await host.tokens.create({ rights: ['list'] });
+  const socket = connect({ host: '127.0.0.1', port, ca: authority.certificate, servername: 'localhost' });
+  let received = '';
+  socket.on('data', (part) => {
+    received += part;
+  });
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.write(`GET /v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${text}\r\n\r\n`);
+  await expect.poll(() => received, { timeout: 10_000 }).toContain(': following');
+  host.events.publish({ type: 'export-resized', export: 'disk' });
+  await expect.poll(() => received, { timeout: 10_000 }).toContain('export-resized');
+  await host.tokens.remove(token.id);
+  host.events.publish({ type: 'export-removed', export: 'disk' });
+  await closed;
+  expect(received).not.toContain('export-removed');
 });
 
 describe('a page in a browser with a certificate', () => {

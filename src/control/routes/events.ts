@@ -11,7 +11,7 @@ const MAX_UNREAD_BYTES = 1 * MIB;
 /** Long enough for several keep-alive comments to go unread. */
 const PATIENCE_MILLISECONDS = 4 * KEEP_ALIVE_MILLISECONDS;
 
-export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
+export function eventRoutes(api: ControlApi, { events, tokens }: ControlHost): void {
   const streams = new Set<ServerResponse>();
   api.addHook('preClose', (done) => {
     for (const stream of streams) stream.end();
@@ -31,7 +31,7 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
         },
       },
     },
-    ({ seen }, reply) => {
+    ({ access, seen }, reply) => {
       reply.hijack();
       const stream = reply.raw;
       streams.add(stream);
@@ -42,14 +42,17 @@ export function eventRoutes(api: ControlApi, { events }: ControlHost): void {
       });
       stream.setTimeout(PATIENCE_MILLISECONDS, () => stream.destroy());
       stream.write(': following\n\n');
+      const { token } = access.identity;
+      const isOver = () => token !== undefined && !tokens.isValid(token.id);
       const unfollow = events.follow((event) => {
+        if (isOver()) return void stream.end();
         if (!maySeeEvent(seen, event)) return;
         stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
         // A client that does not read is cut off. When it is back, it has to query the current state.
         if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();
       });
       // A periodic comment reveals clients that are gone, and keeps proxies from hanging up.
-      const keepAlive = setInterval(() => stream.write(':\n\n'), KEEP_ALIVE_MILLISECONDS);
+      const keepAlive = setInterval(() => (isOver() ? stream.end() : stream.write(':\n\n')), KEEP_ALIVE_MILLISECONDS);
       stream.once('close', () => {
         streams.delete(stream);
         clearInterval(keepAlive);

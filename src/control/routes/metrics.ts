@@ -39,7 +39,7 @@ const LAG_PRECISION_MILLISECONDS = 200;
 type Reading = (served: Export) => number;
 
 /** Values are read from the exports on demand, so no counter is kept twice. */
-function collectMetrics({ exports, describeServer }: ControlHost): Registry {
+function collectMetrics({ exports, refusals, describeServer }: ControlHost): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LAG_PRECISION_MILLISECONDS });
   const ofMemory = (name: string, help: string, read: (memory: ServerFacts['memory']) => number) =>
@@ -60,6 +60,16 @@ function collectMetrics({ exports, describeServer }: ControlHost): Registry {
     'NBD clients whose requests are not read until memory is free',
     ({ waitingConnections }) => waitingConnections,
   );
+  new Counter({
+    name: 'tidemark_api_refusals_total',
+    help: 'Clients of the control API that were refused: in the TLS handshake, for their token, or for lack of a right',
+    labelNames: ['attempt'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [attempt, count] of refusals.counts()) this.inc({ attempt }, count);
+    },
+  });
   const perExport = { labelNames: ['export'], registers: [registry] };
   const gauge = (name: string, help: string, read: Reading) =>
     new Gauge({
