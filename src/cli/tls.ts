@@ -55,7 +55,9 @@ function describe({ authority, server, clients, keys }: InitResult): string {
       ? []
       : [`${server}: copy it to the server, and run tidemark serve --tls-certificates on it`]),
     ...clients.map(({ name, path }) => `${path}: copy it to the client; rules call it cn:${name}`),
-    ...(keys === undefined ? [] : [`${keys}: copy it to the server and to the clients, and give it with --tls-psk`]),
+    ...(keys === undefined
+      ? []
+      : [`${keys}: copy it to the server, and to each client its own line; both give it with --tls-psk`]),
   ].join('\n');
 }
 
