@@ -34,6 +34,7 @@ const stages = [
   tool('ensure-packages'),
   tool('ensure-debian-tools'),
   tool('ensure-kernel'),
+  tool('ensure-newer-peers'),
   { name: 'check', command: ['npm', 'run', '--silent', 'check'] },
   { name: 'build', command: ['npm', 'run', '--silent', 'build'], isVital: true },
   tests('unit'),
