@@ -24,8 +24,10 @@ export class FuzzSocket {
     socket.on('error', (error) => end(`failed: ${error.message}`));
   }
 
-  static async connect(path: string): Promise<FuzzSocket> {
-    const socket = connect({ path, allowHalfOpen: true });
+  /** `to` is the path of a unix socket, or a port of this machine. */
+  static async connect(to: string | number): Promise<FuzzSocket> {
+    const place = typeof to === 'string' ? { path: to } : { host: '127.0.0.1', port: to };
+    const socket = connect({ ...place, allowHalfOpen: true });
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
     return new FuzzSocket(socket);
   }

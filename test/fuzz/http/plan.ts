@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { type Right, rights } from '../../../src/api/values.js';
 import type { Random } from '../../support/random.js';
 import { cutPoints, mutate } from '../odd-values.js';
 import { type Names, type Schema, sample } from './sample.js';
@@ -22,6 +23,8 @@ export interface PlannedHttpRequest {
 }
 
 export interface HttpPlan {
+  /** Who sends them: the control socket, or a token with this right on `visibleDisk` alone. */
+  readonly sender: 'operator' | Right;
   /** Entire requests on one connection, sent together. */
   readonly requests: readonly PlannedHttpRequest[];
   readonly cuts: readonly number[];
@@ -31,7 +34,10 @@ export interface HttpPlan {
 
 /** Stands for the ID of the backup that was begun last. */
 const LAST_BACKUP = 'LAST-BACKUP-ID';
-export const httpDisks = ['http-a', 'http-b'] as const;
+/** The only disk that a token may use, and one that does not exist for it. */
+export const visibleDisk = 'http-a';
+export const hiddenDisk = 'http-b';
+export const httpDisks = [visibleDisk, hiddenDisk] as const;
 
 const document = JSON.parse(readFileSync(resolve(process.cwd(), 'docs/openapi.json'), 'utf8'));
 const routes: readonly Route[] = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, methods]) =>
@@ -76,13 +82,15 @@ export function planHttp(random: Random): HttpPlan {
   const requests = Array.from({ length: 1 + random.below(MAX_REQUESTS) }, () => planRequest(random, answering));
   const bytes = requests.reduce((sum, request) => sum + encodeHttp(request).length, 0);
   const broken = random.chance(6) ? mutate(random, encodeHttp(planRequest(random, routes))) : undefined;
-  return { requests, cuts: cutPoints(random, bytes), broken };
+  const sender = random.chance(2) ? 'operator' : random.pick(rights);
+  return { sender, requests, cuts: cutPoints(random, bytes), broken };
 }
 
 /** Replaces the placeholder by `backup`. */
-export function encodeHttp({ line, headers, body }: PlannedHttpRequest, backup = LAST_BACKUP): Buffer {
+export function encodeHttp({ line, headers, body }: PlannedHttpRequest, backup = LAST_BACKUP, token?: string): Buffer {
   const filled = Buffer.from(body.toString('latin1').replaceAll(LAST_BACKUP, backup), 'latin1');
   const lines = [line.replaceAll(LAST_BACKUP, backup), 'host: localhost', ...headers];
+  if (token !== undefined) lines.push(`authorization: Bearer ${token}`);
   if (filled.length > 0 || headers.length > 0) lines.push(`content-length: ${filled.length}`);
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), filled]);
 }

@@ -1,11 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Right } from '../../../src/api/values.js';
 import type { ErrorCode } from '../../../src/base/coded-error.js';
 import { errorStatuses } from '../../../src/control/error-statuses.js';
 import { FuzzSocket } from '../fuzz-socket.js';
 import type { Subject } from '../subject.js';
 import { expectThat, type Target } from '../target.js';
 import { fuzzDisks } from '../transmission/disks.js';
-import { encodeHttp, type HttpPlan, httpDisks, type PlannedHttpRequest, planHttp } from './plan.js';
+import {
+  encodeHttp,
+  type HttpPlan,
+  hiddenDisk,
+  httpDisks,
+  type PlannedHttpRequest,
+  planHttp,
+  visibleDisk,
+} from './plan.js';
 
 const PATIENCE_MILLISECONDS = 40;
 /** A removed disk stays away for some time, but not forever. */
@@ -27,24 +36,44 @@ export class HttpTarget implements Target<HttpPlan> {
   readonly plan = planHttp;
   private lastBackup = 'none-yet';
   private runs = 0;
+  private readonly tokens = new Map<Right, string>();
 
   constructor(private readonly subject: Subject) {}
 
-  async run({ requests, cuts, broken }: HttpPlan): Promise<number> {
+  async run({ sender, requests, cuts, broken }: HttpPlan): Promise<number> {
     if (this.runs++ % RUNS_BETWEEN_RESTORES === 0) await this.restoreDisks();
-    const socket = await FuzzSocket.connect(this.subject.controlPath);
-    await socket.send(Buffer.concat(requests.map((request) => encodeHttp(request, this.lastBackup))), cuts);
+    const token = sender === 'operator' ? undefined : await this.tokenOf(sender);
+    const { controlPath } = this.subject;
+    const socket = await FuzzSocket.connect(token === undefined ? controlPath : await this.httpPort());
+    const encoded = requests.map((request) => encodeHttp(request, this.lastBackup, token));
+    await socket.send(Buffer.concat(encoded), cuts);
     for (const request of requests) {
       const answer = await this.takeAnswer(socket, request);
       // The server closes the connection after answering a body that it cannot parse. If that happens before everything
       // was sent, the kernel drops the answer too.
       if (answer === undefined) break;
       this.check(answer, request);
+      if (token !== undefined) checkRights(answer, request);
       if (answer.closes) break;
     }
     socket.close();
     if (broken) await this.sendBroken(broken);
     return requests.length + (broken ? 1 : 0);
+  }
+
+  /** A token with this right on the visible disk. */
+  private async tokenOf(right: Right): Promise<string> {
+    const known = this.tokens.get(right);
+    if (known !== undefined) return known;
+    const body = { rights: [right], exports: [visibleDisk] };
+    const { token } = await this.subject.call<{ token: string }>('POST', '/v1/tokens', body);
+    this.tokens.set(right, token);
+    return token;
+  }
+
+  private async httpPort(): Promise<number> {
+    const { http } = await this.subject.call<{ http: { port: number } }>('GET', '/v1/server');
+    return http.port;
   }
 
   settle(): Promise<void> {
@@ -118,6 +147,15 @@ export class HttpTarget implements Target<HttpPlan> {
     await Promise.race([socket.untilOver(), delay(PATIENCE_MILLISECONDS)]);
     socket.close();
   }
+}
+
+/** What a token may not see does not exist for it, and it gets no further with it. */
+function checkRights({ status, body }: Answer, request: PlannedHttpRequest): void {
+  const what = () => `${show(request)}\nwith a token was answered with ${status} ${body.slice(0, 2000)}`;
+  // The body of a GET means nothing.
+  const isAbout = request.line.startsWith('GET ') ? request.line : encodeHttp(request);
+  if (isAbout.includes(hiddenDisk)) expectThat(status >= 400, what);
+  else expectThat(!body.includes(hiddenDisk), what);
 }
 
 function show(request: PlannedHttpRequest): string {
