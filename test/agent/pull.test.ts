@@ -245,3 +245,13 @@ test('a pull keeps to its rate limit', async () => {
   // The rate limit does not wait after the last piece.
   expect(performance.now() - started).toBeGreaterThan(400);
 });
+
+test('one rate limit is for all exports and connections together', async () => {
+  const names = ['one', 'two', 'three'];
+  const { pull, write } = await pullScene(...names);
+  for (const name of names) await write(0, DISK_BYTES, 1, name);
+  const started = performance.now();
+  await pull({ bytesPerSecond: 8 * MIB, connections: 4 });
+  // All but the last piece: each export alone takes half a second.
+  expect(performance.now() - started).toBeGreaterThan(1400);
+});

@@ -16,9 +16,11 @@ import { NbdClient } from '../../src/client/nbd-client.js';
 import { frailLink } from '../support/frail-link.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { startMemoryServer } from '../support/memory-server.js';
+import { startNbdkit } from '../support/nbd-peers.js';
 import { quiet } from '../support/pull-scene.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { ScriptedBackups } from '../support/scripted-backups.js';
+import { TestAuthority } from '../support/tls-files.js';
 
 const uriOf = (path: string) => `nbd+unix:///disk?socket=${path}`;
 
@@ -121,6 +123,29 @@ describe('a client that lasts', () => {
     expect(link.connections).toBe(10);
     client.abort();
   });
+});
+
+test('a client that lasts connects again over TLS', async () => {
+  const authority = await TestAuthority.create();
+  const tls = ['--tls=require', `--tls-certificates=${await authority.serverFolder()}`, '--tls-verify-peer'];
+  const nbdkit = await startNbdkit(...tls, 'pattern', '16M');
+  const link = await frailLink(nbdkit.slice(nbdkit.indexOf('=') + 1));
+  const certificates = await authority.clientFolder('CN=backup1');
+  const uri = `nbds+unix:///?socket=${link.path}&tls-certificates=${certificates}`;
+  const client = await LastingClient.connect(uri, lasting({ pauseMilliseconds: 20 }));
+  // Cut at many places: in the handshake of TLS, between replies, and within them.
+  for (const bytes of [300, 2000, 40_000, 700_001, 1_500_000]) {
+    link.cutAfter(bytes);
+    link.cut();
+    const reads = Array.from({ length: 16 }, (_, i) => client.read(i * MIB, MIB));
+    setTimeout(() => link.cutAfter(Number.POSITIVE_INFINITY), 200);
+    for (const [i, data] of (await Promise.all(reads)).entries()) {
+      const offsets = Array.from({ length: 4 }, (_, at) => Number(data.readBigUInt64BE(at * 256 * KIB)));
+      expect(offsets).toEqual(offsets.map((_, at) => i * MIB + at * 256 * KIB));
+    }
+  }
+  await client.disconnect();
+  expect(link.connections).toBeGreaterThan(5);
 });
 
 /** Pulls the disk to a directory, and returns the notes. */
