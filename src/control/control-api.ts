@@ -2,7 +2,7 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { CodedError } from '../base/coded-error.js';
 import { type Authenticate, trustCaller } from './admission/authenticate.js';
-import { noteRefusals } from './admission/note-refusals.js';
+import { forgiveCallers, noteRefusals } from './admission/note-refusals.js';
 import type { ControlHost } from './control-host.js';
 import type { AnswersDue } from './http-server.js';
 import { capConnections, type HttpLimits, httpLimits, hurryReaders } from './http-server.js';
@@ -66,6 +66,7 @@ export async function buildControlApi(host: ControlHost, options: ApiOptions = {
   identifyCallers(api as unknown as FastifyInstance, host, authenticate);
   api.addHook('onRequest', demandRight);
   api.addHook('onError', noteRefusals(host.exports, host.refusals));
+  api.addHook('onResponse', forgiveCallers(host.refusals));
   if (answersDue) api.addHook('preHandler', answersDue.watch);
   for (const routes of metricsOnly ? [healthRoutes, metricsRoutes] : allRoutes) {
     api.register(async (scope) => routes(scope as unknown as ControlApi, host));

@@ -1,9 +1,9 @@
 import type { Policy } from '../access/access.js';
+import type { Refusals } from '../access/refusals.js';
 import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
 import type { ExportRegistry } from '../export/registry.js';
-import type { RefusalLog } from './admission/refusal-log.js';
 import type { TokenStore } from './admission/token-store.js';
 import type { EventFeed } from './event-feed.js';
 
@@ -15,7 +15,7 @@ export interface ControlHost {
   readonly backups: Backups;
   readonly events: EventFeed;
   readonly tokens: TokenStore;
-  readonly refusals: RefusalLog;
+  readonly refusals: Refusals;
   readonly log: Log;
   readonly describeServer: () => ServerFacts;
 }

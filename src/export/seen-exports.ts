@@ -9,7 +9,7 @@ import type { ServedDisk } from './served-disk.js';
 export class SeenExports {
   constructor(
     private readonly registry: ExportRegistry,
-    private readonly access: Access,
+    readonly access: Access,
   ) {}
 
   list(): Export[] {
@@ -40,6 +40,11 @@ export class SeenExports {
   /** Who asks, for the log and for refusals. */
   get who(): string {
     return describeIdentity(this.access.identity);
+  }
+
+  /** Whether nothing is hidden from the client. */
+  get seesAll(): boolean {
+    return this.access.mayAll('list');
   }
 
   /** Whether the client may read a disk that it sees. */

@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Policy } from '../access/access.js';
+import { Refusals } from '../access/refusals.js';
 import { assert } from '../base/assert.js';
 import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
@@ -34,6 +35,7 @@ export interface NbdLimits {
 export interface NbdListenerOptions {
   readonly exports: ExportRegistry;
   readonly policy: Policy;
+  readonly refusals?: Refusals;
   readonly log: Log;
   readonly limits: NbdLimits;
   /** Native calls, if they are available. */
@@ -57,7 +59,7 @@ export class NbdListener {
 
   private readonly posix: Posix | undefined;
 
-  constructor({ exports, policy, log, limits, posix }: NbdListenerOptions) {
+  constructor({ exports, policy, log, limits, posix, refusals = new Refusals(log) }: NbdListenerOptions) {
     this.log = log;
     this.posix = posix;
     this.maxConnections = limits.maxConnections;
@@ -70,6 +72,7 @@ export class NbdListener {
     this.host = {
       registry: exports,
       policy,
+      refusals,
       log,
       threads: this.threads,
       pool: new PiecePool(),
@@ -130,7 +133,7 @@ export class NbdListener {
   }
 
   private async serve(socket: Socket, host: ConnectionHost, peer = peerOf(socket, this.posix)): Promise<void> {
-    if (!peer) {
+    if (!peer || this.host.refusals.turnsAway({ over: 'nbd', ...peer })) {
       socket.destroy();
       return;
     }

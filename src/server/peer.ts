@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { type Identity, isLocal, normalAddress, operator } from '../access/identity.js';
+import { originOf } from '../access/origin.js';
 import type { Posix } from '../posix/posix-calls.js';
 import { isUnixSocket, plainDescriptorOf } from '../posix/socket-descriptor.js';
 import type { Peer } from '../session/connection.js';
@@ -13,12 +14,12 @@ export function peerOf(socket: Socket, posix: Posix | undefined): Peer | undefin
     const fd = plainDescriptorOf(socket);
     const unix = fd === undefined ? undefined : posix?.peerOfNow(fd);
     const identity: Identity = { over: 'nbd', from: { kind: 'unix' }, encrypted: false, unix };
-    return { client: 'unix', origin: originOf(identity), identity };
+    return { client: 'unix', origin: originOfIdentity(identity), identity };
   }
   if (socket.remoteAddress === undefined) return undefined;
   const address = normalAddress(socket.remoteAddress);
   const identity: Identity = { over: 'nbd', from: { kind: 'tcp', address }, encrypted: false };
-  return { client: `${address}:${socket.remotePort}`, origin: originOf(identity), identity };
+  return { client: `${address}:${socket.remotePort}`, origin: originOfIdentity(identity), identity };
 }
 
 /** The client on stdin and stdout: whoever started this server, unless inetd passed on a client of a network. */
@@ -27,18 +28,8 @@ export function stdioPeer(socket: Socket, posix: Posix | undefined): Peer | unde
   return peer && isLocal(peer.identity) ? { ...peer, identity: operator } : peer;
 }
 
-/** What clients have in common that one machine or one user can make as many of as it likes. */
-function originOf({ from, unix }: Identity): string {
+/** See `originOf`; users of this machine are told apart. */
+function originOfIdentity({ from, unix }: Identity): string {
   if (from.kind === 'unix') return unix ? `unix:${unix.uid}` : 'unix';
-  return from.address.includes(':') ? networkOf(from.address) : from.address;
-}
-
-/** The first 64 bits of an IPv6 address, which is the least that a site gets. */
-function networkOf(address: string): string {
-  const [head = '', tail] = address.split('::');
-  const first = head === '' ? [] : head.split(':');
-  const last = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeroes = tail === undefined ? 0 : 8 - first.length - last.length;
-  const groups = [...first, ...Array<string>(zeroes).fill('0'), ...last];
-  return `${groups.slice(0, 4).join(':')}::/64`;
+  return originOf(from.address);
 }

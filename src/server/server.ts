@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Policy } from '../access/access.js';
 import { AccessRules } from '../access/access-rules.js';
+import { Refusals } from '../access/refusals.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup, endsWithin } from '../base/cleanup.js';
@@ -8,7 +9,6 @@ import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
-import { RefusalLog } from '../control/admission/refusal-log.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
 import { EventFeed } from '../control/event-feed.js';
@@ -43,6 +43,7 @@ export class TidemarkServer {
   private readonly exports: ExportRegistry;
   private rules = new AccessRules([]);
   private readonly policy = new Policy(this.rules);
+  private readonly refusals: Refusals;
   private readonly claims = new DiskClaims();
   /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
   private readonly openings = new Turnstile(4);
@@ -62,12 +63,20 @@ export class TidemarkServer {
     private readonly log: Log,
     private readonly version: string,
   ) {
+    this.refusals = new Refusals(log);
     const posix = loadPosix();
     this.exports = new ExportRegistry(async (spec, source) => {
       const [opened] = await openExports([spec], this.exportHost(), source, this.openings);
       return opened!;
     });
-    this.listener = new NbdListener({ exports: this.exports, policy: this.policy, log, limits: config.limits, posix });
+    this.listener = new NbdListener({
+      exports: this.exports,
+      policy: this.policy,
+      refusals: this.refusals,
+      log,
+      limits: config.limits,
+      posix,
+    });
   }
 
   /**
@@ -248,7 +257,7 @@ export class TidemarkServer {
       backups,
       events: this.events,
       tokens,
-      refusals: new RefusalLog(this.log),
+      refusals: this.refusals,
       log: this.log,
       describeServer: () => this.facts(),
     };

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { Access, type Policy } from '../access/access.js';
 import { type Identity, proven } from '../access/identity.js';
+import type { Applicant, Refusals } from '../access/refusals.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { SeenExports } from '../export/seen-exports.js';
 import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/served-disk.js';
@@ -8,9 +9,10 @@ import type { TlsDoor } from '../tls/door.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { Agreement } from './agreement.js';
 import { Counters } from './counters.js';
+import { explainRefusal, type MissedExport } from './explain-refusal.js';
 import { encodeGreeting, Handshake } from './handshake.js';
 import { type Carrier, Link, type LinkHost, type Phase } from './link.js';
-import type { ServerTerms } from './options/option-handler.js';
+import type { OptionHost, ServerTerms } from './options/option-handler.js';
 import type { ReceiveBuffer } from './receive-buffer.js';
 import { type Securing, secureHere } from './securing.js';
 import type { ClientThreads } from './threads/client-threads.js';
@@ -24,6 +26,7 @@ const HANDSHAKE_GRACE_MILLISECONDS = 1_000;
 export interface ConnectionHost extends LinkHost {
   readonly registry: ExportRegistry;
   readonly policy: Policy;
+  readonly refusals: Refusals;
   readonly terms: ServerTerms;
   readonly handshakeTimeoutMilliseconds: number;
   /** Undefined if there is no TLS. */
@@ -69,6 +72,7 @@ export class Connection implements ClientConnection, Phase {
   /** While TLS begins. */
   private securing: Securing | undefined;
   private seen: SeenExports;
+  private toldOfTls = false;
   private readonly handshake: Handshake;
   private readonly handshakeTimer: NodeJS.Timeout;
   private counters = new Counters();
@@ -86,11 +90,9 @@ export class Connection implements ClientConnection, Phase {
     this.carrier = this.link;
     const terms = { ...host.terms, tls: host.tls?.mode ?? ('none' as const) };
     this.seen = this.seenBy(peer.identity);
-    this.handshake = new Handshake(this.seen, this.link.output, terms);
-    this.handshakeTimer = setTimeout(
-      () => this.stop('did not finish the handshake in time'),
-      host.handshakeTimeoutMilliseconds,
-    );
+    const missed: OptionHost['missed'] = (name, why) => this.noteMiss(name, why);
+    this.handshake = new Handshake(this.seen, this.link.output, terms, missed);
+    this.handshakeTimer = setTimeout(() => this.giveUp(), host.handshakeTimeoutMilliseconds);
     this.closed = this.untilClosed();
     this.link.enter(this);
     this.link.output.send(encodeGreeting());
@@ -145,6 +147,24 @@ export class Connection implements ClientConnection, Phase {
     return new SeenExports(this.host.registry, new Access(this.host.policy, identity));
   }
 
+  private giveUp(): void {
+    const reason = 'did not finish the handshake in time';
+    this.host.refusals.note(this.applicant, 'idle', { reason }, `hung up on a client: it ${reason}`);
+    this.stop(reason);
+  }
+
+  private noteMiss(exportName: string, missed: MissedExport): void {
+    const explained = explainRefusal(this.seen, exportName, missed);
+    if (!explained || (missed === 'TLS is required' && this.toldOfTls)) return;
+    this.toldOfTls ||= missed === 'TLS is required';
+    const { attempt, reason, sentence } = explained;
+    this.host.refusals.note(this.applicant, attempt, { identity: this.seen.who, reason }, sentence);
+  }
+
+  private get applicant(): Applicant {
+    return { over: 'nbd', client: this.client, origin: this.origin };
+  }
+
   private stop(reason: string): void {
     if (this.moved) this.moved.stop(reason);
     else if (this.securing) this.securing.cut(reason);
@@ -184,7 +204,8 @@ export class Connection implements ClientConnection, Phase {
     this.securing = undefined;
     if ('refused' in outcome) {
       const { refused, code } = outcome;
-      this.host.log.warn({ client: this.client, code }, `refused a TLS handshake: ${refused}`);
+      const fields = { reason: refused, code };
+      this.host.refusals.note(this.applicant, 'tls', fields, `refused a TLS handshake: ${refused}`);
       return refused;
     }
     const { carrier, proof } = outcome;
@@ -201,6 +222,7 @@ export class Connection implements ClientConnection, Phase {
 
   private beginTransmission(agreement: Agreement<ServedDisk>): void {
     this.agreement = agreement;
+    this.host.refusals.forgive(this.origin);
     const facts = { connection: this.id, client: this.client, ...summarize(agreement) };
     this.host.log.debug(facts, 'transmission begins');
     // With TLS, the client is in the right thread already.

@@ -61,7 +61,13 @@ export class Handshake {
   /** The remaining messages of a long answer. */
   private answers: Iterator<Buffer> | undefined;
 
-  constructor(exports: SeenExports, output: HandshakeOutput, terms: HandshakeTerms) {
+  constructor(
+    exports: SeenExports,
+    output: HandshakeOutput,
+    terms: HandshakeTerms,
+    /** Called when the client could not use an export that it asked for. */
+    private readonly missed: OptionHost['missed'] = () => {},
+  ) {
     this.begin(exports, output, new Negotiation(exports, terms, false));
   }
 
@@ -104,6 +110,7 @@ export class Handshake {
     this.host = {
       exports,
       negotiation,
+      missed: this.missed,
       send: (bytes) => output.send(bytes),
       sendAll: (messages) => {
         this.answers = messages;
@@ -167,6 +174,7 @@ export class Handshake {
       return { error: OptionError.INVALID, message: 'without fixed newstyle only EXPORT_NAME is valid' };
     }
     if (this.negotiation.awaitsTls && this.negotiation.terms.tls === 'required' && !kind.withoutTls) {
+      this.missed('', 'TLS is required');
       return { error: OptionError.TLS_REQD, message: 'this server requires TLS: send STARTTLS first' };
     }
     if (this.shuttingDown && !kind.alwaysAnswered) {

@@ -4,8 +4,8 @@ import { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { Refusals } from '../../src/access/refusals.js';
 import { FrontDoor } from '../../src/control/admission/front-door.js';
-import { RefusalLog } from '../../src/control/admission/refusal-log.js';
 import { TlsDoor } from '../../src/tls/door.js';
 import { loadServerTls } from '../../src/tls/tls-settings.js';
 import { askHttps, dialRaw, startHttps, withToken } from '../support/https-scene.js';
@@ -183,7 +183,7 @@ async function serveTo(address: string, isRequired = false) {
   const settings = await loadServerTls({ certificates: await authority.serverFolder() });
   const door = new TlsDoor(settings, 10_000);
   const proofs = new WeakMap();
-  new FrontDoor(server, { door, isRequired, proofs, firstByteMilliseconds: 10_000, refusals: new RefusalLog(log) });
+  new FrontDoor(server, { door, isRequired, proofs, firstByteMilliseconds: 10_000, refusals: new Refusals(log) });
   server.prependListener('connection', (socket: Socket) =>
     Object.defineProperty(socket, 'remoteAddress', { value: address }),
   );

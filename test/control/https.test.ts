@@ -20,7 +20,7 @@ test('who sends nothing that proves who it is gets nothing but health and metric
     document: { code: 'UNAUTHORIZED', detail: 'the request has no valid token' },
   });
   expect(refusals()).toEqual(['refused a request: the client proved no identity']);
-  expect((await ask('/metrics')).document).toContain('tidemark_api_refusals_total{attempt="token"} 1');
+  expect((await ask('/metrics')).document).toContain('tidemark_refusals_total{interface="api",reason="token"} 1');
 });
 
 test('the token of the operator works over HTTPS', async () => {

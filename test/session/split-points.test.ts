@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
 import { operator } from '../../src/access/identity.js';
+import { Refusals } from '../../src/access/refusals.js';
 import { silentLog } from '../../src/base/log.js';
 import { GIB, KIB } from '../../src/base/units.js';
 import * as nbd from '../../src/protocol/constants.js';
@@ -53,6 +54,7 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
     {
       registry: exports,
       policy: openPolicy,
+      refusals: new Refusals(silentLog),
       terms: { multipleConnections: true },
       pool: new PiecePool(),
       memory: new MemoryBudget(GIB),

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { expect, onTestFinished, vi } from 'vitest';
+import { Refusals } from '../../src/access/refusals.js';
 import type { Backup } from '../../src/api/backup.js';
 import type { Extents } from '../../src/api/bitmap.js';
 import { Backups } from '../../src/backup/backups.js';
@@ -9,7 +10,6 @@ import { KIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import type { OnBitmapError } from '../../src/bitmap/store/bitmap-failures.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
-import { RefusalLog } from '../../src/control/admission/refusal-log.js';
 import type { ControlHost } from '../../src/control/control-host.js';
 import { EventFeed, type ServerEvent } from '../../src/control/event-feed.js';
 import { Export } from '../../src/export/export.js';
@@ -203,7 +203,7 @@ export class BackupServer {
       backups: this.backups,
       events,
       tokens: noTokens(),
-      refusals: new RefusalLog(log),
+      refusals: new Refusals(log),
       log,
       describeServer: () => serverFacts,
     };

@@ -2,11 +2,11 @@ import type { FastifyInstance } from 'fastify';
 import { onTestFinished } from 'vitest';
 import { Policy } from '../../src/access/access.js';
 import { AccessRules } from '../../src/access/access-rules.js';
+import { Refusals } from '../../src/access/refusals.js';
 import { Backups } from '../../src/backup/backups.js';
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { type Log, silentLog } from '../../src/base/log.js';
 import { authenticateOverTcp } from '../../src/control/admission/authenticate.js';
-import { RefusalLog } from '../../src/control/admission/refusal-log.js';
 import { TokenStore } from '../../src/control/admission/token-store.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ControlHost, ServerFacts } from '../../src/control/control-host.js';
@@ -65,7 +65,7 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     backups,
     events,
     tokens: noTokens(),
-    refusals: new RefusalLog(log),
+    refusals: new Refusals(log),
     log,
     describeServer: () => serverFacts,
   };

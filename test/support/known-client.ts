@@ -26,11 +26,11 @@ export async function serveKnownClients(exports: ExportRegistry, rules: AccessRu
     await listener.drain();
     await exports.close();
   });
-  const connectAs = async (identity: Identity) => {
+  const connectAs = async (identity: Identity, origin = 'known') => {
     const adopted = new Promise<Socket>((resolve) => accepted.push(resolve));
     const client = await RawClient.connect(path);
     clients.push(client);
-    void listener.adopt(await adopted, { client: 'known', origin: 'known', identity });
+    void listener.adopt(await adopted, { client: 'known', origin, identity });
     return client;
   };
   return { listener, policy, connectAs };

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import type { Policy } from '../../access/access.js';
 import { type Identity, isLocal, isProven, normalAddress, operator } from '../../access/identity.js';
+import { apiApplicant, type Refusals } from '../../access/refusals.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { TlsProof } from '../../tls/door.js';
 import { refuseForeign } from './foreign-request.js';
-import type { RefusalLog } from './refusal-log.js';
 import type { TokenStore } from './token-store.js';
 
 /** Says who sent a request. @throws CodedError UNAUTHORIZED, FOREIGN_REQUEST */
@@ -20,7 +20,7 @@ interface TcpTerms {
   readonly operatorToken: string;
   readonly tokens: TokenStore;
   readonly policy: Policy;
-  readonly refusals: RefusalLog;
+  readonly refusals: Refusals;
   /** What the client on a connection has proven with TLS. Undefined: it does not use TLS. */
   readonly proofOf: (socket: Socket) => TlsProof | undefined;
   /** Whether the server listens on a loopback address, which has only a few names. */
@@ -43,7 +43,7 @@ export function authenticateOverTcp(terms: TcpTerms): Authenticate {
     const isKnown = isProven(caller);
     if (!isKnown && routeOptions.config?.right !== 'nobody-needed') {
       const reason = 'the client proved no identity';
-      terms.refusals.note(address, 'token', { reason }, `refused a request: ${reason}`);
+      terms.refusals.note(apiApplicant(address), 'token', { reason }, `refused a request: ${reason}`);
       throw unauthorized('the request has no valid token', 'send Authorization: Bearer TOKEN');
     }
     refuseForeign(headers, { isEncrypted: caller.encrypted, isLoopback: terms.isLoopback, isKnown });
@@ -67,7 +67,7 @@ function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): Tok
   return (caller, authorization) => {
     const refuse = (reason: string, message: string, hint: string): never => {
       const client = caller.from.kind === 'tcp' ? caller.from.address : '';
-      refusals.note(client, 'token', { reason }, `refused a request: ${reason}`);
+      refusals.note(apiApplicant(client), 'token', { reason }, `refused a request: ${reason}`);
       throw unauthorized(message, hint);
     };
     const isSafe = caller.encrypted || isLocal(caller) || policy.current.trustsNetworkOf?.(caller);

@@ -1,9 +1,9 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { normalAddress } from '../../access/identity.js';
+import { apiApplicant, type Refusals } from '../../access/refusals.js';
 import { isLoopback } from '../../base/host-port.js';
 import type { TlsDoor, TlsProof } from '../../tls/door.js';
-import type { RefusalLog } from './refusal-log.js';
 
 /** The first byte of a TLS connection: a handshake record. No method of HTTP begins with it. */
 const HANDSHAKE = 0x16;
@@ -14,7 +14,7 @@ interface FrontDoorTerms {
   readonly isRequired: boolean;
   /** How long a client may take to begin. */
   readonly firstByteMilliseconds: number;
-  readonly refusals: RefusalLog;
+  readonly refusals: Refusals;
   /** Gets what each client with TLS has proven. */
   readonly proofs: WeakMap<Socket, TlsProof>;
 }
@@ -63,7 +63,7 @@ export class FrontDoor {
     const outcome = await this.terms.door.admit(raw);
     if ('refused' in outcome) {
       const { refused: reason, code } = outcome;
-      this.terms.refusals.note(client, 'tls', { reason, code }, `refused a TLS handshake: ${reason}`);
+      this.terms.refusals.note(apiApplicant(client), 'tls', { reason, code }, `refused a TLS handshake: ${reason}`);
       return undefined;
     }
     this.terms.proofs.set(outcome.socket, outcome.proof);
@@ -76,7 +76,7 @@ export class FrontDoor {
     const client = normalAddress(raw.remoteAddress ?? '');
     if (isLoopback(client)) return raw;
     const reason = 'it did not use TLS';
-    this.terms.refusals.note(client, 'tls', { reason }, `refused a client: ${reason}`);
+    this.terms.refusals.note(apiApplicant(client), 'tls', { reason }, `refused a client: ${reason}`);
     raw.destroy();
     return undefined;
   }

@@ -1,18 +1,24 @@
-import type { FastifyRequest, onErrorHookHandler } from 'fastify';
-import { describeIdentity } from '../../access/identity.js';
+import type { FastifyRequest, onErrorHookHandler, onResponseHookHandler } from 'fastify';
+import { describeIdentity, isProven } from '../../access/identity.js';
+import { originOf } from '../../access/origin.js';
+import { apiApplicant, type Refusals } from '../../access/refusals.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { ExportRegistry } from '../../export/registry.js';
-import type { RefusalLog } from './refusal-log.js';
 
 /** Notes requests that were refused because the caller lacks a right. Only the log says that a hidden export exists. */
-export function noteRefusals(exports: ExportRegistry, refusals: RefusalLog): onErrorHookHandler {
+export function noteRefusals(exports: ExportRegistry, refusals: Refusals): onErrorHookHandler {
   return (request, _reply, error, done) => {
     const reason = error instanceof CodedError ? reasonOf(error, request, exports) : undefined;
     if (reason !== undefined) {
       const { identity } = request.access;
       const who = describeIdentity(identity);
       const client = identity.from.kind === 'tcp' ? identity.from.address : 'unix';
-      refusals.note(client, 'rights', { identity: who, reason }, `refused a request of ${who}: ${reason}`);
+      refusals.note(
+        apiApplicant(client),
+        'rights',
+        { identity: who, reason },
+        `refused a request of ${who}: ${reason}`,
+      );
     }
     done();
   };
@@ -21,12 +27,25 @@ export function noteRefusals(exports: ExportRegistry, refusals: RefusalLog): onE
 function reasonOf({ code, message }: CodedError, request: FastifyRequest, exports: ExportRegistry): string | undefined {
   if (code === 'FORBIDDEN') return message;
   if (code !== 'EXPORT_NOT_FOUND') return undefined;
+  // What a hidden export costs its caller, one that does not exist has to cost too.
+  if (request.access.mayAll('list')) return undefined;
   const hidden = exportsNamed(request).find((name) => exports.find(name) && !request.access.may('list', name));
-  return hidden === undefined ? undefined : `no rule lets it see "${hidden}"`;
+  return hidden === undefined ? 'it asked for an export that does not exist' : `no rule lets it see "${hidden}"`;
 }
 
 function exportsNamed({ params, body }: FastifyRequest): string[] {
   const { export: inPath } = (params ?? {}) as { readonly export?: string };
   const { exports: inBody } = (body ?? {}) as { readonly exports?: readonly string[] };
   return [...(inPath === undefined ? [] : [inPath]), ...(inBody ?? [])];
+}
+
+/** A caller who gets what it asks for, and has proved who it is, may fail again. */
+export function forgiveCallers(refusals: Refusals): onResponseHookHandler {
+  return ({ access }, { statusCode }, done) => {
+    const { identity } = access ?? {};
+    if (statusCode < 400 && identity?.from.kind === 'tcp' && isProven(identity)) {
+      refusals.forgive(originOf(identity.from.address));
+    }
+    done();
+  };
 }

@@ -61,13 +61,13 @@ function collectMetrics({ exports, refusals, describeServer }: ControlHost): Reg
     ({ waitingConnections }) => waitingConnections,
   );
   new Counter({
-    name: 'tidemark_api_refusals_total',
-    help: 'Clients of the control API that were refused: in the TLS handshake, for their token, or for lack of a right',
-    labelNames: ['attempt'],
+    name: 'tidemark_refusals_total',
+    help: 'Clients refused because of TLS, tokens, rights or an unfinished handshake, or turned away afterwards',
+    labelNames: ['interface', 'reason'],
     registers: [registry],
     collect() {
       this.reset();
-      for (const [attempt, count] of refusals.counts()) this.inc({ attempt }, count);
+      for (const { over, reason, count } of refusals.counts()) this.inc({ interface: over, reason }, count);
     },
   });
   const perExport = { labelNames: ['export'], registers: [registry] };

@@ -5,6 +5,7 @@ import { encodeOptionReply } from '../../protocol/option-codec.js';
 import type { ReplyForm } from '../../protocol/reply-form.js';
 import type { TlsMode } from '../../tls/tls-mode.js';
 import { type Agreement, type SelectedContext, transmissionFlags } from '../agreement.js';
+import type { MissedExport } from '../explain-refusal.js';
 
 /** The most characters of a name to quote in an error message, whose length the protocol limits. */
 const MAX_QUOTED_NAME = 200;
@@ -74,6 +75,8 @@ export interface OptionHost {
   readonly negotiation: Negotiation;
   /** Sends bytes to the client unchanged. */
   send(bytes: Buffer): void;
+  /** The client could not use an export that it asked for. */
+  missed(exportName: string, missed: MissedExport): void;
   /** Sends many messages, a few at a time. The next option has to wait for the last of them. */
   sendAll(messages: Iterator<Buffer>): void;
 }
@@ -134,6 +137,7 @@ export class OptionRequest {
 
   /** Before TLS, INFO and GO say of every export that is not there that it may be there with TLS. */
   refuseUnknownExport(exportName: string): OptionOutcome {
+    this.noteMiss(exportName, 'unseen');
     const quoted = shortened(exportName);
     const { option, negotiation } = this;
     if (negotiation.awaitsTls && (option === Option.INFO || option === Option.GO)) {
@@ -145,9 +149,16 @@ export class OptionRequest {
 
   /** The client may know that the export exists, but not what is on it. */
   refuseUnreadable(exportName: string): OptionOutcome {
+    this.noteMiss(exportName, 'unreadable');
     const message = `${shortened(this.exports.who)} may not read "${shortened(exportName)}"`;
     if (!this.negotiation.awaitsTls) return this.refuse({ error: OptionError.POLICY, message });
     return this.refuse({ error: OptionError.TLS_REQD, message: `${message} without TLS` });
+  }
+
+  /** To ask about an export is no offence. */
+  private noteMiss(exportName: string, missed: MissedExport): void {
+    if (this.option !== Option.GO && this.option !== Option.EXPORT_NAME) return;
+    this.host.missed(shortened(exportName), this.negotiation.awaitsTls ? 'in the clear' : missed);
   }
 
   private *encodeEach(type: number, data: Iterable<Buffer>): Generator<Buffer> {

@@ -1,0 +1,166 @@
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { Policy } from '../../src/access/access.js';
+import type { Identity } from '../../src/access/identity.js';
+import { type Right, rights } from '../../src/access/rights.js';
+import { buildControlApi } from '../../src/control/control-api.js';
+import { rulesOf } from '../support/access-rules.js';
+import { controlHostOver } from '../support/control-api.js';
+import { memoryRegistry } from '../support/memory-server.js';
+
+const caller: Identity = {
+  over: 'http',
+  from: { kind: 'tcp', address: '10.0.0.7' },
+  encrypted: true,
+  certificate: { dn: 'CN=a', commonName: 'a', names: [], serial: '01' },
+};
+
+type Method = 'GET' | 'POST' | 'DELETE';
+
+/** The API as somebody with these rules sees it, on the exports `a` and `b`, or on those that are named. */
+async function apiFor(specs: string[], names = ['a', 'b']) {
+  const registry = await memoryRegistry(names.map((name) => ({ name, bitmaps: ['nightly', 'spare'] })));
+  const host = { ...(await controlHostOver(registry)), policy: new Policy(rulesOf(...specs)) };
+  const api = await buildControlApi(host, { authenticate: () => caller });
+  onTestFinished(() => api.close());
+  const ask = async (method: Method, url: string, body?: object) => {
+    const { statusCode, body: text } = await api.inject({ method, url, ...(body && { payload: body }) });
+    return { status: statusCode, text };
+  };
+  return { host, ask };
+}
+
+const bitmap = '/v1/exports/a/bitmaps/nightly';
+
+/** Every route that is about an export, with the rights of which one is enough. */
+const routes: [Method, string, object | undefined, Right[]][] = [
+  ['GET', '/v1/exports/a', undefined, ['list']],
+  ['GET', '/v1/exports/a/bitmaps', undefined, ['read', 'backup']],
+  ['POST', '/v1/exports/a/bitmaps', { name: 'new' }, ['admin']],
+  ['GET', bitmap, undefined, ['read', 'backup']],
+  ['GET', `${bitmap}/extents`, undefined, ['read', 'backup']],
+  ['POST', `${bitmap}/clear`, undefined, ['admin']],
+  ['POST', `${bitmap}/enable`, undefined, ['admin']],
+  ['POST', `${bitmap}/disable`, undefined, ['admin']],
+  ['POST', `${bitmap}/merge`, { sources: ['spare'] }, ['admin']],
+  ['DELETE', bitmap, undefined, ['admin']],
+  ['POST', '/v1/transactions', { actions: [{ type: 'bitmap-clear', export: 'a', bitmap: 'nightly' }] }, ['admin']],
+  ['POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly' }, ['backup']],
+  ['POST', '/v1/exports/a/resize', { sizeBytes: 4 * 1024 * 1024 }, ['admin']],
+  ['DELETE', '/v1/exports/a', undefined, ['admin']],
+];
+
+/** Which rights include which, written once more. */
+const holders: Record<Right, Right[]> = {
+  list: ['list', 'read', 'write', 'backup', 'admin'],
+  read: ['read', 'write', 'admin'],
+  write: ['write', 'admin'],
+  backup: ['backup', 'admin'],
+  admin: ['admin'],
+};
+
+describe.each(routes)('%s %s', (method, url, body, anyOf) => {
+  test.each(rights)('with the right %s', async (right) => {
+    const { ask } = await apiFor([`any,rights=${right}`]);
+    const { status, text } = await ask(method, url, body);
+    const isAllowed = anyOf.some((needed) => holders[needed].includes(right));
+    // A refusal for another reason means that the right was enough.
+    if (isAllowed) expect([401, 403, 404], text).not.toContain(status);
+    else expect([status, JSON.parse(text).code], text).toEqual([403, 'FORBIDDEN']);
+  });
+
+  test('an export that the caller may not see is answered like one that does not exist', async () => {
+    for (const specs of [[], ['any,exports=b,rights=admin']]) {
+      const hidden = await (await apiFor(specs)).ask(method, url, body);
+      const missing = await (await apiFor(specs, ['b'])).ask(method, url, body);
+      expect(hidden, specs.join()).toEqual(missing);
+      expect(hidden.status).toBe(404);
+    }
+  });
+});
+
+test('an export is added only by those who may do everything everywhere', async () => {
+  const add = async (spec: string) =>
+    (await (await apiFor([spec])).ask('POST', '/v1/exports', { name: 'c', path: 'c' })).status;
+  expect(await add('any,rights=admin,exports=c')).toBe(403);
+  expect(await add('any,rights=write')).toBe(403);
+  expect(await add('any,rights=admin')).not.toBe(403);
+});
+
+test('lists have only what the caller may see', async () => {
+  const { ask } = await apiFor(['any,exports=a,rights=list']);
+  const exports = JSON.parse((await ask('GET', '/v1/exports')).text).exports;
+  expect(exports).toEqual([expect.objectContaining({ name: 'a', bitmaps: [], connections: [] })]);
+  expect(exports[0]).not.toHaveProperty('path');
+  const server = JSON.parse((await ask('GET', '/v1/server')).text);
+  expect(server.exports).toEqual(['a']);
+  expect(server).not.toHaveProperty('stateDirectory');
+  expect(server).not.toHaveProperty('connections');
+  expect(JSON.parse((await ask('GET', '/v1/clients')).text)).toEqual({ clients: [] });
+  expect((await ask('DELETE', '/v1/clients/1')).status).toBe(404);
+});
+
+describe('a backup', () => {
+  const both = ['any,rights=backup'];
+
+  test('of which the caller may not back up every export does not exist for it', async () => {
+    const { host, ask } = await apiFor(both);
+    const begun = await ask('POST', '/v1/backups', { exports: ['a', 'b'], bitmap: 'nightly' });
+    expect(begun.status, begun.text).toBe(201);
+    const { id } = JSON.parse(begun.text);
+    expect(JSON.parse((await ask('GET', '/v1/backups')).text).backups).toHaveLength(1);
+    host.policy.current = rulesOf('any,exports=a,rights=admin');
+    expect(JSON.parse((await ask('GET', '/v1/backups')).text)).toEqual({ backups: [] });
+    const release = { export: 'a', offset: 0, length: 4096 };
+    for (const [method, path, body] of [
+      ['GET', '', undefined],
+      ['POST', '/renew', undefined],
+      ['POST', '/release', release],
+      ['POST', '/commit', undefined],
+      ['POST', '/abort', undefined],
+    ] as const) {
+      const hidden = await ask(method, `/v1/backups/${id}${path}`, body);
+      const missing = await ask(method, `/v1/backups/20010101T000000Z-aaaa${path}`, body);
+      expect(hidden.status, path).toBe(404);
+      expect(hidden.text.replace(id, 'ID')).toBe(missing.text.replace('20010101T000000Z-aaaa', 'ID'));
+    }
+    host.policy.current = rulesOf(...both);
+    expect((await ask('POST', `/v1/backups/${id}/abort`)).status).toBe(200);
+  });
+
+  test('of one hidden export among others is not begun', async () => {
+    const { host, ask } = await apiFor(['any,exports=a,rights=backup']);
+    const { status, text } = await ask('POST', '/v1/backups', { exports: ['a', 'b'], bitmap: 'nightly' });
+    expect([status, JSON.parse(text).code]).toEqual([404, 'EXPORT_NOT_FOUND']);
+    expect(host.backups.list()).toEqual([]);
+    expect(host.exports.get('a').getBitmap('nightly').busy).toBe(false);
+  });
+});
+
+test('a transaction is judged as a whole before its first action, and names the first that is refused', async () => {
+  const { host, ask } = await apiFor(['any,exports=a,rights=admin', 'any,exports=b,rights=list']);
+  const actions = [
+    { type: 'bitmap-remove', export: 'a', bitmap: 'spare' },
+    { type: 'bitmap-merge', export: 'a', bitmap: 'nightly', sources: [{ export: 'b', bitmap: 'spare' }] },
+  ];
+  const { status, text } = await ask('POST', '/v1/transactions', { actions });
+  expect([status, JSON.parse(text)]).toEqual([403, expect.objectContaining({ code: 'FORBIDDEN', failedAction: 1 })]);
+  expect(host.exports.get('a').getBitmap('spare').name).toBe('spare');
+});
+
+test('metrics have no sample of an export or a backup that the caller may not see', async () => {
+  const { host, ask } = await apiFor(['any,rights=backup']);
+  await ask('POST', '/v1/backups', { exports: ['b'], bitmap: 'nightly' });
+  expect((await ask('GET', '/metrics')).text).toMatch(/export="b"[\s\S]*backup="/);
+  host.policy.current = rulesOf('any,exports=a,rights=admin');
+  const { text } = await ask('GET', '/metrics');
+  expect(text).toContain('tidemark_export_size_bytes{export="a"}');
+  expect(text).not.toContain('export="b"');
+  expect(text).not.toContain('backup="');
+});
+
+test('the name of a hidden export is in no answer', async () => {
+  const { ask } = await apiFor(['any,exports=a,rights=admin'], ['a', 'hush"\\,export="a']);
+  for (const url of ['/v1/exports', '/v1/server', '/v1/clients', '/v1/backups', '/metrics', '/openapi.json']) {
+    expect((await ask('GET', url)).text, url).not.toContain('hush');
+  }
+});
