@@ -134,6 +134,7 @@ beforeEach(() => {
 
 test.each([0, 8])(
   'threads write under a lease alone, and no write of theirs looks like one of another program (%d)',
+  { timeout: 600_000 },
   async (failOneIn) => {
     let permitted = 0;
     const first = testSeed(1);
