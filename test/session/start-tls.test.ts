@@ -63,9 +63,12 @@ describe.each(['optional', 'required'] as const)('with TLS %s', (mode) => {
     expect(lines.find(({ message }) => message === 'TLS begins')?.fields).toMatchObject({ protocol: 'TLSv1.3' });
   });
 
-  test('1.3 what was agreed before TLS is forgotten', async () => {
+  test.each([
+    ['structured replies', Option.STRUCTURED_REPLY],
+    ['extended headers', Option.EXTENDED_HEADERS],
+  ])('1.3 what was agreed before TLS is forgotten: %s', async (_name, option) => {
     const { client } = await haggling('optional');
-    client.option(Option.STRUCTURED_REPLY);
+    client.option(option);
     await client.replies();
     client.option(Option.SET_META_CONTEXT, metaData('disk', ['base:allocation']));
     await client.replies();

@@ -26,7 +26,7 @@ export async function connectClient(
 ): Promise<ConnectedClient> {
   const socket = await FuzzSocket.connect(path);
   const options = [
-    ...(plan.structured ? [encodeOption(Option.STRUCTURED_REPLY)] : []),
+    ...(plan.structured ? [encodeOption(plan.extended ? Option.EXTENDED_HEADERS : Option.STRUCTURED_REPLY)] : []),
     ...(plan.contexts ? [encodeOption(Option.SET_META_CONTEXT, metaData(exportName, CONTEXTS))] : []),
     encodeOption(Option.GO, infoData(exportName, plan.blockSizes ? [InfoType.BLOCK_SIZE] : [])),
   ];

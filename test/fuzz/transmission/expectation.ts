@@ -1,5 +1,5 @@
 import * as nbd from '../../../src/protocol/constants.js';
-import type { FuzzDisk } from './disks.js';
+import { type FuzzDisk, NIGHTLY } from './disks.js';
 import type { PlannedClient, PlannedRequest } from './plan.js';
 
 /**
@@ -8,12 +8,12 @@ import type { PlannedClient, PlannedRequest } from './plan.js';
  * allowed.
  */
 export function allowedErrors(
-  { command, flags, offset, length }: PlannedRequest,
-  { sizeBytes, readOnly, minBlockBytes }: FuzzDisk,
+  { command, flags, offset, length, contextIds }: PlannedRequest,
+  { sizeBytes, readOnly, minBlockBytes, bitmaps }: FuzzDisk,
   client: PlannedClient,
 ): ReadonlySet<number> {
   const errors = new Set<number>();
-  const known = knownFlags[command];
+  const known = (client.extended ? extendedFlags : knownFlags)[command];
   if (known === undefined || (flags & ~known) !== 0) errors.add(EINVAL);
   if (command !== FLUSH && known !== undefined) {
     const changes = command === WRITE || command === WRITE_ZEROES;
@@ -24,6 +24,12 @@ export function allowedErrors(
     if (command === READ && length > MAX_PAYLOAD_BYTES) errors.add(EOVERFLOW).add(EINVAL).add(ENOMEM);
     if (command === READ && (flags & DF) !== 0 && !client.structured) errors.add(EINVAL);
     if (command === BLOCK_STATUS && (!client.contexts || length === 0)) errors.add(EINVAL);
+    if (command === BLOCK_STATUS && client.extended && (flags & PAYLOAD_LEN) !== 0) {
+      const contextCount = bitmaps.includes(NIGHTLY) ? 2 : 1;
+      const isList =
+        contextIds !== undefined && contextIds.length > 0 && new Set(contextIds).size === contextIds.length;
+      if (!isList || contextIds.some((id) => id < 1 || id > contextCount)) errors.add(EINVAL);
+    }
   }
   if (errors.size === 0) return command === WRITE_ZEROES && (flags & FAST_ZERO) !== 0 ? maybeSlow : success;
   // A server may accept longer reads than it must.
@@ -32,7 +38,7 @@ export function allowedErrors(
 }
 
 const { READ, WRITE, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS } = nbd.Command;
-const { FUA, NO_HOLE, DF, REQ_ONE, FAST_ZERO } = nbd.CommandFlag;
+const { FUA, NO_HOLE, DF, REQ_ONE, FAST_ZERO, PAYLOAD_LEN } = nbd.CommandFlag;
 const { EPERM, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP } = nbd.NbdError;
 const { MAX_PAYLOAD_BYTES } = nbd;
 const success: ReadonlySet<number> = new Set([0]);
@@ -46,4 +52,10 @@ const knownFlags: Record<number, number> = {
   [CACHE]: FUA,
   [WRITE_ZEROES]: FUA | NO_HOLE | FAST_ZERO,
   [BLOCK_STATUS]: FUA | REQ_ONE,
+};
+
+const extendedFlags: Record<number, number> = {
+  ...knownFlags,
+  [WRITE]: FUA | PAYLOAD_LEN,
+  [BLOCK_STATUS]: FUA | REQ_ONE | PAYLOAD_LEN,
 };

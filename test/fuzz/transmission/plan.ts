@@ -11,12 +11,17 @@ export interface PlannedRequest {
   readonly flags: number;
   readonly offset: bigint;
   readonly length: number;
-  /** For a write, four random bytes that fill the payload. */
+  /** Four random bytes that fill the payload of a write, and every unexpected payload. */
   readonly stamp: number;
+  /** For block status: the IDs of contexts in the payload, which also has the length. */
+  readonly contextIds?: readonly number[];
 }
 
 export interface PlannedClient {
+  /** Replies come in chunks. */
   readonly structured: boolean;
+  /** Headers are extended, and so replies are in chunks too. */
+  readonly extended: boolean;
   readonly blockSizes: boolean;
   readonly contexts: boolean;
   /** The end of the handshake and the first requests are sent together. */
@@ -42,6 +47,7 @@ export interface TransmissionPlan {
 }
 
 const CUT_PARTS = 1000;
+const WIDE_LENGTHS = [2 ** 32, 2 ** 40, 2 ** 43, 2 ** 43 + 512, 2 ** 53 - 512];
 /** For reads of at least this length a server reports the holes. */
 const HOLE_BYTES = 64 * KIB;
 const endings: readonly Ending[] = ['disconnect', 'finish', 'garbage', 'half-request', 'cut-wave', 'unread'];
@@ -73,12 +79,14 @@ export function planTransmission(random: Random): TransmissionPlan {
 
 function planClient(random: Random, disk: FuzzDisk, waveCount: number): PlannedClient {
   const structured = !random.chance(4);
+  const extended = structured && random.chance(2);
   return {
     structured,
+    extended,
     blockSizes: random.chance(2),
     contexts: structured && random.chance(2),
     pipelined: random.chance(3),
-    waves: Array.from({ length: waveCount }, () => planWave(random, disk)),
+    waves: Array.from({ length: waveCount }, () => planWave(random, disk, extended)),
     cuts: Array.from({ length: waveCount }, () => cutPoints(random, CUT_PARTS).map((part) => part / CUT_PARTS)),
   };
 }
@@ -87,17 +95,27 @@ function planClient(random: Random, disk: FuzzDisk, waveCount: number): PlannedC
  * A few large requests, some of medium size, or thousands of small ones, which test the most in the time. On the disk
  * that is one hole only large ones, because for these the hole is reported.
  */
-function planWave(random: Random, disk: FuzzDisk): PlannedRequest[] {
+function planWave(random: Random, disk: FuzzDisk, extended: boolean): PlannedRequest[] {
   const isLarge = disk === HUGE || random.chance(8);
   const isMass = !isLarge && !random.chance(3);
   const count = 1 + random.below(isLarge ? 12 : isMass ? 4000 : 200);
   const longest = 2 ** (isLarge ? 16 + random.below(6) : 9 + random.below(isMass ? 3 : 6));
-  return Array.from({ length: count }, () => planRequest(random, disk, Math.min(disk.sizeBytes, longest)));
+  return Array.from({ length: count }, () => planRequest(random, disk, Math.min(disk.sizeBytes, longest), extended));
 }
 
-export function planRequest(random: Random, disk: FuzzDisk, longest: number): PlannedRequest {
+export function planRequest(random: Random, disk: FuzzDisk, longest: number, extended: boolean): PlannedRequest {
   const request = soundRequest(random, disk, longest);
-  return random.chance(30) ? spoil(random, request) : request;
+  const planned = extended ? extend(random, request) : request;
+  return random.chance(30) ? spoil(random, planned, extended) : planned;
+}
+
+/** What only a request with an extended header can say. */
+function extend(random: Random, request: PlannedRequest): PlannedRequest {
+  const { command, flags } = request;
+  const withPayload = { ...request, flags: flags | CommandFlag.PAYLOAD_LEN };
+  if (command === Command.WRITE) return random.chance(20) ? request : withPayload;
+  if (command !== Command.BLOCK_STATUS || random.chance(2)) return request;
+  return { ...withPayload, contextIds: random.pick([[1], [2], [1, 2], [2, 1], [1, 1], [0], [1, 9], []]) };
 }
 
 function soundRequest(random: Random, disk: FuzzDisk, longest: number): PlannedRequest {
@@ -115,12 +133,15 @@ function soundRequest(random: Random, disk: FuzzDisk, longest: number): PlannedR
 }
 
 /** Changes one field. The length of a write stays the same, because its payload follows. */
-function spoil(random: Random, request: PlannedRequest): PlannedRequest {
+function spoil(random: Random, request: PlannedRequest, extended: boolean): PlannedRequest {
   const kind = random.below(4);
   if (kind === 0) return { ...request, flags: oddUint16(random) };
   if (kind === 1) return { ...request, offset: oddUint64(random) };
   if (request.command === Command.WRITE) return { ...request, length: random.chance(2) ? 0 : request.length + 1 };
-  if (kind === 2) return { ...request, length: oddUint32(random) };
+  const hasPayload = extended && (request.flags & CommandFlag.PAYLOAD_LEN) !== 0 && !request.contextIds;
+  if (kind === 2 && !hasPayload) {
+    return { ...request, length: extended && random.chance(2) ? random.pick(WIDE_LENGTHS) : oddUint32(random) };
+  }
   const command = oddUint16(random);
   return command === Command.WRITE || command === Command.DISC ? request : { ...request, command };
 }

@@ -18,9 +18,11 @@ export class StatusChecker {
   ) {}
 
   /** Checks one chunk, which is the status of the range in one context. */
-  take(index: number, request: PlannedRequest, payload: Buffer): void {
-    const count = (payload.length - 4) / 8;
+  take(index: number, request: PlannedRequest, payload: Buffer, extended: boolean): void {
+    const [headBytes, extentBytes] = extended ? [8, 16] : [4, 8];
+    const count = (payload.length - headBytes) / extentBytes;
     expectThat(Number.isInteger(count) && count >= 1, () => `a status chunk has ${payload.length} bytes`);
+    expectThat(!extended || payload.readUInt32BE(4) === count, () => 'a status chunk has another number of extents');
     const id = payload.readUInt32BE(0);
     const told = this.told.get(index) ?? new Map<number, number>();
     this.told.set(index, told);
@@ -28,21 +30,27 @@ export class StatusChecker {
     const isOne = (request.flags & CommandFlag.REQ_ONE) !== 0;
     expectThat(!isOne || count === 1, () => `${count} extents answer ${describe(request)}`);
     let covered = 0;
-    for (let at = 4; at < payload.length; at += 8) {
-      const length = payload.readUInt32BE(at);
+    for (let at = headBytes; at < payload.length; at += extentBytes) {
+      const number = (place: number) =>
+        extended ? Number(payload.readBigUInt64BE(at + 2 * place)) : payload.readUInt32BE(at + place);
+      const [length, status] = [number(0), number(4)];
       expectThat(length > 0 && covered < request.length, () => `an extent of ${length} bytes follows ${covered}`);
-      this.compare(this.contexts.get(id)!, Number(request.offset) + covered, length, payload.readUInt32BE(at + 4));
+      this.compare(this.contexts.get(id)!, Number(request.offset) + covered, length, status);
       covered += length;
     }
     expectThat(!isOne || covered <= request.length, () => `${covered} bytes are told for ${describe(request)}`);
     told.set(id, covered);
   }
 
-  /** Checks that all contexts have covered the same length. */
-  finish(index: number, request: PlannedRequest): void {
-    const lengths = [...(this.told.get(index)?.values() ?? [])];
+  /** Checks that all contexts, or those that were asked for, have covered the same length. */
+  finish(index: number, request: PlannedRequest, asked: readonly number[] = [...this.contexts.keys()]): void {
+    const told = this.told.get(index) ?? new Map<number, number>();
+    const lengths = [...told.values()];
     this.told.delete(index);
-    const isWhole = lengths.length === this.contexts.size && lengths.every((length) => length === lengths[0]);
+    const isWhole =
+      told.size === asked.length &&
+      asked.every((id) => told.has(id)) &&
+      lengths.every((length) => length === lengths[0]);
     expectThat(isWhole, () => `contexts told ${lengths.join(' and ')} bytes for ${describe(request)}`);
   }
 

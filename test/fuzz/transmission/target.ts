@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from '../../../src/protocol/constants.js';
 import { Random } from '../../support/random.js';
-import { encodeRequest } from '../../support/raw-client.js';
+import { encodeExtendedRequest, encodeRequest } from '../../support/raw-client.js';
 import { randomBytes } from '../odd-values.js';
 import type { Subject } from '../subject.js';
 import { expectThat, type Target } from '../target.js';
@@ -79,7 +79,7 @@ export class TransmissionTarget implements Target<TransmissionPlan> {
         const connected = await connectClient(this.subject.socketPath, disk.name, client, first[i]!);
         const isFrozen = () => this.backedUp.backup !== undefined;
         const { socket, contexts } = connected;
-        return { connected, reader: new ReplyReader(socket, client.structured, contexts, model, isFrozen) };
+        return { connected, reader: new ReplyReader(socket, client, contexts, model, isFrozen) };
       }),
     );
   }
@@ -94,7 +94,7 @@ export class TransmissionTarget implements Target<TransmissionPlan> {
   ): Promise<number> {
     if (ending === 'cut-wave' || ending === 'unread') {
       const requests = Array.from({ length: LAST_WAVE_REQUESTS }, () =>
-        planRequest(random, disk, Math.min(disk.sizeBytes, LONGEST_LAST_BYTES)),
+        planRequest(random, disk, Math.min(disk.sizeBytes, LONGEST_LAST_BYTES), plan.extended),
       );
       const wave = this.wave(requests, disk, plan, model);
       const bytes = wave.encode();
@@ -104,10 +104,11 @@ export class TransmissionTarget implements Target<TransmissionPlan> {
       wave.abandon();
       return requests.length;
     }
-    if (ending === 'disconnect') await socket.send(encodeRequest({ command: Command.DISC }));
+    const encode = plan.extended ? encodeExtendedRequest : encodeRequest;
+    if (ending === 'disconnect') await socket.send(encode({ command: Command.DISC }));
     else if (ending === 'garbage') await socket.send(Buffer.concat([Buffer.alloc(4), randomBytes(random, 40)]));
     else if (ending === 'half-request') {
-      const whole = encodeRequest({ command: Command.WRITE, payload: Buffer.alloc(512, 0xee) });
+      const whole = encode({ command: Command.WRITE, payload: Buffer.alloc(512, 0xee) });
       await socket.send(whole.subarray(0, random.below(whole.length)));
     }
     if (ending !== 'garbage') socket.finish();

@@ -1,4 +1,5 @@
 import { Command } from '../../../src/protocol/constants.js';
+import { statusPayload } from '../../support/raw-client.js';
 import { expectThat } from '../target.js';
 import type { DiskModel } from './disk-model.js';
 import type { FuzzDisk } from './disks.js';
@@ -7,6 +8,9 @@ import type { PlannedClient, PlannedRequest } from './plan.js';
 
 const REQUEST_BYTES = 28;
 const REQUEST_MAGIC = 0x25609513;
+const EXTENDED_BYTES = 32;
+const EXTENDED_MAGIC = 0x21e41c71;
+const PAYLOAD_LEN = 1 << 5;
 
 const isChange = ({ command }: PlannedRequest) =>
   command === Command.WRITE || command === Command.WRITE_ZEROES || command === Command.TRIM;
@@ -23,7 +27,7 @@ export class Wave {
     /** The upper half of all cookies. */
     private readonly salt: number,
     disk: FuzzDisk,
-    client: PlannedClient,
+    private readonly client: PlannedClient,
     /** Undefined if the content of the disk is unknown. */
     private readonly model: DiskModel | undefined,
   ) {
@@ -37,24 +41,36 @@ export class Wave {
   }
 
   encode(): Buffer {
-    const payloadBytes = ({ command, length }: PlannedRequest) => (command === Command.WRITE ? length : 0);
-    const total = this.requests.reduce((sum, request) => sum + REQUEST_BYTES + payloadBytes(request), 0);
-    const bytes = Buffer.allocUnsafe(total);
-    let at = 0;
-    for (const [index, request] of this.requests.entries()) {
-      bytes.writeUInt32BE(REQUEST_MAGIC, at);
-      bytes.writeUInt16BE(request.flags, at + 4);
-      bytes.writeUInt16BE(request.command, at + 6);
-      bytes.writeUInt32BE(this.salt, at + 8);
-      bytes.writeUInt32BE(index, at + 12);
-      bytes.writeBigUInt64BE(request.offset, at + 16);
-      bytes.writeUInt32BE(request.length, at + 24);
-      at += REQUEST_BYTES;
-      if (request.command !== Command.WRITE) continue;
-      bytes.fill(stampOf(request), at, at + request.length);
-      at += request.length;
-    }
+    return Buffer.concat(
+      this.requests.flatMap((request, index) => [this.header(request, index), this.payload(request)]),
+    );
+  }
+
+  /** The IDs of the contexts that a block-status request names; undefined if it is about all. */
+  chosenContexts({ flags, contextIds }: PlannedRequest): readonly number[] | undefined {
+    return this.client.extended && (flags & PAYLOAD_LEN) !== 0 ? contextIds : undefined;
+  }
+
+  private header(request: PlannedRequest, index: number): Buffer {
+    const { extended } = this.client;
+    const bytes = Buffer.allocUnsafe(extended ? EXTENDED_BYTES : REQUEST_BYTES);
+    bytes.writeUInt32BE(extended ? EXTENDED_MAGIC : REQUEST_MAGIC, 0);
+    bytes.writeUInt16BE(request.flags, 4);
+    bytes.writeUInt16BE(request.command, 6);
+    bytes.writeUInt32BE(this.salt, 8);
+    bytes.writeUInt32BE(index, 12);
+    bytes.writeBigUInt64BE(request.offset, 16);
+    const ids = this.chosenContexts(request);
+    if (extended) bytes.writeBigUInt64BE(ids ? BigInt(8 + 4 * ids.length) : BigInt(request.length), 24);
+    else bytes.writeUInt32BE(request.length, 24);
     return bytes;
+  }
+
+  private payload(request: PlannedRequest): Buffer {
+    const ids = this.chosenContexts(request);
+    if (ids) return statusPayload(request.length, ...ids);
+    const says = this.client.extended && (request.flags & PAYLOAD_LEN) !== 0;
+    return Buffer.alloc(says || request.command === Command.WRITE ? request.length : 0, stampOf(request));
   }
 
   /** The request of a reply. @throws WrongAnswer if there is none, or if it was answered already */
