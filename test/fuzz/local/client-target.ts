@@ -69,7 +69,10 @@ export class ClientTarget implements Target<ClientPlan> {
     else if (kind === 'trim') await client.trim(offset, length);
     else if (kind === 'cache') await client.cache(offset, length);
     else if (kind === 'flush') await client.flush();
-    else if (client.contexts.length > 0) await client.blockStatus(offset, length, { reqOne: requestOne });
+    else if (client.contexts.length > 0) {
+      const contexts = offset % 2 === 0 ? client.contexts : CONTEXTS.slice(1);
+      await client.blockStatus(offset, length, { reqOne: requestOne, contexts });
+    }
   }
 }
 

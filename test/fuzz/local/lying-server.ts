@@ -2,14 +2,24 @@ import type { Socket } from 'node:net';
 import { Command, CommandFlag, Option, OptionReply, TransmissionFlag } from '../../../src/protocol/constants.js';
 import { Random } from '../../support/random.js';
 import { u16, u32, u64 } from '../../support/raw-client.js';
-import { chunk, dataChunk, optionReply, simpleReply, statusChunk } from '../../support/server-messages.js';
+import {
+  chunk,
+  dataChunk,
+  extendedChunk,
+  extendedStatusChunk,
+  optionReply,
+  simpleReply,
+  statusChunk,
+} from '../../support/server-messages.js';
 import { mutate } from '../odd-values.js';
 import { CLIENT_DISK_BYTES, type ClientPlan } from './client-plan.js';
 
 const OPTION_BYTES = 16;
 const REQUEST_BYTES = 28;
+const EXTENDED_BYTES = 32;
 const UNSUPPORTED = 2 ** 31 + 1;
-const { HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, SEND_CACHE } = TransmissionFlag;
+const { HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, SEND_CACHE, BLOCK_STATUS_PAYLOAD } =
+  TransmissionFlag;
 const FLAGS = HAS_FLAGS | SEND_FLUSH | SEND_FUA | SEND_TRIM | SEND_WRITE_ZEROES | SEND_CACHE;
 
 /** The content of this server's disk there. */
@@ -68,7 +78,7 @@ export class LyingServer {
       return 4;
     }
     const isOption = this.phase === 'options';
-    if (input.length < (isOption ? OPTION_BYTES : REQUEST_BYTES)) return 0;
+    if (input.length < (isOption ? OPTION_BYTES : this.requestBytes)) return 0;
     if (!isOption) return this.stepRequest();
     const dataBytes = input.readUInt32BE(12);
     if (input.length < OPTION_BYTES + dataBytes) return 0;
@@ -77,28 +87,40 @@ export class LyingServer {
   }
 
   private stepRequest(): number {
-    const { input } = this;
-    const command = input.readUInt16BE(6);
-    const length = input.readUInt32BE(24);
-    const payloadBytes = command === Command.WRITE ? length : 0;
-    if (input.length < REQUEST_BYTES + payloadBytes) return 0;
+    const { input, requestBytes } = this;
+    const { extended } = this.plan;
+    const [flags, command, cookie] = [input.readUInt16BE(4), input.readUInt16BE(6), input.readBigUInt64BE(8)];
+    const length = extended ? Number(input.readBigUInt64BE(24)) : input.readUInt32BE(24);
+    const hasPayload = extended ? (flags & CommandFlag.PAYLOAD_LEN) !== 0 : command === Command.WRITE;
+    const messageBytes = requestBytes + (hasPayload ? length : 0);
+    if (input.length < messageBytes) return 0;
     const offset = Number(input.readBigUInt64BE(16));
-    if (command !== Command.DISC)
-      this.say(this.reply(command, input.readUInt16BE(4), input.readBigUInt64BE(8), offset, length));
-    else this.socket.end();
-    return REQUEST_BYTES + payloadBytes;
+    if (command === Command.DISC) this.socket.end();
+    else if (command !== Command.BLOCK_STATUS) this.say(this.reply(command, cookie, offset, length));
+    else if (!hasPayload) this.say(this.status(flags, cookie, length, [1, 2]));
+    else {
+      const ids = Array.from({ length: (length - 8) / 4 }, (_, i) => input.readUInt32BE(requestBytes + 8 + 4 * i));
+      this.say(this.status(flags, cookie, Number(input.readBigUInt64BE(requestBytes)), ids));
+    }
+    return messageBytes;
+  }
+
+  private get requestBytes(): number {
+    return this.plan.extended ? EXTENDED_BYTES : REQUEST_BYTES;
   }
 
   private answerOption(option: number): void {
     const ack = optionReply(option, OptionReply.ACK);
-    if (option === Option.STRUCTURED_REPLY) this.say(this.plan.structured ? ack : optionReply(option, UNSUPPORTED));
+    if (option === Option.EXTENDED_HEADERS) this.say(this.plan.extended ? ack : optionReply(option, UNSUPPORTED));
+    else if (option === Option.STRUCTURED_REPLY)
+      this.say(this.plan.structured ? ack : optionReply(option, UNSUPPORTED));
     else if (option === Option.SET_META_CONTEXT) {
       const contexts = ['base:allocation', 'qemu:dirty-bitmap:nightly'].map((name, i) =>
         optionReply(option, OptionReply.META_CONTEXT, Buffer.concat([u32(i + 1), Buffer.from(name)])),
       );
       this.say(Buffer.concat([...contexts, ack]));
     } else if (option === Option.GO) {
-      const info = Buffer.concat([u16(0), u64(CLIENT_DISK_BYTES), u16(FLAGS)]);
+      const info = Buffer.concat([u16(0), u64(CLIENT_DISK_BYTES), u16(this.flags)]);
       const sizes = Buffer.concat([u16(3), u32(1), u32(4096), u32(2 ** 25)]);
       const infos = [sizes, info].map((data) => optionReply(option, OptionReply.INFO, data));
       this.say(Buffer.concat([...infos, ack]));
@@ -106,25 +128,37 @@ export class LyingServer {
     } else this.socket.end();
   }
 
-  private reply(command: number, flags: number, cookie: bigint, offset: number, length: number): Buffer {
-    const { structured } = this.plan;
-    if (command === Command.BLOCK_STATUS) {
-      const one = (flags & CommandFlag.REQ_ONE) !== 0 || length === 1;
-      const half = Math.floor(length / 2);
-      const extents: [number, number][] = one
-        ? [[length, 0]]
-        : [
-            [half, 1],
-            [length - half, 0],
-          ];
-      return Buffer.concat([statusChunk(cookie, 0, 1, extents), statusChunk(cookie, 1, 2, extents)]);
-    }
+  private get flags(): number {
+    return this.plan.extended && this.plan.withContexts ? FLAGS | BLOCK_STATUS_PAYLOAD : FLAGS;
+  }
+
+  private status(flags: number, cookie: bigint, length: number, ids: readonly number[]): Buffer {
+    const one = (flags & CommandFlag.REQ_ONE) !== 0 || length === 1;
+    const half = Math.floor(length / 2);
+    const extents: [number, number][] = one
+      ? [[length, 0]]
+      : [
+          [half, 1],
+          [length - half, 0],
+        ];
+    const chunkOf = this.plan.extended ? extendedStatusChunk : statusChunk;
+    return Buffer.concat(ids.map((id, i) => chunkOf(cookie, i === ids.length - 1 ? 1 : 0, id, extents)));
+  }
+
+  private data(cookie: bigint, flags: number, offset: number, data: Buffer): Buffer {
+    if (!this.plan.extended) return dataChunk(cookie, flags, offset, data);
+    return extendedChunk(cookie, flags, 1, Buffer.concat([u64(offset), data]));
+  }
+
+  private reply(command: number, cookie: bigint, offset: number, length: number): Buffer {
+    const { structured, extended } = this.plan;
+    if (command !== Command.READ && extended) return extendedChunk(cookie, 1, 0);
     if (command !== Command.READ) return structured ? chunk(cookie, 1, 0) : simpleReply(cookie, 0);
     if (!structured) return simpleReply(cookie, 0, contentAt(offset, length));
     const cut = this.random.below(length);
-    const behind = dataChunk(cookie, cut === 0 ? 1 : 0, offset + cut, contentAt(offset + cut, length - cut));
+    const behind = this.data(cookie, cut === 0 ? 1 : 0, offset + cut, contentAt(offset + cut, length - cut));
     const isLie = this.messages === this.plan.spoiled && this.plan.lie === 'leave-out';
-    if (isLie) return dataChunk(cookie, 1, offset, contentAt(offset, length - 1));
-    return cut === 0 ? behind : Buffer.concat([behind, dataChunk(cookie, 1, offset, contentAt(offset, cut))]);
+    if (isLie) return this.data(cookie, 1, offset, contentAt(offset, length - 1));
+    return cut === 0 ? behind : Buffer.concat([behind, this.data(cookie, 1, offset, contentAt(offset, cut))]);
   }
 }
