@@ -59,7 +59,7 @@ const nightly = {
 
 describe('with --json every command prints one document', () => {
   test('of exports', async () => {
-    const { json, image } = await serve();
+    const { json, image, server } = await serve();
     const vm1 = {
       name: 'vm1',
       path: image,
@@ -67,13 +67,14 @@ describe('with --json every command prints one document', () => {
       sizeBytes: 8 * MIB,
       readOnly: false,
       minBlockBytes: 512,
+      uri: server.uri('vm1'),
       bitmaps: [nightly],
       connections: [],
     };
     expect(await json('export', 'list')).toEqual({ exports: [vm1] });
     expect(await json('export', 'show', 'vm1')).toEqual(vm1);
     const path = join(scratchFolder(), 'vm2.img');
-    const vm2 = { ...vm1, name: 'vm2', path, sizeBytes: MIB, bitmaps: [] };
+    const vm2 = { ...vm1, name: 'vm2', uri: server.uri('vm2'), path, sizeBytes: MIB, bitmaps: [] };
     expect(await json('export', 'add', `vm2=${path},size=1M`)).toEqual(vm2);
     expect(await json('export', 'resize', 'vm2', '2M')).toEqual({ ...vm2, sizeBytes: 2 * MIB });
     expect(await json('export', 'remove', 'vm2')).toEqual({ removed: 'vm2' });
