@@ -53,7 +53,7 @@ describe('over NBD, tidemark:overwritten', () => {
     const { id, exports } = await server.begin();
     const client = await (await server.listen())();
     await client.greet();
-    const all = ['base:allocation', exports[0]!.context, CONTEXT];
+    const all = ['base:allocation', 'qemu:allocation-depth', exports[0]!.context, CONTEXT];
     expect(await listed(client, `disk@${id}`, [])).toEqual(all);
     for (const query of ['tidemark:', CONTEXT]) {
       expect(await listed(client, `disk@${id}`, [query])).toEqual([CONTEXT]);
@@ -120,7 +120,11 @@ test('with a clone, overwritten data is not reported', async () => {
   await server.write([1], 'b');
   const view = server.view(backup);
   expect((await contentOf(view.device)).equals(Buffer.alloc(DISK_BYTES, 'a'))).toBe(true);
-  expect(view.contexts().map(({ name }) => name)).toEqual(['base:allocation', 'qemu:dirty-bitmap:nightly']);
+  expect(view.contexts().map(({ name }) => name)).toEqual([
+    'base:allocation',
+    'qemu:allocation-depth',
+    'qemu:dirty-bitmap:nightly',
+  ]);
 });
 
 test('a read-only export never reports overwritten data', async () => {

@@ -74,7 +74,7 @@ describe.each([
     expect(shown).toMatchObject({ TLS: true, structured: true });
     expect(shown.exports[0]).toMatchObject({
       'export-size': 8 * MIB,
-      contexts: ['base:allocation', 'qemu:dirty-bitmap:nightly'],
+      contexts: ['base:allocation', 'qemu:allocation-depth', 'qemu:dirty-bitmap:nightly'],
     });
     expect(JSON.parse(await run('nbdinfo', '--json', '--list', uri)).exports).toHaveLength(1);
     expect((await outcomeOf('nbdinfo', plainUri)).code).not.toBe(0);
