@@ -1,13 +1,17 @@
 import { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { KIB } from '../base/units.js';
 import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 
 /** Receives the bytes of a stream in its own buffer, so that they need not be copied. */
 export interface StreamReader {
   /** Where the next bytes go: at least one byte of room. Called again after each `received`. */
   room(): Buffer;
-  /** The first `count` bytes of the room have been filled. Returns false to pause the stream until `resume`. */
-  received(count: number): boolean;
+  /**
+   * The first `count` bytes of the room have been filled. Returns false to pause the stream until `resume`. `more` follows
+   * at once.
+   */
+  received(count: number, more?: boolean): boolean;
   /** The peer sends no more, or the connection broke with `error`. */
   ended(error?: Error): void;
 }
@@ -68,26 +72,73 @@ function socketOver(connected: Connected, reader: StreamReader): Socket {
   } as object);
 }
 
-/** Copies the bytes of 'data' events, for sockets whose handle cannot be moved. */
+/** Copies the bytes of 'data' events, for plain sockets whose handle cannot be moved. */
 function copyInto(reader: StreamReader, socket: Socket): void {
   socket.on('data', (chunk: Buffer) => {
-    let goOn = true;
-    for (let at = 0; at < chunk.length; ) {
-      const count = chunk.copy(reader.room(), 0, at);
-      at += count;
-      goOn = reader.received(count);
-    }
-    if (!goOn) socket.pause();
+    if (!copyChunk(chunk, reader, false)) socket.pause();
   });
+}
+
+/** Returns false to pause the stream. */
+function copyChunk(chunk: Buffer, reader: StreamReader, more: boolean): boolean {
+  let goOn = true;
+  for (let at = 0; at < chunk.length; ) {
+    const count = chunk.copy(reader.room(), 0, at);
+    at += count;
+    goOn = reader.received(count, more && at === chunk.length);
+  }
+  return goOn;
+}
+
+/** So much is copied at a time. */
+const MOST_GATHERED_BYTES = 256 * KIB;
+
+/**
+ * Copies the bytes of 'data' events of a socket with TLS. What arrives in one turn of the event loop is received at once:
+ * each record is an event, and some clients send each request in a record of its own.
+ */
+class GatheringReader {
+  private chunks: Buffer[] = [];
+  private gatheredBytes = 0;
+  private readonly deliverLater = () => this.deliver();
+
+  constructor(
+    private readonly reader: StreamReader,
+    private readonly socket: Socket,
+  ) {
+    socket.on('data', (chunk: Buffer) => this.gather(chunk));
+    // Before the reader is told.
+    socket.prependListener('end', this.deliverLater);
+  }
+
+  private gather(chunk: Buffer): void {
+    if (this.chunks.length === 0) setImmediate(this.deliverLater);
+    this.chunks.push(chunk);
+    this.gatheredBytes += chunk.length;
+    if (this.gatheredBytes >= MOST_GATHERED_BYTES) this.deliver();
+  }
+
+  private deliver(): void {
+    const { chunks, reader, socket } = this;
+    if (chunks.length === 0) return;
+    this.chunks = [];
+    this.gatheredBytes = 0;
+    if (socket.destroyed) return;
+    let goOn = true;
+    for (const [index, chunk] of chunks.entries()) goOn = copyChunk(chunk, reader, index < chunks.length - 1);
+    if (!goOn) socket.pause();
+  }
 }
 
 function attachReader(stream: Stream, reader: StreamReader): Socket {
   if ('fd' in stream) return socketOver({ fd: stream.fd }, reader);
-  const adopted = 'accepted' in stream ? adoptHandle(stream.accepted, reader) : undefined;
-  if (adopted) return adopted;
-  const socket = 'accepted' in stream ? stream.accepted : stream.secured;
-  copyInto(reader, socket);
-  return socket;
+  if ('secured' in stream) {
+    new GatheringReader(reader, stream.secured);
+    return stream.secured;
+  }
+  const adopted = adoptHandle(stream.accepted, reader);
+  if (!adopted) copyInto(reader, stream.accepted);
+  return adopted ?? stream.accepted;
 }
 
 /** Where the bytes come from: an accepted socket, one with TLS, or the descriptor of a connected one. */

@@ -113,8 +113,9 @@ export class Link implements StreamReader, Carrier {
     return this.input.room();
   }
 
-  received(count: number): boolean {
+  received(count: number, more = false): boolean {
     this.input.appended(count);
+    if (more && !this.input.hasLongMessage) return true;
     if (this.closeReason !== undefined) {
       // Keep reading until the client closes: to close with unread bytes would cut off our last replies.
       this.input.consume(this.input.length);

@@ -38,6 +38,11 @@ export class ReceiveBuffer {
     return this.length >= bytes;
   }
 
+  /** A long message has arrived as a whole. There is hardly any room behind it. */
+  get hasLongMessage(): boolean {
+    return this.neededBytes >= LONG_BYTES && this.length >= this.neededBytes;
+  }
+
   /** The next `bytes`, which have arrived, have been handled. */
   consume(bytes: number): void {
     this.start += bytes;

@@ -177,3 +177,16 @@ test('a closed buffer has released its memory', () => {
   input.close();
   expect([memory.heldBytes, budget.use.usedBytes]).toEqual([0, 0]);
 });
+
+test('says when a long message is there as a whole, behind which there is hardly any room', () => {
+  const { input } = receiveBuffer();
+  input.has(200 * KIB);
+  receive(input, Buffer.alloc(200 * KIB - 1));
+  expect(input.hasLongMessage).toBe(false);
+  receive(input, Buffer.alloc(1));
+  expect(input.hasLongMessage).toBe(true);
+  input.consume(200 * KIB);
+  input.has(28);
+  receive(input, Buffer.alloc(28));
+  expect(input.hasLongMessage).toBe(false);
+});

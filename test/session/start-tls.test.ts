@@ -298,3 +298,25 @@ test('a client that reads slowly gets every byte of every reply', async () => {
     expect(data.equals(content.subarray(DISK_BYTES - length))).toBe(true);
   }
 });
+
+test('requests of all sizes, each in records of its own, are served in order and answered together', async () => {
+  const { connect: newClient } = await serve('required');
+  const client = await newClient();
+  await client.greet();
+  await client.startTls(trusting());
+  client.option(Option.GO, infoData('disk'));
+  await client.replies();
+  const content = randomBytes(DISK_BYTES);
+  const sizes = Array.from({ length: 60 }, (_, i) => [28, 512, 20_000, 256 * KIB, 300 * KIB][i % 5]!);
+  const writes = sizes.map((length, i) => ({ length, offset: (i * 7919 * 512) % (DISK_BYTES - length) }));
+  const expected = Buffer.alloc(DISK_BYTES);
+  for (const [i, { length, offset }] of writes.entries()) {
+    const payload = content.subarray(offset, offset + length);
+    payload.copy(expected, offset);
+    client.request({ command: Command.WRITE, cookie: BigInt(i), offset, payload });
+  }
+  for (const i of writes.keys()) expect(await client.simpleReply()).toMatchObject({ error: 0, cookie: BigInt(i) });
+  client.request({ command: Command.READ, length: DISK_BYTES });
+  const { error, data } = await client.simpleReply(DISK_BYTES);
+  expect([error, data.equals(expected)]).toEqual([0, true]);
+});
