@@ -1,8 +1,12 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Policy } from '../../src/access/access.js';
+import { Access, Policy } from '../../src/access/access.js';
 import type { Identity } from '../../src/access/identity.js';
 import { type Right, rights } from '../../src/access/rights.js';
 import { buildControlApi } from '../../src/control/control-api.js';
+import type { ServerEvent } from '../../src/control/event-feed.js';
+import { maySeeEvent } from '../../src/control/seen-events.js';
+import { ExportRegistry } from '../../src/export/registry.js';
+import { SeenExports } from '../../src/export/seen-exports.js';
 import { rulesOf } from '../support/access-rules.js';
 import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
@@ -163,4 +167,28 @@ test('the name of a hidden export is in no answer', async () => {
   for (const url of ['/v1/exports', '/v1/server', '/v1/clients', '/v1/backups', '/metrics', '/openapi.json']) {
     expect((await ask('GET', url)).text, url).not.toContain('hush');
   }
+});
+
+test.each([
+  ['export-added', { export: 'a' }, ['list', 'read', 'write', 'backup', 'admin']],
+  ['bitmaps-changed', { export: 'a', actions: [] }, ['read', 'write', 'backup', 'admin']],
+  ['backup-begun', { backup: 'x', bitmap: 'n', exports: ['a'] }, ['backup', 'admin']],
+] as const)('the event %s is for those who could ask for the same', (type, fields, readers) => {
+  const event = { type, at: '', ...fields } as ServerEvent;
+  const sees = (...specs: string[]) => {
+    const access = new Access(new Policy(rulesOf(...specs)), caller);
+    return maySeeEvent(new SeenExports(new ExportRegistry(() => Promise.reject(new Error())), access), event);
+  };
+  expect(rights.filter((right) => sees(`any,rights=${right}`))).toEqual(
+    rights.filter((one) => readers.includes(one as never)),
+  );
+  expect(sees('any,exports=b,rights=admin')).toBe(false);
+});
+
+test('the event of a backup is for those who may back up all its exports', () => {
+  const event = { type: 'backup-begun', at: '', backup: 'x', bitmap: 'n', exports: ['a', 'b'] } as ServerEvent;
+  const access = new Access(new Policy(rulesOf('any,exports=a,rights=admin')), caller);
+  expect(maySeeEvent(new SeenExports(new ExportRegistry(() => Promise.reject(new Error())), access), event)).toBe(
+    false,
+  );
 });

@@ -5,6 +5,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import type { NbdClient } from '../../src/client/nbd-client.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import { Command, Option, OptionError, OptionReply } from '../../src/protocol/constants.js';
+import { rulesOf } from '../support/access-rules.js';
 import { Random, testSeed } from '../support/random.js';
 import { encodeOption, encodeRequest, infoData, metaData, type RawClient } from '../support/raw-client.js';
 import { ThreadServer, testKey } from '../support/thread-server.js';
@@ -28,6 +29,28 @@ async function asking(server: ThreadServer): Promise<RawClient> {
   expect((await client.reply()).type).toBe(OptionReply.ACK);
   return client;
 }
+
+describe.each([true, false])('with TLS %s, clients who lose a right', (usesTls) => {
+  test('are disconnected in every thread, after their requests in flight', async () => {
+    const { server, clients } = await serverWithClients(3, { usesTls });
+    expect(server.clientCounts).toEqual([1, 1, 1]);
+    const writes = clients.map((client, i) => client.write(i * GRANULE, Buffer.alloc(GRANULE, i + 1)));
+    await Promise.all(writes);
+    server.useRules(rulesOf('local,rights=read'));
+    await expect.poll(() => server.clientCounts).toEqual([0, 0, 0]);
+    for (const client of clients) await expect(client.read(0, 512)).rejects.toThrow();
+    const reader = await server.connect();
+    await expect(reader.write(0, Buffer.alloc(512))).rejects.toThrow();
+    expect((await reader.read(2 * GRANULE, 512))[0]).toBe(3);
+  });
+
+  test('but can go on without it go on', async () => {
+    const { server, here, there } = await serverWithClients(2, { usesTls });
+    server.useRules(rulesOf('local,rights=write'));
+    await here.write(0, Buffer.alloc(512, 7));
+    expect((await there.read(0, 512))[0]).toBe(7);
+  });
+});
 
 describe('clients with TLS', () => {
   test('are spread over the threads, the main thread first', async () => {

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
+import { Policy } from '../../src/access/access.js';
+import { AccessRules } from '../../src/access/access-rules.js';
 import { NbdClient, type NbdConnectOptions } from '../../src/client/nbd-client.js';
 import type { TlsWish } from '../../src/client/tls-wish.js';
 import type { Export } from '../../src/export/export.js';
@@ -14,7 +16,6 @@ import { makeImage } from './image.js';
 import { insideOf } from './inside.js';
 import { MemoryStore } from './memory-store.js';
 import { ampleLimits } from './nbd-limits.js';
-import { openPolicy } from './open-access.js';
 import { RawClient } from './raw-client.js';
 import { native } from './scratch-device.js';
 import { scratchFolder } from './scratch-folder.js';
@@ -38,6 +39,7 @@ export class ThreadServer {
     readonly complaints: { readonly message: string; readonly fields: object }[],
     private readonly socketPath: string,
     private readonly listener: NbdListener,
+    private readonly policy: Policy,
     private readonly tls: TlsWish | undefined,
     private readonly owners: { readonly threads: readonly (ClientThread | undefined)[]; files: string },
   ) {}
@@ -69,7 +71,8 @@ export class ThreadServer {
     const complain = (fields: object, message: string) => void complaints.push({ fields, message });
     const limits = { ...ampleLimits, maxConnections: 64, threads, handshakeTimeoutSeconds };
     const log = { level: logLevel, debug: () => {}, info: () => {}, warn: complain, error: complain };
-    const listener = new NbdListener({ exports, policy: openPolicy, log, limits, posix: native });
+    const policy = new Policy(new AccessRules([]));
+    const listener = new NbdListener({ exports, policy, log, limits, posix: native });
     const pskFile = usesTls ? makePskFile({ alice: TEST_KEY }) : undefined;
     if (pskFile !== undefined) listener.useTls('required', await loadServerTls({ psk: pskFile }));
     const tls =
@@ -80,7 +83,7 @@ export class ThreadServer {
       await exports.close();
     });
     const { threads: owners } = listener as unknown as { threads: ThreadServer['owners'] };
-    return new ThreadServer(exports, served, image, complaints, path, listener, tls, owners);
+    return new ThreadServer(exports, served, image, complaints, path, listener, policy, tls, owners);
   }
 
   async connect(options: NbdConnectOptions = {}, exportName = 'disk'): Promise<NbdClient> {
@@ -132,6 +135,12 @@ export class ThreadServer {
   /** How many clients other threads have, those in the handshake included. */
   get threadClients(): number {
     return this.owners.threads.reduce((sum, thread) => sum + (thread?.clientCount ?? 0), 0);
+  }
+
+  /** Replaces the access rules, as a reload does. */
+  useRules(rules: AccessRules): void {
+    this.policy.current = rules;
+    this.listener.recheckRights();
   }
 
   /** As when the server stops. */
