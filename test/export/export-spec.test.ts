@@ -50,6 +50,6 @@ test.each([
 
 test('the grammar in help texts and errors names every option', () => {
   expect(EXPORT_GRAMMAR).toBe(
-    'NAME=PATH[,size=SIZE][,readonly][,format=raw][,min-block=1|512|4096][,bitmap=BITMAP[:GRANULARITY]]...',
+    'NAME=PATH[,size=SIZE][,readonly][,format=raw][,min-block=1|512|4096][,tls=required][,bitmap=BITMAP[:GRANULARITY]]...',
   );
 });
