@@ -30,14 +30,16 @@ export interface WorkSize {
  *
  * @param run runs fio to its end
  * @param pids the processes of the server
+ * @param attempt tries a run again as long as that makes sense
  */
 export async function measureWork(
   jobs: readonly FioJob[],
   { rate, seconds }: WorkSize,
   run: (jobs: readonly FioJob[]) => Promise<FioResult>,
   pids: readonly number[],
+  attempt: (work: () => Promise<WorkRun>) => Promise<WorkRun>,
 ): Promise<WorkDone> {
-  const timed = async (requestsEach: number): Promise<WorkRun> => {
+  const timed = (requestsEach: number) => async (): Promise<WorkRun> => {
     const used = await processorMicroseconds(pids);
     const began = performance.now();
     const { requests } = await run(jobs.map((job) => ({ ...job, ioBytes: requestsEach * job.blockBytes })));
@@ -46,8 +48,9 @@ export async function measureWork(
     return { seconds: (ended - began) / 1000, processorSeconds, requests };
   };
   const few = Math.max(...jobs.map(({ depth }) => depth));
-  const short = await timed(few);
-  return workBetween(short, await timed(few + Math.ceil((rate * seconds) / jobs.length)), jobs[0]!.blockBytes);
+  const short = await attempt(timed(few));
+  const long = await attempt(timed(few + Math.ceil((rate * seconds) / jobs.length)));
+  return workBetween(short, long, jobs[0]!.blockBytes);
 }
 
 /** What the longer run did beyond the short one. @throws if it took no longer, so that nothing can be said */

@@ -135,17 +135,17 @@ async function measureOne({ case: one, served, options, fio, pids }: Running): P
 
 /** Several connections, until each has done as much as the server can do in that time. */
 async function measureSeveral({ case: one, served, options, fio, pids }: Running): Promise<Measured> {
-  return await connected(async () => {
+  const rate = await connected(async () => {
     const began = performance.now();
     const { requests } = await fio(jobsOf(one, served, WARM_UP_SECONDS));
-    const rate = (1000 * requests) / (performance.now() - began);
-    const work = await measureWork(jobsOf(one, served), { rate, seconds: options.seconds }, fio, pids);
-    const { processorMicroseconds } = work;
-    return { speed: figureOf(one, work), processorMicroseconds, latencyMicroseconds: undefined };
+    return (1000 * requests) / (performance.now() - began);
   });
+  const work = await measureWork(jobsOf(one, served), { rate, seconds: options.seconds }, fio, pids, connected);
+  const { processorMicroseconds } = work;
+  return { speed: figureOf(one, work), processorMicroseconds, latencyMicroseconds: undefined };
 }
 
-/** All connections are opened at once, and nbd-server lets only ten clients wait: another try then, of everything. */
+/** All connections are opened at once, and nbd-server lets only ten clients wait: another try then. */
 async function connected<T>(attempt: () => Promise<T>): Promise<T> {
   for (let left = MAX_ATTEMPTS; ; left--) {
     try {
