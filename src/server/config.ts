@@ -99,7 +99,7 @@ export function resolveConfig(
     limits: {
       maxConnections: stdio ? 1 : (last('max-connections') ?? 256),
       handshakeTimeoutSeconds: last('handshake-timeout') ?? 10,
-      busyPollMicroseconds: last('busy-poll') ?? 50,
+      busyPollMicroseconds: last('busy-poll') ?? 100,
       memoryBudgetBytes: last('memory-budget') ?? GIB,
       threads: last('threads') ?? availableParallelism(),
     },

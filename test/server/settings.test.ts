@@ -171,7 +171,7 @@ describe('the example in docs/configuration.md', () => {
       limits: {
         maxConnections: 256,
         handshakeTimeoutSeconds: 10,
-        busyPollMicroseconds: 50,
+        busyPollMicroseconds: 100,
         memoryBudgetBytes: GIB,
         threads: 4,
       },
