@@ -19,9 +19,9 @@ meanwhile. The ratio is the median of the ratios of the times in each round, wit
 QEMU's tools read a qcow2 image with a persistent bitmap from qemu-nbd: qemu-img map shows what is dirty, and qemu-io
 reads that through an overlay that copies on read.`),
     pullTable(increment.figures, goals),
-    paragraph(`A full image of a disk of ${formatSize(kept.sizeBytes)} and two increments of ${formatSize(kept.changedBytes)}, from tmpfs to tmpfs. A restore first
-reads all images to compare their checksums, as verify does. A prune that keeps two restore points compares all checksums,
-and merges the full image and the first increment.`),
+    paragraph(`A full image of a disk of ${formatSize(kept.sizeBytes)} and two increments of ${formatSize(kept.changedBytes)}, from tmpfs to tmpfs. A restore
+compares the checksums of all images while it copies. So does a prune that keeps two restore points: it merges the full
+image and the first increment.`),
     pullTable(kept.figures, goals),
   ].join('\n\n');
 }
