@@ -32,6 +32,11 @@ export class FuzzSocket {
     return new FuzzSocket(socket);
   }
 
+  /** Takes over a socket that is connected, or about to be. */
+  static over(socket: Socket): FuzzSocket {
+    return new FuzzSocket(socket);
+  }
+
   get available(): number {
     return this.end - this.start;
   }

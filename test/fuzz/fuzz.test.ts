@@ -10,6 +10,7 @@ import { ManifestTarget } from './local/manifest-target.js';
 import { Qcow2Target } from './local/qcow2-target.js';
 import { MemoryWatch } from './memory-watch.js';
 import { parseFuzzOptions } from './options.js';
+import { planTls } from './tls/plan.js';
 import { planTransmission } from './transmission/plan.js';
 
 const SECONDS = 30;
@@ -19,7 +20,8 @@ test('after 30 s of random messages the server is alive, has answered correctly,
 }, async () => {
   const options = parseFuzzOptions(['--seconds', `${SECONDS}`]);
   const { messages, after } = await fuzz(options, (line) => console.log(line));
-  expect(Object.keys(messages).sort()).toEqual(['client', 'handshake', 'http', 'manifests', 'qcow2', 'transmission']);
+  const targets = ['client', 'handshake', 'http', 'manifests', 'qcow2', 'tls', 'transmission'];
+  expect(Object.keys(messages).sort()).toEqual(targets);
   expect(after.connections).toBe(0);
 });
 
@@ -27,8 +29,8 @@ test('the same seed gives the same messages, and another seed gives others', asy
   const qcow2 = await Qcow2Target.prepare(scratchFolder());
   const manifests = new ManifestTarget(scratchFolder());
   const plans = (seed: number): unknown[] =>
-    [planHandshakes, planTransmission, planHttp, planClient, qcow2.plan.bind(qcow2), manifests.plan].map((plan) =>
-      plan(new Random(seedOf(seed, 'target', 7))),
+    [planHandshakes, planTls, planTransmission, planHttp, planClient, qcow2.plan.bind(qcow2), manifests.plan].map(
+      (plan) => plan(new Random(seedOf(seed, 'target', 7))),
     );
   expect(plans(1)).toEqual(plans(1));
   for (const [index, plan] of plans(1).entries()) expect(plan).not.toEqual(plans(2)[index]);

@@ -14,6 +14,9 @@ import { randomBytes } from './odd-values.js';
 import type { FuzzOptions } from './options.js';
 import { Subject } from './subject.js';
 import type { Target } from './target.js';
+import { makeCredentials, tlsArguments } from './tls/credentials.js';
+import { accessRules, vaultSpec, vaults } from './tls/sight.js';
+import { TlsTarget } from './tls/target.js';
 import { type FuzzDisk, fuzzDisks, imagePath, specOf } from './transmission/disks.js';
 import { TransmissionTarget } from './transmission/target.js';
 
@@ -42,9 +45,16 @@ async function fuzzIn(folder: string, options: FuzzOptions, progress: (line: str
   const own = mkdtempSync('/dev/shm/tidemark-fuzz-');
   const pathOf = (disk: FuzzDisk) => imagePath(disk, folder, own);
   const contents = makeDisks(pathOf);
-  const specs = [...fuzzDisks.map((disk) => specOf(disk, pathOf(disk))), ...httpDisks.map(httpSpec)];
-  await using subject = await Subject.start(folder, specs);
-  const { targets, close } = await makeTargets(own, subject, contents, options.targets);
+  const specs = [
+    ...fuzzDisks.map((disk) => specOf(disk, pathOf(disk))),
+    ...vaults.map((disk) => vaultSpec(disk, pathOf(disk))),
+    ...httpDisks.map(httpSpec),
+  ];
+  const credentials = await makeCredentials(folder);
+  const rules = accessRules.flatMap((rule) => ['--access', rule]);
+  await using subject = await Subject.start(folder, specs, [...tlsArguments, ...rules]);
+  const tls = new TlsTarget(subject, credentials, contents, pathOf);
+  const { targets, close } = await makeTargets(own, subject, contents, tls, options.targets);
   try {
     return await new FuzzRun(subject, targets, options, progress).run();
   } finally {
@@ -55,17 +65,17 @@ async function fuzzIn(folder: string, options: FuzzOptions, progress: (line: str
 
 const httpSpec = (name: string) => `${name}=${name}.img,size=1M,bitmap=nightly:4K`;
 
-/** Read-only disks have some content. The others, and those too large to be modelled, are empty at first. */
+/** Read-only disks and vaults have some content. The others, and those too large to be modelled, are empty at first. */
 function makeDisks(pathOf: (disk: FuzzDisk) => string): Map<string, Buffer> {
   const contents = new Map<string, Buffer>();
-  for (const disk of fuzzDisks) {
+  for (const disk of [...fuzzDisks, ...vaults]) {
     const { name, sizeBytes, readOnly, fileBytes } = disk;
     const path = pathOf(disk);
     writeFileSync(path, '');
     truncateSync(path, fileBytes);
     if (sizeBytes > MAX_KNOWN_BYTES) continue;
     const content = Buffer.alloc(sizeBytes);
-    if (readOnly) {
+    if (readOnly || vaults.includes(disk)) {
       randomBytes(new Random(sizeBytes), fileBytes).copy(content);
       writeFileSync(path, content.subarray(0, fileBytes));
     }
@@ -78,11 +88,13 @@ async function makeTargets(
   own: string,
   subject: Subject,
   contents: ReadonlyMap<string, Buffer>,
+  tls: TlsTarget,
   wanted: readonly string[],
 ): Promise<{ targets: Target[]; close: () => Promise<void> }> {
   const [client, qcow2] = [await ClientTarget.prepare(own), await Qcow2Target.prepare(own)];
   const all = [
     new HandshakeTarget(subject),
+    tls,
     new TransmissionTarget(subject, contents),
     new HttpTarget(subject),
     client,

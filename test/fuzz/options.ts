@@ -23,7 +23,7 @@ export const USAGE = `usage: npm run fuzz -- [--seconds N] [--messages N] [--see
   --seconds N     stop after so many seconds (default 60; no limit when --messages is given)
   --messages N    stop after so many messages
   --seed S        a number; the same seed gives the same messages (default: TIDEMARK_SEED, or a new one, which is printed)
-  --target NAME   handshake, transmission, http, client, qcow2 or manifests; may be repeated (default: all)
+  --target NAME   handshake, tls, transmission, http, client, qcow2 or manifests; may be repeated (default: all)
   --iteration I   only iteration I of the target, on a new server
   --replay FILE   run what the file of an earlier failure says: its iteration alone, then all up to it`;
 

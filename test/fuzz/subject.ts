@@ -46,9 +46,9 @@ export class Subject implements AsyncDisposable {
     });
   }
 
-  static async start(folder: string, specs: readonly string[]): Promise<Subject> {
+  static async start(folder: string, specs: readonly string[], more: readonly string[]): Promise<Subject> {
     const args = [program, 'serve', '--log-level', 'warn', '--unix', 'nbd.sock', '--control', 'control.sock'];
-    args.push('--http', '127.0.0.1:0');
+    args.push('--listen', '127.0.0.1:0', '--http', '127.0.0.1:0', ...more);
     args.push('--threads', String(THREADS), '--state', 'state', ...specs.flatMap((spec) => ['--export', spec]));
     const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     const subject = new Subject(folder, child);

@@ -3,10 +3,9 @@ import { u32 } from '../../support/raw-client.js';
 import { FuzzSocket } from '../fuzz-socket.js';
 import type { Subject } from '../subject.js';
 import { expectThat, type Target } from '../target.js';
-import { takeOptionReplies } from './option-replies.js';
+import { takeGreeting, takeOptionReplies } from './option-replies.js';
 import { type HandshakePlan, planHandshakes } from './plan.js';
 
-const GREETING = Buffer.from('NBDMAGICIHAVEOPT\0\x03', 'latin1');
 const KNOWN_FLAGS = 3;
 const FIXED_NEWSTYLE = 1;
 const ERROR = 2 ** 31;
@@ -26,8 +25,7 @@ export class HandshakeTarget implements Target<readonly HandshakePlan[]> {
   private async runOne({ clientFlags, options, cuts }: HandshakePlan): Promise<number> {
     const socket = await FuzzSocket.connect(this.subject.socketPath);
     await socket.send(Buffer.concat([u32(clientFlags), ...options.map(({ bytes }) => bytes)]), cuts);
-    expectThat(await socket.has(GREETING.length), () => 'the server closed the connection before its greeting');
-    expectThat(socket.take(GREETING.length).equals(GREETING), () => 'the greeting is another one');
+    await takeGreeting(socket);
     const isFixed = (clientFlags & FIXED_NEWSTYLE) !== 0;
     const isSound = (clientFlags & ~KNOWN_FLAGS) >>> 0 === 0;
     if (isSound) await this.takeAnswers(socket, options, isFixed);

@@ -5,6 +5,7 @@ import { errorStatuses } from '../../../src/control/error-statuses.js';
 import { FuzzSocket } from '../fuzz-socket.js';
 import type { Subject } from '../subject.js';
 import { expectThat, type Target } from '../target.js';
+import { vaults } from '../tls/sight.js';
 import { fuzzDisks } from '../transmission/disks.js';
 import {
   encodeHttp,
@@ -93,7 +94,7 @@ export class HttpTarget implements Target<HttpPlan> {
 
   private async restoreOnce(): Promise<void> {
     const { exports } = await this.subject.call<{ exports: { name: string }[] }>('GET', '/v1/exports');
-    const mine = exports.filter(({ name }) => !fuzzDisks.some((disk) => disk.name === name));
+    const mine = exports.filter(({ name }) => ![...fuzzDisks, ...vaults].some((disk) => disk.name === name));
     for (const { name } of mine) {
       await this.subject.call('DELETE', `/v1/exports/${encodeURIComponent(name)}?force=true`);
     }

@@ -1,12 +1,11 @@
 import { InfoType, Option } from '../../../src/protocol/constants.js';
 import { encodeOption, infoData, metaData, u32 } from '../../support/raw-client.js';
 import { FuzzSocket } from '../fuzz-socket.js';
-import { takeOptionReplies } from '../handshake/option-replies.js';
+import { takeGreeting, takeOptionReplies } from '../handshake/option-replies.js';
 import { expectThat } from '../target.js';
 import type { PlannedClient } from './plan.js';
 
 const CONTEXTS = ['base:allocation', 'qemu:dirty-bitmap:nightly', 'qemu:dirty-bitmap:none'];
-const GREETING_BYTES = 18;
 const META_CONTEXT = 4;
 
 /** A client of a fuzzed disk, after the handshake. */
@@ -31,8 +30,7 @@ export async function connectClient(
     encodeOption(Option.GO, infoData(exportName, plan.blockSizes ? [InfoType.BLOCK_SIZE] : [])),
   ];
   await socket.send(Buffer.concat([u32(3), ...options, ...(plan.pipelined ? [first] : [])]));
-  expectThat(await socket.has(GREETING_BYTES), () => 'the server closed the connection before its greeting');
-  socket.take(GREETING_BYTES);
+  await takeGreeting(socket);
   const contexts = new Map<number, string>();
   for (let i = 0; i < options.length; i++) {
     const replies = await takeOptionReplies(socket);
