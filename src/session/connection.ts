@@ -71,6 +71,8 @@ export class Connection implements ClientConnection, Phase {
   private tls: string | undefined;
   /** While TLS begins. */
   private securing: Securing | undefined;
+  /** Why this server ended the TLS handshake. */
+  private cutReason: string | undefined;
   private seen: SeenExports;
   private toldOfTls = false;
   private readonly handshake: Handshake;
@@ -127,7 +129,9 @@ export class Connection implements ClientConnection, Phase {
   }
 
   giveWay(): void {
-    (this.securing ?? this.carrier).cut('closed to make room for another client before it chose an export');
+    const reason = 'closed to make room for another client before it chose an export';
+    if (this.securing) this.cutTls(this.securing, reason);
+    else this.carrier.cut(reason);
   }
 
   /** The handshake: as a phase of the link. */
@@ -167,8 +171,13 @@ export class Connection implements ClientConnection, Phase {
 
   private stop(reason: string): void {
     if (this.moved) this.moved.stop(reason);
-    else if (this.securing) this.securing.cut(reason);
+    else if (this.securing) this.cutTls(this.securing, reason);
     else this.carrier.stop(reason);
+  }
+
+  private cutTls(securing: Securing, reason: string): void {
+    this.cutReason ??= reason;
+    securing.cut(reason);
   }
 
   private takeOutcome(): void {
@@ -203,6 +212,8 @@ export class Connection implements ClientConnection, Phase {
     const outcome = await securing.outcome;
     this.securing = undefined;
     if ('refused' in outcome) {
+      // Whoever cut it has said why, and to make room is no fault of the client.
+      if (this.cutReason !== undefined) return this.cutReason;
       const { refused, code } = outcome;
       const fields = { reason: refused, code };
       this.host.refusals.note(this.applicant, 'tls', fields, `refused a TLS handshake: ${refused}`);

@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import * as nbd from '../../src/protocol/constants.js';
 
@@ -108,8 +108,9 @@ export class RawClient {
     this.listen();
   }
 
-  static async connect(path: string): Promise<RawClient> {
-    const socket = connect({ path });
+  /** To a unix socket, or to whatever the options say. */
+  static async connect(to: string | NetConnectOpts): Promise<RawClient> {
+    const socket = connect(typeof to === 'string' ? { path: to } : to);
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
     return new RawClient(socket);
   }
@@ -156,7 +157,7 @@ export class RawClient {
   async secure(options: ConnectionOptions): Promise<TLSSocket> {
     this.socket.removeAllListeners('data');
     const secured = connectTls({ socket: this.socket, checkServerIdentity: () => undefined, ...options });
-    await new Promise((resolve, reject) => secured.once('secureConnect', resolve).once('error', reject));
+    await new Promise((resolve, reject) => secured.once('secureConnect', resolve).on('error', reject));
     this.socket = secured;
     this.listen();
     return secured;

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { normalAddress } from '../../access/identity.js';
-import { apiApplicant, type Refusals } from '../../access/refusals.js';
+import { type Attempt, apiApplicant, type Refusals } from '../../access/refusals.js';
 import { isLoopback } from '../../base/host-port.js';
 import type { TlsDoor, TlsProof } from '../../tls/door.js';
 
@@ -59,24 +59,29 @@ export class FrontDoor {
   }
 
   private async secure(raw: Socket): Promise<Socket | undefined> {
-    const client = normalAddress(raw.remoteAddress ?? '');
+    const client = addressOf(raw);
     const outcome = await this.terms.door.admit(raw);
     if ('refused' in outcome) {
       const { refused: reason, code } = outcome;
-      this.terms.refusals.note(apiApplicant(client), 'tls', { reason, code }, `refused a TLS handshake: ${reason}`);
+      this.note(client, 'tls', 'refused a TLS handshake', { reason, code });
       return undefined;
     }
-    this.terms.proofs.set(outcome.socket, outcome.proof);
-    return outcome.socket;
+    const { socket, proof } = outcome;
+    this.terms.proofs.set(socket, proof);
+    // The HTTP server hangs up on such a client, and logs nothing.
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code !== 'ERR_TLS_RENEGOTIATION_DISABLED') return;
+      this.note(client, 'tls', 'closed a client', { reason: 'it tried to renegotiate TLS', code });
+    });
+    return socket;
   }
 
   /** Another machine must not even be told that HTTP is spoken here: its token would have crossed the network already. */
   private plain(raw: Socket): Socket | undefined {
     if (raw.destroyed) return undefined;
-    const client = normalAddress(raw.remoteAddress ?? '');
+    const client = addressOf(raw);
     if (isLoopback(client)) return raw;
-    const reason = 'it did not use TLS';
-    this.terms.refusals.note(apiApplicant(client), 'tls', { reason }, `refused a client: ${reason}`);
+    this.note(client, 'tls', 'refused a client', { reason: 'it did not use TLS' });
     raw.destroy();
     return undefined;
   }
@@ -85,15 +90,32 @@ export class FrontDoor {
   private firstByte(raw: Socket): Promise<number | undefined> {
     return new Promise((resolve) => {
       const hangUp = () => raw.destroy();
+      const giveUp = () => {
+        this.note(addressOf(raw), 'idle', 'hung up on a client', { reason: 'it sent nothing' });
+        hangUp();
+      };
       const done = (chunk: Buffer | boolean) => {
-        raw.setTimeout(0).off('timeout', hangUp).off('end', hangUp).off('data', done).off('close', done);
+        raw.setTimeout(0).off('timeout', giveUp).off('end', hangUp).off('data', done).off('close', done);
         if (typeof chunk === 'boolean') return resolve(undefined);
         raw.pause().unshift(chunk);
         resolve(chunk[0]);
       };
-      raw.setTimeout(this.terms.firstByteMilliseconds, hangUp);
+      raw.setTimeout(this.terms.firstByteMilliseconds, giveUp);
       // A client that sends no more asks for nothing.
       raw.once('data', done).once('end', hangUp).once('close', done);
     });
   }
+
+  private note(
+    client: string,
+    attempt: Attempt,
+    what: string,
+    fields: { readonly reason: string; readonly code?: string },
+  ): void {
+    this.terms.refusals.note(apiApplicant(client), attempt, fields, `${what}: ${fields.reason}`);
+  }
+}
+
+function addressOf(socket: Socket): string {
+  return normalAddress(socket.remoteAddress ?? '');
 }
