@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import { BASE_ALLOCATION } from '../base/metadata-contexts.js';
 import { extentsOf, type StatusWindow } from '../client/block-status-walk.js';
 import type { NbdClient } from '../client/nbd-client.js';
@@ -40,19 +41,21 @@ export interface StatusPiece {
   readonly zero: boolean;
 }
 
-/** Splits the extents of both contexts wherever either changes. */
+/** Splits the extents of both contexts wherever either changes. What no piece covered would be left unread. */
 function* piecesOf(window: StatusWindow, dirtyContext: string | undefined): Generator<StatusPiece> {
   const dirty = statusesIn(window, dirtyContext, (status) => (status & DIRTY_BITMAP_DIRTY) !== 0, true);
   const zero = statusesIn(window, BASE_ALLOCATION, (status) => (status & AllocationStatus.ZERO) !== 0, false);
   const end = window.offset + window.length;
   let [d, z] = [dirty.next().value, zero.next().value];
-  for (let at = window.offset; at < end && d && z; ) {
+  let at = window.offset;
+  while (at < end && d && z) {
     const next = Math.min(d.end, z.end);
     yield { offset: at, length: next - at, dirty: d.marked, zero: z.marked };
     at = next;
     if (d.end === at) d = dirty.next().value;
     if (z.end === at) z = zero.next().value;
   }
+  assert(at === end, 'the extents of every context cover the whole window');
 }
 
 interface Marked {

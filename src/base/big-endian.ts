@@ -18,6 +18,11 @@ export function readUInt64(buffer: Buffer, at: number): number {
   return (readInt32(buffer, at) >>> 0) * 2 ** 32 + (readInt32(buffer, at + 4) >>> 0);
 }
 
+/** The low 53 bits of the 64-bit number at `at`. They are exact, while a number of 64 bits would lose its lowest bits. */
+export function readLowBits(buffer: Buffer, at: number): number {
+  return (readInt32(buffer, at) & 0x1f_ffff) * 2 ** 32 + (readInt32(buffer, at + 4) >>> 0);
+}
+
 /** Writes a whole number up to 2^53 - 1 as 64 bits. */
 export function writeUInt64(buffer: Buffer, at: number, value: number): void {
   writeInt32(buffer, at, Math.floor(value / 2 ** 32));

@@ -1,6 +1,12 @@
-import { readUInt64 } from '../base/big-endian.js';
+import { readLowBits, readUInt64 } from '../base/big-endian.js';
 import { formatCount, KIB } from '../base/units.js';
-import { CHUNK_COOKIE_AT, CHUNK_FLAGS_AT, CHUNK_TYPE_AT, EXTENDED_LENGTH_AT } from '../protocol/chunk-form.js';
+import {
+  CHUNK_COOKIE_AT,
+  CHUNK_FLAGS_AT,
+  CHUNK_TYPE_AT,
+  EXTENDED_LENGTH_AT,
+  EXTENDED_STATUS_AT,
+} from '../protocol/chunk-form.js';
 import {
   EXTENDED_REPLY_MAGIC,
   REPLY_FLAG_DONE,
@@ -138,7 +144,7 @@ function* takeHole(request: ReadRequest, length: number): Dialogue<void> {
 interface StatusForm {
   readonly type: number;
   readonly header: { readonly span: number; decode(bytes: Buffer): { contextId: number; count?: number } };
-  readonly extent: typeof extentLayout;
+  readonly extent: { readonly span: number; decode(bytes: Buffer, at: number): { length: number; status: number } };
 }
 
 const compactStatus: StatusForm = {
@@ -150,7 +156,14 @@ const compactStatus: StatusForm = {
 const extendedStatus: StatusForm = {
   type: ReplyChunk.BLOCK_STATUS_EXT,
   header: extendedStatusLayout,
-  extent: extendedExtentLayout,
+  extent: {
+    span: extendedExtentLayout.span,
+    // A status of 64 bits must not lose the flags in its lowest bits. A length that is not exact is longer than any disk.
+    decode: (bytes, at) => ({
+      length: extendedExtentLayout.decode(bytes, at).length,
+      status: readLowBits(bytes, at + EXTENDED_STATUS_AT),
+    }),
+  },
 };
 
 function* takeBlockStatus(request: StatusRequest, length: number, form: StatusForm): Dialogue<void> {

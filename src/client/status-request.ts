@@ -39,18 +39,19 @@ export class StatusRequest extends PendingRequest<BlockStatus> {
     return list;
   }
 
-  /** Adds the next extent of a chunk. Only the last one may extend beyond the requested range. */
+  /** Adds the next extent of a chunk. Only the last one may extend beyond the requested range; it ends with the export. */
   add(list: ExtentList, lengthBytes: number, status: number): void {
     if (lengthBytes === 0) throw this.violation('sent an extent of length 0');
     if (list.totalBytes >= this.range.length) throw this.violation('sent extents beyond the range');
     if (this.range.requestOne && lengthBytes > this.range.length)
       throw this.violation('sent an extent beyond the range');
-    list.add(lengthBytes, status);
+    // Capped before it is added, because a sum above 2^53 would not be exact.
+    const untilEnd = this.range.sizeBytes - this.range.offset - list.totalBytes;
+    list.add(Math.min(lengthBytes, untilEnd), status);
   }
 
   protected result(): BlockStatus {
     if (this.extents.size !== this.contexts.size) throw this.violation('did not report on every context');
-    for (const list of this.extents.values()) list.trimTo(this.range.sizeBytes - this.range.offset);
     return this.extents;
   }
 }

@@ -21,7 +21,8 @@ const EXTENDED_OFFSET_AT = fieldOffset(extendedChunkLayout, 'offset');
 export const EXTENDED_LENGTH_AT = fieldOffset(extendedChunkLayout, 'length');
 
 const STATUS_AT = fieldOffset(extentLayout, 'status');
-const EXTENDED_STATUS_AT = fieldOffset(extendedExtentLayout, 'status');
+/** Where the status is in an extent with extended headers. */
+export const EXTENDED_STATUS_AT = fieldOffset(extendedExtentLayout, 'status');
 
 export function putCookie(target: Buffer, at: number, { cookieHigh, cookieLow }: Cookie): void {
   writeInt32(target, at, cookieHigh);

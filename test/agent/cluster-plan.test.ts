@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
-import { ClusterJoiner, type StatusPiece } from '../../src/agent/cluster-plan.js';
+import { ClusterJoiner, type ClusterRun, planClusters, type StatusPiece } from '../../src/agent/cluster-plan.js';
+import { BugError } from '../../src/base/assert.js';
+import { ExtentList } from '../../src/base/extents.js';
+import { BASE_ALLOCATION } from '../../src/base/metadata-contexts.js';
 import { KIB } from '../../src/base/units.js';
 import { Random, testSeed } from '../support/random.js';
 
@@ -62,4 +65,28 @@ test('random pieces give the same plan as checking every sector', () => {
     expect(seen, `seed ${random.seed}`).toEqual(kinds);
     expect(runs.reduce((sum, { length }) => sum + length, 0)).toBe(sectors * SECTOR);
   }
+});
+
+test.each([
+  ['the dirty bitmap', CLUSTER, 2 * CLUSTER],
+  ['the allocation', 2 * CLUSTER, CLUSTER],
+])('a plan fails, rather than leave data unread, if %s does not cover all of a window', async (_what, dirty, zero) => {
+  const listOf = (bytes: number) => {
+    const list = new ExtentList(1);
+    list.add(bytes, 0);
+    return list;
+  };
+  async function* extents() {
+    const lists = new Map([
+      ['d', listOf(dirty)],
+      [BASE_ALLOCATION, listOf(zero)],
+    ]);
+    yield { offset: 0, length: 2 * CLUSTER, extents: lists };
+  }
+  const plan = async () => {
+    const runs: ClusterRun[] = [];
+    for await (const run of planClusters({ sizeBytes: 2 * CLUSTER, extents }, 'd')) runs.push(run);
+    return runs;
+  };
+  await expect(plan()).rejects.toThrow(BugError);
 });

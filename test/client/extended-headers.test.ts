@@ -94,6 +94,27 @@ test('the status of a whole disk is one request, with lengths of 64 bits', async
   expect(received.map(({ length }) => length)).toEqual([16 * TIB]);
 });
 
+test('an extent that is longer than any number ends with the disk, and high flags do not displace low ones', async () => {
+  const [longest, high] = [2n ** 64n - 1n, 2n ** 63n];
+  const { client } = await connectTo(({ cookie }) => [
+    extendedStatusChunk(cookie, 0, 7, [
+      [512, high + 1n],
+      [longest, high + 2n],
+    ]),
+    extendedStatusChunk(cookie, DONE, 9, [[longest, high + 3n]]),
+  ]);
+  for (const offset of [0, GIB]) {
+    const status = await client.blockStatus(offset, MIB);
+    const totalBytes = 16 * TIB - offset;
+    expect(status.get('base:allocation')).toMatchObject({
+      lengths: [512, totalBytes - 512],
+      statuses: [1, 2],
+      totalBytes,
+    });
+    expect(status.get('x:other')).toMatchObject({ lengths: [totalBytes], statuses: [3], totalBytes });
+  }
+});
+
 describe('some of the contexts', () => {
   const answer = ({ cookie, payload }: Received) => {
     const ids = payload.length === 0 ? [7, 9] : [payload.readUInt32BE(8)];
