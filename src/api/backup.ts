@@ -5,7 +5,7 @@ import { abortReasons, fullReasonCodes, MAX_DETAIL_CHARACTERS, onScratchFullChoi
 
 const onScratchFull = Type.Enum(onScratchFullChoices, {
   description:
-    'When there is no space for old data: abort the backup (fail-view, the default), or refuse the write (fail-writer)',
+    'When there is no space for old data: abort the backup (fail-view, the default), or refuse the write (fail-writer, which takes the right write on each export)',
 });
 
 const ttlSeconds = Type.Integer({

@@ -49,6 +49,7 @@ const routes: [Method, string, object | undefined, Right[]][] = [
   ['DELETE', bitmap, undefined, ['admin']],
   ['POST', '/v1/transactions', { actions: [{ type: 'bitmap-clear', export: 'a', bitmap: 'nightly' }] }, ['admin']],
   ['POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly' }, ['backup']],
+  ['POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly', onScratchFull: 'fail-writer' }, ['admin']],
   ['POST', '/v1/exports/a/resize', { sizeBytes: 4 * 1024 * 1024 }, ['admin']],
   ['DELETE', '/v1/exports/a', undefined, ['admin']],
 ];
@@ -129,6 +130,19 @@ describe('a backup', () => {
     }
     host.policy.current = rulesOf(...both);
     expect((await ask('POST', `/v1/backups/${id}/abort`)).status).toBe(200);
+  });
+
+  test('that can make writes fail takes the right to write on each export', async () => {
+    const { host, ask } = await apiFor([...both, 'any,exports=a,rights=write']);
+    const begin = (exports: string[]) =>
+      ask('POST', '/v1/backups', { exports, bitmap: 'nightly', onScratchFull: 'fail-writer', scratchLimitBytes: 0 });
+    const { status, text } = await begin(['a', 'b']);
+    expect([status, JSON.parse(text)]).toEqual([
+      403,
+      expect.objectContaining({ code: 'FORBIDDEN', detail: 'this needs the right write on the export "b"' }),
+    ]);
+    expect(host.backups.list()).toEqual([]);
+    expect((await begin(['a'])).status).toBe(201);
   });
 
   test('of one hidden export among others is not begun', async () => {

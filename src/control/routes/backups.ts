@@ -48,7 +48,11 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ seen, reach, body }, reply) => {
-      for (const name of body.exports) seen.get(name, ['backup']);
+      for (const name of body.exports) {
+        seen.get(name, ['backup']);
+        // Writes of clients fail then, and with a small limit they fail at once.
+        if (body.onScratchFull === 'fail-writer') seen.get(name, ['write']);
+      }
       const { record, held } = await backups.begin({
         ...body,
         ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
