@@ -41,6 +41,10 @@ export const Token = Type.Object({
   exports: List(Type.String()),
   createdAt: Type.String(),
   expiresAt: Type.Union([Type.String(), Type.Null()], { description: 'Null: it is valid until it is removed' }),
+  madeBy: Type.Optional(Type.String({ description: 'Who asked for it' })),
+  parent: Type.Optional(
+    Type.String({ description: 'The ID of the token with which it was made, and with which it is removed' }),
+  ),
 });
 /** What is known about a token, without its secret. Times are in ISO 8601. */
 export type Token = Readonly<Static<typeof Token>>;

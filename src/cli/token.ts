@@ -40,7 +40,7 @@ export function addTokenCommands(program: Command): void {
     group
       .command('remove')
       .argument('<ID>', 'the ID that tidemark token list shows')
-      .description('make a token invalid, at once'),
+      .description('make a token invalid, at once, and those that were made with it'),
   ).action(async (id: string, options: CommonOptions) => {
     await controlClient(options).delete(['tokens', id]);
     print(options, { removed: id }, () => `removed ${id}`);
@@ -91,13 +91,14 @@ function validity({ expiresAt }: Token): string {
 }
 
 function tokenTable(tokens: readonly Token[]): string {
-  const rows = tokens.map(({ id, name = '', rights: given, exports, createdAt, expiresAt }) => [
+  const rows = tokens.map(({ id, name = '', rights: given, exports, createdAt, expiresAt, madeBy = '' }) => [
     id,
     given.join(' '),
     exports.join(' '),
     createdAt,
     expiresAt ?? 'never',
+    madeBy,
     name,
   ]);
-  return formatTable(['ID', 'RIGHTS', 'EXPORTS', 'MADE', 'EXPIRES', 'NAME'], rows);
+  return formatTable(['ID', 'RIGHTS', 'EXPORTS', 'MADE', 'EXPIRES', 'MADE BY', 'NAME'], rows);
 }

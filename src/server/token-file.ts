@@ -62,11 +62,12 @@ function parseRecords(text: string): TokenRecord[] {
 }
 
 function isRecord(found: Partial<TokenRecord> | null): found is TokenRecord {
-  const { id, name, rights: given, exports, createdAt, expiresAt, hash } = found ?? {};
+  const { id, name, rights: given, exports, createdAt, expiresAt, madeBy, parent, hash } = found ?? {};
   return (
-    /^[a-z0-9]{8}$/.test(String(id)) &&
+    isId(id) &&
     /^[0-9a-f]{64}$/.test(String(hash)) &&
-    (name === undefined || typeof name === 'string') &&
+    [name, madeBy].every((text) => text === undefined || typeof text === 'string') &&
+    (parent === undefined || isId(parent)) &&
     Array.isArray(given) &&
     given.every((right) => rights.includes(right)) &&
     Array.isArray(exports) &&
@@ -74,6 +75,10 @@ function isRecord(found: Partial<TokenRecord> | null): found is TokenRecord {
     isTime(createdAt) &&
     (expiresAt === null || isTime(expiresAt))
   );
+}
+
+function isId(found: unknown): boolean {
+  return typeof found === 'string' && /^[a-z0-9]{8}$/.test(found);
 }
 
 function isTime(found: unknown): boolean {

@@ -209,8 +209,8 @@ test('token create prints the token alone on stdout, and list shows what it may 
   const [, id = ''] = made.stdout.split('_');
   expect(made.stderr).toMatch(new RegExp(`^made ${id}, valid until 20\\d\\d-.*Z\n$`));
   const list = await local('token', 'list');
-  expect(list.stdout).toMatch(/^ID +RIGHTS +EXPORTS +MADE +EXPIRES +NAME\n/);
-  expect(list.stdout).toMatch(new RegExp(`^${id} +backup read +vm\\* .* b1\n`, 'm'));
+  expect(list.stdout).toMatch(/^ID +RIGHTS +EXPORTS +MADE +EXPIRES +MADE BY +NAME\n/);
+  expect(list.stdout).toMatch(new RegExp(`^${id} +backup read +vm\\* .* the operator +b1\n`, 'm'));
   expect(list.stdout).not.toContain(made.stdout.trim());
   expect(await local('token', 'remove', id)).toMatchObject({ code: 0, stdout: `removed ${id}\n` });
   expect(await local('token', 'remove', id)).toMatchObject({ code: 1 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { operator } from '../../src/access/identity.js';
 import { rulesOf } from '../support/access-rules.js';
 import { controlApiOf, controlHostOver } from '../support/control-api.js';
 import { keepLog } from '../support/log-lines.js';
@@ -12,7 +13,7 @@ async function askFrom(remoteAddress: string, rules: readonly string[] = []) {
   const { api } = await controlApiOf(host, 's3cret');
   const ask = (url: string, token?: string) =>
     api.inject({ url, remoteAddress, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } });
-  const { text } = await host.tokens.create({ rights: ['list'] });
+  const { text } = await host.tokens.create({ rights: ['list'] }, operator);
   return {
     ask,
     made: text,

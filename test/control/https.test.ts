@@ -1,7 +1,7 @@
 import { connect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import type { Policy } from '../../src/access/access.js';
-import type { Identity } from '../../src/access/identity.js';
+import { type Identity, operator } from '../../src/access/identity.js';
 import { loadServerTls } from '../../src/tls/tls-settings.js';
 import { rulesOf } from '../support/access-rules.js';
 import { askHttps, identityIn, startHttps, TOKEN } from '../support/https-scene.js';
@@ -65,7 +65,7 @@ describe('the rules get to know', () => {
 
   test('the token of a client, and not its certificate', async () => {
     const identity = await seenBy(async ({ port, host, authority }) => {
-      const { text } = await host.tokens.create({ rights: ['list'], exports: ['vm*'] });
+      const { text } = await host.tokens.create({ rights: ['list'], exports: ['vm*'] }, operator);
       const headers = { authorization: `Bearer ${text}` };
       const own = identityIn(await authority.clientFolder('CN=backup1'));
       await askHttps({ port, path: '/v1/exports', headers, ...own });
@@ -87,7 +87,7 @@ test('a wrong token is refused, although the certificate would do', async () => 
 
 test('an expired token is refused like an unknown one, and only the log says that it has expired', async () => {
   const { port, host, authority, refusals } = await startHttps();
-  const { text, token } = await host.tokens.create({ rights: ['admin'], ttlSeconds: 1 });
+  const { text, token } = await host.tokens.create({ rights: ['admin'], ttlSeconds: 1 }, operator);
   const ask = (authorization: string) =>
     askHttps({
       port,
@@ -117,7 +117,7 @@ test('a certificate without a rule gets nothing, and only the log says that the 
 
 test('a stream of events ends with the token that opened it, before the next event', async () => {
   const { port, host, authority } = await startHttps();
-  const { text, token } = await host.tokens.create({ rights: ['list'] });
+  const { text, token } = await host.tokens.create({ rights: ['list'] }, operator);
   const socket = connect({ host: '127.0.0.1', port, ca: authority.certificate, servername: 'localhost' });
   let received = '';
   socket.on('data', (part) => {

@@ -15,7 +15,7 @@ test('a token is made, listed without its secret, and removed', async () => {
   const { ask, list, create } = await startApi();
   const { token, ...facts } = await create({ rights: ['backup'], exports: ['vm*'], name: 'n', ttlSeconds: 60 });
   expect(token).toContain(facts.id);
-  expect(facts).toMatchObject({ rights: ['backup'], exports: ['vm*'], name: 'n' });
+  expect(facts).toMatchObject({ rights: ['backup'], exports: ['vm*'], name: 'n', madeBy: 'the operator' });
   expect(await list()).toEqual([facts]);
   expect((await ask('DELETE', `/v1/tokens/${facts.id}`)).status).toBe(204);
   expect(await list()).toEqual([]);

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { operator } from '../../src/access/identity.js';
 import { openTokens } from '../../src/server/token-file.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
@@ -9,7 +10,8 @@ async function withToken() {
   const folder = join(scratchFolder(), 'state');
   mkdirSync(folder);
   const store = await openTokens(folder);
-  return { folder, path: join(folder, 'tokens.json'), store, ...(await store.create({ rights: ['backup'] })) };
+  const made = await store.create({ rights: ['backup'] }, operator);
+  return { folder, path: join(folder, 'tokens.json'), store, ...made };
 }
 
 test('without tokens there is no file', async () => {
@@ -50,6 +52,7 @@ test.each([
   ['a pattern that is not text', (text: string) => text.replace('"*"', '1')],
   ['a time that is none', (text: string) => text.replace(/"expiresAt": "[^"]*"/, '"expiresAt": "soon"')],
   ['no end', (text: string) => text.replace(/,\s*"expiresAt": "[^"]*"/, '')],
+  ['a parent that is no token', (text: string) => text.replace('"madeBy"', '"parent": 1, "madeBy"')],
   ['a hash that is too short', (text: string) => text.replace(/"hash": "../, '"hash": "')],
 ])('a file with %s is refused, because rights must not be guessed', async (_what, spoil) => {
   const { folder, path } = await withToken();
@@ -80,7 +83,7 @@ test('when the file cannot be written, the command fails and the tokens stay as 
   // Even root cannot make a file in a folder that is gone.
   const path = join(folder, 'tokens.json');
   rmSync(folder, { recursive: true });
-  await expect(store.create({ rights: ['list'] })).rejects.toMatchObject({
+  await expect(store.create({ rights: ['list'] }, operator)).rejects.toMatchObject({
     code: 'STORE_UNUSABLE',
     message: expect.stringContaining(path),
   });

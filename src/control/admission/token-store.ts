@@ -1,10 +1,12 @@
+import { describeIdentity, type Identity } from '../../access/identity.js';
 import type { NewToken, Token } from '../../api/token.js';
 import { DEFAULT_TOKEN_DAYS, MAX_TOKENS } from '../../api/values.js';
 import { CodedError } from '../../base/coded-error.js';
 import { Turnstile } from '../../base/turnstile.js';
 import { hasHash, makeSecret, parseToken } from './access-token.js';
 
-const MILLISECONDS_PER_DAY = 24 * 3600 * 1000;
+const SECONDS_PER_DAY = 24 * 3600;
+const MILLISECONDS_PER_DAY = 1000 * SECONDS_PER_DAY;
 /** An expired token is kept for some time, so that the log can say that it has expired. */
 const KEPT_DAYS = 30;
 /** What a secret is compared with when its token does not exist, so that the answer takes as long. */
@@ -17,6 +19,12 @@ export interface TokenRecord extends Token {
 
 /** What became of a token that somebody sent: a valid one, or why it is refused, for the log. */
 export type FoundToken = { readonly token: Token } | { readonly refused: string };
+
+interface Change<Result> {
+  /** All tokens from then on. */
+  readonly next: readonly TokenRecord[];
+  readonly result: Result;
+}
 
 /** The tokens that this server has made. Every change is durable before it has an effect. */
 export class TokenStore {
@@ -34,35 +42,36 @@ export class TokenStore {
     return this.records.map(withoutHash);
   }
 
-  /** Also returns the text of the token, which nobody can get later. @throws CodedError TOO_MANY_TOKENS; what `save` throws */
-  async create({ rights, exports = ['*'], name, ttlSeconds }: NewToken): Promise<{ token: Token; text: string }> {
+  /**
+   * A token that is made with another one expires with it at the latest. Also returns the text of the token, which nobody
+   * can get later. @throws CodedError TOO_MANY_TOKENS, UNAUTHORIZED if the maker's token has ended; what `save` throws
+   */
+  async create(wanted: NewToken, maker: Identity): Promise<{ token: Token; text: string }> {
     const { id, text, hash } = makeSecret();
-    const now = this.now();
-    const lifeMilliseconds =
-      ttlSeconds === undefined ? DEFAULT_TOKEN_DAYS * MILLISECONDS_PER_DAY : 1000 * (ttlSeconds ?? 0);
-    const record: TokenRecord = {
-      id,
-      ...(name === undefined ? {} : { name }),
-      rights: [...new Set(rights)],
-      exports,
-      createdAt: new Date(now).toISOString(),
-      expiresAt: ttlSeconds === null ? null : new Date(now + lifeMilliseconds).toISOString(),
-      hash,
-    };
-    await this.change((records) => {
-      if (records.length < MAX_TOKENS) return [...records, record];
-      const hint = 'remove some with tidemark token remove ID';
-      throw new CodedError('TOO_MANY_TOKENS', `there are ${MAX_TOKENS} tokens already`, hint);
+    const record = await this.change((records) => {
+      if (records.length >= MAX_TOKENS) {
+        const hint = 'remove some with tidemark token remove ID';
+        throw new CodedError('TOO_MANY_TOKENS', `there are ${MAX_TOKENS} tokens already`, hint);
+      }
+      const made = { ...this.described(id, wanted, maker, this.parentOf(maker)), hash };
+      return { next: [...records, made], result: made };
     });
     return { token: withoutHash(record), text };
   }
 
-  /** From now on the token is refused. @throws CodedError TOKEN_NOT_FOUND; what `save` throws */
-  async remove(id: string): Promise<void> {
-    await this.change((records) => {
-      const others = records.filter((record) => record.id !== id);
-      if (others.length < records.length) return others;
-      throw new CodedError('TOKEN_NOT_FOUND', `there is no token ${id}`, 'tidemark token list shows them');
+  /**
+   * From now on the token is refused, and so are those that were made with it. Returns all their IDs.
+   * @throws CodedError TOKEN_NOT_FOUND; what `save` throws
+   */
+  remove(id: string): Promise<string[]> {
+    return this.change((records) => {
+      if (!records.some((record) => record.id === id)) {
+        throw new CodedError('TOKEN_NOT_FOUND', `there is no token ${id}`, 'tidemark token list shows them');
+      }
+      const removed = new Set([id]);
+      // Each token comes after the one with which it was made.
+      for (const { id: own, parent } of records) if (parent !== undefined && removed.has(parent)) removed.add(own);
+      return { next: records.filter((record) => !removed.has(record.id)), result: [...removed] };
     });
   }
 
@@ -82,16 +91,44 @@ export class TokenStore {
     return record !== undefined && !this.isOver(record);
   }
 
+  /** The token with which somebody asks for a new one. @throws CodedError UNAUTHORIZED */
+  private parentOf({ token }: Identity): Token | undefined {
+    if (!token) return undefined;
+    const record = this.records.find(({ id }) => id === token.id);
+    if (record && !this.isOver(record)) return record;
+    throw new CodedError('UNAUTHORIZED', 'the token of the request is not valid any more', 'send another one');
+  }
+
+  private described(id: string, wanted: NewToken, maker: Identity, parent: Token | undefined): Token {
+    const { rights, exports = ['*'], name, ttlSeconds = DEFAULT_TOKEN_DAYS * SECONDS_PER_DAY } = wanted;
+    const now = this.now();
+    const ends = [
+      ...(ttlSeconds === null ? [] : [now + 1000 * ttlSeconds]),
+      ...(parent && parent.expiresAt !== null ? [Date.parse(parent.expiresAt)] : []),
+    ];
+    return {
+      id,
+      ...(name === undefined ? {} : { name }),
+      rights: [...new Set(rights)],
+      exports,
+      createdAt: new Date(now).toISOString(),
+      expiresAt: ends.length === 0 ? null : new Date(Math.min(...ends)).toISOString(),
+      madeBy: maker.operator ? 'the operator' : describeIdentity(maker),
+      ...(parent && { parent: parent.id }),
+    };
+  }
+
   private isOver({ expiresAt }: Token, afterDays = 0): boolean {
     if (expiresAt === null) return false;
     return this.now() >= Date.parse(expiresAt) + afterDays * MILLISECONDS_PER_DAY;
   }
 
-  private change(make: (records: readonly TokenRecord[]) => readonly TokenRecord[]): Promise<void> {
+  private change<Result>(make: (records: readonly TokenRecord[]) => Change<Result>): Promise<Result> {
     return this.changes.pass(async () => {
-      const next = make(this.records.filter((record) => !this.isOver(record, KEPT_DAYS)));
+      const { next, result } = make(this.records.filter((record) => !this.isOver(record, KEPT_DAYS)));
       await this.save(next);
       this.records = next;
+      return result;
     });
   }
 }

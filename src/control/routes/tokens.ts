@@ -31,8 +31,8 @@ export function tokenRoutes(api: ControlApi, { tokens, log }: ControlHost): void
         response: { 201: MadeToken, default: Refusal },
       },
     },
-    async ({ body }, reply) => {
-      const { token, text } = await tokens.create(body);
+    async ({ access, body }, reply) => {
+      const { token, text } = await tokens.create(body, access.identity);
       log.info(token, 'made a token');
       return reply
         .status(201)
@@ -47,14 +47,14 @@ export function tokenRoutes(api: ControlApi, { tokens, log }: ControlHost): void
       config: { right: 'admin' },
       schema: {
         operationId: 'removeToken',
-        summary: 'Remove a token: it is refused from now on',
+        summary: 'Remove a token, and those that were made with it: they are refused from now on',
         params: Params,
         response: { 204: Type.Null(), default: Refusal },
       },
     },
     async ({ params }, reply) => {
-      await tokens.remove(params.token);
-      log.info({ id: params.token }, 'removed a token');
+      const ids = await tokens.remove(params.token);
+      log.info({ ids }, 'removed a token, and those that were made with it');
       return reply.status(204).send(null);
     },
   );
