@@ -33,8 +33,8 @@ interface Onlooker {
 /** Who may not read it does not see its bitmaps, and where it is and who uses it is for administrators. */
 export function describeExport(served: Export, { seen, uri }: Onlooker): ExportDescription {
   const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served.facts();
-  const [isAdmin, mayRead, mayBackUp] = (['admin', 'read', 'backup'] as const).map((right) => seen.may(right, name));
-  const bitmaps = mayRead || mayBackUp ? served.bitmapFacts() : [];
+  const isAdmin = seen.may('admin', name);
+  const bitmaps = seen.maySeeBitmaps(name) ? served.bitmapFacts() : [];
   return {
     name,
     ...(isAdmin && { path }),

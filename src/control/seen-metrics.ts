@@ -3,10 +3,10 @@ import type { SeenExports } from '../export/seen-exports.js';
 import { mayBackUp } from './seen-backups.js';
 
 /** A label with its value, in which a backslash escapes the next character. */
-const LABEL = /[{,](export|backup)="((?:[^"\\]|\\.)*)"/g;
+const LABEL = /[{,](export|backup|bitmap)="((?:[^"\\]|\\.)*)"/g;
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n' };
 
-/** The samples, in the Prometheus text format, without those of exports and backups that the caller may not see. */
+/** The samples, in the Prometheus text format, without those of exports, bitmaps and backups that the caller may not see. */
 export function seenSamples(text: string, seen: SeenExports, backups: Backups): string {
   const visible = new Set(
     backups
@@ -14,15 +14,25 @@ export function seenSamples(text: string, seen: SeenExports, backups: Backups): 
       .filter((record) => mayBackUp(seen, record))
       .map(({ id }) => id),
   );
-  const isVisible = (kind: string, value: string) => (kind === 'export' ? seen.may('list', value) : visible.has(value));
+  const isVisible = ({ export: exportName, bitmap, backup }: Labels) => {
+    if (backup !== undefined && !visible.has(backup)) return false;
+    if (exportName === undefined) return true;
+    return bitmap === undefined ? seen.may('list', exportName) : seen.maySeeBitmaps(exportName);
+  };
   return text
     .split('\n')
-    .filter((line) => line.startsWith('#') || labelsOf(line).every(([kind, value]) => isVisible(kind, value)))
+    .filter((line) => line.startsWith('#') || isVisible(labelsOf(line)))
     .join('\n');
 }
 
-function labelsOf(line: string): [string, string][] {
-  return [...line.matchAll(LABEL)].map(([, kind, value]) => [kind!, unescaped(value!)]);
+interface Labels {
+  readonly export?: string;
+  readonly bitmap?: string;
+  readonly backup?: string;
+}
+
+function labelsOf(line: string): Labels {
+  return Object.fromEntries([...line.matchAll(LABEL)].map(([, label, value]) => [label!, unescaped(value!)]));
 }
 
 function unescaped(value: string): string {

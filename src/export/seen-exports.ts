@@ -58,6 +58,11 @@ export class SeenExports {
     return this.sees(served) && this.mayRead(served) && (readOnly || this.access.may('write', exportName));
   }
 
+  /** Whether the client may know the bitmaps of an export, and what is dirty. */
+  maySeeBitmaps(exportName: string): boolean {
+    return this.access.may('read', exportName) || this.access.may('backup', exportName);
+  }
+
   may(right: Right, exportName: string): boolean {
     return this.access.may(right, exportName);
   }
