@@ -2,6 +2,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { Access, Policy } from '../../src/access/access.js';
 import type { Identity } from '../../src/access/identity.js';
 import { type Right, rights } from '../../src/access/rights.js';
+import type { Log } from '../../src/base/log.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ServerEvent } from '../../src/control/event-feed.js';
 import { maySeeEvent } from '../../src/control/seen-events.js';
@@ -9,6 +10,7 @@ import { ExportRegistry } from '../../src/export/registry.js';
 import { SeenExports } from '../../src/export/seen-exports.js';
 import { rulesOf } from '../support/access-rules.js';
 import { controlHostOver } from '../support/control-api.js';
+import { keepLog } from '../support/log-lines.js';
 import { memoryRegistry } from '../support/memory-server.js';
 
 const caller: Identity = {
@@ -21,9 +23,9 @@ const caller: Identity = {
 type Method = 'GET' | 'POST' | 'DELETE';
 
 /** The API as somebody with these rules sees it, on the exports `a` and `b`, or on those that are named. */
-async function apiFor(specs: string[], names = ['a', 'b']) {
+async function apiFor(specs: string[], names = ['a', 'b'], log?: Log) {
   const registry = await memoryRegistry(names.map((name) => ({ name, bitmaps: ['nightly', 'spare'] })));
-  const host = { ...(await controlHostOver(registry)), policy: new Policy(rulesOf(...specs)) };
+  const host = { ...(await controlHostOver(registry, log)), policy: new Policy(rulesOf(...specs)) };
   const api = await buildControlApi(host, { authenticate: () => caller });
   onTestFinished(() => api.close());
   const ask = async (method: Method, url: string, body?: object) => {
@@ -163,6 +165,39 @@ test('a transaction is judged as a whole before its first action, and names the 
   const { status, text } = await ask('POST', '/v1/transactions', { actions });
   expect([status, JSON.parse(text)]).toEqual([403, expect.objectContaining({ code: 'FORBIDDEN', failedAction: 1 })]);
   expect(host.exports.get('a').getBitmap('spare').name).toBe('spare');
+});
+
+describe('a refusal is counted and logged, with the export, for', () => {
+  const clear = { type: 'bitmap-clear', export: 'a', bitmap: 'nightly' };
+  const sources = [{ export: 'b', bitmap: 'spare' }];
+  const cases: [string, string, object][] = [
+    ['a transaction', '/v1/transactions', { actions: [clear, { ...clear, export: 'b' }] }],
+    [
+      'the source of a merge in a transaction',
+      '/v1/transactions',
+      { actions: [clear, { ...clear, type: 'bitmap-merge', sources }] },
+    ],
+    ['the source of a merge', `${bitmap}/merge`, { sources: ['spare', ...sources] }],
+    ['a backup', '/v1/backups', { exports: ['a', 'b'], bitmap: 'nightly' }],
+  ];
+
+  test.each(cases)('%s', async (_what, url, body) => {
+    const refused = async (...specs: string[]) => {
+      const { log, lines } = keepLog();
+      const { host, ask } = await apiFor(['any,exports=a,rights=admin', ...specs], ['a', 'b'], log);
+      const { status } = await ask('POST', url, body);
+      expect(host.refusals.counts()).toEqual([{ over: 'api', reason: 'rights', count: 1 }]);
+      return { status, said: lines.filter(({ level }) => level === 'warn').map(({ message }) => message) };
+    };
+    expect(await refused()).toEqual({
+      status: 404,
+      said: ['refused a request of CN=a (10.0.0.7): no rule lets it see "b"'],
+    });
+    expect(await refused('any,exports=b,rights=list')).toEqual({
+      status: 403,
+      said: [expect.stringMatching(/^refused a request of CN=a .*: this needs the right .* on the export "b"$/)],
+    });
+  });
 });
 
 test('metrics have no sample of an export or a backup that the caller may not see', async () => {
