@@ -86,15 +86,11 @@ export class ControlServer {
   }
 
   private overTcp(isLoopbackAddress: boolean, operatorToken: string | undefined): ApiOptions {
-    if (operatorToken === undefined) return { authenticate: authenticateNobody(isLoopbackAddress), metricsOnly: true };
-    const { tokens, policy, refusals } = this.host;
     const proofOf = (socket: Socket) => this.proofs.get(socket);
-    return {
-      authenticate: authenticateOverTcp({
-        ...{ operatorToken, tokens, policy, refusals, proofOf },
-        isLoopback: isLoopbackAddress,
-      }),
-    };
+    const address = { isLoopback: isLoopbackAddress, proofOf };
+    if (operatorToken === undefined) return { authenticate: authenticateNobody(address), metricsOnly: true };
+    const { tokens, policy, refusals } = this.host;
+    return { authenticate: authenticateOverTcp({ operatorToken, tokens, policy, refusals, ...address }) };
   }
 
   private openFrontDoor(server: HttpServer, { settings, isRequired }: HttpTls): void {

@@ -1,5 +1,8 @@
-import { expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { operator } from '../../src/access/identity.js';
+import { authenticateNobody, authenticateOverTcp } from '../../src/control/admission/authenticate.js';
+import { buildControlApi } from '../../src/control/control-api.js';
+import type { TlsProof } from '../../src/tls/door.js';
 import { rulesOf } from '../support/access-rules.js';
 import { controlApiOf, controlHostOver } from '../support/control-api.js';
 import { keepLog } from '../support/log-lines.js';
@@ -63,4 +66,47 @@ test('a token gives its rights on its exports, and no rule adds to them', async 
   expect((await ask('/v1/exports/disk', made)).json()).toMatchObject({ name: 'disk' });
   expect((await ask('/v1/tokens', made)).statusCode).toBe(403);
   expect((await ask('/v1/exports/disk/bitmaps', made)).statusCode).toBe(403);
+});
+
+describe.each(['/metrics', '/healthz'])('at an address of all interfaces, %s', (url) => {
+  const tls: TlsProof = { protocol: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256' };
+
+  async function askAs(remoteAddress: string, headers: Record<string, string>, proof?: TlsProof) {
+    const host = await controlHostOver(await memoryRegistry([{ name: 'disk' }]));
+    const { tokens, policy, refusals } = host;
+    const address = { isLoopback: false, proofOf: () => proof };
+    const overTcp = authenticateOverTcp({ operatorToken: 's3cret', tokens, policy, refusals, ...address });
+    const statuses: number[] = [];
+    for (const authenticate of [overTcp, authenticateNobody(address)]) {
+      const api = await buildControlApi(host, { authenticate });
+      onTestFinished(() => api.close());
+      statuses.push((await api.inject({ url, remoteAddress, headers })).statusCode);
+    }
+    return statuses;
+  }
+
+  test.each([
+    ['whose own name leads to this machine', 'example.com:8080', 'http://example.com:8080'],
+    ['of another site', '127.0.0.1:8080', 'https://example.com'],
+  ])('is refused to a page in a browser of this machine, %s', async (_what, host, origin) => {
+    for (const address of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) {
+      expect(await askAs(address, { host, origin }), address).toEqual([403, 403]);
+      expect(await askAs(address, { host: 'example.com' }), address).toEqual([403, 403]);
+    }
+  });
+
+  test.each([
+    ['this machine by 127.0.0.1', '127.0.0.1', '127.0.0.1:8080', undefined],
+    ['this machine by localhost', '::1', 'localhost:8080', undefined],
+    ['this machine by a name, with TLS', '127.0.1.1', 'vm1.example:8080', tls],
+    ['another machine by a name', '192.0.2.7', 'vm1.example:8080', undefined],
+    ['another machine by an address, with TLS', '192.0.2.7', '192.0.2.1:8080', tls],
+  ])('answers %s', async (_what, address, host, proof) => {
+    expect(await askAs(address, { host }, proof)).toEqual([200, 200]);
+  });
+
+  test('answers this machine by any name, with the token', async () => {
+    const [status] = await askAs('127.0.1.1', { host: 'vm1.example', authorization: 'Bearer s3cret' });
+    expect(status).toBe(200);
+  });
 });

@@ -46,18 +46,29 @@ export function authenticateOverTcp(terms: TcpTerms): Authenticate {
       terms.refusals.note(apiApplicant(address), 'token', { reason }, `refused a request: ${reason}`);
       throw unauthorized('the request has no valid token', 'send Authorization: Bearer TOKEN');
     }
-    refuseForeign(headers, { isEncrypted: caller.encrypted, isLoopback: terms.isLoopback, isKnown });
+    refuseForeign(headers, { isEncrypted: caller.encrypted, hasFewNames: hasFewNames(caller, terms), isKnown });
     // What monitoring on this machine may read does not depend on rights.
     return !isKnown && isLocal(caller) ? operator : caller;
   };
 }
 
-/** For an address that serves only what anybody may see, to web pages on a loopback address excepted. */
-export function authenticateNobody(isLoopbackAddress: boolean): Authenticate {
-  return ({ headers }) => {
-    refuseForeign(headers, { isLoopback: isLoopbackAddress, isEncrypted: false, isKnown: false });
+/** For an address that serves only what anybody may see, except web pages that reach it from this machine. */
+export function authenticateNobody(terms: Pick<TcpTerms, 'proofOf' | 'isLoopback'>): Authenticate {
+  return ({ headers, raw: { socket } }) => {
+    const isEncrypted = terms.proofOf(socket) !== undefined;
+    const address = normalAddress(socket.remoteAddress ?? '');
+    const caller: Identity = { over: 'http', from: { kind: 'tcp', address }, encrypted: isEncrypted };
+    refuseForeign(headers, { isEncrypted, hasFewNames: hasFewNames(caller, terms), isKnown: false });
     return operator;
   };
+}
+
+/**
+ * An address of all interfaces has many names, but only a few from this machine. With TLS a certificate may have more of
+ * them, and the browser of a page with another name does not accept it.
+ */
+function hasFewNames(caller: Identity, { isLoopback }: Pick<TcpTerms, 'isLoopback'>): boolean {
+  return isLoopback || (isLocal(caller) && !caller.encrypted);
 }
 
 type TokenReader = (caller: Identity, authorization: string) => Identity;

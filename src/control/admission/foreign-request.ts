@@ -4,8 +4,8 @@ import { isLoopback } from '../../base/host-port.js';
 
 interface Circumstances {
   readonly isEncrypted: boolean;
-  /** Whether the server listens on a loopback address, which has only a few names. */
-  readonly isLoopback: boolean;
+  /** Whether the caller can use only the few names of loopback addresses. */
+  readonly hasFewNames: boolean;
   /** Whether the caller has proved who it is, by a certificate or a key. */
   readonly isKnown: boolean;
 }
@@ -17,13 +17,13 @@ interface Circumstances {
  * @throws CodedError FOREIGN_REQUEST
  */
 export function refuseForeign({ host = '', origin }: IncomingHttpHeaders, circumstances: Circumstances): void {
-  const { isEncrypted, isLoopback: isOnLoopback, isKnown } = circumstances;
-  if (isOnLoopback && !isLoopback(nameIn(host))) {
+  const { isEncrypted, hasFewNames, isKnown } = circumstances;
+  if (hasFewNames && !isLoopback(nameIn(host))) {
     const hint = 'use 127.0.0.1 or localhost, or send the token';
     throw new CodedError('FOREIGN_REQUEST', `the host "${host}" is not a name of this API`, hint);
   }
   // Elsewhere a page learns nothing, because the browser does not show it the answer.
-  if (!isOnLoopback && !isKnown) return;
+  if (!hasFewNames && !isKnown) return;
   if (origin !== undefined && origin !== `${isEncrypted ? 'https' : 'http'}://${host}`) {
     const hint = 'to use the API from another site through a proxy, send the token';
     throw new CodedError('FOREIGN_REQUEST', `the request comes from a web page at "${origin}"`, hint);
