@@ -78,6 +78,11 @@ export class Refusals {
     this.origins.delete(origin);
   }
 
+  /** The rules have changed, so that nobody has to rest for what the old ones refused. */
+  forgiveAll(): void {
+    this.origins.clear();
+  }
+
   /** How many clients were refused, over which interface and for what. */
   counts() {
     return [...this.counted.values()];

@@ -120,6 +120,7 @@ export class TidemarkServer {
     if (mode !== 'none' && settings) this.useTls(mode, settings);
     this.rules = rules;
     this.policy.current = rules;
+    this.refusals.forgiveAll();
     this.listener.recheckRights();
   }
 

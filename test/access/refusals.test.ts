@@ -48,6 +48,14 @@ test('a minute without a failure, and a success, forgive all', () => {
   expect(refusals.turnsAway(far)).toBe(true);
 });
 
+test('a change of the rules forgives all, and keeps the counts', () => {
+  const { refusals, fail } = start();
+  fail(far, 6);
+  refusals.forgiveAll();
+  expect(refusals.turnsAway(far)).toBe(false);
+  expect(refusals.counts()).toEqual([{ over: 'nbd', reason: 'tls', count: 6 }]);
+});
+
 test('others go on, and an origin has one book for NBD and the control API', () => {
   const { refusals, fail } = start();
   fail(far, 6);

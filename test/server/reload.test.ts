@@ -15,7 +15,7 @@ import { makeImage } from '../support/image.js';
 import { serveKnownClients } from '../support/known-client.js';
 import { keepLog } from '../support/log-lines.js';
 import { memoryRegistry } from '../support/memory-server.js';
-import { RawClient } from '../support/raw-client.js';
+import { infoData, RawClient } from '../support/raw-client.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
 import { TestAuthority } from '../support/tls-files.js';
@@ -71,6 +71,21 @@ test('SIGHUP makes a server use new rules, and the clients that lose what they u
   write(ruleFor(uid, 'list'));
   await reload(server, DONE, 2);
   expect(await listed()).toEqual(['disk']);
+});
+
+test('a client that had to rest because of the old rules is let in at once by the new ones', async () => {
+  const { server, write, open, listed } = await serveFile(ruleFor(uid + 1));
+  const client = await open();
+  // The last of these costs a minute.
+  for (let i = 0; i < 12; i++) {
+    client.option(nbd.Option.GO, infoData('disk'));
+    await client.replies();
+  }
+  await expect(open()).rejects.toThrow('the server closed the connection');
+  write(ruleFor(uid));
+  await reload(server, DONE);
+  expect(await listed()).toEqual(['disk']);
+  client.close();
 });
 
 test('what cannot be used changes nothing, and the log says why', async () => {
