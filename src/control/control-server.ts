@@ -35,6 +35,7 @@ export interface HttpTls {
 export class ControlServer {
   private readonly apis: FastifyInstance[] = [];
   private readonly answersDue = new AnswersDue();
+  private readonly operatorTokens: { current: string }[] = [];
   private readonly tlsDoors: TlsDoor[] = [];
   private readonly frontDoors: FrontDoor[] = [];
   private readonly proofs = new WeakMap<Socket, TlsProof>();
@@ -69,6 +70,11 @@ export class ControlServer {
     for (const door of this.tlsDoors) door.use(settings);
   }
 
+  /** Takes this token of the operator from now on, where it took another one. */
+  useToken(token: string): void {
+    for (const one of this.operatorTokens) one.current = token;
+  }
+
   /**
    * Refuses new requests and waits, for as long as it takes, until the pending ones are answered. Then hangs up on
    * clients that send or read too slowly.
@@ -85,10 +91,12 @@ export class ControlServer {
     await Promise.all(closed).finally(() => clearInterval(timer));
   }
 
-  private overTcp(isLoopbackAddress: boolean, operatorToken: string | undefined): ApiOptions {
+  private overTcp(isLoopbackAddress: boolean, token: string | undefined): ApiOptions {
     const proofOf = (socket: Socket) => this.proofs.get(socket);
     const address = { isLoopback: isLoopbackAddress, proofOf };
-    if (operatorToken === undefined) return { authenticate: authenticateNobody(address), metricsOnly: true };
+    if (token === undefined) return { authenticate: authenticateNobody(address), metricsOnly: true };
+    const operatorToken = { current: token };
+    this.operatorTokens.push(operatorToken);
     const { tokens, policy, refusals } = this.host;
     return { authenticate: authenticateOverTcp({ operatorToken, tokens, policy, refusals, ...address }) };
   }

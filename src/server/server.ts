@@ -108,18 +108,21 @@ export class TidemarkServer {
   }
 
   /**
-   * Uses the access rules, certificates and keys of this configuration from now on. Connections go on, except those of
-   * clients who may not use their export any more. Changes nothing if it rejects. @throws CodedError TLS_UNUSABLE,
-   * CONFIG_INVALID
+   * Uses the access rules, certificates and keys of this configuration from now on, and the operator's token that is in
+   * its file now. Connections go on, except those of clients who may not use their export any more. Changes nothing if it
+   * rejects. @throws CodedError TLS_UNUSABLE, CONFIG_INVALID
    */
   async reload({ tls, access }: ServerConfig): Promise<void> {
     const { mode, files } = tls;
     const settings = mode === 'none' ? undefined : await loadServerTls(files);
     const rules = await accessRulesOf({ access });
+    // The file is the one of the start, because another one needs a restart.
+    const token = this.control && (await httpToken(this.config));
     // From here on nothing fails.
     if (mode !== 'none' && settings) this.useTls(mode, settings);
     this.rules = rules;
     this.policy.current = rules;
+    if (token) this.control?.useToken(token.token);
     this.refusals.forgiveAll();
     this.listener.recheckRights();
   }

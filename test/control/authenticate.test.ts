@@ -75,7 +75,7 @@ describe.each(['/metrics', '/healthz'])('at an address of all interfaces, %s', (
     const host = await controlHostOver(await memoryRegistry([{ name: 'disk' }]));
     const { tokens, policy, refusals } = host;
     const address = { isLoopback: false, proofOf: () => proof };
-    const overTcp = authenticateOverTcp({ operatorToken: 's3cret', tokens, policy, refusals, ...address });
+    const overTcp = authenticateOverTcp({ operatorToken: { current: 's3cret' }, tokens, policy, refusals, ...address });
     const statuses: number[] = [];
     for (const authenticate of [overTcp, authenticateNobody(address)]) {
       const api = await buildControlApi(host, { authenticate });

@@ -11,6 +11,7 @@ import { resolveConfig } from '../../src/server/config.js';
 import { parseConfigFile } from '../../src/server/config-file.js';
 import { Reloader, type Reread } from '../../src/server/reload.js';
 import { rulesOf } from '../support/access-rules.js';
+import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
 import { serveKnownClients } from '../support/known-client.js';
 import { keepLog } from '../support/log-lines.js';
@@ -127,6 +128,28 @@ test('SIGHUP makes a server use new certificates, and keep the old ones if the n
   expect(await serial()).not.toBe(first);
   expect(open.destroyed).toBe(false);
   open.destroy();
+});
+
+test('SIGHUP makes a server use a new token of the operator, and keep the old one if that is no token', async () => {
+  const [file, port] = [join(scratchFolder(), 'token'), await freePort()];
+  const put = (token: string) => writeFileSync(file, token, { mode: 0o600 });
+  put('first');
+  const { server } = await serveFile(`http = "127.0.0.1:${port}"\nhttp-token-file = "${file}"\n`);
+  await untilLogged(server, 'the control API listens on TCP');
+  const ask = async (token: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/exports`, { headers });
+    await answer.text();
+    return answer.status;
+  };
+  expect([await ask('first'), await ask('second')]).toEqual([200, 401]);
+  put('second');
+  await reload(server, DONE);
+  expect([await ask('first'), await ask('second')]).toEqual([401, 200]);
+  put('');
+  await reload(server, KEPT);
+  expect(server.output()).toContain(`${KEPT}: the token file ${file} is empty`);
+  expect([await ask(''), await ask('second')]).toEqual([401, 200]);
 });
 
 /** A client after STARTTLS. */

@@ -79,8 +79,15 @@ export async function controlApiOver(exports: ExportRegistry, options: { token?:
 /** The same with a host that the test provides. */
 export async function controlApiOf(host: ControlHost, token?: string) {
   const { tokens, policy, refusals } = host;
-  const overTcp = (operatorToken: string) =>
-    authenticateOverTcp({ operatorToken, tokens, policy, refusals, proofOf: () => undefined, isLoopback: true });
+  const overTcp = (current: string) =>
+    authenticateOverTcp({
+      operatorToken: { current },
+      tokens,
+      policy,
+      refusals,
+      proofOf: () => undefined,
+      isLoopback: true,
+    });
   const api = await buildControlApi(host, token === undefined ? {} : { authenticate: overTcp(token) });
   onTestFinished(() => api.close());
   const ask: TestedApi['ask'] = async (method, url, body) => {

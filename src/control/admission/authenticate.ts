@@ -16,8 +16,8 @@ export type Authenticate = (request: FastifyRequest) => Identity;
 export const trustCaller: Authenticate = () => operator;
 
 interface TcpTerms {
-  /** Whoever has it may do everything. */
-  readonly operatorToken: string;
+  /** Whoever has it may do everything. A reload replaces it. */
+  readonly operatorToken: { readonly current: string };
   readonly tokens: TokenStore;
   readonly policy: Policy;
   readonly refusals: Refusals;
@@ -74,7 +74,6 @@ function hasFewNames(caller: Identity, { isLoopback }: Pick<TcpTerms, 'isLoopbac
 type TokenReader = (caller: Identity, authorization: string) => Identity;
 
 function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): TokenReader {
-  const expected = digest(`Bearer ${operatorToken}`);
   return (caller, authorization) => {
     const refuse = (reason: string, message: string, hint: string): never => {
       const client = caller.from.kind === 'tcp' ? caller.from.address : '';
@@ -86,7 +85,7 @@ function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): Tok
       const reason = 'the token came over plain HTTP from another machine';
       return refuse(reason, reason, 'use https://, and replace the token, which the network could read');
     }
-    if (timingSafeEqual(digest(authorization), expected)) return operator;
+    if (timingSafeEqual(digest(authorization), digest(`Bearer ${operatorToken.current}`))) return operator;
     const found = tokens.find(authorization.replace(/^Bearer /, ''));
     if ('token' in found) return { ...caller, token: found.token };
     return refuse(found.refused, 'the request has no valid token', 'send Authorization: Bearer TOKEN');
