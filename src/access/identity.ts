@@ -7,7 +7,8 @@ import type { Right } from './rights.js';
 /** The process at the other end of a unix socket, when it connected. */
 interface UnixPeer {
   readonly uid: number;
-  readonly gid: number;
+  /** Undefined if it stands for no particular group. */
+  readonly gid: number | undefined;
   /** The supplementary groups. */
   readonly groups: readonly number[];
 }

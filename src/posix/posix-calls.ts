@@ -91,7 +91,8 @@ export interface Pipe {
 /** The process at the other end, as it was when it connected. */
 export interface PeerCredentials {
   readonly uid: number;
-  readonly gid: number;
+  /** Undefined if it stands for no particular group. */
+  readonly gid: number | undefined;
   /** The supplementary groups. */
   readonly groups: readonly number[];
 }

@@ -72,7 +72,8 @@ export function bindPeer(koffi: Koffi, getsockopt: Native): Posix['peerOfNow'] {
     const ucred = new Int32Array(3);
     if (ask(fd, SO_PEERCRED, ucred) !== ucred.byteLength) return undefined;
     const [, uid = 0, gid = 0] = new Uint32Array(ucred.buffer);
-    return NOBODIES.has(uid) ? undefined : { uid, gid, groups: groupsOf(fd) };
+    if (NOBODIES.has(uid)) return undefined;
+    return { uid, gid: NOBODIES.has(gid) ? undefined : gid, groups: groupsOf(fd) };
   };
 }
 
