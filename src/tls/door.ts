@@ -59,18 +59,23 @@ export class TlsDoor {
   async admit(raw: Socket): Promise<Admitted | TlsRefusal> {
     const fd = descriptorOf(raw);
     if (fd === undefined) return refuseHandshake(hangUp(), undefined);
-    const outcome = await new Promise<Admitted | TlsRefusal>((resolve) => {
-      this.pending.set(fd, {
-        admitted: (socket) => resolve(judge(socket, this.asked.get(socket))),
-        failed: (error, socket) => resolve(refuseHandshake(error, socket && this.asked.get(socket))),
-      });
-      raw.on('error', (error) => resolve(refuseHandshake(error, undefined)));
-      raw.on('close', () => resolve(refuseHandshake(hangUp(), undefined)));
-      // Otherwise a client that sends no more would stay until the time is over.
-      raw.allowHalfOpen = false;
-      this.server.emit('connection', raw);
+    let settle: (outcome: Admitted | TlsRefusal) => void = () => {};
+    const settled = new Promise<Admitted | TlsRefusal>((resolve) => {
+      settle = resolve;
     });
-    this.pending.delete(fd);
+    const own: Pending = {
+      admitted: (socket) => settle(judge(socket, this.asked.get(socket))),
+      failed: (error, socket) => settle(refuseHandshake(error, socket && this.asked.get(socket))),
+    };
+    this.pending.set(fd, own);
+    raw.on('error', (error) => settle(refuseHandshake(error, undefined)));
+    raw.on('close', () => settle(refuseHandshake(hangUp(), undefined)));
+    // Otherwise a client that sends no more would stay until the time is over.
+    raw.allowHalfOpen = false;
+    this.server.emit('connection', raw);
+    const outcome = await settled;
+    // After a hang-up, the next client may have the descriptor already.
+    if (this.pending.get(fd) === own) this.pending.delete(fd);
     if ('refused' in outcome) raw.destroy();
     return outcome;
   }

@@ -1,6 +1,6 @@
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { type ConnectionOptions, connect } from 'node:tls';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { TlsDoor } from '../../src/tls/door.js';
 import type { TlsSettings } from '../../src/tls/tls-settings.js';
 import { type Issued, inDays, TestAuthority } from '../support/tls-files.js';
@@ -166,6 +166,28 @@ test('a client that hangs up, and one that says nothing, are refused', async () 
   expect((await visit(new TlsDoor(certificates, 50), silent)).outcome).toMatchObject({
     refused: 'the client did not finish the handshake in time',
   });
+});
+
+test('a client is admitted whose descriptor was that of one that has just gone', async () => {
+  const door = doorOf({ psk: keys });
+  const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void listener.close());
+  const { port } = listener.address() as { port: number };
+  const visits: { raw: Socket; outcome: ReturnType<TlsDoor['admit']> }[] = [];
+  listener.on('connection', (raw) => visits.push({ raw, outcome: door.admit(raw) }));
+  connectTcp({ host: '127.0.0.1', port }).on('error', () => {});
+  await vi.waitFor(() => expect(visits).toHaveLength(1));
+  // The next client has connected when the descriptor becomes free, and is accepted before the server learns of that.
+  setTimeout(() => {
+    withKey('alice', KEY)(port).on('error', () => {});
+    process.nextTick(() => visits[0]!.raw.destroy());
+  }, 1);
+  await vi.waitFor(() => expect(visits).toHaveLength(2));
+  expect(await visits[0]!.outcome).toHaveProperty('refused');
+  const outcome = await visits[1]!.outcome;
+  expect(outcome).toHaveProperty('proof.psk', 'alice');
+  if ('socket' in outcome) outcome.socket.destroy();
 });
 
 test('a client that renegotiates is disconnected', async () => {
