@@ -12,7 +12,7 @@ const DAY_MILLISECONDS = 24 * 3600 * 1000;
 export const inDays = (days: number) => new Date(Date.now() + days * DAY_MILLISECONDS);
 
 export interface CertificateWish {
-  /** As in RFC 4514, the most special part first. */
+  /** In the order of the certificate, the most general part first: `O=Example, CN=backup1`. */
   readonly subject: string;
   readonly purpose: 'server' | 'client';
   readonly hosts?: readonly { readonly type: 'dns' | 'ip' | 'email' | 'url'; readonly value: string }[];
