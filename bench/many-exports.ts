@@ -2,11 +2,11 @@ import { mkdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GIB, KIB } from '../src/base/units.js';
+import { beginBackup } from './begin-backup.js';
 import { ownBytesOf } from './idle.js';
 import { startRounds } from './large-start.js';
 import { processorMicroseconds } from './processor-time.js';
-import { Program } from './program.js';
-import { controlIn, type Image, type RunningServer, startServer, tidemark } from './servers.js';
+import { type Image, type RunningServer, startServer } from './servers.js';
 import type { BenchRun } from './throughput.js';
 
 export const EXPORTS = 1000;
@@ -76,7 +76,10 @@ async function measureRound(run: BenchRun, images: Images, folder: string, resul
   const bytes = await settledBytes(first);
   result.bytesPerExport.push((bytes - bytesOfOne) / (EXPORTS - 1));
   result.processorMillisecondsPerMinute.push(await idleMilliseconds(first, signal));
-  await beginBackup(images.slice(0, VIEWS), folder, signal);
+  await beginBackup(
+    folder,
+    images.slice(0, VIEWS).map(({ exportName }) => exportName),
+  );
   result.bytesPerView.push(((await settledBytes(first)) - bytes) / VIEWS);
   await first.program!.kill();
 
@@ -100,11 +103,4 @@ async function idleMilliseconds({ pids }: RunningServer, signal: AbortSignal): P
   const before = await processorMicroseconds(pids);
   await delay(IDLE_SECONDS * 1000, undefined, { signal });
   return (((await processorMicroseconds(pids)) - before) / 1000) * (60 / IDLE_SECONDS);
-}
-
-async function beginBackup(images: readonly Image[], folder: string, signal: AbortSignal): Promise<void> {
-  const names = images.map(({ exportName }) => exportName);
-  const begin = ['backup', 'begin', ...names, '--bitmap', 'nightly', '--control', controlIn(folder)];
-  await using program = new Program([process.execPath, tidemark, ...begin], signal);
-  await program.finished();
 }
