@@ -8,8 +8,9 @@ import { Refusals } from '../../src/access/refusals.js';
 import { FrontDoor } from '../../src/control/admission/front-door.js';
 import { TlsDoor } from '../../src/tls/door.js';
 import { loadServerTls } from '../../src/tls/tls-settings.js';
-import { askHttps, dialRaw, startHttps, withToken } from '../support/https-scene.js';
+import { askHttps, startHttps, withToken } from '../support/https-scene.js';
 import { keepLog } from '../support/log-lines.js';
+import { dial } from '../support/raw-peer.js';
 import { TestAuthority } from '../support/tls-files.js';
 
 const get = 'GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n';
@@ -25,7 +26,7 @@ test('where TLS is required, HTTP gets no answer, and the log says why', async (
   const { port, authority, refusals } = await startHttps({ isRequired: true });
   expect(await askHttps({ port, ca: authority.certificate, ...withToken })).toMatchObject({ status: 200 });
   await expect(askHttps({ port, protocol: 'http:', ...withToken })).rejects.toThrow();
-  const peer = dialRaw(port);
+  const peer = dial({ host: '127.0.0.1', port });
   peer.socket.write(get);
   await peer.closed;
   expect(peer.text()).not.toContain('HTTP');
@@ -63,7 +64,7 @@ test.each(['http:', 'https:'] as const)('a large request in few pieces is unders
 
 test.each(['http:', 'https:'] as const)('several requests on one connection are answered over %s', async (protocol) => {
   const { port, authority } = await startHttps();
-  const raw = dialRaw(port);
+  const raw = dial({ host: '127.0.0.1', port });
   const socket =
     protocol === 'http:'
       ? raw.socket
@@ -83,12 +84,12 @@ describe('the server hangs up on a client that', () => {
 
   test.each([true, false])('sends nothing (TLS required: %s)', async (isRequired) => {
     const { port } = await startHttps({ isRequired, limits });
-    await dialRaw(port).closed;
+    await dial({ host: '127.0.0.1', port }).closed;
   });
 
   test.each([true, false])('does not finish the TLS handshake (TLS required: %s)', async (isRequired) => {
     const { port, refusals } = await startHttps({ isRequired, limits });
-    const peer = dialRaw(port);
+    const peer = dial({ host: '127.0.0.1', port });
     peer.socket.write(Buffer.from('1603010100', 'hex'));
     await peer.closed;
     expect(refusals()).toEqual(['refused a TLS handshake: the client did not finish the handshake in time']);
@@ -134,7 +135,7 @@ describe('the server hangs up on a client that', () => {
 test('clients in the handshake count as connections', async () => {
   const { port, authority } = await startHttps({ limits: { maxConnections: 2 } });
   const ask = () => askHttps({ port, ca: authority.certificate, ...withToken });
-  const [silent, half] = [dialRaw(port), dialRaw(port)];
+  const [silent, half] = [dial({ host: '127.0.0.1', port }), dial({ host: '127.0.0.1', port })];
   half.socket.write(Buffer.from('1603010100', 'hex'));
   await delay(100);
   await expect(ask()).rejects.toThrow();
@@ -151,7 +152,7 @@ test('clients in the handshake count as connections', async () => {
 
 test('the end of the server does not wait for clients that have not asked for anything', async () => {
   const { port, control, authority } = await startHttps({ patienceMilliseconds: 60_000 });
-  const [silent, half] = [dialRaw(port), dialRaw(port)];
+  const [silent, half] = [dial({ host: '127.0.0.1', port }), dial({ host: '127.0.0.1', port })];
   half.socket.write(Buffer.from('1603010100', 'hex'));
   const idle = connect({ host: '127.0.0.1', port, ca: authority.certificate, servername: 'localhost' });
   idle.on('error', () => {});
@@ -222,12 +223,12 @@ test.each(['127.0.0.1', '127.1.2.3', '::1', '::ffff:127.0.0.1'])('plain HTTP fro
 
 test('HTTP in front of a TLS handshake on the same connection never reaches TLS, nor the other way round', async () => {
   const { port, refusals } = await startHttps();
-  const first = dialRaw(port);
+  const first = dial({ host: '127.0.0.1', port });
   first.socket.write(`${get}\x16\x03\x01\x02\x00`);
   await first.closed;
   expect(refusals()).toEqual([]);
   expect(first.text()).toMatch(/^HTTP\/1\.1 (200|400) /);
-  const second = dialRaw(port);
+  const second = dial({ host: '127.0.0.1', port });
   second.socket.write(`\x16${get}`);
   await second.closed;
   expect(second.text()).not.toContain('HTTP');

@@ -1,10 +1,10 @@
-import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { ControlServer } from '../../src/control/control-server.js';
 import { httpLimits } from '../../src/control/http-server.js';
 import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
+import { dial } from '../support/raw-peer.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
 const LONG = 3_600_000;
@@ -17,12 +17,6 @@ const patient = {
   unreadMilliseconds: LONG,
 };
 
-interface Client {
-  readonly socket: Socket;
-  text(): string;
-  readonly closed: Promise<unknown>;
-}
-
 /** The control API on a unix socket and on TCP, where the token is `s3cret`. */
 async function startControl(limits: Partial<typeof httpLimits>) {
   const host = await controlHostOver(await memoryRegistry([{ name: 'disk', bitmaps: ['nightly'] }]));
@@ -32,18 +26,6 @@ async function startControl(limits: Partial<typeof httpLimits>) {
   await control.listenUnix(path);
   const { port } = await control.listenTcp({ host: '127.0.0.1', port: 0, token: 's3cret', tls: undefined });
   return { path, tcp: { host: '127.0.0.1', port }, unix: { path } };
-}
-
-function dial(address: { path: string } | { host: string; port: number }): Client {
-  const socket = connect(address).setEncoding('utf8');
-  onTestFinished(() => void socket.destroy());
-  let text = '';
-  socket.on('data', (part: string) => {
-    text += part;
-  });
-  // It does not matter here how the connection ends.
-  socket.on('error', () => {});
-  return { socket, text: () => text, closed: new Promise((resolve) => socket.once('close', resolve)) };
 }
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer s3cret\r\n\r\n`;

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
-import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { ControlServer } from '../../src/control/control-server.js';
@@ -72,23 +71,4 @@ export function askHttps(options: RequestOptions & { body?: object }): Promise<H
 export function identityIn(folder: string): { ca: string; cert: string; key: string } {
   const read = (name: string) => readFileSync(join(folder, name), 'utf8');
   return { ca: read('ca-cert.pem'), cert: read('client-cert.pem'), key: read('client-key.pem') };
-}
-
-export interface RawPeer {
-  readonly socket: Socket;
-  readonly text: () => string;
-  readonly closed: Promise<unknown>;
-}
-
-/** A connection that sends only what the test says. */
-export function dialRaw(port: number): RawPeer {
-  const socket = connect({ host: '127.0.0.1', port }).setEncoding('latin1');
-  onTestFinished(() => void socket.destroy());
-  let text = '';
-  socket.on('data', (part: string) => {
-    text += part;
-  });
-  // It does not matter here how the connection ends.
-  socket.on('error', () => {});
-  return { socket, text: () => text, closed: new Promise((resolve) => socket.once('close', resolve)) };
 }
