@@ -6,7 +6,7 @@ const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 const OTHERS = 0o006;
 const ALL_BUT_OWNER = 0o077;
 
-interface SecretFile {
+interface CheckedFile {
   readonly maxBytes: number;
   /** Throws if the file must not be trusted. `mode` is how the mode is written, such as 0644. */
   readonly check: (stats: Stats, mode: string) => void;
@@ -15,11 +15,11 @@ interface SecretFile {
 }
 
 /**
- * Reads a small text file that holds a secret. Checks the open file rather than its path, so that the file cannot be
- * replaced between the check and the read. Rejects with the error of a system call, with one that says what is wrong with
- * the file, or with what `check` throws.
+ * Reads a small text file, after `check`. Checks the open file rather than its path, so that the file cannot be replaced
+ * between the check and the read. Rejects with the error of a system call, with one that says what is wrong with the
+ * file, or with what `check` throws.
  */
-export async function readSecretFile(path: string, { maxBytes, check, followLinks }: SecretFile): Promise<string> {
+export async function readCheckedFile(path: string, { maxBytes, check, followLinks }: CheckedFile): Promise<string> {
   await using file = await open(path, O_RDONLY | O_NONBLOCK | (followLinks ? 0 : O_NOFOLLOW));
   const stats = await file.stat();
   if (!stats.isFile()) throw new Error('it is not a regular file');

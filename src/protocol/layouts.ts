@@ -39,24 +39,20 @@ export const infoBlockSizeLayout = struct<{ type: number; minimum: number; prefe
   u32be('maximum'),
 ]);
 
-export const requestLayout = struct<{
+interface RequestFields {
   magic: number;
   flags: number;
   command: number;
   cookie: Buffer;
   offset: number;
   length: number;
-}>([u32be('magic'), u16be('flags'), u16be('command'), blob(8, 'cookie'), nu64be('offset'), u32be('length')]);
+}
+const beforeLength = [u32be('magic'), u16be('flags'), u16be('command'), blob(8, 'cookie'), nu64be('offset')];
+
+export const requestLayout = struct<RequestFields>([...beforeLength, u32be('length')]);
 
 /** With extended headers, a request has a 64-bit length. */
-export const extendedRequestLayout = struct<{
-  magic: number;
-  flags: number;
-  command: number;
-  cookie: Buffer;
-  offset: number;
-  length: number;
-}>([u32be('magic'), u16be('flags'), u16be('command'), blob(8, 'cookie'), nu64be('offset'), nu64be('length')]);
+export const extendedRequestLayout = struct<RequestFields>([...beforeLength, nu64be('length')]);
 
 /** The payload of a BLOCK_STATUS request before its context ids, each of 32 bits. */
 export const statusPayloadLayout = struct<{ length: number }>([nu64be('length')]);

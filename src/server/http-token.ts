@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
+import { isOpenToAll, isOursAlone, readCheckedFile } from '../posix/checked-file.js';
 import { replaceFile } from '../posix/replacement.js';
-import { isOpenToAll, isOursAlone, readSecretFile } from '../posix/secret-file.js';
 
 /** The file in the state directory that holds the token made by the server. */
 const MADE_TOKEN_FILE = 'http-token';
@@ -15,7 +15,7 @@ const MAX_FILE_BYTES = 4096;
 /** Reads a token from the file that an option or a variable names. @throws CodedError CONFIG_INVALID */
 export async function readGivenToken(path: string, named = '--http-token-file'): Promise<string> {
   try {
-    const text = await readSecretFile(path, {
+    const text = await readCheckedFile(path, {
       maxBytes: MAX_FILE_BYTES,
       followLinks: true,
       check: (stats, mode) => {
@@ -58,7 +58,7 @@ export async function ownToken(stateDirectory: string): Promise<{ token: string;
 
 async function readOwnToken(path: string): Promise<string> {
   try {
-    const text = await readSecretFile(path, {
+    const text = await readCheckedFile(path, {
       maxBytes: MAX_FILE_BYTES,
       followLinks: false,
       check: (stats, mode) => {

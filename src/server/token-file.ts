@@ -3,8 +3,8 @@ import { rights } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
 import { type TokenRecord, TokenStore } from '../control/admission/token-store.js';
+import { isOursAlone, readCheckedFile } from '../posix/checked-file.js';
 import { removeUnfinished, replaceFile } from '../posix/replacement.js';
-import { isOursAlone, readSecretFile } from '../posix/secret-file.js';
 
 /** The file in the state directory with the tokens that were made with `tidemark token create`. */
 const TOKENS_FILE = 'tokens.json';
@@ -34,7 +34,7 @@ async function saveRecords(path: string, tokens: readonly TokenRecord[]): Promis
 /** @throws CodedError CONFIG_INVALID */
 async function readRecords(path: string): Promise<TokenRecord[]> {
   try {
-    const text = await readSecretFile(path, {
+    const text = await readCheckedFile(path, {
       maxBytes: MAX_FILE_BYTES,
       followLinks: false,
       check: (stats, mode) => {

@@ -8,6 +8,7 @@ import { Command, Option } from '../../src/protocol/constants.js';
 import type { ClientThread } from '../../src/session/threads/client-thread-owner.js';
 import { ClientThreads } from '../../src/session/threads/client-threads.js';
 import { Random, testSeed } from '../support/random.js';
+import { writeAtRandom } from '../support/random-writers.js';
 import { encodeOption, encodeRequest, infoData, u32 } from '../support/raw-client.js';
 import { ThreadServer } from '../support/thread-server.js';
 
@@ -264,31 +265,7 @@ describe('a thread that dies', () => {
 
 describe.each([512, 4096, 65_536])('with a bitmap of %d bytes, threads that write at random', (granularity) => {
   test('leave the disk, its bitmaps and its counters as a single thread would', async () => {
-    const seed = testSeed();
-    const random = new Random(seed);
     const { server, clients } = await serverWithClients(4, { bitmap: `nightly:${granularity}` });
-    const expected = Buffer.alloc(DISK);
-    const dirty = new Set<number>();
-    const lane = DISK / clients.length;
-    const work = async (client: NbdClient, index: number) => {
-      for (let i = 0; i < 150; i++) {
-        const length = 512 * (1 + random.below(random.pick([2, 20, 200])));
-        const offset = index * lane + 512 * random.below((lane - length) / 512);
-        const value = 1 + random.below(255);
-        expected.fill(value, offset, offset + length);
-        for (let at = offset - (offset % granularity); at < offset + length; at += granularity) dirty.add(at);
-        await client.write(offset, Buffer.alloc(length, value));
-      }
-    };
-    const cuts = async () => {
-      for (let i = 0; i < 20; i++) {
-        await changeAtOneInstant([server.served], { apply: () => undefined });
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    };
-    await Promise.all([...clients.map(work), cuts()]);
-    expect(readFileSync(server.image).equals(expected), `seed ${seed}`).toBe(true);
-    expect(server.served.getBitmap('nightly').dirtyBytes).toBe(dirty.size * granularity);
-    expect(server.served.counters().requests).toBe(clients.length * 150);
+    await writeAtRandom(server, clients, { writesEach: 150, granularityBytes: granularity });
   });
 });

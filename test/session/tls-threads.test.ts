@@ -6,7 +6,7 @@ import type { NbdClient } from '../../src/client/nbd-client.js';
 import { changeAtOneInstant } from '../../src/export/cut.js';
 import { Command, Option, OptionError, OptionReply } from '../../src/protocol/constants.js';
 import { rulesOf } from '../support/access-rules.js';
-import { Random, testSeed } from '../support/random.js';
+import { writeAtRandom } from '../support/random-writers.js';
 import { encodeOption, encodeRequest, infoData, metaData, type RawClient } from '../support/raw-client.js';
 import { ThreadServer, testKey } from '../support/thread-server.js';
 
@@ -91,34 +91,10 @@ describe('clients with TLS', () => {
   });
 
   test('write at random without a lost write or mark', async () => {
-    const seed = testSeed();
-    const random = new Random(seed);
     const { server, clients } = await serverWithClients(3);
     vi.spyOn(server.served, 'share').mockReturnValueOnce(undefined);
     clients.push(await server.connect());
-    const expected = Buffer.alloc(DISK);
-    const dirty = new Set<number>();
-    const lane = DISK / clients.length;
-    const work = async (client: NbdClient, index: number) => {
-      for (let i = 0; i < 100; i++) {
-        const length = 512 * (1 + random.below(random.pick([2, 20, 200])));
-        const offset = index * lane + 512 * random.below((lane - length) / 512);
-        const value = 1 + random.below(255);
-        expected.fill(value, offset, offset + length);
-        for (let at = offset - (offset % GRANULE); at < offset + length; at += GRANULE) dirty.add(at);
-        await client.write(offset, Buffer.alloc(length, value));
-      }
-    };
-    const cuts = async () => {
-      for (let i = 0; i < 20; i++) {
-        await changeAtOneInstant([server.served], { apply: () => undefined });
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    };
-    await Promise.all([...clients.map(work), cuts()]);
-    expect(readFileSync(server.image).equals(expected), `seed ${seed}`).toBe(true);
-    expect(server.served.getBitmap('nightly').dirtyBytes).toBe(dirty.size * GRANULE);
-    expect(server.served.counters().requests).toBe(clients.length * 100);
+    await writeAtRandom(server, clients, { writesEach: 100, granularityBytes: GRANULE });
   });
 
   test('can be disconnected, and are served to the end when the export is closed', async () => {
