@@ -67,6 +67,11 @@ export class NbdGuest {
     throw new Error(`in the guest, ${command} ended with ${code}:\n${output}\nThe kernel says:\n${this.kernelLog()}`);
   }
 
+  /** Copies a file of this machine, which may have some kilobytes. */
+  async copyIn(from: string, to: string): Promise<void> {
+    await this.run(`echo ${readFileSync(from, 'base64')} | base64 -d >${to}`);
+  }
+
   /** Attaches an export that is served on a port of this machine. Resolves to the path of its device in the guest. */
   async attach(exportName: string, port: number, options: readonly string[] = []): Promise<string> {
     const device = `/dev/nbd${this.devices++}`;
