@@ -60,7 +60,7 @@ export class Refusals {
     const conduct = this.conductOf(origin);
     const sinceLast = conduct.limit.admit(attempt);
     if (sinceLast !== undefined) this.log.warn({ client, attempt, ...fields, sinceLast }, sentence);
-    if (mayRest(origin)) this.charge(origin, conduct);
+    if (isOneClient(origin)) this.charge(origin, conduct);
   }
 
   /** Whether the client has to be turned away without a look at what it wants. Counts that too. */
@@ -135,9 +135,9 @@ export function apiApplicant(address: string): Applicant {
 }
 
 /**
- * All users of this machine share its loopback addresses, so that one of them could keep the others away. The same holds
- * where the origin is not known.
+ * Whether the limits of one client hold for an origin. All users of this machine share its loopback addresses, so that one
+ * of them could keep the others away. The same holds where the origin is not known.
  */
-function mayRest(origin: string): boolean {
+export function isOneClient(origin: string): boolean {
   return origin !== '' && origin !== 'unix' && !isLoopback(origin);
 }

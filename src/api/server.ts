@@ -6,20 +6,25 @@ const address = { host: Type.String(), port: Type.Integer() };
 
 export const Server = Type.Object({
   version: Type.String(),
-  pid: Type.Integer(),
+  pid: Type.Optional(Type.Integer({ description: 'Only for administrators of all exports' })),
   startedAt: Type.String(),
   stateDirectory: Type.Optional(Type.String({ description: 'Only for administrators of all exports' })),
   persistent: Type.Boolean({ description: 'Whether bitmaps survive a restart of the server' }),
   connections: Type.Optional(
     Type.Integer({ description: 'Number of connected NBD clients; only for administrators of all exports' }),
   ),
-  memory: Type.Object(
-    {
-      usedBytes: Bytes('Memory in use'),
-      limitBytes: Bytes('The memory budget'),
-      waitingConnections: Type.Integer({ description: 'Clients whose requests are not read until memory is free' }),
-    },
-    { description: 'Memory that NBD clients share for large or waiting requests' },
+  memory: Type.Optional(
+    Type.Object(
+      {
+        usedBytes: Bytes('Memory in use'),
+        limitBytes: Bytes('The memory budget'),
+        waitingConnections: Type.Integer({ description: 'Clients whose requests are not read until memory is free' }),
+      },
+      {
+        description:
+          'Memory that NBD clients share for large or waiting requests; only for administrators of all exports',
+      },
+    ),
   ),
   exports: List(Type.String()),
   nbd: Type.Object({

@@ -21,4 +21,5 @@ export interface ControlHost {
 }
 
 /** The description of the server, without its exports. */
-export type ServerFacts = Omit<Server, 'exports'> & Required<Pick<Server, 'stateDirectory' | 'connections'>>;
+type OperatorFacts = 'stateDirectory' | 'connections' | 'pid' | 'memory';
+export type ServerFacts = Omit<Server, 'exports'> & Required<Pick<Server, OperatorFacts>>;

@@ -1,14 +1,13 @@
 import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { normalAddress } from '../access/identity.js';
-import { apiApplicant, type Refusals } from '../access/refusals.js';
 import { isLoopback } from '../base/host-port.js';
 import { forOwnerAlone } from '../posix/for-owner-alone.js';
 import { TlsDoor, type TlsProof } from '../tls/door.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
 import { authenticateNobody, authenticateOverTcp } from './admission/authenticate.js';
 import { FrontDoor } from './admission/front-door.js';
+import { turnAway } from './admission/turn-away.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
 import { AnswersDue, httpLimits } from './http-server.js';
@@ -58,7 +57,7 @@ export class ControlServer {
   async listenTcp({ host, port, token, tls }: HttpPlace): Promise<AddressInfo> {
     const { server } = await this.api(this.overTcp(isLoopback(host), token));
     if (tls) this.openFrontDoor(server as HttpServer, tls);
-    turnAwayResting(server, this.host.refusals);
+    turnAway(server, this.limits, this.host);
     const bound = this.bound(server);
     server.listen({ host, port });
     await bound;
@@ -123,15 +122,4 @@ export class ControlServer {
     // For example, no descriptor is left for a client. An error event without a listener would end the process.
     server.on('error', (err) => this.host.log.error({ err }, 'a listening socket of the control API failed'));
   }
-}
-
-/** Hangs up on clients who have to rest, before anything else looks at them. */
-function turnAwayResting(server: Server, refusals: Refusals): void {
-  const listeners = server.listeners('connection');
-  server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => {
-    const address = normalAddress(socket.remoteAddress ?? '');
-    if (refusals.turnsAway(apiApplicant(address))) socket.destroy();
-    else for (const listener of listeners) listener.call(server, socket);
-  });
 }

@@ -8,6 +8,8 @@ import { LogLimit } from '../base/log-limit.js';
 export interface HttpLimits {
   /** Connections to one address at a time, followers of events included. The server hangs up on any more. */
   readonly maxConnections: number;
+  /** As many of them may come from one address of another machine. */
+  readonly maxConnectionsEach: number;
   /** How long a client may take to send the headers of a request, and the whole request. */
   readonly headersMilliseconds: number;
   readonly requestMilliseconds: number;
@@ -23,6 +25,7 @@ export interface HttpLimits {
  */
 export const httpLimits: HttpLimits = {
   maxConnections: 64,
+  maxConnectionsEach: 16,
   headersMilliseconds: 10_000,
   requestMilliseconds: 30_000,
   idleMilliseconds: 5_000,

@@ -102,6 +102,8 @@ test('lists have only what the caller may see', async () => {
   expect(server.exports).toEqual(['a']);
   expect(server).not.toHaveProperty('stateDirectory');
   expect(server).not.toHaveProperty('connections');
+  expect(server).not.toHaveProperty('pid');
+  expect(server).not.toHaveProperty('memory');
   expect(JSON.parse((await ask('GET', '/v1/clients')).text)).toEqual({ clients: [] });
   expect((await ask('DELETE', '/v1/clients/1')).status).toBe(404);
 });

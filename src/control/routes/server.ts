@@ -33,8 +33,9 @@ export function healthRoutes(api: ControlApi): void {
   );
 }
 
-/** Without what only concerns those who run the server: its places on this machine, and how many clients all exports have. */
-function publicFacts({ stateDirectory: _places, connections: _total, nbd, http, ...facts }: ServerFacts) {
+/** Without what only concerns those who run the server: its places on this machine, its process, and what all clients do. */
+function publicFacts(all: ServerFacts) {
+  const { stateDirectory: _places, pid: _process, connections: _clients, memory: _use, nbd, http, ...facts } = all;
   const publicNbd = { tcp: nbd.tcp, tls: nbd.tls };
   if (!http) return { ...facts, nbd: publicNbd };
   const { tokenFile: _place, ...publicHttp } = http;
