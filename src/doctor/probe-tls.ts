@@ -16,6 +16,7 @@ const WARN_DAYS = 30;
 const WARN_LIST_DAYS = 7;
 const LEAST_RSA_BITS = 2048;
 const KEY_FILE = 'keys.psk';
+const REPLACE_KEY = 'replace it and its certificate, because others may have it';
 
 type Role = 'server' | 'client';
 
@@ -48,11 +49,17 @@ async function probeFolder(folder: string): Promise<Finding[]> {
   if (await isThere(join(folder, client.certificate))) roles.push('client');
   const trust = ca === undefined ? undefined : { ca, ...(crl !== undefined && { crl }) };
   for (const role of roles) findings.push(...(await probeRole(folder, role, trust)));
-  if (roles.length === 0) {
-    const effect = 'enough for a client, if the server wants no certificate from it';
-    findings.push(missing('certificate', `there is no ${server.certificate} and no ${client.certificate}: ${effect}`));
-  }
+  if (roles.length === 0) findings.push(await probeLackOfCertificates(folder));
   return findings;
+}
+
+async function probeLackOfCertificates(folder: string): Promise<Finding> {
+  const { server, client } = tlsFileNames;
+  for (const { certificate, key } of [server, client]) {
+    if (await isThere(join(folder, key))) return fatal(certificate, `it is missing: copy it here, beside ${key}`);
+  }
+  const effect = 'enough for a client, if the server wants no certificate from it';
+  return missing('certificate', `there is no ${server.certificate} and no ${client.certificate}: ${effect}`);
 }
 
 function probeAuthorities(pem: string): Finding {
@@ -72,7 +79,7 @@ async function probeList(crl: string): Promise<Finding> {
   if (!until) return ok(subject, 'it does not go out of date');
   const days = daysTo(until);
   const when = `it has to be replaced by ${dayOf(until)}`;
-  if (days < 0) return fatal(subject, `${when}: everybody is refused since then`);
+  if (days < 0) return fatal(subject, `it was to be replaced by ${dayOf(until)}, and since then everybody is refused`);
   return days < WARN_LIST_DAYS ? warning(subject, `${when}: afterwards everybody is refused`) : ok(subject, when);
 }
 
@@ -87,12 +94,15 @@ async function probeRole(
   const pem = await text(join(folder, names.certificate));
   const findings = [
     await attempt(names.certificate, async () => {
-      certificate = new X509Certificate(await readPublicFile(join(folder, names.certificate)));
+      const content = await readPublicFile(join(folder, names.certificate));
+      certificate = parse('certificate', () => new X509Certificate(content));
       return judgeCertificate(role, certificate);
     }),
     await attempt(names.key, async () => {
-      key = await readSecretFile(join(folder, names.key), 'replace it and its certificate, because others may have it');
-      return judgeKey(names.key, createPrivateKey(key), certificate);
+      const content = await readSecretFile(join(folder, names.key), REPLACE_KEY);
+      const parsed = parse('private key', () => createPrivateKey(content));
+      key = content;
+      return judgeKey(role, parsed, certificate);
     }),
   ];
   if (!trust || !pem || key === undefined || findings.some(({ state }) => state === 'fatal')) return findings;
@@ -116,8 +126,11 @@ function judgeCertificate(role: Role, certificate: X509Certificate): Finding {
     : warning(subject, 'it has no alternative names, and most clients look for the name of the server only there');
 }
 
-function judgeKey(subject: string, key: KeyObject, certificate: X509Certificate | undefined): Finding {
-  if (certificate && !certificate.checkPrivateKey(key)) return fatal(subject, 'it does not belong to the certificate');
+function judgeKey(role: Role, key: KeyObject, certificate: X509Certificate | undefined): Finding {
+  const { certificate: certificateName, key: subject } = tlsFileNames[role];
+  if (certificate && !certificate.checkPrivateKey(key)) {
+    return fatal(subject, `it does not belong to ${certificateName}: copy both from where they were made together`);
+  }
   const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
   if (modulusLength !== undefined && modulusLength < LEAST_RSA_BITS) {
     return fatal(subject, `${modulusLength} bits of RSA are too few: use ${LEAST_RSA_BITS} or more`);
@@ -127,12 +140,12 @@ function judgeKey(subject: string, key: KeyObject, certificate: X509Certificate 
 
 /** What OpenSSL's objections mean. */
 const objections: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'it, or its authority, has expired',
-  CERT_NOT_YET_VALID: 'it, or its authority, is not valid yet',
-  CERT_REVOKED: 'it is revoked',
-  CRL_HAS_EXPIRED: `the list in ${tlsFileNames.crl} is out of date`,
-  CRL_SIGNATURE_FAILURE: `the list in ${tlsFileNames.crl} is not signed by the authority`,
-  INVALID_PURPOSE: 'its extended key usage does not allow it',
+  CERT_HAS_EXPIRED: 'it, or its authority, has expired: renew it',
+  CERT_NOT_YET_VALID: 'it, or its authority, is not valid yet: check the clock',
+  CERT_REVOKED: 'it is revoked: make a new one',
+  CRL_HAS_EXPIRED: `the list in ${tlsFileNames.crl} is out of date: get the current one`,
+  CRL_SIGNATURE_FAILURE: `the list in ${tlsFileNames.crl} is not signed by the authority: get the authority's own`,
+  INVALID_PURPOSE: 'its extended key usage does not allow it: make another one for this use',
   UNABLE_TO_GET_CRL: `${tlsFileNames.crl} has no list of the authority, and every authority in the chain needs one`,
 };
 
@@ -141,12 +154,13 @@ async function judgeTrust(role: Role, files: Parameters<typeof tryCertificate>[1
   const code = await tryCertificate(role, files);
   const peer = role === 'server' ? 'clients' : 'servers';
   if (code === undefined) return ok(subject, `${peer} with the same ${tlsFileNames.ca} accept it`);
-  return fatal(subject, `${peer} refuse it: ${objections[code] ?? `it is not from the authority (${code})`}`);
+  const foreign = `it is not from the authority in ${tlsFileNames.ca} (${code}): put the certificate of its authority there`;
+  return fatal(subject, `${peer} refuse it: ${objections[code] ?? foreign}`);
 }
 
 function judgeDates(subject: string, { validFrom, validTo }: X509Certificate, what: string): Finding {
   const [from, to] = [new Date(validFrom), new Date(validTo)];
-  if (daysTo(to) < 0) return fatal(subject, `${what} expired on ${dayOf(to)}`);
+  if (daysTo(to) < 0) return fatal(subject, `${what} expired on ${dayOf(to)}: make a new one`);
   if (daysTo(from) > 0) return fatal(subject, `${what} is not valid before ${dayOf(from)}: check the clock`);
   return daysTo(to) < WARN_DAYS ? warning(subject, `${what} expires on ${dayOf(to)}`) : ok(subject, '');
 }
@@ -154,6 +168,15 @@ function judgeDates(subject: string, { validFrom, validTo }: X509Certificate, wh
 function worstOf(findings: readonly Finding[], detail: string): Finding {
   const bad = (['fatal', 'warning'] as const).map((state) => findings.find((one) => one.state === state));
   return bad.find((one) => one !== undefined) ?? ok(findings[0]!.subject, detail);
+}
+
+/** Throws a sentence in place of OpenSSL's code. */
+function parse<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw new Error(`it is not a ${what} in PEM: copy it again, or make a new one`, { cause });
+  }
 }
 
 /** Turns what cannot be read into a finding. */

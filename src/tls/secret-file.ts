@@ -1,4 +1,5 @@
 import { CodedError } from '../base/coded-error.js';
+import { isMissing } from '../base/errno.js';
 import { MIB } from '../base/units.js';
 import { isOpenToAll, readCheckedFile } from '../posix/checked-file.js';
 
@@ -30,7 +31,17 @@ async function readText(path: string, cure: string | undefined): Promise<string>
     });
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    const hint = 'check the path, and that the user of this process may read it';
-    throw new CodedError('TLS_UNUSABLE', `cannot read ${path}: ${(error as Error).message}`, hint, { cause: error });
+    throw unreadable(path, error as NodeJS.ErrnoException);
   }
+}
+
+function unreadable(path: string, cause: NodeJS.ErrnoException): CodedError {
+  if (isMissing(cause)) {
+    const hint = 'check the path; tidemark tls init makes certificates and keys';
+    return new CodedError('TLS_UNUSABLE', `there is no file ${path}`, hint, { cause });
+  }
+  const what = `cannot read ${path}: ${cause.code ?? cause.message}`;
+  return new CodedError('TLS_UNUSABLE', what, 'check the path, and that the user of this process may read it', {
+    cause,
+  });
 }

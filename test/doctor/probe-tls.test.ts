@@ -46,7 +46,12 @@ test('what ends soon is a warning', async () => {
 describe('names the fault', () => {
   type Scene = Awaited<ReturnType<typeof goodFolder>>;
   test.each<[string, string, RegExp, (scene: Scene) => void | Promise<void>]>([
-    ['no authority', 'ca-cert.pem', /cannot read/, ({ folder }) => rmSync(join(folder, 'ca-cert.pem'))],
+    [
+      'no authority',
+      'ca-cert.pem',
+      /there is no file .*ca-cert.pem/,
+      ({ folder }) => rmSync(join(folder, 'ca-cert.pem')),
+    ],
     ['no PEM', 'ca-cert.pem', /no certificate in PEM/, ({ file }) => file('ca-cert.pem', 'x')],
     [
       'a server as the authority',
@@ -57,7 +62,7 @@ describe('names the fault', () => {
     [
       'a key of another certificate',
       'server-key.pem',
-      /does not belong/,
+      /does not belong to server-cert.pem: copy both/,
       ({ file, issued }) => file('server-key.pem', issued.key),
     ],
     [
@@ -66,11 +71,30 @@ describe('names the fault', () => {
       /every user can read/,
       ({ folder }) => chmodSync(join(folder, 'client-key.pem'), 0o644),
     ],
-    ['a certificate that is no PEM', 'client-cert.pem', /./, ({ file }) => file('client-cert.pem', 'x')],
+    [
+      'a certificate that is no PEM',
+      'client-cert.pem',
+      /not a certificate in PEM: copy it again/,
+      ({ file }) => file('client-cert.pem', 'x'),
+    ],
+    [
+      'a key that is no PEM',
+      'client-key.pem',
+      /not a private key in PEM: copy it again/,
+      ({ file }) => file('client-key.pem', 'x'),
+    ],
+    [
+      'a key without its certificate',
+      'server-cert.pem',
+      /missing: copy it here, beside server-key.pem/,
+      ({ folder }) => {
+        for (const name of ['server-cert.pem', 'client-cert.pem']) rmSync(join(folder, name));
+      },
+    ],
     [
       'another authority',
       'as a client',
-      /not from the authority/,
+      /not from the authority in ca-cert.pem .*: put the certificate of its authority there/,
       async ({ file }) => file('ca-cert.pem', (await TestAuthority.create('others')).certificate),
     ],
     [
@@ -91,7 +115,7 @@ describe('names the fault', () => {
     [
       'a list that is out of date',
       'ca-crl.pem',
-      /everybody is refused since then/,
+      /was to be replaced by .* since then everybody is refused/,
       async ({ authority, file }) => file('ca-crl.pem', await authority.revoke([], inDays(-1))),
     ],
     [
