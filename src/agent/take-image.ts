@@ -1,7 +1,10 @@
 import { basename } from 'node:path';
 import type { FullReason } from '../api/backup.js';
+import { NbdOptionError } from '../client/errors.js';
+import { OptionError } from '../protocol/constants.js';
 import { createTarget } from '../qcow2/append-file.js';
 import { checkImage } from '../qcow2/check-image.js';
+import { AgentError } from './agent-error.js';
 import type { Backup, BackupPart } from './backup-service.js';
 import { type CopiedBody, copyView } from './copy-view.js';
 import type { ExportFolder } from './export-folder.js';
@@ -70,7 +73,24 @@ function describeImage({ backup, part, fullReason }: TakeOptions, taken: Taken):
   };
 }
 
-function openView(options: TakeOptions): Promise<ViewReader> {
+const NEEDS_PROOF =
+  'the server shows a view to clients with the right backup, and NBD takes no tokens: ' +
+  'give a certificate or a key with --tls-certificates or --tls-psk';
+
+async function openView(options: TakeOptions): Promise<ViewReader> {
+  try {
+    return await connectToView(options);
+  } catch (error) {
+    if (options.part.origin !== undefined || !isHidden(error)) throw error;
+    throw new AgentError(error.message, NEEDS_PROOF, { cause: error });
+  }
+}
+
+function isHidden(error: unknown): error is NbdOptionError {
+  return error instanceof NbdOptionError && error.error === OptionError.UNKNOWN;
+}
+
+function connectToView(options: TakeOptions): Promise<ViewReader> {
   const { part, fullReason, connections, overNbd, reach, signal } = options;
   const dirtyContext = fullReason ? undefined : part.context;
   const neededContext = part.origin?.context ?? dirtyContext;

@@ -36,13 +36,16 @@ export function unixPlace(socketPath: string): ControlPlace {
     connect: async () => ({ socketPath, agent: false }),
     explain({ code, message }) {
       const why = code === 'ENOENT' || code === 'ECONNREFUSED' ? '' : `: ${code ?? message}`;
-      const hint =
-        code === 'EACCES'
-          ? 'run this as the user that the server runs as'
-          : 'start one with tidemark serve, or give its control socket with --control';
+      const hint = code === 'EACCES' ? 'run this as the user that the server runs as' : howToReach(socketPath);
       return new CodedError('NO_SERVER', `no server answers on ${socketPath}${why}`, hint);
     },
   };
+}
+
+function howToReach(socketPath: string): string {
+  return /^[^/]+:\d+$/.test(socketPath)
+    ? `give an address as https://${socketPath}`
+    : 'start one with tidemark serve, or give its control socket with --control';
 }
 
 const FORM = 'expected https://HOST:PORT, or http://127.0.0.1:PORT on the same machine';

@@ -46,7 +46,11 @@ function nameOf(table: Readonly<Record<string, number>>, value: number): string 
 }
 
 const hintByOptionError = new Map<number, string>([
-  [OptionError.UNKNOWN, 'nbdinfo --list shows what the server exports'],
+  [
+    OptionError.UNKNOWN,
+    'nbdinfo --list shows what the server exports; it may hide an export from clients without TLS or without rights',
+  ],
+  [OptionError.POLICY, 'ask the operator of the server for the right'],
   [OptionError.TLS_REQD, 'the server requires TLS: use a URI that begins with nbds: or nbds+unix:'],
 ]);
 

@@ -190,7 +190,8 @@ export class NbdStream {
     socket.on('timeout', () => this.fail(silent(place, this.patience.timeoutSeconds)));
     socket.on('end', () => this.fail(closedBy(place)));
     let doing: 'connect' | 'talk' = 'connect';
-    socket.on('error', (error) => this.fail(cannot(doing, place, error)));
+    const check = 'make sure that the server runs, and check the address';
+    socket.on('error', (error) => this.fail(cannot(doing, place, error, doing === 'connect' ? check : '')));
     return new Promise((resolve, reject) => {
       socket.once('connect', () => {
         doing = 'talk';

@@ -45,7 +45,7 @@ function dnOf(subject: string | undefined): string {
 }
 
 /** Node writes `DNS:a, IP Address:10.0.0.1`, and a value that could be misread as a JSON string. */
-function namesOf(text: string): string[] {
+export function namesOf(text: string): string[] {
   const names: string[] = [];
   for (const [, kind, value] of text.matchAll(/(?:^|, )([^:",]+):("(?:[^"\\]|\\.)*"|[^,"]*)/g)) {
     if (!TEXT_KINDS.has(kind!)) continue;

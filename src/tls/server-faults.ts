@@ -1,3 +1,7 @@
+import type { PeerCertificate } from 'node:tls';
+import { printable } from '../base/printable.js';
+import { namesOf } from './names.js';
+
 /** Why a client gives a server up. */
 export interface ServerFault {
   /** A sentence without a full stop. */
@@ -90,9 +94,11 @@ export function describeServerFault(error: NodeJS.ErrnoException, hostname?: str
     : undefined;
 }
 
-function wrongName(hostname: string, { reason }: Error & { reason?: string }): ServerFault {
+function wrongName(hostname: string, { cert }: Error & { cert?: PeerCertificate }): ServerFault {
+  const names = namesOf(cert?.subjectaltname ?? '');
+  const insteadOf = names.length > 0 ? `, but for ${names.map(printable).join(', ')}` : '';
   return {
-    problem: `the certificate of the server is not for "${hostname}"${reason ? ` (${reason.replace(/\.$/, '')})` : ''}`,
-    hint: 'connect by a name in the certificate, or give that name with tls-hostname=NAME in the URI',
+    problem: `the certificate of the server is not for "${hostname}"${insteadOf}`,
+    hint: 'connect by a name in the certificate; the URI of an NBD server can add tls-hostname=NAME instead',
   };
 }

@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
+import { untilListening } from '../support/peer.js';
 import { outcomeWith } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 import { startTidemarkIn, tidemarkProgram } from '../support/tidemark.js';
@@ -12,18 +13,23 @@ import { pskFile, TestAuthority, writeFolder } from '../support/tls-files.js';
 
 const KEYS = { backup: 'ab'.repeat(32) };
 
-/** A server of the disk `vm1` that takes commands over HTTPS, and a function that runs commands on it. */
-async function serve() {
+/** A server of the disk `vm1` that takes commands over HTTPS, with more flags, and functions that run commands on it. */
+async function serve(...more: string[]) {
   const [folder, httpPort, authority] = [scratchFolder(), await freePort(), await TestAuthority.create()];
-  const [certificates, psk] = [await authority.serverFolder(), pskFile(KEYS)];
+  const [certificates, psk] = [
+    await authority.serverFolder({ hosts: [{ type: 'dns', value: 'localhost' }] }),
+    pskFile(KEYS),
+  ];
   const http = ['--http', `127.0.0.1:${httpPort}`];
   const access = ['--access', 'cn:backup1,rights=backup', '--access', 'psk:backup,rights=backup'];
   const tls = ['--tls-certificates', certificates, '--tls-psk', psk];
   const server = await startTidemarkIn(
     folder,
     [`vm1=${makeImage(8 * MIB)},bitmap=nightly`],
-    [...http, ...tls, ...access],
+    [...http, ...tls, ...access, ...more],
   );
+  // The control socket is there before this address.
+  await untilListening({ host: '127.0.0.1', port: httpPort });
   const control = `https://localhost:${httpPort}`;
   const local = (...args: string[]) => tidemark({}, ...args, '--control', server.control);
   const remote = (...args: string[]) => tidemark({}, ...args, '--control', control);
@@ -69,6 +75,7 @@ test('a pull begins and commits over HTTPS, and reads over TLS', async () => {
   const { server, authority, remote, local, folder } = await serve();
   const own = ['--tls-certificates', await authority.clientFolder('CN=backup1')];
   const begun = await remote('backup', 'begin', 'vm1', '--bitmap', 'nightly', '--json', ...own);
+  expect(begun).toMatchObject({ code: 0, stderr: '' });
   const { id, exports } = JSON.parse(begun.stdout);
   expect(exports[0].uri).toBe(`nbds://localhost:${server.port}/vm1@${id}`);
   expect(await remote('backup', 'abort', id, ...own)).toMatchObject({ code: 0 });
@@ -81,7 +88,31 @@ test('a pull begins and commits over HTTPS, and reads over TLS', async () => {
   expect(await remote('map', 'vm1', '--json', ...own)).toMatchObject({ code: 0 });
 });
 
+test('a pull whose only proof is a token says that NBD needs another one', async () => {
+  const { authority, remote, local, folder } = await serve('--access', 'address:127.0.0.9,rights=list');
+  const proof = ['--tls-certificates', writeFolder({ 'ca-cert.pem': authority.certificate })];
+  const token = await tokenFile(local, '--right', 'backup');
+  const to = join(folder, 'backups');
+  const { code, stderr } = await remote(
+    ...['pull', 'vm1', '--bitmap', 'nightly', '--to', to],
+    ...['--token-file', token],
+    ...proof,
+  );
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/the server refused .*"vm1@.*NBD takes no tokens: give a certificate or a key/);
+  const { backups } = JSON.parse((await local('backup', 'list', '--json')).stdout);
+  expect(backups).toMatchObject([{ state: 'aborted' }]);
+});
+
 describe('a command says what is wrong with', () => {
+  test('an address in place of a URL', async () => {
+    const { code, stderr } = await tidemark({}, 'export', 'list', '--control', 'vm1.example:8080');
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      'tidemark: no server answers on vm1.example:8080 (give an address as https://vm1.example:8080)\n',
+    );
+  });
+
   test('a server that no known authority vouches for', async () => {
     const { remote } = await serve();
     const strange = await (await TestAuthority.create('strange')).clientFolder('CN=backup1');
@@ -99,10 +130,10 @@ describe('a command says what is wrong with', () => {
       {},
       ...['export', 'list', '--tls-certificates', own],
       '--control',
-      `https://127.0.0.2:${httpPort}`,
+      `https://127.0.0.1:${httpPort}`,
     );
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^tidemark: .*127\.0\.0\.2.*\n$/);
+    expect(stderr).toMatch(/^tidemark: the certificate .* is not for "127\.0\.0\.1", but for localhost .*\n$/);
   });
 
   test('a certificate that the server does not accept', async () => {
@@ -129,7 +160,7 @@ describe('a command says what is wrong with', () => {
     const environment = { TIDEMARK_TLS_CERTIFICATES: ca, TIDEMARK_TOKEN: token, TIDEMARK_CONTROL: control };
     const { code, stderr } = await tidemark(environment, 'export', 'list');
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^tidemark: the request has no valid token .*\n$/);
+    expect(stderr).toMatch(/^tidemark: the request has no valid token .*--token-file.*\n$/);
     expect(stderr).not.toContain(token);
   });
 

@@ -156,7 +156,7 @@ describe('the certificate of the server', () => {
   test('must have the name', async () => {
     const connecting = connectTo(serve(), { hostname: 'other.example', verification: 'name' });
     await expect(connecting).rejects.toThrow(NbdTlsError);
-    await expect(connecting).rejects.toThrow(/is not for "other.example" \(.*DNS:disks.example\)/);
+    await expect(connecting).rejects.toThrow(/is not for "other.example", but for disks.example/);
     const client = await connectTo(serve(), { hostname: 'disks.example', verification: 'name' });
     expect(await client.read(0, 4096)).toEqual(Buffer.alloc(4096, 7));
     await client.disconnect();

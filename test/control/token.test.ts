@@ -30,7 +30,7 @@ test.each(routes)('%s is refused without the token', async (url) => {
     status: 401,
     detail: 'the request has no valid token',
     code: 'UNAUTHORIZED',
-    hint: 'send Authorization: Bearer TOKEN',
+    hint: expect.stringMatching(/^send Authorization: Bearer TOKEN, or a client certificate .* --token-file/),
   });
 });
 

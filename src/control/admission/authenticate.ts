@@ -27,6 +27,10 @@ interface TcpTerms {
   readonly isLoopback: boolean;
 }
 
+const HOW_TO_PROVE =
+  'send Authorization: Bearer TOKEN, or a client certificate or a key; tidemark takes them from --token-file, ' +
+  '--tls-certificates and --tls-psk';
+
 /**
  * Authenticates requests over TCP. A token counts more than a certificate, because the caller chose it for this request: if
  * it is wrong, nothing else is tried. To come from this machine proves nothing, because all its users can do that.
@@ -44,7 +48,7 @@ export function authenticateOverTcp(terms: TcpTerms): Authenticate {
     if (!isKnown && routeOptions.config?.right !== 'nobody-needed') {
       const reason = 'the client proved no identity';
       terms.refusals.note(apiApplicant(address), 'token', { reason }, `refused a request: ${reason}`);
-      throw unauthorized('the request has no valid token', 'send Authorization: Bearer TOKEN');
+      throw unauthorized('the request has no valid token', HOW_TO_PROVE);
     }
     refuseForeign(headers, { isEncrypted: caller.encrypted, hasFewNames: hasFewNames(caller, terms), isKnown });
     // What monitoring on this machine may read does not depend on rights.
@@ -88,7 +92,7 @@ function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): Tok
     if (timingSafeEqual(digest(authorization), digest(`Bearer ${operatorToken.current}`))) return operator;
     const found = tokens.find(authorization.replace(/^Bearer /, ''));
     if ('token' in found) return { ...caller, token: found.token };
-    return refuse(found.refused, 'the request has no valid token', 'send Authorization: Bearer TOKEN');
+    return refuse(found.refused, 'the request has no valid token', HOW_TO_PROVE);
   };
 }
 
