@@ -4,8 +4,8 @@ import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
 import type { ExportRegistry } from '../export/registry.js';
+import type { EventFeed } from '../watch/event-feed.js';
 import type { TokenStore } from './admission/token-store.js';
-import type { EventFeed } from './event-feed.js';
 
 /** The parts of the server that the control API uses. */
 export interface ControlHost {

@@ -1,5 +1,5 @@
 import type { SeenExports } from '../export/seen-exports.js';
-import type { ServerEvent } from './event-feed.js';
+import type { ServerEvent } from '../watch/happening.js';
 
 /** Whether a caller may learn of an event: not more than it could ask for. */
 export function maySeeEvent(seen: SeenExports, event: ServerEvent): boolean {

@@ -1,21 +1,19 @@
-import { resolve } from 'node:path';
 import { Policy } from '../access/access.js';
 import { AccessRules } from '../access/access-rules.js';
 import { Refusals } from '../access/refusals.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
-import { Cleanup, endsWithin } from '../base/cleanup.js';
-import { CodedError } from '../base/coded-error.js';
+import { Cleanup } from '../base/cleanup.js';
 import type { Log } from '../base/log.js';
 import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
-import { EventFeed } from '../control/event-feed.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import { loadServerTls, type TlsSettings } from '../tls/tls-settings.js';
+import { EventFeed } from '../watch/event-feed.js';
 import { accessRulesOf, warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
@@ -28,8 +26,10 @@ import { openExports } from './open-export.js';
 import { stdioPeer } from './peer.js';
 import type { ExportHost } from './prepare-export.js';
 import { makePrivateDirectory } from './private-directory.js';
+import { serverFacts } from './server-facts.js';
 import { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
+import { Stopping } from './stopping.js';
 import { openTokens } from './token-file.js';
 
 /** How often regions are cooled and leases are checked. */
@@ -40,6 +40,7 @@ const OPENED_AT_START = 32;
 /** A running server: its exports, the addresses it listens on, and its control API. */
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
+  private readonly stopping: Stopping;
   private readonly exports: ExportRegistry;
   private rules = new AccessRules([]);
   private readonly policy = new Policy(this.rules);
@@ -63,6 +64,7 @@ export class TidemarkServer {
     private readonly log: Log,
     private readonly version: string,
   ) {
+    this.stopping = new Stopping(config.stopTimeoutSeconds, log);
     this.refusals = new Refusals(log);
     const posix = loadPosix();
     this.exports = new ExportRegistry(async (spec, source) => {
@@ -138,7 +140,7 @@ export class TidemarkServer {
     await checkSocketPaths(config);
     await this.reload(config);
     await this.openState();
-    cleanup.defer(() => this.closeExports());
+    cleanup.defer(() => this.stopping.closeExports(this.exports));
     this.places = await ImagePlaces.open(config);
     await this.openConfigured();
     await this.state?.store.acceptLoss();
@@ -174,29 +176,6 @@ export class TidemarkServer {
     };
   }
 
-  /** Waits for a step of stopping, but continues if it takes too long, such as when a disk hangs. */
-  private async inTime(otherwise: string, step: Promise<unknown>): Promise<void> {
-    const seconds = this.config.stopTimeoutSeconds;
-    if (!(await endsWithin(seconds, step))) this.log.warn({ seconds }, `the server continues to stop: ${otherwise}`);
-  }
-
-  /** An export that is not closed in time remains in the store as after a crash. @throws CodedError STOP_TIMED_OUT */
-  private async closeExports(): Promise<void> {
-    const { stopTimeoutSeconds } = this.config;
-    if (await endsWithin(stopTimeoutSeconds, this.exports.close())) return;
-    const exports = this.exports.unfinished();
-    this.log.error(
-      { exports, seconds: stopTimeoutSeconds },
-      'disks did not answer while the server stopped, and are left as after a crash',
-    );
-    const names = exports.map((name) => `"${name}"`);
-    throw new CodedError(
-      'STOP_TIMED_OUT',
-      `the disk of ${names.join(', ')} did not answer within ${stopTimeoutSeconds} s, so its bitmaps are left as after a crash`,
-      'no change is lost, but more granules may be marked dirty; find out why its storage hangs',
-    );
-  }
-
   /** Locks the directory even if bitmaps are only in memory, because the control socket is there. */
   private async openState(): Promise<void> {
     const { stateDirectory, persistence, controlPath } = this.config;
@@ -212,7 +191,7 @@ export class TidemarkServer {
     const scratch = new ScratchDirectory(config.scratchDirectory, { posix: loadPosix(), log });
     const publish = events.publish.bind(events);
     const backups = await Backups.open({ exports, store: this.state?.store.entries, scratch, log, publish });
-    this.cleanup.defer(() => this.inTime('backups could not be aborted', backups.close()));
+    this.cleanup.defer(() => this.stopping.inTime('backups could not be aborted', backups.close()));
     return backups;
   }
 
@@ -234,7 +213,7 @@ export class TidemarkServer {
 
   private async listen(): Promise<void> {
     const { stdio, inheritedSockets } = this.config;
-    this.cleanup.defer(() => this.inTime('clients still wait for answers', this.listener.drain()));
+    this.cleanup.defer(() => this.stopping.inTime('clients still wait for answers', this.listener.drain()));
     // With --stdio, programs that use libnbd may pass a listening socket instead. systemd passes stdin as an inherited
     // socket too.
     if (stdio && (inheritedSockets.length === 0 || stdioIsSocket())) {
@@ -269,27 +248,13 @@ export class TidemarkServer {
     const { ControlServer } = await import('../control/control-server.js');
     const control = new ControlServer(host);
     this.control = control;
-    this.cleanup.defer(() => this.inTime('commands still wait for answers', control.close()));
+    this.cleanup.defer(() => this.stopping.inTime('commands still wait for answers', control.close()));
     await listenForCommands(control, config.controlPath);
     this.http = await listenForHttp(control, config, { token, tls: this.tls }, log);
   }
 
   private facts(): ServerFacts {
-    const { tcp, unixPath } = this.addresses;
-    return {
-      version: this.version,
-      pid: process.pid,
-      startedAt: this.startedAt.toISOString(),
-      stateDirectory: resolve(this.config.stateDirectory),
-      persistent: this.state !== undefined,
-      connections: this.listener.connectionCount,
-      memory: this.listener.memory,
-      nbd: {
-        tls: this.config.tls.mode,
-        tcp: tcp.map(({ address, port }) => ({ host: address, port })),
-        ...(unixPath !== undefined && { unix: unixPath }),
-      },
-      ...(this.http && { http: this.http }),
-    };
+    const { config, version, startedAt, listener, addresses, http } = this;
+    return serverFacts({ config, version, startedAt, listener, addresses, http, persistent: this.state !== undefined });
   }
 }

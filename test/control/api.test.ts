@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
-import type { Happening } from '../../src/control/event-feed.js';
+import type { Happening } from '../../src/watch/happening.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
 import { insideOf } from '../support/inside.js';

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { ControlServer } from '../../src/control/control-server.js';
-import { EventFeed } from '../../src/control/event-feed.js';
+import { EventFeed } from '../../src/watch/event-feed.js';
 import { controlHostOver } from '../support/control-api.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';

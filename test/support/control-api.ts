@@ -10,9 +10,9 @@ import { authenticateOverTcp } from '../../src/control/admission/authenticate.js
 import { TokenStore } from '../../src/control/admission/token-store.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ControlHost, ServerFacts } from '../../src/control/control-host.js';
-import { EventFeed } from '../../src/control/event-feed.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 import { loadPosix } from '../../src/posix/posix.js';
+import { EventFeed } from '../../src/watch/event-feed.js';
 import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {

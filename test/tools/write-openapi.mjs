@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 const { buildControlApi } = await import(resolve(root, 'dist/control/control-api.js'));
-const { EventFeed } = await import(resolve(root, 'dist/control/event-feed.js'));
+const { EventFeed } = await import(resolve(root, 'dist/watch/event-feed.js'));
 const { ExportRegistry } = await import(resolve(root, 'dist/export/registry.js'));
 
 // The document does not depend on the exports.
