@@ -34,6 +34,8 @@ async function serve() {
     [
       ...['--tls', 'required', '--tls-certificates', await authority.serverFolder()],
       ...['--access', 'cn:guest,rights=write', '--access', 'address:127.0.0.1,rights=list'],
+      // An emulated guest on a busy machine takes seconds for what TLS computes.
+      ...['--handshake-timeout', '60'],
     ],
   );
   return { authority, image, server };
