@@ -51,9 +51,7 @@ function whatToMake({ host: hosts, client: clients, psk: users }: InitOptions) {
 function describe({ authority, server, clients, keys }: InitResult): string {
   return [
     ...(authority === undefined ? [] : [`${authority}: the authority. Keep it, and keep ca-key.pem secret`]),
-    ...(server === undefined
-      ? []
-      : [`${server}: copy it to the server, and run tidemark serve --tls-certificates on it`]),
+    ...(server === undefined ? [] : [`${server}: copy it to the server, for tidemark serve --tls-certificates`]),
     ...clients.map(({ name, path }) => `${path}: copy it to the client; rules call it cn:${name}`),
     ...(keys === undefined
       ? []
