@@ -8,6 +8,7 @@ import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/
 import type { TlsDoor } from '../tls/door.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { Agreement } from './agreement.js';
+import { isGoodbye } from './close-reason.js';
 import { Counters } from './counters.js';
 import { explainRefusal, type MissedExport } from './explain-refusal.js';
 import { encodeGreeting, Handshake } from './handshake.js';
@@ -75,6 +76,8 @@ export class Connection implements ClientConnection, Phase {
   private cutReason: string | undefined;
   private seen: SeenExports;
   private toldOfTls = false;
+  /** An export was refused. */
+  private wasRefused = false;
   private readonly handshake: Handshake;
   private readonly handshakeTimer: NodeJS.Timeout;
   private counters = new Counters();
@@ -160,6 +163,7 @@ export class Connection implements ClientConnection, Phase {
   private noteMiss(exportName: string, missed: MissedExport): void {
     const explained = explainRefusal(this.seen, exportName, missed);
     if (!explained || (missed === 'TLS is required' && this.toldOfTls)) return;
+    this.wasRefused = true;
     this.toldOfTls ||= missed === 'TLS is required';
     const { attempt, reason, sentence } = explained;
     this.host.refusals.note(this.applicant, attempt, { identity: this.seen.who, reason }, sentence);
@@ -251,7 +255,9 @@ export class Connection implements ClientConnection, Phase {
     this.agreement?.export.detach(this);
     const { client, ...counters } = this.describe();
     const agreed = this.agreement && summarize(this.agreement);
-    this.host.log.info({ client, ...agreed, ...counters, reason }, 'connection closed');
+    // Most connections change nothing, and would hide the others.
+    const isNotable = !isGoodbye(reason) || this.wasRefused || counters.failedRequests + counters.bytesWritten > 0;
+    this.host.log[isNotable ? 'info' : 'debug']({ client, ...agreed, ...counters, reason }, 'connection closed');
   }
 }
 

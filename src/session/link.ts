@@ -5,6 +5,7 @@ import { plainDescriptorOf } from '../posix/socket-descriptor.js';
 import type { Agreement } from './agreement.js';
 import type { BusyPoller } from './busy-poller.js';
 import { openStream, plainSocketOf, type Stream, type StreamReader } from './byte-stream.js';
+import { CLIENT_CLOSED } from './close-reason.js';
 import type { HandshakeOutput } from './handshake.js';
 import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
 import type { PiecePool } from './piece-pool.js';
@@ -132,7 +133,7 @@ export class Link implements StreamReader, Carrier {
   ended(error?: Error): void {
     // A client that has said so may leave before the last of its requests is done.
     if (this.closeReason !== undefined) this.advance();
-    else this.stop(error ? `the connection broke: ${error.message}` : 'the client closed the connection');
+    else this.stop(error ? `the connection broke: ${error.message}` : CLIENT_CLOSED);
   }
 
   /** Stops accepting messages. Only the first reason is kept. */

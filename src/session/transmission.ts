@@ -9,6 +9,7 @@ import { toNbdError, wireErrorText } from '../protocol/wire-error.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { type Agreement, requestTerms, type SelectedContext } from './agreement.js';
 import { namedContexts, replyBlockStatus } from './block-status.js';
+import { CLIENT_DISCONNECTED } from './close-reason.js';
 import { Counters } from './counters.js';
 import type { Phase } from './link.js';
 import { changeInParts } from './long-change.js';
@@ -141,7 +142,7 @@ export class Transmission implements Phase {
       case Command.BLOCK_STATUS:
         return this.blockStatus(request, input);
       case Command.DISC:
-        this.closeReason = 'the client disconnected';
+        this.closeReason = CLIENT_DISCONNECTED;
         return true;
       default:
         return unreachable(request.command);

@@ -1,4 +1,5 @@
 import { Option, OptionError } from '../../protocol/constants.js';
+import { CLIENT_ENDED_HANDSHAKE } from '../close-reason.js';
 import { answerList } from './list.js';
 import { answerListMetaContext, answerSetMetaContext } from './meta-context.js';
 import { answerExportName, answerGo, answerInfo } from './named-export.js';
@@ -8,7 +9,7 @@ import { answerStartTls, startTlsRefusal } from './start-tls.js';
 /** NBD_OPT_ABORT: the client ends the handshake. */
 function answerAbort(request: OptionRequest): OptionOutcome {
   request.ack();
-  return { closeReason: 'the client ended the handshake' };
+  return { closeReason: CLIENT_ENDED_HANDSHAKE };
 }
 
 /** NBD_OPT_STRUCTURED_REPLY: may be sent once, without data. */

@@ -2,6 +2,7 @@ import type { ServedDisk } from '../../export/served-disk.js';
 import type { TlsProof } from '../../tls/door.js';
 import type { TlsRefusal } from '../../tls/refusals.js';
 import type { Agreement } from '../agreement.js';
+import { CLIENT_CLOSED } from '../close-reason.js';
 import type { Carrier, LinkHost, Phase } from '../link.js';
 import type { MemoryAccount } from '../memory-budget.js';
 import { ReceiveBuffer } from '../receive-buffer.js';
@@ -112,7 +113,7 @@ export class RelayedHandshake implements Securing, Carrier {
   end(reason: string | undefined, refused?: TlsRefusal): void {
     if (this.ended) return;
     this.ended = true;
-    this.resolveOutcome(refused ?? { refused: reason ?? 'the client closed the connection', code: 'CLOSED' });
+    this.resolveOutcome(refused ?? { refused: reason ?? CLIENT_CLOSED, code: 'CLOSED' });
     this.input.close();
     this.memory.close();
     this.resolveClosed(reason);
