@@ -61,6 +61,13 @@ export async function listBackups(directory: string): Promise<string[]> {
   throw new AgentError(`${directory} has no backups`, 'give the directory that tidemark pull wrote to');
 }
 
+/** The folder with the backups of an export. @throws AgentError */
+export async function findBackup(directory: string, exportName: string): Promise<string> {
+  const folder = folderOf(directory, exportName);
+  if ((await stat(folder).catch(() => undefined))?.isDirectory()) return folder;
+  throw new AgentError(`${directory} has no backup of "${exportName}"`, `there is no folder ${folder}`);
+}
+
 /** Whether a folder has images. False if the folder is missing. */
 export async function hasImages(folder: string): Promise<boolean> {
   const names = await readdir(folder).catch(() => []);

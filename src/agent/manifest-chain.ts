@@ -19,3 +19,16 @@ export function restsOnWord(images: readonly ImageEntry[], top: ImageEntry): boo
   }
   return false;
 }
+
+/**
+ * Says what is wrong with the images below an image, by what is known of these restore points; undefined if nothing is.
+ */
+export function findBroken(
+  { base }: ImageEntry,
+  points: ReadonlyMap<string, { readonly problem: string | null }>,
+): string | undefined {
+  if (base === null) return undefined;
+  const below = points.get(base);
+  if (!below) return `the image below, ${base}, is not in the manifest`;
+  return below.problem === null ? undefined : `needs ${base}, which is not good`;
+}

@@ -1,9 +1,8 @@
-import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { timeStamp } from '../base/timed-id.js';
 import { renameDurably } from '../posix/replacement.js';
 import { AgentError, isSystemError } from './agent-error.js';
-import { folderOf, listBackups, lockFolder } from './export-folder.js';
+import { findBackup, listBackups, lockFolder } from './export-folder.js';
 import { DamagedManifestError, MANIFEST_NAME, readManifest, writeManifest } from './manifest.js';
 import { restsOnWord } from './manifest-chain.js';
 import type { ImageEntry, Manifest } from './manifest-format.js';
@@ -56,16 +55,10 @@ export interface RepairedExport {
  */
 export async function repair(directory: string, options: RepairOptions): Promise<RepairedExport[]> {
   const { exportName } = options;
-  const folders = exportName === undefined ? await listBackups(directory) : [await findFolder(directory, exportName)];
+  const folders = exportName === undefined ? await listBackups(directory) : [await findBackup(directory, exportName)];
   const results: RepairedExport[] = [];
   for (const folder of folders) results.push(await repairUnlessBad(folder, options));
   return results;
-}
-
-async function findFolder(directory: string, exportName: string): Promise<string> {
-  const folder = folderOf(directory, exportName);
-  if ((await stat(folder).catch(() => undefined))?.isDirectory()) return folder;
-  throw new AgentError(`${directory} has no backup of "${exportName}"`, `there is no folder ${folder}`);
 }
 
 /** A folder that cannot be read or is in use does not stop the others from being repaired. */

@@ -3,7 +3,7 @@ import { AgentError } from './agent-error.js';
 import { currentImages, imagePath, listBackups } from './export-folder.js';
 import { checkByQemu, findDamage } from './inspect-image.js';
 import { needManifest } from './manifest.js';
-import { restsOnWord } from './manifest-chain.js';
+import { findBroken, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type Finding, recordFindings } from './record-findings.js';
 
@@ -116,12 +116,4 @@ class Verifier {
     this.lacksQemu = true;
     return undefined;
   }
-}
-
-/** Says what is wrong with the images below an image. */
-function findBroken({ base }: ImageEntry, points: ReadonlyMap<string, VerifiedPoint>): string | undefined {
-  if (base === null) return undefined;
-  const below = points.get(base);
-  if (!below) return `the image below, ${base}, is not in the manifest`;
-  return below.problem === null ? undefined : `needs ${base}, which is not good`;
 }

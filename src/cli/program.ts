@@ -8,6 +8,7 @@ import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
 import { reportFailure } from './failure.js';
 import { addMapCommand } from './map/map-command.js';
+import { addPointsCommand } from './points.js';
 import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
 import { addRepairCommand } from './repair.js';
@@ -50,6 +51,7 @@ export function buildProgram(): Command {
   addTokenCommands(program);
   addMapCommand(program);
   addPullCommand(program);
+  addPointsCommand(program);
   addVerifyCommand(program);
   addRestoreCommand(program);
   addPruneCommand(program);
