@@ -13,7 +13,7 @@ const HEX = /^(?:[0-9a-f]{2})+$/i;
  * @throws CodedError TLS_UNUSABLE
  */
 export async function readPskFile(path: string): Promise<Map<string, Uint8Array>> {
-  const text = await readSecretFile(path, 'run psktool again to replace the keys, which others may have read');
+  const text = await readSecretFile(path, 'replace the keys, which others may have read');
   const keys = new Map<string, Uint8Array>();
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '') continue;
