@@ -1,4 +1,5 @@
-import { type FileHandle, lstat, readdir, readlink, realpath } from 'node:fs/promises';
+import { readlinkSync } from 'node:fs';
+import { type FileHandle, lstat, readdir, realpath } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
@@ -49,8 +50,8 @@ export class ImagePlaces {
     };
     return {
       admitPath: () => admit(roots.some(({ given, real }) => isInside(path, given) || isInside(path, real))),
-      admitFolder: async (folder) => admitReal(join(await pathOf(folder), basename(path)), [await idOf(folder)]),
-      admitFile: async (file) => admitReal(await pathOf(file), await reachedBy(file)),
+      admitFolder: async (folder) => admitReal(join(pathOf(folder), basename(path)), [await idOf(folder)]),
+      admitFile: async (file) => admitReal(pathOf(file), await reachedBy(file)),
     };
   }
 
@@ -72,7 +73,8 @@ export class ImagePlaces {
   }
 }
 
-const pathOf = (file: FileHandle) => readlink(`/proc/self/fd/${file.fd}`);
+/** The kernel has the path of an open file in memory, so this never waits for a disk. */
+const pathOf = (file: FileHandle) => readlinkSync(`/proc/self/fd/${file.fd}`);
 const idOf = async (file: FileHandle) => diskId(await file.stat({ bigint: true }));
 
 /** The ids of the file itself and, for a loop device or a partition, of the file or disk behind it. */

@@ -162,8 +162,9 @@ export class FileDevice implements BlockDevice {
 
   identify(): Promise<DiskIdentity> {
     assert(this.open, 'the device is open');
-    const { handle, localTimes } = this.parts;
-    return this.inFlight(this.share.pass(() => identifyDisk({ handle, sizeBytes: this.size, localTimes })));
+    const { handle, localTimes, timesAtOnce } = this.parts;
+    const disk = { handle, sizeBytes: this.size, localTimes, timesAtOnce };
+    return this.inFlight(this.share.pass(() => identifyDisk(disk)));
   }
 
   /** The times of a file that can be read without waiting. Undefined if there are none. */
