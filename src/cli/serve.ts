@@ -95,9 +95,13 @@ async function run(first: Reread, read: () => Promise<Reread>, log: Log, json: b
   // Installed before the start, so that a signal during the start stops the server as soon as it is up.
   const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing the requests in flight'));
   const hangUps = collectHangUps();
-  const { TidemarkServer } = await import('../server/server.js');
-  const { SystemdNotify } = await import('../server/systemd-notify.js');
-  const server = await TidemarkServer.start(config, log, readVersion());
+  const { layGroundwork } = await import('../server/groundwork.js');
+  const [groundwork, { TidemarkServer }, { SystemdNotify }] = await Promise.all([
+    layGroundwork(config, log),
+    import('../server/server.js'),
+    import('../server/systemd-notify.js'),
+  ]);
+  const server = await TidemarkServer.start(config, log, readVersion(), groundwork);
   const systemd = new SystemdNotify(process.env, log);
   try {
     systemd.ready();

@@ -11,23 +11,22 @@ import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
-import type { TlsMode } from '../tls/tls-mode.js';
-import { loadServerTls, type TlsSettings } from '../tls/tls-settings.js';
+import type { TlsSettings } from '../tls/tls-settings.js';
 import { EventFeed } from '../watch/event-feed.js';
-import { accessRulesOf, warnOfAccess } from './access-config.js';
+import { warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
 import { checkOpenFiles, openFilesLimit } from './descriptor-limit.js';
 import { DiskClaims } from './disk-claims.js';
+import { type Credentials, type Groundwork, readCredentials } from './groundwork.js';
 import { ImagePlaces } from './image-places.js';
-import { checkSocketPaths, listenForClients, type NbdAddresses } from './nbd-addresses.js';
+import { listenForClients, type NbdAddresses } from './nbd-addresses.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExports } from './open-export.js';
 import { stdioPeer } from './peer.js';
 import type { ExportHost } from './prepare-export.js';
-import { makePrivateDirectory } from './private-directory.js';
 import { serverFacts } from './server-facts.js';
-import { StateDirectory } from './state-directory.js';
+import type { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
 import { Stopping } from './stopping.js';
 import { openTokens } from './token-file.js';
@@ -83,12 +82,12 @@ export class TidemarkServer {
 
   /**
    * Opens the exports, then listens, and accepts commands last: when the control socket answers, the server is ready. After
-   * a failure, undoes what was done. @throws CodedError
+   * a failure, undoes what was done, the groundwork too. @throws CodedError
    */
-  static async start(config: ServerConfig, log: Log, version: string): Promise<TidemarkServer> {
+  static async start(config: ServerConfig, log: Log, version: string, groundwork: Groundwork): Promise<TidemarkServer> {
     const server = new TidemarkServer(config, log, version);
     try {
-      await server.open();
+      await server.open(groundwork);
     } catch (error) {
       await server.stop();
       throw error;
@@ -114,32 +113,32 @@ export class TidemarkServer {
    * its file now. Connections go on, except those of clients who may not use their export any more. Changes nothing if it
    * rejects. @throws CodedError TLS_UNUSABLE, CONFIG_INVALID
    */
-  async reload({ tls, access }: ServerConfig): Promise<void> {
-    const { mode, files } = tls;
-    const settings = mode === 'none' ? undefined : await loadServerTls(files);
-    const rules = await accessRulesOf({ access });
+  async reload(config: ServerConfig): Promise<void> {
+    const credentials = await readCredentials(config);
     // The file is the one of the start, because another one needs a restart.
     const token = this.control && (await httpToken(this.config));
     // From here on nothing fails.
-    if (mode !== 'none' && settings) this.useTls(mode, settings);
-    this.rules = rules;
-    this.policy.current = rules;
+    this.use(credentials);
     if (token) this.control?.useToken(token.token);
     this.refusals.forgiveAll();
     this.listener.recheckRights();
   }
 
-  private useTls(mode: Exclude<TlsMode, 'none'>, settings: TlsSettings): void {
-    this.tls = settings;
-    this.listener.useTls(mode, settings);
-    this.control?.useTls(settings);
+  private use({ tls, rules }: Credentials): void {
+    if (tls) {
+      this.tls = tls.settings;
+      this.listener.useTls(tls.mode, tls.settings);
+      this.control?.useTls(tls.settings);
+    }
+    this.rules = rules;
+    this.policy.current = rules;
   }
 
-  private async open(): Promise<void> {
+  private async open({ credentials, state }: Groundwork): Promise<void> {
     const { config, cleanup } = this;
-    await checkSocketPaths(config);
-    await this.reload(config);
-    await this.openState();
+    cleanup.defer(() => state?.close());
+    if (!config.persistence.transient) this.state = state;
+    this.use(credentials);
     cleanup.defer(() => this.stopping.closeExports(this.exports));
     this.places = await ImagePlaces.open(config);
     await this.openConfigured();
@@ -174,16 +173,6 @@ export class TidemarkServer {
       claims,
       log,
     };
-  }
-
-  /** Locks the directory even if bitmaps are only in memory, because the control socket is there. */
-  private async openState(): Promise<void> {
-    const { stateDirectory, persistence, controlPath } = this.config;
-    if (persistence.transient && controlPath === undefined) return;
-    await makePrivateDirectory(stateDirectory, this.log);
-    const state = await StateDirectory.open(stateDirectory, loadPosix(), this.log);
-    this.cleanup.defer(() => state.close());
-    if (!persistence.transient) this.state = state;
   }
 
   private async openBackups(): Promise<Backups> {

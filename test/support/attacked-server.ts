@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { MIB } from '../../src/base/units.js';
 import { resolveConfig, type ServerConfig } from '../../src/server/config.js';
+import { layGroundwork } from '../../src/server/groundwork.js';
 import { TidemarkServer } from '../../src/server/server.js';
 import { readFlags, type SettingKey } from '../../src/server/settings.js';
 import { makeImage } from './image.js';
@@ -69,7 +70,7 @@ export class AttackedServer {
     ];
     const config = resolveConfig(readFlags(given.map(([key, value]) => ({ key, value }))));
     const { log, lines } = keepLog();
-    const server = await TidemarkServer.start(config, log, 'test');
+    const server = await TidemarkServer.start(config, log, 'test', await layGroundwork(config, log));
     const attacked = new AttackedServer(server, config, authority, certificates, lines);
     onTestFinished(async () => {
       for (const client of attacked.clients) client.close();
