@@ -2,14 +2,15 @@ import { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { KIB } from '../base/units.js';
 import { plainDescriptorOf } from '../posix/socket-descriptor.js';
+import { setOnRead } from './on-read.js';
 
 /** Receives the bytes of a stream in its own buffer, so that they need not be copied. */
 export interface StreamReader {
   /** Where the next bytes go: at least one byte of room. Called again after each `received`. */
   room(): Buffer;
   /**
-   * The first `count` bytes of the room have been filled. Returns false to pause the stream until `resume`. `more` follows
-   * at once.
+   * The first `count` bytes of the room have been filled. Returns false to pause the stream until `resume`. With `more`,
+   * another call follows in the same turn of the event loop, perhaps with a count of 0.
    */
   received(count: number, more?: boolean): boolean;
   /** The peer sends no more, or the connection broke with `error`. */
@@ -32,7 +33,6 @@ type Connected = { readonly handle: object } | { readonly fd: number };
 function adoptHandle(accepted: Socket, reader: StreamReader): Socket | undefined {
   const owner = accepted as unknown as SocketWithHandle;
   const handle = owner._handle;
-  // A TLS handle can be told to use a buffer too, but it would lose its encryption.
   if (!handle || plainDescriptorOf(accepted) === undefined) return undefined;
   if (typeof (handle as { useUserBuffer?: unknown }).useUserBuffer !== 'function') return undefined;
   owner._handle = null;
@@ -72,68 +72,81 @@ function socketOver(connected: Connected, reader: StreamReader): Socket {
   } as object);
 }
 
-/** Copies the bytes of 'data' events, for plain sockets whose handle cannot be moved. */
-function copyInto(reader: StreamReader, socket: Socket): void {
+type Receiver = Pick<StreamReader, 'room' | 'received'>;
+
+/** Copies the bytes of 'data' events, for sockets that cannot read into a buffer of their reader. */
+function copyInto(reader: Receiver, socket: Socket): void {
   socket.on('data', (chunk: Buffer) => {
-    if (!copyChunk(chunk, reader, false)) socket.pause();
+    if (!copyChunk(chunk, reader)) socket.pause();
   });
 }
 
 /** Returns false to pause the stream. */
-function copyChunk(chunk: Buffer, reader: StreamReader, more: boolean): boolean {
+function copyChunk(chunk: Buffer, reader: Receiver): boolean {
   let goOn = true;
   for (let at = 0; at < chunk.length; ) {
     const count = chunk.copy(reader.room(), 0, at);
     at += count;
-    goOn = reader.received(count, more && at === chunk.length);
+    goOn = reader.received(count);
   }
   return goOn;
 }
 
-/** So much is copied at a time. */
+/** So much is gathered at a time. */
 const MOST_GATHERED_BYTES = 256 * KIB;
 
 /**
- * Copies the bytes of 'data' events of a socket with TLS. What arrives in one turn of the event loop is received at once:
- * each record is an event, and some clients send each request in a record of its own.
+ * Passes what a socket with TLS receives in one turn of the event loop on at once: Node passes each record on by itself,
+ * and some clients send each request in a record of its own.
  */
-class GatheringReader {
-  private chunks: Buffer[] = [];
+class GatheringReader implements Receiver {
   private gatheredBytes = 0;
-  private readonly deliverLater = () => this.deliver();
+  private isScheduled = false;
+  private readonly deliver = () => this.deliverNow();
 
   constructor(
     private readonly reader: StreamReader,
     private readonly socket: Socket,
   ) {
-    socket.on('data', (chunk: Buffer) => this.gather(chunk));
     // Before the reader is told.
-    socket.prependListener('end', this.deliverLater);
+    socket.prependListener('end', this.deliver);
   }
 
-  private gather(chunk: Buffer): void {
-    if (this.chunks.length === 0) setImmediate(this.deliverLater);
-    this.chunks.push(chunk);
-    this.gatheredBytes += chunk.length;
-    if (this.gatheredBytes >= MOST_GATHERED_BYTES) this.deliver();
+  room(): Buffer {
+    return this.reader.room();
   }
 
-  private deliver(): void {
-    const { chunks, reader, socket } = this;
-    if (chunks.length === 0) return;
-    this.chunks = [];
+  received(count: number): boolean {
+    this.gatheredBytes += count;
+    if (this.gatheredBytes >= MOST_GATHERED_BYTES) {
+      this.gatheredBytes = 0;
+      return this.reader.received(count);
+    }
+    if (!this.isScheduled) setImmediate(this.deliver);
+    this.isScheduled = true;
+    return this.reader.received(count, true);
+  }
+
+  private deliverNow(): void {
+    this.isScheduled = false;
+    if (this.gatheredBytes === 0 || this.socket.destroyed) return;
     this.gatheredBytes = 0;
-    if (socket.destroyed) return;
-    let goOn = true;
-    for (const [index, chunk] of chunks.entries()) goOn = copyChunk(chunk, reader, index < chunks.length - 1);
-    if (!goOn) socket.pause();
+    if (!this.reader.received(0)) this.socket.pause();
   }
+}
+
+function readSecured(socket: TLSSocket, reader: StreamReader): void {
+  const gathering = new GatheringReader(reader, socket);
+  // Decrypted together with the end of the handshake.
+  for (let chunk = socket.read(); chunk; chunk = socket.read()) copyChunk(chunk, gathering);
+  const onRead = { buffer: () => gathering.room(), callback: (count: number) => gathering.received(count) };
+  if (!setOnRead(socket, onRead)) copyInto(gathering, socket);
 }
 
 function attachReader(stream: Stream, reader: StreamReader): Socket {
   if ('fd' in stream) return socketOver({ fd: stream.fd }, reader);
   if ('secured' in stream) {
-    new GatheringReader(reader, stream.secured);
+    readSecured(stream.secured, reader);
     return stream.secured;
   }
   const adopted = adoptHandle(stream.accepted, reader);

@@ -70,6 +70,7 @@ export class Link implements StreamReader, Carrier {
   readonly output: ReplyWriter;
   private readonly input: ReceiveBuffer;
   private readonly socket: Socket;
+  private readonly isSecured: boolean;
   private phase: Phase | undefined;
   private closeReason: string | undefined;
   /** The client has gone before it said so, or the server ends the connection. Long work is not completed then. */
@@ -95,6 +96,7 @@ export class Link implements StreamReader, Carrier {
     this.input = new ReceiveBuffer(this.memory);
     // Before the socket asks for its first room, which has to be behind it.
     if (received) this.take(received);
+    this.isSecured = 'secured' in stream;
     this.socket = openStream(stream, this);
     this.socket.setNoDelay(true);
     this.socket.setKeepAlive(true);
@@ -125,7 +127,7 @@ export class Link implements StreamReader, Carrier {
     this.host.busyPoller.arrived();
     this.advance();
     if (this.hasMoved) return false;
-    this.host.busyPoller.served(this.input.length > 0);
+    this.poll(this.input.length > 0);
     this.paused = !this.finished && !this.canBegin;
     return !this.paused;
   }
@@ -202,6 +204,11 @@ export class Link implements StreamReader, Carrier {
   /** False while the client has to wait: until it has read more of its replies, for its disk, or for memory. */
   private get canBegin(): boolean {
     return !this.memory.waiting && (this.phase?.canBegin ?? false);
+  }
+
+  private poll(inMessage: boolean): void {
+    // The rest of a large message comes in many records. Polling would take the processor from a client that encrypts them.
+    if (!inMessage || !this.isSecured) this.host.busyPoller.served(inMessage);
   }
 
   private endMoved(): void {

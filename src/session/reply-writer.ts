@@ -9,6 +9,8 @@ import type { Piece, PiecePool } from './piece-pool.js';
 
 /** A client that has not yet taken this much must wait with its next request. */
 const MAX_UNSENT_BYTES = 2 * MIB;
+/** The same with TLS: such a socket encrypts one write a turn, and copies all that wait behind it into one. */
+const MAX_UNENCRYPTED_BYTES = 256 * KIB;
 /** The objects that a socket keeps for each unsent write, in addition to its bytes. */
 const KEPT_WRITE_BYTES = 512;
 /** While the socket is behind, a piece with less data than this is copied and not given away. */
@@ -51,6 +53,7 @@ export class ReplyWriter {
 
   /** False while the client is so far behind that its next request must wait for the 'drain' event of the socket. */
   get hasRoom(): boolean {
+    if (this.encrypts && this.socket.writableLength >= MAX_UNENCRYPTED_BYTES) return false;
     return this.kept.bytes < MAX_UNSENT_BYTES || this.unsentBytes() < MAX_UNSENT_BYTES;
   }
 

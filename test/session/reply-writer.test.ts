@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { expect, test } from 'vitest';
 import { KIB, MIB } from '../../src/base/units.js';
 import { MemoryBudget } from '../../src/session/memory-budget.js';
@@ -37,8 +38,7 @@ class WatchedPool extends PiecePool {
   }
 }
 
-function replyWriter() {
-  const socket = new ScriptedSocket();
+function replyWriter(socket = new ScriptedSocket()) {
   const pool = new WatchedPool();
   const memory = new MemoryBudget(MIB).open(() => {});
   const writer = new ReplyWriter(socket as unknown as Socket, pool, memory);
@@ -153,6 +153,19 @@ test('has no room while 2 MiB are unsent, and room again after a drain', () => {
   socket.writableLength = 0;
   writer.count();
   expect([writer.hasRoom, memory.heldBytes]).toEqual([true, 0]);
+});
+
+test('with TLS, has no room while a large reply has not been sent', () => {
+  const socket = Object.defineProperties(
+    Object.create(TLSSocket.prototype),
+    Object.getOwnPropertyDescriptors({ writableLength: 0, write() {} }),
+  );
+  const { writer } = replyWriter(socket);
+  const roomBehind = (unsentBytes: number) => {
+    socket.writableLength = unsentBytes;
+    return writer.hasRoom;
+  };
+  expect([128 * KIB, 256 * KIB, 0].map(roomBehind)).toEqual([true, false, true]);
 });
 
 test('many small unsent replies use up the room by their overhead', () => {
