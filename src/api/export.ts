@@ -1,7 +1,7 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { Bitmap, granularityBytes } from './bitmap.js';
 import { Bytes, List, oneOf, strict } from './shapes.js';
-import { minBlockChoices } from './values.js';
+import { exportOrigins, minBlockChoices } from './values.js';
 
 const Connection = Type.Object({
   id: Type.Integer(),
@@ -28,6 +28,13 @@ const minBlockBytes = oneOf(minBlockChoices, {
 export const ExportDescription = Type.Object({
   name: Type.String(),
   path: Type.Optional(Type.String({ description: 'Only for administrators of the export' })),
+  origin: Type.Optional(
+    oneOf(exportOrigins, {
+      description:
+        'The configuration file, a flag, or a command; `kept` is served again after a restart, `temporary` is not. ' +
+        'Only for administrators of the export',
+    }),
+  ),
   description: Type.String(),
   sizeBytes: Bytes('Size of the disk'),
   readOnly: Type.Boolean(),
@@ -37,6 +44,13 @@ export const ExportDescription = Type.Object({
   connections: Type.Array(Connection, { description: 'Empty for all but administrators of the export' }),
 });
 export type ExportDescription = Readonly<Static<typeof ExportDescription>>;
+
+export const UnservedExport = Type.Object({
+  name: Type.String(),
+  path: Type.String(),
+  problem: Type.String({ description: 'Why it could not be opened' }),
+});
+export type UnservedExport = Readonly<Static<typeof UnservedExport>>;
 
 const NewBitmapOfExport = Type.Object({ name: Type.String(), granularityBytes }, strict);
 export type BitmapSpec = Readonly<Static<typeof NewBitmapOfExport>>;
@@ -57,10 +71,11 @@ export const NewExport = Type.Object(
     minBlockBytes: Type.Optional(minBlockBytes),
     tls: Type.Optional(Type.Literal('required', { description: 'NBD clients have to use TLS for this export' })),
     bitmaps: Type.Optional(List(NewBitmapOfExport)),
+    temporary: Type.Optional(Type.Boolean({ description: 'Do not serve it again after a restart of the server' })),
   },
   strict,
 );
 /** The description of an export to be served. */
-export type ExportSpec = Readonly<Static<typeof NewExport>>;
+export type ExportSpec = Readonly<Omit<Static<typeof NewExport>, 'temporary'>>;
 
 export const Size = Type.Object({ sizeBytes: Bytes('A multiple of 512') }, strict);

@@ -18,8 +18,11 @@ type Literals<Values extends readonly (string | number)[]> = {
   -readonly [Index in keyof Values]: TLiteral<Values[Index]>;
 };
 
-/** One of several numbers. */
-export const oneOf = <const Values extends readonly number[]>(values: Values, options: { description: string }) =>
+/** One of several numbers or words. */
+export const oneOf = <const Values extends readonly (number | string)[]>(
+  values: Values,
+  options: { description: string },
+) =>
   Type.Union(
     values.map((value) => Type.Literal(value)),
     options,

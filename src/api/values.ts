@@ -31,6 +31,13 @@ export type FullReasonCode = (typeof fullReasonCodes)[number];
 export const minBlockChoices = [1, 512, 4096] as const;
 export type MinBlockBytes = (typeof minBlockChoices)[number];
 
+/**
+ * Where an export comes from: the configuration file, a flag of `tidemark serve`, or a command. Exports that were added by
+ * a command are kept and served again after a restart, unless they are temporary.
+ */
+export const exportOrigins = ['file', 'flag', 'kept', 'temporary'] as const;
+export type ExportOrigin = (typeof exportOrigins)[number];
+
 /** Why the bitmaps of a disk are trusted after a start. The texts are shown to users. */
 export const grounds = {
   new: 'nothing was known about the disk before',

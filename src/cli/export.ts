@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { ExportDescription } from '../api/export.js';
+import type { ExportDescription, UnservedExport } from '../api/export.js';
+import type { ExportOrigin } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { bitmapTable } from './bitmap.js';
@@ -13,6 +14,30 @@ import {
   sizeArgument,
   withCommonOptions,
 } from './command-line.js';
+import type { ControlClient } from './control-client.js';
+
+interface ExportList {
+  readonly exports: readonly ExportDescription[];
+  /** Missing in answers of servers that do not keep exports. */
+  readonly unserved?: readonly UnservedExport[];
+}
+
+interface AddOptions extends CommonOptions {
+  readonly temporary?: boolean;
+}
+
+const origins: Record<ExportOrigin, string> = {
+  file: 'file (the configuration file)',
+  flag: 'flag (the command line of the server)',
+  kept: 'kept (added by a command, and served again after a restart)',
+  temporary: 'temporary (added by a command, and gone after a restart)',
+};
+
+/** Why an export that was removed comes back. */
+const comesBack: Partial<Record<ExportOrigin, string>> = {
+  file: 'until the next start, because the configuration file has it',
+  flag: 'until the next start, because a flag of the server names it',
+};
 
 interface RemoveOptions extends CommonOptions {
   readonly drain?: string;
@@ -23,8 +48,7 @@ export function addExportCommands(program: Command): void {
   const group = program.command('export').description('manage the disks that a server serves');
 
   withCommonOptions(group.command('list').description('list the exports')).action(async (options: CommonOptions) => {
-    const answer = await controlClient(options).get<{ exports: ExportDescription[] }>('exports');
-    print(options, answer, ({ exports }) => exportTable(exports));
+    print(options, await controlClient(options).get<ExportList>('exports'), exportTable);
   });
 
   withCommonOptions(group.command('show <NAME>').description('show one export, its bitmaps and clients')).action(
@@ -33,13 +57,16 @@ export function addExportCommands(program: Command): void {
     },
   );
 
-  withCommonOptions(group.command('add <SPEC>').description('start serving a disk'))
+  withCommonOptions(group.command('add <SPEC>').description('start serving a disk, also after a restart of the server'))
+    .option('--temporary', 'do not serve it again after a restart')
     .addHelpText('after', `\nSPEC is ${EXPORT_GRAMMAR}; a relative PATH starts at the current folder.`)
-    .action(async (text: string, options: CommonOptions) => {
+    .action(async (text: string, options: AddOptions) => {
       const spec = parseExportSpec(text);
       const client = controlClient(options);
       if (client.place.isRemote && !isAbsolute(spec.path)) throw relativeThere(spec.path);
-      const added = await client.post<ExportDescription>(['exports'], { ...spec, path: resolve(spec.path) });
+      const { temporary } = options;
+      const wanted = { ...spec, path: resolve(spec.path), ...(temporary && { temporary }) };
+      const added = await client.post<ExportDescription>(['exports'], wanted);
       print(options, added, ({ name }) => `serving ${name}`);
     });
 
@@ -54,8 +81,11 @@ export function addExportCommands(program: Command): void {
     .action(async (name: string, options: RemoveOptions) => {
       const { drain, force } = options;
       const query = { ...(drain !== undefined && { drain }), ...(force && { force: 'true' }) };
-      await controlClient(options).delete(['exports', name], query);
-      print(options, { removed: name }, () => `no longer serving ${name}`);
+      const client = controlClient(options);
+      const origin = await originOf(client, name);
+      await client.delete(['exports', name], query);
+      const note = origin && comesBack[origin];
+      print(options, { removed: name }, () => `no longer serving ${name}${note === undefined ? '' : `, ${note}`}`);
     });
 
   withCommonOptions(group.command('resize').description('change the size of a disk'))
@@ -66,6 +96,12 @@ export function addExportCommands(program: Command): void {
       const resized = await controlClient(options).post<ExportDescription>(['exports', name, 'resize'], { sizeBytes });
       print(options, resized, (served) => `${served.name} has ${formatSize(served.sizeBytes)} now`);
     });
+}
+
+/** Undefined if that cannot be told. The removal itself says why, if it matters. */
+async function originOf(client: ControlClient, name: string): Promise<ExportOrigin | undefined> {
+  const found = await client.get<ExportDescription>('exports', name).catch(() => undefined);
+  return found?.origin;
 }
 
 function relativeThere(path: string): CodedError {
@@ -79,23 +115,28 @@ function drainArgument(text: string): string {
   return text;
 }
 
-function exportTable(exports: readonly ExportDescription[]): string {
-  const rows = exports.map(({ name, sizeBytes, readOnly, bitmaps, connections, path }) => [
+function exportTable({ exports, unserved = [] }: ExportList): string {
+  const rows = exports.map(({ name, sizeBytes, readOnly, bitmaps, connections, origin, path }) => [
     name,
     formatSize(sizeBytes),
     readOnly ? 'read-only' : 'writable',
     String(bitmaps.length),
     String(connections.length),
+    origin ?? '',
     path ?? '',
   ]);
-  return formatTable(['NAME', 'SIZE', 'ACCESS', 'BITMAPS', 'CLIENTS', 'PATH'], rows, [1, 3, 4]);
+  const table = formatTable(['NAME', 'SIZE', 'ACCESS', 'BITMAPS', 'CLIENTS', 'ORIGIN', 'PATH'], rows, [1, 3, 4]);
+  if (unserved.length === 0) return table;
+  const missing = unserved.map(({ name, problem }) => [name, problem]);
+  return `${table}\n\n${formatTable(['NOT SERVED', 'PROBLEM'], missing)}`;
 }
 
 function describe(served: ExportDescription): string {
-  const { name, path, description, sizeBytes, readOnly, minBlockBytes, bitmaps, connections } = served;
+  const { name, path, origin, description, sizeBytes, readOnly, minBlockBytes, bitmaps, connections } = served;
   const facts = [
     `name         ${name}`,
     ...(path === undefined ? [] : [`path         ${path}`]),
+    ...(origin === undefined ? [] : [`origin       ${origins[origin]}`]),
     ...(description === '' ? [] : [`description  ${description}`]),
     `size         ${formatSize(sizeBytes)} (${sizeBytes} bytes)`,
     `access       ${readOnly ? 'read-only' : 'writable'}`,

@@ -3,6 +3,7 @@ import type { Refusals } from '../access/refusals.js';
 import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
+import type { KeptExports } from '../export/kept-exports.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from '../watch/event-feed.js';
 import type { TokenStore } from './admission/token-store.js';
@@ -10,6 +11,8 @@ import type { TokenStore } from './admission/token-store.js';
 /** The parts of the server that the control API uses. */
 export interface ControlHost {
   readonly exports: ExportRegistry;
+  /** Those that are served again after a restart. */
+  readonly kept: KeptExports;
   /** What callers may do. */
   readonly policy: Policy;
   readonly backups: Backups;

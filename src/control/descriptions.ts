@@ -1,5 +1,6 @@
 import type { Bitmap } from '../api/bitmap.js';
 import type { ExportDescription } from '../api/export.js';
+import type { ExportOrigin } from '../api/values.js';
 import { baseOf } from '../backup/base-link.js';
 import type { Export } from '../export/export.js';
 import type { BitmapFacts } from '../export/export-facts.js';
@@ -28,16 +29,17 @@ interface Onlooker {
   readonly seen: SeenExports;
   /** How the onlooker reaches an export over NBD. */
   readonly uri: (exportName: string) => string;
+  readonly originOf: (served: Export) => ExportOrigin;
 }
 
 /** Who may not read it does not see its bitmaps, and where it is and who uses it is for administrators. */
-export function describeExport(served: Export, { seen, uri }: Onlooker): ExportDescription {
+export function describeExport(served: Export, { seen, uri, originOf }: Onlooker): ExportDescription {
   const { name, path, description, sizeBytes, readOnly, minBlockBytes } = served.facts();
   const isAdmin = seen.may('admin', name);
   const bitmaps = seen.maySeeBitmaps(name) ? served.bitmapFacts() : [];
   return {
     name,
-    ...(isAdmin && { path }),
+    ...(isAdmin && { path, origin: originOf(served) }),
     description,
     sizeBytes,
     readOnly,

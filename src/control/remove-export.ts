@@ -18,20 +18,22 @@ export interface Removal {
 }
 
 /**
- * Stops serving an export. Without `force`, an export that clients or backups use is not removed; a refusal changes
- * nothing. @throws CodedError EXPORT_NOT_FOUND, EXPORT_IN_USE, SHUTTING_DOWN; FLUSH_FAILED, STORE_UNUSABLE after the export
- * was removed
+ * Stops serving an export, also after a restart. Without `force`, an export that clients or backups use is not removed; a
+ * refusal changes nothing. @throws CodedError EXPORT_NOT_FOUND, EXPORT_IN_USE, SHUTTING_DOWN, STORE_UNUSABLE; FLUSH_FAILED,
+ * STORE_UNUSABLE after the export was removed
  */
 export async function removeExport(host: ControlHost, name: string, removal: Removal): Promise<void> {
-  const { exports, backups, events } = host;
+  const { exports, kept, backups, events } = host;
   exports.get(name);
   const stay = await backups.leave(name, removal.force);
   try {
     const served = exports.get(name);
-    const letIn = removal.drainSeconds === undefined ? () => {} : served.keepOut();
+    let letIn = removal.drainSeconds === undefined ? () => {} : served.keepOut();
     try {
       await untilFree(served, removal);
-      // No client can connect in between, because this call removes the export from the registry before it first waits.
+      // No client can connect in between, because none is let in any more before this call first waits.
+      if (removal.drainSeconds === undefined) letIn = served.keepOut();
+      await kept.forget(name);
       // The export is removed even if its disk cannot be flushed.
       await exports.remove(name).finally(() => events.publish({ type: 'export-removed', export: name }));
     } finally {

@@ -1,19 +1,31 @@
 import type { ExportSpec } from '../api/export.js';
+import type { ExportOrigin } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Export } from './export.js';
 import { checkTexts } from './export-spec.js';
 import type { ServedDisk } from './served-disk.js';
 import type { View } from './view.js';
 
-/** Where an export comes from: the operator's configuration or the control API. */
-export type ExportSource = 'operator' | 'api';
-
 /** Opens an export, including its device stack, from its description. */
-export type OpenExport = (spec: ExportSpec, source: ExportSource) => Promise<Export>;
+export type OpenExport = (spec: ExportSpec) => Promise<Export>;
+
+/** An export to be served, and where it comes from. */
+export interface WantedExport {
+  readonly spec: ExportSpec;
+  readonly origin: ExportOrigin;
+}
+
+/** How an export is added while the server runs. */
+export interface Adding {
+  readonly origin?: ExportOrigin;
+  /** Called with the open export before any client can use it. If it rejects, the export is closed again. */
+  readonly beforeServing?: (opened: Export) => Promise<void>;
+}
 
 /** The exports being served, by name and in the order they were added, and the views that backups have of them. */
 export class ExportRegistry {
   private readonly exports = new Map<string, Export>();
+  private readonly origins = new Map<string, ExportOrigin>();
   private readonly views = new Map<string, View>();
   /** Names being opened or closed: taken, but not found. */
   private readonly reserved = new Set<string>();
@@ -41,6 +53,11 @@ export class ExportRegistry {
     return this.exports.get(name) ?? this.refuseUnknown(name);
   }
 
+  /** Where an export that is served comes from. */
+  originOf({ name }: Export): ExportOrigin {
+    return this.origins.get(name)!;
+  }
+
   /** @throws CodedError EXPORT_NOT_FOUND */
   refuseUnknown(name: string): never {
     const hint = 'tidemark export list shows what is served';
@@ -49,23 +66,31 @@ export class ExportRegistry {
 
   /**
    * Opens and serves an export. @throws CodedError EXPORT_EXISTS, EXPORT_INVALID, IMAGE_UNUSABLE, IMAGE_LOCKED,
-   * IMAGE_NOT_ALLOWED, BITMAP_INVALID
+   * IMAGE_NOT_ALLOWED, BITMAP_INVALID, and what `beforeServing` throws
    */
-  async add(spec: ExportSpec, source: ExportSource = 'api'): Promise<Export> {
+  async add(spec: ExportSpec, { origin = 'temporary', beforeServing }: Adding = {}): Promise<Export> {
     checkTexts(spec);
     this.reserve(spec.name);
     return this.whileReserved([spec.name], async () => {
-      const opened = await this.openExport(spec, source);
-      this.exports.set(spec.name, opened);
+      const opened = await this.openExport(spec);
+      try {
+        await beforeServing?.(opened);
+      } catch (error) {
+        // What matters is why the export is not served.
+        await opened.close().catch(() => {});
+        throw error;
+      }
+      this.serve(opened, origin);
       return opened;
     });
   }
 
   /** Serves the exports that `open` opens together, or none. @throws as `add`, and what `open` throws */
-  async addTogether(specs: readonly ExportSpec[], open: () => Promise<readonly Export[]>): Promise<void> {
+  async addTogether(wanted: readonly WantedExport[], open: () => Promise<readonly Export[]>): Promise<void> {
     const names: string[] = [];
+    const origins = new Map(wanted.map(({ spec, origin }) => [spec.name, origin]));
     try {
-      for (const spec of specs) {
+      for (const { spec } of wanted) {
         checkTexts(spec);
         this.reserve(spec.name);
         names.push(spec.name);
@@ -75,7 +100,7 @@ export class ExportRegistry {
       throw error;
     }
     await this.whileReserved(names, async () => {
-      for (const served of await open()) this.exports.set(served.name, served);
+      for (const opened of await open()) this.serve(opened, origins.get(opened.name)!);
     });
   }
 
@@ -111,6 +136,11 @@ export class ExportRegistry {
   /** Names of the exports that are being opened or closed. */
   unfinished(): string[] {
     return [...this.reserved];
+  }
+
+  private serve(opened: Export, origin: ExportOrigin): void {
+    this.exports.set(opened.name, opened);
+    this.origins.set(opened.name, origin);
   }
 
   private reserve(name: string): void {

@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os';
 import type { AccessSpec } from '../access/access-spec.js';
-import type { ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { GIB, MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/bitmap-failures.js';
+import type { WantedExport } from '../export/registry.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { TlsFiles } from '../tls/tls-settings.js';
 import type { NbdLimits } from './nbd-listener.js';
@@ -14,7 +14,7 @@ import type { SocketAccess } from './unix-socket.js';
 
 /** The complete configuration of a server. */
 export interface ServerConfig {
-  readonly exports: readonly ExportSpec[];
+  readonly exports: readonly WantedExport[];
   /** Who may do what. */
   readonly access: readonly AccessSpec[];
   readonly listen: readonly HostPort[];
@@ -79,7 +79,10 @@ export function resolveConfig(
   const unixGroup = last('unix-group');
   const stateDirectory = last('state') ?? defaultStateDirectory();
   const config: ServerConfig = {
-    exports: [...file.all('export'), ...flags.all('export')],
+    exports: [
+      ...file.all('export').map((spec) => ({ spec, origin: 'file' as const })),
+      ...flags.all('export').map((spec) => ({ spec, origin: 'flag' as const })),
+    ],
     access: [...file.all('access'), ...flags.all('access')],
     listen:
       listen.length > 0 || unixPath !== undefined || stdio || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],

@@ -5,7 +5,6 @@ import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { CodedError } from '../base/coded-error.js';
 import { diskId } from '../base/disk-id.js';
 import { errnoOf } from '../base/errno.js';
-import type { ExportSource } from '../export/registry.js';
 import { nodePosix } from '../posix/node-posix.js';
 import { loadPosix } from '../posix/posix.js';
 import { footprintOf } from '../storage/image/disk-footprint.js';
@@ -13,6 +12,9 @@ import type { ImageGuard } from '../storage/image/image-guard.js';
 import type { ServerConfig } from './config.js';
 
 const { ENOENT } = constants.errno;
+
+/** Who chose an image: the operator, in the configuration, or somebody who sent a command. */
+export type ExportSource = 'operator' | 'api';
 
 type Places = Pick<ServerConfig, 'stateDirectory' | 'scratchDirectory' | 'imageRoots'>;
 

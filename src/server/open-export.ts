@@ -4,7 +4,7 @@ import { Turnstile } from '../base/turnstile.js';
 import { storeTogether } from '../bitmap/store/opening.js';
 import { namesByDisk } from '../bitmap/store/stored-exports.js';
 import type { Export } from '../export/export.js';
-import type { ExportSource } from '../export/registry.js';
+import type { ExportSource } from './image-places.js';
 import { type ExportHost, type PreparedExport, prepareExport, type Together } from './prepare-export.js';
 
 /** Opens one export. @throws as `openExports` */

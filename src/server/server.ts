@@ -1,6 +1,7 @@
 import { Policy } from '../access/access.js';
 import { AccessRules } from '../access/access-rules.js';
 import { Refusals } from '../access/refusals.js';
+import type { ExportSpec } from '../api/export.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
 import { Cleanup } from '../base/cleanup.js';
@@ -9,6 +10,8 @@ import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
+import type { Export } from '../export/export.js';
+import { KeptExports } from '../export/kept-exports.js';
 import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
@@ -19,12 +22,14 @@ import { httpToken, listenForCommands, listenForHttp } from './control-addresses
 import { checkOpenFiles, openFilesLimit } from './descriptor-limit.js';
 import { DiskClaims } from './disk-claims.js';
 import { type Credentials, type Groundwork, readCredentials } from './groundwork.js';
-import { ImagePlaces } from './image-places.js';
+import { type ExportSource, ImagePlaces } from './image-places.js';
+import { openKeptExports } from './kept-exports-file.js';
 import { listenForClients, type NbdAddresses } from './nbd-addresses.js';
 import { NbdListener } from './nbd-listener.js';
 import { openExports } from './open-export.js';
 import { stdioPeer } from './peer.js';
 import type { ExportHost } from './prepare-export.js';
+import { serveKept } from './serve-kept.js';
 import { serverFacts } from './server-facts.js';
 import type { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
@@ -47,6 +52,7 @@ export class TidemarkServer {
   private readonly claims = new DiskClaims();
   /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
   private readonly openings = new Turnstile(4);
+  private kept = new KeptExports();
   private readonly listener: NbdListener;
   private readonly events = new EventFeed();
   private readonly startedAt = new Date();
@@ -66,8 +72,8 @@ export class TidemarkServer {
     this.stopping = new Stopping(config.stopTimeoutSeconds, log);
     this.refusals = new Refusals(log);
     const posix = loadPosix();
-    this.exports = new ExportRegistry(async (spec, source) => {
-      const [opened] = await openExports([spec], this.exportHost(), source, this.openings);
+    this.exports = new ExportRegistry(async (spec) => {
+      const [opened] = await this.openFrom('api', [spec], this.openings);
       return opened!;
     });
     this.listener = new NbdListener({
@@ -137,12 +143,13 @@ export class TidemarkServer {
   private async open({ credentials, state }: Groundwork): Promise<void> {
     const { config, cleanup } = this;
     cleanup.defer(() => state?.close());
+    if (state) this.kept = await openKeptExports(config.stateDirectory);
     if (!config.persistence.transient) this.state = state;
     this.use(credentials);
     cleanup.defer(() => this.stopping.closeExports(this.exports));
     this.places = await ImagePlaces.open(config);
     await this.openConfigured();
-    await this.state?.store.acceptLoss();
+    await this.openKept();
     await this.state?.store.unmap();
     const backups = await this.openBackups();
     this.startClock(backups);
@@ -155,8 +162,23 @@ export class TidemarkServer {
 
   private openConfigured(): Promise<void> {
     const { exports } = this.config;
-    const places = new Turnstile(OPENED_AT_START);
-    return this.exports.addTogether(exports, () => openExports(exports, this.exportHost(), 'operator', places));
+    const specs = exports.map(({ spec }) => spec);
+    return this.exports.addTogether(exports, () => this.openFrom('operator', specs, new Turnstile(OPENED_AT_START)));
+  }
+
+  /** A server that accepts no commands does not serve kept exports, because nobody could remove them. */
+  private async openKept(): Promise<void> {
+    const { kept, exports, state, log } = this;
+    if (this.config.controlPath !== undefined) {
+      const open = (specs: readonly ExportSpec[]) => this.openFrom('api', specs, new Turnstile(OPENED_AT_START));
+      await serveKept({ kept, exports, open, store: state?.store.entries, lost: state?.store.lost, log });
+    }
+    // Whether the bitmaps of an export were lost is known until it is served.
+    if (kept.list().every(({ spec }) => exports.find(spec.name))) await state?.store.acceptLoss();
+  }
+
+  private openFrom(source: ExportSource, specs: readonly ExportSpec[], places: Turnstile): Promise<Export[]> {
+    return openExports(specs, this.exportHost(), source, places);
   }
 
   private exportHost(): ExportHost {
@@ -225,6 +247,7 @@ export class TidemarkServer {
     const tokens = await openTokens(config.stateDirectory);
     const host: ControlHost = {
       exports: this.exports,
+      kept: this.kept,
       policy: this.policy,
       backups,
       events: this.events,

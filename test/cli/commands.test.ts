@@ -63,6 +63,7 @@ describe('with --json every command prints one document', () => {
     const vm1 = {
       name: 'vm1',
       path: image,
+      origin: 'flag',
       description: '',
       sizeBytes: 8 * MIB,
       readOnly: false,
@@ -71,14 +72,14 @@ describe('with --json every command prints one document', () => {
       bitmaps: [nightly],
       connections: [],
     };
-    expect(await json('export', 'list')).toEqual({ exports: [vm1] });
+    expect(await json('export', 'list')).toEqual({ exports: [vm1], unserved: [] });
     expect(await json('export', 'show', 'vm1')).toEqual(vm1);
     const path = join(scratchFolder(), 'vm2.img');
-    const vm2 = { ...vm1, name: 'vm2', uri: server.uri('vm2'), path, sizeBytes: MIB, bitmaps: [] };
+    const vm2 = { ...vm1, name: 'vm2', uri: server.uri('vm2'), path, origin: 'kept', sizeBytes: MIB, bitmaps: [] };
     expect(await json('export', 'add', `vm2=${path},size=1M`)).toEqual(vm2);
     expect(await json('export', 'resize', 'vm2', '2M')).toEqual({ ...vm2, sizeBytes: 2 * MIB });
     expect(await json('export', 'remove', 'vm2')).toEqual({ removed: 'vm2' });
-    expect(await json('export', 'list')).toEqual({ exports: [vm1] });
+    expect(await json('export', 'list')).toEqual({ exports: [vm1], unserved: [] });
   });
 
   test('of bitmaps', async () => {
@@ -151,10 +152,10 @@ describe('for people', () => {
     const large = join(scratchFolder(), 'large.img');
     const { text, image, server } = await serve(`large=${large},size=1536M,bitmap=a,bitmap=b`);
     await write(server.uri('vm1'), 0, 512);
-    const header = 'NAME      SIZE  ACCESS    BITMAPS  CLIENTS  PATH';
+    const header = 'NAME      SIZE  ACCESS    BITMAPS  CLIENTS  ORIGIN  PATH';
     const rows = [
-      `vm1      8 MiB  writable        1        0  ${image}`,
-      `large  1.5 GiB  writable        2        0  ${large}`,
+      `vm1      8 MiB  writable        1        0  flag    ${image}`,
+      `large  1.5 GiB  writable        2        0  flag    ${large}`,
     ];
     expect(await text('export', 'list')).toBe(`${[header, ...rows].join('\n')}\n`);
   });
@@ -169,6 +170,7 @@ describe('for people', () => {
     const lines = [
       ['name', 'vm1'],
       ['path', image],
+      ['origin', 'flag (the command line of the server)'],
       ['size', '8 MiB (8388608 bytes)'],
       ['access', 'writable'],
       ['min-block', '512'],
@@ -194,7 +196,7 @@ describe('for people', () => {
     expectRefusal(await ask('export', 'remove', 'vm1', '--drain', '0'), 1, `"vm1" has 1 client: ${id} (unix)`);
     expect(await text('client', 'disconnect', id)).toBe(`disconnected ${id}\n`);
     expectRefusal(await ask('client', 'disconnect', id), 1, `there is no client ${id}`);
-    expect(await text('export', 'remove', 'vm1', '--drain', '60')).toBe('no longer serving vm1\n');
+    expect(await text('export', 'remove', 'vm1', '--drain', '60')).toContain('no longer serving vm1');
     await client.disconnect().catch(() => {});
   });
 
@@ -229,8 +231,10 @@ describe('for people', () => {
     expect(await text('bitmap', 'enable', 'vm1', 'weekly')).toBe('weekly: 0 B dirty, recording, persistent\n');
     expect(await text('bitmap', 'remove', 'vm1', 'weekly')).toBe('removed weekly\n');
     expect(await text('export', 'resize', 'vm1', '16M')).toBe('vm1 has 16 MiB now\n');
-    expect(await text('export', 'remove', 'vm1')).toBe('no longer serving vm1\n');
-    expect(await text('export', 'list')).toBe('NAME  SIZE  ACCESS  BITMAPS  CLIENTS  PATH\n');
+    expect(await text('export', 'remove', 'vm1')).toBe(
+      'no longer serving vm1, until the next start, because a flag of the server names it\n',
+    );
+    expect(await text('export', 'list')).toBe('NAME  SIZE  ACCESS  BITMAPS  CLIENTS  ORIGIN  PATH\n');
   });
 
   test('a map is drawn', async () => {

@@ -22,6 +22,7 @@ const nightly = {
 const disk = {
   name: 'disk',
   path: 'memory',
+  origin: 'temporary',
   description: '',
   sizeBytes: DISK_BYTES,
   readOnly: false,
@@ -99,10 +100,10 @@ describe('exports', () => {
   test('are added and removed', async () => {
     const { ask, heard } = await serve();
     expect(await ask('DELETE', '/v1/exports/disk')).toMatchObject({ status: 204, text: '' });
-    expect((await ask('GET', '/v1/exports')).document).toEqual({ exports: [] });
+    expect((await ask('GET', '/v1/exports')).document).toEqual({ exports: [], unserved: [] });
     const added = await ask('POST', '/v1/exports', { name: 'disk', path: 'memory', readOnly: false });
     expect(added.status).toBe(201);
-    expect(added.document).toEqual(disk);
+    expect(added.document).toEqual({ ...disk, origin: 'kept' });
     expect(heard).toEqual([
       { type: 'export-removed', export: 'disk' },
       { type: 'export-added', export: 'disk' },

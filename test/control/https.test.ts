@@ -107,7 +107,7 @@ test('a certificate without a rule gets nothing, and only the log says that the 
   const { port, authority, refusals } = await startHttps();
   const own = identityIn(await authority.clientFolder('CN=backup1'));
   const ask = (path: string, method = 'GET') => askHttps({ port, path, method, ...own });
-  expect((await ask('/v1/exports')).document).toEqual({ exports: [] });
+  expect((await ask('/v1/exports')).document).toEqual({ exports: [], unserved: [] });
   const [hidden, unknown] = [await ask('/v1/exports/disk'), await ask('/v1/exports/dusk')];
   expect(hidden).toMatchObject({ status: 404, document: { code: 'EXPORT_NOT_FOUND' } });
   expect(JSON.stringify(hidden.document).replaceAll('disk', 'dusk')).toBe(JSON.stringify(unknown.document));

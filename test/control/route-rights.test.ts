@@ -85,6 +85,22 @@ describe.each(routes)('%s %s', (method, url, body, anyOf) => {
   });
 });
 
+test('an export that cannot be served is known only to its administrators', async () => {
+  for (const [spec, status] of [
+    ['any,exports=gone,rights=admin', 204],
+    ['any,exports=b,rights=admin', 404],
+  ] as const) {
+    const { host, ask } = await apiFor([spec]);
+    await host.kept.keep({ name: 'gone', path: '/gone.img' }, 'operator');
+    host.kept.noteProblem('gone', 'there is no such file');
+    const listed = JSON.parse((await ask('GET', '/v1/exports')).text).unserved;
+    const unserved = { name: 'gone', path: '/gone.img', problem: 'there is no such file' };
+    expect(listed).toEqual(status === 204 ? [unserved] : []);
+    expect((await ask('DELETE', '/v1/exports/gone')).status).toBe(status);
+    expect(host.kept.list()).toHaveLength(status === 204 ? 0 : 1);
+  }
+});
+
 test('an export is added only by those who may do everything everywhere', async () => {
   const add = async (spec: string) =>
     (await (await apiFor([spec])).ask('POST', '/v1/exports', { name: 'c', path: 'c' })).status;

@@ -54,23 +54,24 @@ test('exports that are added together are all served, in their order, or none is
   const memory = await memoryRegistry([{ name: 'one' }, { name: 'two' }]);
   const served = ['two', 'one'].map((name) => memory.get(name));
   const exports = new ExportRegistry(() => Promise.reject(new Error('not asked')));
-  const specs = served.map(({ name }) => ({ name, path: 'memory' }));
-  await expect(exports.addTogether(specs, () => Promise.reject(new Error('a disk hangs')))).rejects.toThrow('hangs');
-  const twice = exports.addTogether([...specs, specs[0]!], async () => served);
+  const wanted = served.map(({ name }) => ({ spec: { name, path: 'memory' }, origin: 'file' as const }));
+  await expect(exports.addTogether(wanted, () => Promise.reject(new Error('a disk hangs')))).rejects.toThrow('hangs');
+  const twice = exports.addTogether([...wanted, wanted[0]!], async () => served);
   await expect(twice).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });
   expect(exports.list()).toEqual([]);
-  await exports.addTogether(specs, async () => served);
+  await exports.addTogether(wanted, async () => served);
   expect(exports.list()).toEqual(served);
+  expect(served.map((one) => exports.originOf(one))).toEqual(['file', 'file']);
 });
 
 test('closing closes exports that were still being opened together', async () => {
   const served = (await memoryRegistry([{ name: 'disk' }])).get('disk');
   const { passed, open } = gate();
   const exports = new ExportRegistry(() => Promise.reject(new Error('not asked')));
-  const specs = [{ name: 'disk', path: 'memory' }];
+  const spec = { name: 'disk', path: 'memory' };
   const close = vi.spyOn(served, 'close');
-  const added = exports.addTogether(specs, () => passed.then(() => [served]));
-  await expect(exports.add(specs[0]!)).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });
+  const added = exports.addTogether([{ spec, origin: 'file' }], () => passed.then(() => [served]));
+  await expect(exports.add(spec)).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });
   const closed = exports.close();
   open();
   await Promise.all([added, closed]);

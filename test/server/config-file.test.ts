@@ -39,19 +39,25 @@ test('a configuration file has the same settings as the flags, and a table for e
     persistence: { transient: true },
     exports: [
       {
-        name: 'vm1',
-        path: '/srv/vm1.img',
-        sizeBytes: 10 * GIB,
-        readOnly: false,
-        bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
+        spec: {
+          name: 'vm1',
+          path: '/srv/vm1.img',
+          sizeBytes: 10 * GIB,
+          readOnly: false,
+          bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
+        },
+        origin: 'file',
       },
       {
-        name: 'archive',
-        path: '/srv/archive.img',
-        readOnly: true,
-        minBlockBytes: 1,
-        description: 'last year',
-        bitmaps: [],
+        spec: {
+          name: 'archive',
+          path: '/srv/archive.img',
+          readOnly: true,
+          minBlockBytes: 1,
+          description: 'last year',
+          bitmaps: [],
+        },
+        origin: 'file',
       },
     ],
   });
@@ -66,8 +72,12 @@ test('flags override the file, and exports of both are served', () => {
   const config = resolveConfig(flags, parseConfigFile(example, 'tidemark.toml'));
   expect(config.listen).toEqual([{ host: 'localhost', port: 0 }]);
   expect(config.stateDirectory).toBe('/tmp/state');
-  expect(config.exports.map(({ name }) => name)).toEqual(['vm1', 'archive', 'more']);
-  expect(config.exports[2]).toMatchObject({ sizeBytes: 64 * KIB });
+  expect(config.exports.map(({ spec, origin }) => [spec.name, origin])).toEqual([
+    ['vm1', 'file'],
+    ['archive', 'file'],
+    ['more', 'flag'],
+  ]);
+  expect(config.exports[2]?.spec).toMatchObject({ sizeBytes: 64 * KIB });
 });
 
 test('by default NBD is served on its port of the loopback address, and with --unix only on the socket', () => {
@@ -245,6 +255,6 @@ test('a size in the file may be a number of bytes, and a number may be in quotes
   );
   expect(resolveConfig(undefined, given)).toMatchObject({
     persistence: { regionBytes: 128 * KIB, coolAfterSeconds: 7 },
-    exports: [{ name: 'a', sizeBytes: 512 }],
+    exports: [{ spec: { name: 'a', sizeBytes: 512 } }],
   });
 });

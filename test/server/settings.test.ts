@@ -122,15 +122,28 @@ describe('the example in docs/configuration.md', () => {
     expect(resolveConfig(undefined, parseConfigFile(example, 'tidemark.toml'))).toEqual({
       exports: [
         {
-          name: 'vm1',
-          path: '/srv/vm1.img',
-          description: 'the disk of vm1',
-          sizeBytes: 20 * GIB,
-          readOnly: false,
-          format: 'raw',
-          bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
+          origin: 'file',
+          spec: {
+            name: 'vm1',
+            path: '/srv/vm1.img',
+            description: 'the disk of vm1',
+            sizeBytes: 20 * GIB,
+            readOnly: false,
+            format: 'raw',
+            bitmaps: [{ name: 'nightly' }, { name: 'weekly', granularityBytes: MIB }],
+          },
         },
-        { name: 'tools', path: '/srv/tools.iso', readOnly: true, minBlockBytes: 1, tls: 'required', bitmaps: [] },
+        {
+          origin: 'file',
+          spec: {
+            name: 'tools',
+            path: '/srv/tools.iso',
+            readOnly: true,
+            minBlockBytes: 1,
+            tls: 'required',
+            bitmaps: [],
+          },
+        },
       ],
       access: [
         {

@@ -12,6 +12,7 @@ import type { OnBitmapError } from '../../src/bitmap/store/bitmap-failures.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
 import type { ControlHost } from '../../src/control/control-host.js';
 import { Export } from '../../src/export/export.js';
+import { KeptExports } from '../../src/export/kept-exports.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { View } from '../../src/export/view.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
@@ -200,6 +201,7 @@ export class BackupServer {
     this.backups = await Backups.open({ exports, store, scratch, log, publish: events.publish.bind(events) });
     const host: ControlHost = {
       exports,
+      kept: new KeptExports(),
       policy: openPolicy,
       backups: this.backups,
       events,

@@ -10,6 +10,7 @@ import { authenticateOverTcp } from '../../src/control/admission/authenticate.js
 import { TokenStore } from '../../src/control/admission/token-store.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ControlHost, ServerFacts } from '../../src/control/control-host.js';
+import { KeptExports } from '../../src/export/kept-exports.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 import { loadPosix } from '../../src/posix/posix.js';
 import { EventFeed } from '../../src/watch/event-feed.js';
@@ -61,6 +62,7 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
   onTestFinished(() => backups.close());
   return {
     exports,
+    kept: new KeptExports(),
     policy: new Policy(new AccessRules([])),
     backups,
     events,

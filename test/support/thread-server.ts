@@ -61,7 +61,7 @@ export class ThreadServer {
   ): Promise<ThreadServer> {
     const image = makeImage(sizeBytes);
     const host = exportHost(new MemoryStore());
-    const exports = new ExportRegistry((spec, source) => openExport(spec, host, source));
+    const exports = new ExportRegistry((spec) => openExport(spec, host));
     const [name, granularity] = bitmap.split(':');
     const granularityBytes = granularity === undefined ? {} : { granularityBytes: Number(granularity) };
     const served = await exports.add({ name: 'disk', path: image, bitmaps: [{ name: name!, ...granularityBytes }] });

@@ -1,7 +1,8 @@
 import { Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ExportDescription, NewExport, Size } from '../../api/export.js';
+import { ExportDescription, NewExport, Size, UnservedExport } from '../../api/export.js';
 import { List, Refusal, strict } from '../../api/shapes.js';
+import type { Export } from '../../export/export.js';
 import type { ControlHost } from '../control-host.js';
 import { describeExport } from '../descriptions.js';
 import { nbdUri } from '../nbd-reach.js';
@@ -12,6 +13,13 @@ import { wholeNumbers } from '../request-checks.js';
 const Params = Type.Object({ export: Type.String() });
 type Caller = Pick<FastifyRequest, 'seen' | 'reach'>;
 const MAX_DRAIN_SECONDS = 24 * 3600;
+
+const Exports = Type.Object({
+  exports: List(ExportDescription),
+  unserved: List(UnservedExport, {
+    description: 'Exports that were added earlier and could not be opened at the start; only for their administrators',
+  }),
+});
 
 const RemovalQuery = Type.Object(
   {
@@ -30,10 +38,11 @@ const RemovalQuery = Type.Object(
 );
 
 export function exportRoutes(api: ControlApi, host: ControlHost): void {
-  const { exports, events } = host;
+  const { exports, kept, events } = host;
   const onlooker = ({ seen, reach }: Caller) => ({
     seen,
     uri: (name: string) => nbdUri(host.describeServer().nbd, name, reach),
+    originOf: (served: Export) => exports.originOf(served),
   });
   // When the server stops, removals no longer wait for clients.
   const stopping = new AbortController();
@@ -49,10 +58,13 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       schema: {
         operationId: 'listExports',
         summary: 'List the exports',
-        response: { 200: Type.Object({ exports: List(ExportDescription) }), default: Refusal },
+        response: { 200: Exports, default: Refusal },
       },
     },
-    async (request) => ({ exports: request.seen.list().map((served) => describeExport(served, onlooker(request))) }),
+    async (request) => ({
+      exports: request.seen.list().map((served) => describeExport(served, onlooker(request))),
+      unserved: kept.unserved().filter(({ name }) => request.seen.may('admin', name)),
+    }),
   );
 
   api.post(
@@ -67,7 +79,9 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async (request, reply) => {
-      const added = await exports.add(request.body);
+      const { temporary = false, ...spec } = request.body;
+      const keep = ({ path }: Export) => kept.keep({ ...spec, path }, request.seen.who);
+      const added = await exports.add(spec, temporary ? {} : { origin: 'kept', beforeServing: keep });
       events.publish({ type: 'export-added', export: added.name });
       return reply.status(201).send(describeExport(added, onlooker(request)));
     },
@@ -91,7 +105,8 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     '/v1/exports/:export',
     {
       preValidation: wholeNumbers('drain'),
-      config: { right: 'admin' },
+      // The export need not be served.
+      config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'removeExport',
         summary: 'Remove an export; refused while clients or backups use it, unless drain or force is given',
@@ -100,10 +115,13 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
         response: { 204: Type.Null(), default: Refusal },
       },
     },
-    async ({ params, query }, reply) => {
+    async ({ params, query, seen }, reply) => {
       const { drain: drainSeconds, force = false } = query;
+      const { export: name } = params;
+      if (seen.may('admin', name) && (await kept.forgetUnserved(name))) return reply.status(204).send(null);
+      seen.get(name, ['admin']);
       const cancelled = AbortSignal.any([stopping.signal, hangUpOf(reply)]);
-      await removeExport(host, params.export, { drainSeconds, force, cancelled });
+      await removeExport(host, name, { drainSeconds, force, cancelled });
       return reply.status(204).send(null);
     },
   );
