@@ -21,7 +21,7 @@ const threadsOfTheBuild: Plugin = {
 const allTests = ['test/**/*.test.ts'];
 /** They need no other program than a shell's, no server of its own and no root. One that does is named *.system.test.ts. */
 const unitTests = [
-  'test/{base,bench,bitmap,client,export,posix,protocol,session,snapshot,storage,watch}/**/!(*.system).test.ts',
+  'test/{base,bench,bitmap,client,export,page,posix,protocol,session,snapshot,storage,watch}/**/!(*.system).test.ts',
   'test/{layers,node-versions}.test.ts',
 ];
 const crashTests = ['test/crash/**/*.test.ts'];

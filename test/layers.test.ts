@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -8,6 +8,7 @@ const source = resolve(import.meta.dirname, '../src');
 const mayImport: Record<string, readonly string[]> = {
   base: [],
   api: ['base'],
+  page: ['api', 'base'],
   access: ['tls', 'api', 'base'],
   posix: ['api', 'base'],
   protocol: ['base'],
@@ -53,8 +54,12 @@ function importsOf(file: string): string[] {
   return specifiers.map((specifier) => resolve(dirname(file), specifier));
 }
 
+/** The file behind an import, which names what becomes of it in the build. */
+const sourceOf = (imported: string): string =>
+  ['.ts', '.tsx'].map((ending) => imported.replace(/\.js$/, ending)).find((file) => existsSync(file)) ?? imported;
+
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.ts'))
+  .filter((file) => /\.tsx?$/.test(file))
   .map((file) => join(source, file));
 
 test('every folder of src has its rule', () => {
@@ -84,7 +89,7 @@ test('no files import each other in a circle, type imports included', () => {
     const from = path.indexOf(file);
     if (from >= 0) circles.push([...path.slice(from), file].map((one) => relative(source, one)).join(' > '));
     if (from >= 0 || done.has(file)) return;
-    for (const imported of importsOf(file)) walk(imported.replace(/\.js$/, '.ts'), [...path, file]);
+    for (const imported of importsOf(file)) walk(sourceOf(imported), [...path, file]);
     done.add(file);
   };
   for (const file of files) walk(file, []);

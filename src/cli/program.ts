@@ -8,6 +8,7 @@ import { addDoctorCommand } from './doctor.js';
 import { addExportCommands } from './export.js';
 import { reportFailure } from './failure.js';
 import { addMapCommand } from './map/map-command.js';
+import { addPageCommand } from './page.js';
 import { addPointsCommand } from './points.js';
 import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
@@ -49,6 +50,7 @@ export function buildProgram(): Command {
   addBackupCommands(program);
   addClientCommands(program);
   addTokenCommands(program);
+  addPageCommand(program);
   addMapCommand(program);
   addPullCommand(program);
   addPointsCommand(program);

@@ -16,8 +16,11 @@ import { bitmapRoutes } from './routes/bitmaps.js';
 import { clientRoutes } from './routes/clients.js';
 import { eventRoutes } from './routes/events.js';
 import { exportRoutes } from './routes/exports.js';
+import { mapRoutes } from './routes/map.js';
 import { metricsRoutes } from './routes/metrics.js';
+import { pageRoutes } from './routes/page.js';
 import { healthRoutes, serverRoutes } from './routes/server.js';
+import { signInRoutes } from './routes/sign-in.js';
 import { tokenRoutes } from './routes/tokens.js';
 import { transactionRoutes } from './routes/transactions.js';
 
@@ -38,10 +41,13 @@ const allRoutes = [
   healthRoutes,
   exportRoutes,
   bitmapRoutes,
+  mapRoutes,
   transactionRoutes,
   backupRoutes,
   clientRoutes,
   tokenRoutes,
+  pageRoutes,
+  signInRoutes,
   eventRoutes,
   metricsRoutes,
 ];

@@ -6,6 +6,7 @@ import type { Log } from '../base/log.js';
 import type { KeptExports } from '../export/kept-exports.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from '../watch/event-feed.js';
+import type { SignInCodes } from './admission/sign-in-codes.js';
 import type { TokenStore } from './admission/token-store.js';
 
 /** The parts of the server that the control API uses. */
@@ -18,6 +19,7 @@ export interface ControlHost {
   readonly backups: Backups;
   readonly events: EventFeed;
   readonly tokens: TokenStore;
+  readonly signInCodes: SignInCodes;
   readonly refusals: Refusals;
   readonly log: Log;
   readonly describeServer: () => ServerFacts;

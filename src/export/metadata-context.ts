@@ -13,6 +13,8 @@ import { DIRTY } from '../bitmap/dirty-bits.js';
 import type { Snapshot } from '../snapshot/snapshot.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 
+export { ALLOCATION_HOLE } from '../storage/device/block-device.js';
+
 /** A metadata context for block-status requests. */
 export interface MetadataContext {
   /** The name on the wire: `base:allocation`, for example. */

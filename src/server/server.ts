@@ -8,6 +8,7 @@ import { Cleanup } from '../base/cleanup.js';
 import type { Log } from '../base/log.js';
 import { giveWay } from '../base/loop-share.js';
 import { Turnstile } from '../base/turnstile.js';
+import { SignInCodes } from '../control/admission/sign-in-codes.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
 import type { Export } from '../export/export.js';
@@ -252,6 +253,7 @@ export class TidemarkServer {
       backups,
       events: this.events,
       tokens,
+      signInCodes: new SignInCodes(),
       refusals: this.refusals,
       log: this.log,
       describeServer: () => this.facts(),

@@ -18,12 +18,13 @@ export async function openTokens(stateDirectory: string): Promise<TokenStore> {
 
 function isRecord(found: unknown): found is TokenRecord {
   const record = (found ?? {}) as Partial<TokenRecord>;
-  const { id, name, rights: given, exports, createdAt, expiresAt, madeBy, parent, hash } = record;
+  const { id, name, rights: given, exports, createdAt, expiresAt, madeBy, parent, hash, passing } = record;
   return (
     isId(id) &&
     /^[0-9a-f]{64}$/.test(String(hash)) &&
     [name, madeBy].every((text) => text === undefined || typeof text === 'string') &&
     (parent === undefined || isId(parent)) &&
+    (passing === undefined || passing === true) &&
     Array.isArray(given) &&
     given.every((right) => rights.includes(right)) &&
     Array.isArray(exports) &&

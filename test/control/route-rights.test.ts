@@ -44,6 +44,7 @@ const routes: [Method, string, object | undefined, Right[]][] = [
   ['POST', '/v1/exports/a/bitmaps', { name: 'new' }, ['admin']],
   ['GET', bitmap, undefined, ['read', 'backup']],
   ['GET', `${bitmap}/extents`, undefined, ['read', 'backup']],
+  ['GET', '/v1/exports/a/map', undefined, ['read', 'backup']],
   ['POST', `${bitmap}/clear`, undefined, ['admin']],
   ['POST', `${bitmap}/enable`, undefined, ['admin']],
   ['POST', `${bitmap}/disable`, undefined, ['admin']],

@@ -56,6 +56,41 @@ test('no two tokens are alike, and only a hash of the secret is kept', async () 
   expect(JSON.stringify(store.list())).not.toContain('hash');
 });
 
+test('a token of somebody who signed in is gone when it expires, and is in the list until then', async () => {
+  const { store, saved, clock } = newStore();
+  const { token, text } = await store.createPassing({ rights: ['admin'], ttlSeconds: 60 }, operator);
+  expect(store.list()).toEqual([token]);
+  expect(token).not.toHaveProperty('passing');
+  expect(store.find(text)).toEqual({ token });
+  clock.now += 60_000;
+  await store.create(backupOfVms, operator);
+  expect(saved.at(-1)!.map(({ id }) => id)).not.toContain(token.id);
+});
+
+test('somebody who signs in takes the place of the one who did so first, and of no other token', async () => {
+  const { store } = newStore();
+  const { token: kept } = await store.create(backupOfVms, operator);
+  const first = await store.createPassing({ rights: ['admin'] }, operator);
+  const child = await store.create(backupOfVms, { ...operator, token: first.token });
+  for (let i = 0; i < 99; i++) await store.createPassing({ rights: ['admin'] }, operator);
+  expect(store.find(child.text)).toHaveProperty('token');
+  await store.createPassing({ rights: ['admin'] }, operator);
+  expect(store.find(first.text)).toHaveProperty('refused');
+  expect(store.find(child.text)).toHaveProperty('refused');
+  expect(store.list()).toHaveLength(101);
+  expect(store.isValid(kept.id)).toBe(true);
+});
+
+test('when there are as many tokens as a server keeps, people can still sign in, and they count apart', async () => {
+  const { store } = newStore();
+  for (let i = 0; i < MAX_TOKENS - 1; i++) await store.create(backupOfVms, operator);
+  const { text } = await store.createPassing({ rights: ['admin'] }, operator);
+  await store.create(backupOfVms, operator);
+  await expect(store.create(backupOfVms, operator)).rejects.toMatchObject({ code: 'TOO_MANY_TOKENS' });
+  const again = await store.createPassing({ rights: ['admin'] }, operator);
+  for (const one of [text, again.text]) expect(store.find(one)).toHaveProperty('token');
+});
+
 test('anything but a whole token is unknown', async () => {
   const { store } = newStore();
   const [{ text }, other] = [await store.create(backupOfVms, operator), await store.create(backupOfVms, operator)];

@@ -10,6 +10,7 @@ import { KIB } from '../../src/base/units.js';
 import { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import type { OnBitmapError } from '../../src/bitmap/store/bitmap-failures.js';
 import { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
+import { SignInCodes } from '../../src/control/admission/sign-in-codes.js';
 import type { ControlHost } from '../../src/control/control-host.js';
 import { Export } from '../../src/export/export.js';
 import { KeptExports } from '../../src/export/kept-exports.js';
@@ -206,6 +207,7 @@ export class BackupServer {
       backups: this.backups,
       events,
       tokens: noTokens(),
+      signInCodes: new SignInCodes(),
       refusals: new Refusals(log),
       log,
       describeServer: () => serverFacts,

@@ -7,6 +7,7 @@ import { Backups } from '../../src/backup/backups.js';
 import { ScratchDirectory } from '../../src/backup/scratch-directory.js';
 import { type Log, silentLog } from '../../src/base/log.js';
 import { authenticateOverTcp } from '../../src/control/admission/authenticate.js';
+import { SignInCodes } from '../../src/control/admission/sign-in-codes.js';
 import { TokenStore } from '../../src/control/admission/token-store.js';
 import { buildControlApi } from '../../src/control/control-api.js';
 import type { ControlHost, ServerFacts } from '../../src/control/control-host.js';
@@ -67,6 +68,7 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     backups,
     events,
     tokens: noTokens(),
+    signInCodes: new SignInCodes(),
     refusals: new Refusals(log),
     log,
     describeServer: () => serverFacts,

@@ -26,6 +26,8 @@ const programsByPackage = {
   systemd: ['systemd-socket-activate'],
   // For two machines with a cable between them.
   iproute2: ['ip'],
+  // A browser for the tests of the page.
+  chromium: ['chromium'],
   // Shells with completions.
   zsh: ['zsh'],
   fish: ['fish'],

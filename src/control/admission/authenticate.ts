@@ -84,8 +84,7 @@ function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): Tok
       refusals.note(apiApplicant(client), 'token', { reason }, `refused a request: ${reason}`);
       throw unauthorized(message, hint);
     };
-    const isSafe = caller.encrypted || isLocal(caller) || policy.current.trustsNetworkOf?.(caller);
-    if (!isSafe) {
+    if (crossesInTheClear(caller, policy)) {
       const reason = 'the token came over plain HTTP from another machine';
       return refuse(reason, reason, 'use https://, and replace the token, which the network could read');
     }
@@ -94,6 +93,11 @@ function tokenReader({ operatorToken, tokens, policy, refusals }: TcpTerms): Tok
     if ('token' in found) return { ...caller, token: found.token };
     return refuse(found.refused, 'the request has no valid token', HOW_TO_PROVE);
   };
+}
+
+/** Whether the network between this machine and the caller could read a secret of the request. */
+export function crossesInTheClear(caller: Identity, policy: Policy): boolean {
+  return !caller.encrypted && !isLocal(caller) && !policy.current.trustsNetworkOf?.(caller);
 }
 
 function unauthorized(message: string, hint: string): CodedError {

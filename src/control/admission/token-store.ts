@@ -3,7 +3,7 @@ import type { NewToken, Token } from '../../api/token.js';
 import { DEFAULT_TOKEN_DAYS, MAX_TOKENS } from '../../api/values.js';
 import { CodedError } from '../../base/coded-error.js';
 import { Turnstile } from '../../base/turnstile.js';
-import { hasHash, makeSecret, parseToken } from './access-token.js';
+import { hasHash, makeSecret, type NewSecret, parseToken } from './access-token.js';
 
 const SECONDS_PER_DAY = 24 * 3600;
 const MILLISECONDS_PER_DAY = 1000 * SECONDS_PER_DAY;
@@ -12,9 +12,14 @@ const KEPT_DAYS = 30;
 /** What a secret is compared with when its token does not exist, so that the answer takes as long. */
 const NO_HASH = '00'.repeat(32);
 
+/** Most tokens of people who signed in to the page. The oldest gives way to a new one. */
+const MAX_PASSING = 100;
+
 /** A token as the server keeps it. `hash` is SHA-256 of its secret, in hexadecimal. */
 export interface TokenRecord extends Token {
   readonly hash: string;
+  /** It stands for somebody who signed in to the page. */
+  readonly passing?: true;
 }
 
 /** What became of a token that somebody sent: a valid one, or why it is refused, for the log. */
@@ -46,17 +51,27 @@ export class TokenStore {
    * A token that is made with another one expires with it at the latest. Also returns the text of the token, which nobody
    * can get later. @throws CodedError TOO_MANY_TOKENS, UNAUTHORIZED if the maker's token has ended; what `save` throws
    */
-  async create(wanted: NewToken, maker: Identity): Promise<{ token: Token; text: string }> {
-    const { id, text, hash } = makeSecret();
-    const record = await this.change((records) => {
-      if (records.length >= MAX_TOKENS) {
+  create(wanted: NewToken, maker: Identity): Promise<{ token: Token; text: string }> {
+    return this.make((records, secret) => {
+      if (records.filter(({ passing }) => !passing).length >= MAX_TOKENS) {
         const hint = 'remove some with tidemark token remove ID';
         throw new CodedError('TOO_MANY_TOKENS', `there are ${MAX_TOKENS} tokens already`, hint);
       }
-      const made = { ...this.described(id, wanted, maker, this.parentOf(maker)), hash };
-      return { next: [...records, made], result: made };
+      return [...records, this.recordOf(secret, wanted, maker)];
     });
-    return { token: withoutHash(record), text };
+  }
+
+  /**
+   * The same for somebody who signs in to the page. Such a token never takes the place of another kind, and is forgotten
+   * when it expires. @throws CodedError UNAUTHORIZED if the maker's token has ended; what `save` throws
+   */
+  createPassing(wanted: NewToken, maker: Identity): Promise<{ token: Token; text: string }> {
+    return this.make((records, secret) => {
+      const passing = records.filter((record) => record.passing);
+      const removed = passing.length >= MAX_PASSING ? familyOf(records, passing[0]!.id) : new Set();
+      const made = { ...this.recordOf(secret, wanted, maker), passing: true as const };
+      return [...records.filter(({ id }) => !removed.has(id)), made];
+    });
   }
 
   /**
@@ -68,9 +83,7 @@ export class TokenStore {
       if (!records.some((record) => record.id === id)) {
         throw new CodedError('TOKEN_NOT_FOUND', `there is no token ${id}`, 'tidemark token list shows them');
       }
-      const removed = new Set([id]);
-      // Each token comes after the one with which it was made.
-      for (const { id: own, parent } of records) if (parent !== undefined && removed.has(parent)) removed.add(own);
+      const removed = familyOf(records, id);
       return { next: records.filter((record) => !removed.has(record.id)), result: [...removed] };
     });
   }
@@ -89,6 +102,20 @@ export class TokenStore {
   isValid(id: string): boolean {
     const record = this.records.find((one) => one.id === id);
     return record !== undefined && !this.isOver(record);
+  }
+
+  /** `add` returns all records, the new one last. */
+  private async make(add: (records: readonly TokenRecord[], secret: NewSecret) => readonly TokenRecord[]) {
+    const secret = makeSecret();
+    const record = await this.change((records) => {
+      const next = add(records, secret);
+      return { next, result: next.at(-1)! };
+    });
+    return { token: withoutHash(record), text: secret.text };
+  }
+
+  private recordOf({ id, hash }: NewSecret, wanted: NewToken, maker: Identity): TokenRecord {
+    return { ...this.described(id, wanted, maker, this.parentOf(maker)), hash };
   }
 
   /** The token with which somebody asks for a new one. @throws CodedError UNAUTHORIZED */
@@ -118,6 +145,10 @@ export class TokenStore {
     };
   }
 
+  private isForgotten(record: TokenRecord): boolean {
+    return this.isOver(record, record.passing ? 0 : KEPT_DAYS);
+  }
+
   private isOver({ expiresAt }: Token, afterDays = 0): boolean {
     if (expiresAt === null) return false;
     return this.now() >= Date.parse(expiresAt) + afterDays * MILLISECONDS_PER_DAY;
@@ -125,7 +156,7 @@ export class TokenStore {
 
   private change<Result>(make: (records: readonly TokenRecord[]) => Change<Result>): Promise<Result> {
     return this.changes.pass(async () => {
-      const { next, result } = make(this.records.filter((record) => !this.isOver(record, KEPT_DAYS)));
+      const { next, result } = make(this.records.filter((record) => !this.isForgotten(record)));
       await this.save(next);
       this.records = next;
       return result;
@@ -133,6 +164,14 @@ export class TokenStore {
   }
 }
 
-function withoutHash({ hash: _, ...token }: TokenRecord): Token {
+/** The IDs of a token and of those that were made with it. */
+function familyOf(records: readonly TokenRecord[], id: string): Set<string> {
+  const family = new Set([id]);
+  // Each token comes after the one with which it was made.
+  for (const { id: own, parent } of records) if (parent !== undefined && family.has(parent)) family.add(own);
+  return family;
+}
+
+function withoutHash({ hash: _, passing: __, ...token }: TokenRecord): Token {
   return token;
 }

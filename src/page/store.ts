@@ -1,0 +1,140 @@
+import type { Backup } from '../api/backup.js';
+import type { Client, ExportDescription } from '../api/export.js';
+import type { Server } from '../api/server.js';
+import { type ApiClient, ApiProblem } from './api-client.js';
+import { followEvents, type SeenEvent } from './event-stream.js';
+import { RateHistory, type Rates } from './rates.js';
+
+/** What the page shows. Never changed; each poll makes another one. */
+export interface View {
+  readonly server?: Server;
+  readonly exports: readonly ExportDescription[];
+  readonly clients: readonly Client[];
+  /** The active ones first, then the others, the latest first. */
+  readonly backups: readonly Backup[];
+  /** The latest first. */
+  readonly events: readonly SeenEvent[];
+  /** By name of the export, the oldest first. */
+  readonly rates: ReadonlyMap<string, readonly Rates[]>;
+  /** By name of the export: goes up when its bitmaps were changed other than by writes. */
+  readonly changes: ReadonlyMap<string, number>;
+  /** The time of the server's last answer, in milliseconds. */
+  readonly at: number;
+  /** Why the last poll failed. */
+  readonly fault?: string;
+}
+
+const POLL_MILLISECONDS = 1000;
+const MAX_EVENTS = 200;
+
+interface Surroundings {
+  readonly client: ApiClient;
+  /** Whether somebody can see the page. */
+  readonly isVisible: () => boolean;
+  /** Called when the server takes the token no more. */
+  readonly onRefused: () => void;
+  readonly now?: () => number;
+}
+
+/** Asks the server again and again, and tells the page what it learned. */
+export class Store {
+  view: View = {
+    exports: [],
+    clients: [],
+    backups: [],
+    events: [],
+    rates: new Map(),
+    changes: new Map(),
+    at: 0,
+  };
+  private readonly ending = new AbortController();
+  private readonly listeners = new Set<() => void>();
+  private readonly histories = new Map<string, RateHistory>();
+  private readonly now: () => number;
+
+  constructor(private readonly surroundings: Surroundings) {
+    this.now = surroundings.now ?? Date.now;
+  }
+
+  get client(): ApiClient {
+    return this.surroundings.client;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Polls until `stop` is called. */
+  start(): void {
+    const { signal } = this.ending;
+    const onEvent = (event: SeenEvent) => this.take(event);
+    const onBegin = () => this.change({ changes: new Map() });
+    void followEvents(this.client, { onEvent, onBegin, signal });
+    void this.pollAlways();
+  }
+
+  stop(): void {
+    this.ending.abort();
+  }
+
+  /** Asks for everything once. */
+  async poll(): Promise<void> {
+    const { signal } = this.ending;
+    try {
+      const server = await this.client.get<Server>('/v1/server', signal);
+      const { exports } = await this.client.get<{ exports: ExportDescription[] }>('/v1/exports', signal);
+      const at = this.now();
+      const { clients } = await this.client.get<{ clients: Client[] }>('/v1/clients', signal);
+      const { backups } = await this.client.get<{ backups: Backup[] }>('/v1/backups', signal);
+      const rates = this.ratesOf(exports, at);
+      const { fault: _gone, ...before } = this.view;
+      this.view = before;
+      this.change({ server, exports, clients, backups: inOrder(backups), rates, at });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ApiProblem && error.status === 401) return this.surroundings.onRefused();
+      for (const history of this.histories.values()) history.interrupt();
+      const fault = error instanceof ApiProblem ? error.message : 'the server does not answer';
+      this.change({ fault });
+    }
+  }
+
+  private async pollAlways(): Promise<void> {
+    while (!this.ending.signal.aborted) {
+      if (this.surroundings.isVisible()) await this.poll();
+      await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
+    }
+  }
+
+  private take(event: SeenEvent): void {
+    const events = [event, ...this.view.events].slice(0, MAX_EVENTS);
+    const named = [...(event.exports ?? []), ...(event.export === undefined ? [] : [event.export])];
+    const changes = new Map(this.view.changes);
+    for (const name of named) changes.set(name, (changes.get(name) ?? 0) + 1);
+    this.change({ events, changes });
+  }
+
+  private ratesOf(exports: readonly ExportDescription[], at: number): Map<string, readonly Rates[]> {
+    const names = new Set(exports.map(({ name }) => name));
+    for (const name of this.histories.keys()) if (!names.has(name)) this.histories.delete(name);
+    const rates = new Map<string, readonly Rates[]>();
+    for (const { name, connections } of exports) {
+      const history = this.histories.get(name) ?? new RateHistory();
+      this.histories.set(name, history);
+      history.add({ at, clients: connections });
+      rates.set(name, history.points);
+    }
+    return rates;
+  }
+
+  private change(what: Partial<View>): void {
+    this.view = { ...this.view, ...what };
+    for (const listener of this.listeners) listener();
+  }
+}
+
+function inOrder(backups: readonly Backup[]): Backup[] {
+  const active = (backup: Backup) => Number(backup.state === 'active');
+  return [...backups].sort((a, b) => active(b) - active(a) || b.startedAt.localeCompare(a.startedAt));
+}

@@ -1,0 +1,83 @@
+import { expect, test } from 'vitest';
+import { ApiClient } from '../../src/page/api-client.js';
+import { Store } from '../../src/page/store.js';
+
+/** A server whose answers the test chooses, by path. */
+function newStore() {
+  const answers: Record<string, { status: number; body: object }> = {};
+  const asked: string[] = [];
+  const connections = [{ id: 1, requests: 0, bytesRead: 0, bytesWritten: 0 }];
+  const answer = (path: string, body: object, status = 200) => {
+    answers[path] = { status, body };
+  };
+  answer('/v1/server', { version: '1' });
+  answer('/v1/exports', { exports: [{ name: 'vm1', connections }] });
+  answer('/v1/clients', { clients: [] });
+  answer('/v1/backups', { backups: [] });
+  const send = async (path: string, { headers }: { headers: Record<string, string> }) => {
+    asked.push(`${path} ${headers.authorization}`);
+    const { status, body } = answers[path]!;
+    return new Response(JSON.stringify(body), { status });
+  };
+  const refused: number[] = [];
+  const clock = { now: 0 };
+  const store = new Store({
+    client: new ApiClient(send as unknown as typeof fetch, 'secret'),
+    isVisible: () => true,
+    onRefused: () => refused.push(1),
+    now: () => clock.now,
+  });
+  return { store, answer, asked, refused, clock, connections };
+}
+
+test('a poll asks with the token, and its listeners see what came', async () => {
+  const { store, asked } = newStore();
+  let told = 0;
+  store.subscribe(() => told++);
+  await store.poll();
+  expect(asked).toEqual(
+    ['/v1/server', '/v1/exports', '/v1/clients', '/v1/backups'].map((path) => `${path} Bearer secret`),
+  );
+  expect(store.view).toMatchObject({ server: { version: '1' }, exports: [{ name: 'vm1' }] });
+  expect(told).toBe(1);
+});
+
+test('two polls make a rate', async () => {
+  const { store, clock, connections } = newStore();
+  await store.poll();
+  connections[0]!.bytesWritten = 4096;
+  clock.now = 2000;
+  await store.poll();
+  expect(store.view.rates.get('vm1')).toMatchObject([{ writtenBytes: 2048 }]);
+});
+
+test('a fault is shown with what was known before, until the server answers again', async () => {
+  const { store, answer } = newStore();
+  await store.poll();
+  answer('/v1/exports', { detail: 'the server is stopping' }, 503);
+  await store.poll();
+  expect(store.view).toMatchObject({ fault: 'the server is stopping', exports: [{ name: 'vm1' }] });
+  answer('/v1/exports', { exports: [] });
+  await store.poll();
+  expect(store.view).not.toHaveProperty('fault');
+  expect(store.view.exports).toEqual([]);
+});
+
+test('a token that is not accepted ends the session', async () => {
+  const { store, answer, refused } = newStore();
+  answer('/v1/server', { detail: 'no' }, 401);
+  await store.poll();
+  expect(refused).toEqual([1]);
+});
+
+test('active backups come first, then the latest', async () => {
+  const { store, answer } = newStore();
+  const backups = [
+    { id: 'a', state: 'committed', startedAt: '2026-01-01' },
+    { id: 'b', state: 'active', startedAt: '2026-01-02' },
+    { id: 'c', state: 'aborted', startedAt: '2026-01-03' },
+  ];
+  answer('/v1/backups', { backups });
+  await store.poll();
+  expect(store.view.backups.map(({ id }) => id)).toEqual(['b', 'c', 'a']);
+});
