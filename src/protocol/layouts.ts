@@ -1,5 +1,6 @@
-import { blob, nu64be, type Structure, struct, u16be, u32be } from 'buffer-layout';
+import type { Structure } from 'buffer-layout';
 import { assert } from '../base/assert.js';
+import { blob, nu64be, struct, u16be, u32be } from '../base/binary-layout.js';
 
 /** The wire structs of the NBD protocol document, each declared once. Everything on the wire is big-endian. */
 

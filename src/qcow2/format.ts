@@ -1,4 +1,4 @@
-import { nu64be, struct, u32be } from 'buffer-layout';
+import { nu64be, struct, u32be } from '../base/binary-layout.js';
 import { CLUSTER_BYTES } from './clusters.js';
 
 /** The part of the qcow2 format (docs/interop/qcow2.txt of QEMU) that backups need: version 3, 64 KiB clusters. */
