@@ -81,7 +81,7 @@ export class ReceivedCopy implements RangeCopy {
   }
 
   private start(connections: readonly DetachedConnection[]): void {
-    const { pieceBytes, isLasting } = this.reader;
+    const { receivedPieceBytes: pieceBytes, isLasting } = this.reader;
     const sources = connections.map(({ facts }) => ({ connection: facts, pieceBytes, mayBeLost: isLasting }));
     this.crews.push({ threads: startCopyThreads(sources, this.file), connections });
     if (this.signal.aborted) this.skip();

@@ -12,8 +12,9 @@ import { LastingClient, type LastingOptions } from './lasting-client.js';
 import { LiveDisk } from './live-disk.js';
 import type { LossObserver } from './loss-observer.js';
 
-/** Large enough that the overhead of a request is small, and small enough that a core's cache holds a piece. */
+/** Large enough that the overhead of a request is small. */
 const MAX_PIECE_BYTES = 512 * KIB;
+const MAX_RECEIVED_BYTES = 256 * KIB;
 /** Asking the file system for the holes in a shorter run takes longer than reading the run. */
 const LONG_RUN_BYTES = MIB;
 
@@ -43,6 +44,8 @@ export interface ViewSource extends ReachOptions {
 export class ViewReader implements AsyncDisposable {
   /** Longest read, in bytes: a multiple of the cluster size. */
   readonly pieceBytes: number;
+  /** Length of a read in a thread, which writes and hashes it while it is in the CPU's cache. */
+  readonly receivedPieceBytes: number;
   private live: LiveDisk | undefined;
   private next = 0;
 
@@ -56,6 +59,7 @@ export class ViewReader implements AsyncDisposable {
   ) {
     const { maximum } = status.blockSizes;
     this.pieceBytes = Math.min(MAX_PIECE_BYTES, maximum - (maximum % CLUSTER_BYTES));
+    this.receivedPieceBytes = Math.min(MAX_RECEIVED_BYTES, this.pieceBytes);
   }
 
   /** @throws NbdClientError */

@@ -12,6 +12,13 @@ import {
 } from './layouts.js';
 import { decodeString } from './option-codec.js';
 import type { ReplyForm } from './reply-form.js';
+import {
+  REQUEST_COMMAND_AT,
+  REQUEST_COOKIE_AT,
+  REQUEST_FLAGS_AT,
+  REQUEST_LENGTH_AT,
+  REQUEST_OFFSET_AT,
+} from './request.js';
 
 /**
  * Messages as a client sends and receives them: the opposite direction of option-codec.ts and reply-codec.ts. A decoder
@@ -70,17 +77,21 @@ export interface RequestHeader {
   readonly length: number;
 }
 
-const cookieScratch = Buffer.alloc(8);
-
-/** Encodes a request without its payload, for a connection whose replies have that form. */
+/**
+ * Encodes a request without its payload, for a connection whose replies have that form. It writes field by field, because
+ * a layout takes several times as long.
+ */
 export function encodeRequest({ command, flags, cookie, offset, length }: RequestHeader, replies: ReplyForm): Buffer {
   const isExtended = replies === 'extended';
-  const layout = isExtended ? extendedRequestLayout : requestLayout;
-  const bytes = Buffer.allocUnsafe(layout.span);
-  const magic = isExtended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC;
+  const bytes = Buffer.allocUnsafe(isExtended ? extendedRequestLayout.span : requestLayout.span);
   const payloadFlag = isExtended && command === Command.WRITE ? CommandFlag.PAYLOAD_LEN : 0;
-  writeUInt64(cookieScratch, 0, cookie);
-  layout.encode({ magic, flags: flags | payloadFlag, command, cookie: cookieScratch, offset, length }, bytes);
+  bytes.writeUInt32BE(isExtended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC, 0);
+  bytes.writeUInt16BE(flags | payloadFlag, REQUEST_FLAGS_AT);
+  bytes.writeUInt16BE(command, REQUEST_COMMAND_AT);
+  writeUInt64(bytes, REQUEST_COOKIE_AT, cookie);
+  writeUInt64(bytes, REQUEST_OFFSET_AT, offset);
+  if (isExtended) writeUInt64(bytes, REQUEST_LENGTH_AT, length);
+  else bytes.writeUInt32BE(length, REQUEST_LENGTH_AT);
   return bytes;
 }
 

@@ -3,11 +3,12 @@ import { Command, CommandFlag, EXTENDED_REQUEST_MAGIC, REQUEST_MAGIC } from './c
 import { extendedRequestLayout, fieldOffset, requestLayout } from './layouts.js';
 import type { ReplyForm } from './reply-form.js';
 
-const FLAGS_AT = fieldOffset(requestLayout, 'flags');
-const COMMAND_AT = fieldOffset(requestLayout, 'command');
-const COOKIE_AT = fieldOffset(requestLayout, 'cookie');
-const OFFSET_AT = fieldOffset(requestLayout, 'offset');
-const LENGTH_AT = fieldOffset(requestLayout, 'length');
+/** Where the fields of a request are, in both forms, for the server that reads them and the client that writes them. */
+export const REQUEST_FLAGS_AT = fieldOffset(requestLayout, 'flags');
+export const REQUEST_COMMAND_AT = fieldOffset(requestLayout, 'command');
+export const REQUEST_COOKIE_AT = fieldOffset(requestLayout, 'cookie');
+export const REQUEST_OFFSET_AT = fieldOffset(requestLayout, 'offset');
+export const REQUEST_LENGTH_AT = fieldOffset(requestLayout, 'length');
 
 /**
  * Which request a reply belongs to: the 8 bytes that identify a request to its client, as two signed numbers, because V8
@@ -53,8 +54,8 @@ export class Request implements ReplyTo {
   parse(buffer: Buffer, at: number): boolean {
     if (readInt32(buffer, at) >>> 0 !== REQUEST_MAGIC) return false;
     this.parseCommon(buffer, at);
-    this.offset = readUInt64(buffer, at + OFFSET_AT);
-    this.length = readInt32(buffer, at + LENGTH_AT) >>> 0;
+    this.offset = readUInt64(buffer, at + REQUEST_OFFSET_AT);
+    this.length = readInt32(buffer, at + REQUEST_LENGTH_AT) >>> 0;
     this.payloadBytes = this.command === Command.WRITE ? this.length : 0;
     return true;
   }
@@ -72,10 +73,10 @@ export class Request implements ReplyTo {
   }
 
   protected parseCommon(buffer: Buffer, at: number): void {
-    this.flags = buffer.readUInt16BE(at + FLAGS_AT);
-    this.command = buffer.readUInt16BE(at + COMMAND_AT) as Command;
-    this.cookieHigh = readInt32(buffer, at + COOKIE_AT);
-    this.cookieLow = readInt32(buffer, at + COOKIE_AT + 4);
+    this.flags = buffer.readUInt16BE(at + REQUEST_FLAGS_AT);
+    this.command = buffer.readUInt16BE(at + REQUEST_COMMAND_AT) as Command;
+    this.cookieHigh = readInt32(buffer, at + REQUEST_COOKIE_AT);
+    this.cookieLow = readInt32(buffer, at + REQUEST_COOKIE_AT + 4);
   }
 }
 
@@ -88,10 +89,10 @@ export class ExtendedRequest extends Request {
   override parse(buffer: Buffer, at: number): boolean {
     if (readInt32(buffer, at) >>> 0 !== EXTENDED_REQUEST_MAGIC) return false;
     this.parseCommon(buffer, at);
-    this.offsetHigh = readInt32(buffer, at + OFFSET_AT);
-    this.offsetLow = readInt32(buffer, at + OFFSET_AT + 4);
-    this.offset = readUInt64(buffer, at + OFFSET_AT);
-    this.length = readUInt64(buffer, at + LENGTH_AT);
+    this.offsetHigh = readInt32(buffer, at + REQUEST_OFFSET_AT);
+    this.offsetLow = readInt32(buffer, at + REQUEST_OFFSET_AT + 4);
+    this.offset = readUInt64(buffer, at + REQUEST_OFFSET_AT);
+    this.length = readUInt64(buffer, at + REQUEST_LENGTH_AT);
     // A write has a payload even if its client forgets the flag. QEMU takes it as well.
     const hasPayload = this.command === Command.WRITE || (this.flags & CommandFlag.PAYLOAD_LEN) !== 0;
     this.payloadBytes = hasPayload ? this.length : 0;
