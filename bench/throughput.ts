@@ -34,6 +34,8 @@ export interface CaseResult {
 
 /** Before it is measured, each case runs for so long with connections of its own. */
 export const WARM_UP_SECONDS = 0.5;
+/** At depth 1, in which a server gets too few requests in half a second for V8 to have compiled what they run. */
+export const DEPTH_1_WARM_UP_SECONDS = 2;
 /** What the rest of a measurement takes, on average. */
 const OTHER_SECONDS = 1.5;
 /** Several processes of fio start three times. */
@@ -125,7 +127,7 @@ interface Running {
 
 /** One connection, for some time. */
 async function measureOne({ case: one, served, options, fio, pids }: Running): Promise<Measured> {
-  await fio(jobsOf(one, served, WARM_UP_SECONDS));
+  await fio(jobsOf(one, served, warmUpSecondsOf(one)));
   const before = await processorMicroseconds(pids);
   const result = await fio(jobsOf(one, served, options.seconds));
   const used = (await processorMicroseconds(pids)) - before;
@@ -158,7 +160,12 @@ async function connected<T>(attempt: () => Promise<T>): Promise<T> {
 
 /** About how long the cases of a part take, with starts, warm-up and fio's own delays. */
 export function throughputSeconds({ rounds, seconds, cases, servers }: BenchOptions, part: CasePartName): number {
-  const count = cases.filter((one) => one.part === part).length;
+  const own = cases.filter((one) => one.part === part);
+  const warmUpSeconds = own.reduce((sum, one) => sum + warmUpSecondsOf(one), 0);
   const other = part === 'single' ? OTHER_SECONDS : OTHER_SECONDS_OF_SEVERAL;
-  return rounds * servers.length * count * (seconds + WARM_UP_SECONDS + other);
+  return rounds * servers.length * (own.length * (seconds + other) + warmUpSeconds);
+}
+
+function warmUpSecondsOf({ depth }: Case): number {
+  return depth === 1 ? DEPTH_1_WARM_UP_SECONDS : WARM_UP_SECONDS;
 }

@@ -4,7 +4,7 @@ import type { CasePartName } from '../cases.js';
 import { SUITE } from '../credentials.js';
 import { paragraph } from '../markdown.js';
 import type { BenchOptions } from '../options.js';
-import { type CaseResult, type Measured, WARM_UP_SECONDS } from '../throughput.js';
+import { type CaseResult, DEPTH_1_WARM_UP_SECONDS, type Measured, WARM_UP_SECONDS } from '../throughput.js';
 import { type ComparedLine, comparisonTable } from './comparison.js';
 import type { Goals } from './goals.js';
 
@@ -61,7 +61,7 @@ const NOT_PINNED = `The servers and fio share all ${formatCount(cpus().length, '
 function howMeasured({ rounds, seconds }: BenchOptions): string {
   return `In ${formatCount(rounds, 'round')}, every case runs on one server after the other, and each time the server is
 started for it. Before a case that writes, the whole disk is written once. Then the case runs for ${WARM_UP_SECONDS} s to
-warm up, and for ${seconds} s to be measured. The order of the servers changes from round to round. The cells show the
+warm up (${DEPTH_1_WARM_UP_SECONDS} s at depth 1), and for ${seconds} s to be measured. The order of the servers changes from round to round. The cells show the
 median of the rounds, with minimum and maximum in brackets. The ratio compares tidemark to the server with which it
 compares worst: it is the median of the ratios of the figures of one round, because the speed of the machine varies over
 time. In brackets is its 95 % confidence interval (with fewer than six rounds, the lowest and the highest ratio).`;
