@@ -11,6 +11,7 @@ import { AgentError } from './agent-error.js';
 import { MANIFEST_NAME, readManifest, repairHint, writeManifest } from './manifest.js';
 import { chainOf } from './manifest-chain.js';
 import {
+  formatDuring,
   type ImageEntry,
   isId,
   MANIFEST_FORMAT,
@@ -107,18 +108,18 @@ export function idOfImage(name: string): string | undefined {
  * The current images, even if a merge was interrupted: after its rename the merged image counts, before it the old
  * ones.
  */
-export async function currentImages(folder: string, manifest: Manifest): Promise<readonly ImageEntry[]> {
-  const { images, merging } = manifest;
-  if (!merging || !(await standsAlone(imagePath(folder, merging.image.id)))) return images;
+export async function currentImages(folder: string, { images, merging }: Manifest): Promise<readonly ImageEntry[]> {
+  if (!merging || !(await isMerged(folder, merging))) return images;
   return images
     .filter(({ id }) => !merging.drops.includes(id))
     .map((image) => (image.id === merging.image.id ? merging.image : image));
 }
 
-async function standsAlone(path: string): Promise<boolean> {
+/** Whether the merged image is in place. The old one lies on an image that is to be dropped, so never on the same. */
+async function isMerged(folder: string, { image: { id, base } }: Merge): Promise<boolean> {
   try {
-    await using image = await Qcow2Image.open(path);
-    return image.backingName === undefined;
+    await using image = await Qcow2Image.open(imagePath(folder, id));
+    return image.backingName === (base === null ? undefined : imageName(base));
   } catch {
     return false;
   }
@@ -184,9 +185,9 @@ export class ExportFolder implements AsyncDisposable {
   }
 
   async save({ images = this.manifest.images, pending, merging }: ManifestState): Promise<void> {
-    const { format, export: exportName } = this.manifest;
+    const { export: exportName } = this.manifest;
     const state = { ...(pending && { pending }), ...(merging && { merging }) };
-    const manifest: Manifest = { format, export: exportName, images, ...state };
+    const manifest: Manifest = { format: formatDuring(merging), export: exportName, images, ...state };
     await writeManifest(this.path, manifest);
     this.manifest = manifest;
   }
@@ -222,7 +223,7 @@ export class ExportFolder implements AsyncDisposable {
     const { merging, pending } = this.manifest;
     if (merging) {
       const images = await currentImages(this.path, this.manifest);
-      const isDone = images.some(({ id, base }) => id === merging.image.id && base === null);
+      const isDone = images.includes(merging.image);
       if (isDone) for (const id of merging.drops) await rm(this.imagePath(id), { force: true });
       await this.save({ images, pending });
     }

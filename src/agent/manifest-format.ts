@@ -1,6 +1,9 @@
 import type { BackupPart, FullReason } from '../api/backup.js';
 
+/** The format of a manifest, except during some merges. */
 export const MANIFEST_FORMAT = 3;
+/** The format during a merge onto another image, which older versions would take for a merge that was not finished. */
+const MERGING_FORMAT = 4;
 
 /** The source of an image that was not pulled through the control API of a tidemark server. */
 export interface ImageOrigin {
@@ -55,7 +58,7 @@ export interface ImageEntry {
 }
 
 export interface Manifest {
-  readonly format: typeof MANIFEST_FORMAT;
+  readonly format: typeof MANIFEST_FORMAT | typeof MERGING_FORMAT;
   readonly export: string;
   /** Restore points, the oldest first. */
   readonly images: readonly ImageEntry[];
@@ -72,6 +75,11 @@ export interface Merge {
   readonly drops: readonly string[];
 }
 
+/** The format that a manifest has during this merge, or without one. */
+export function formatDuring(merging: Merge | undefined): Manifest['format'] {
+  return merging === undefined || merging.image.base === null ? MANIFEST_FORMAT : MERGING_FORMAT;
+}
+
 /** IDs become file names. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
 const CHECKSUM = /^xxh64-sum:[0-9a-f]{16}$/;
@@ -85,7 +93,7 @@ export function isManifest(value: unknown): value is Manifest {
   if (!isRecord<Manifest>(value)) return false;
   const { format, images, pending, merging } = value;
   return (
-    format === MANIFEST_FORMAT &&
+    isKnownFormat(format) &&
     typeof value.export === 'string' &&
     Array.isArray(images) &&
     images.every(isImage) &&
@@ -96,7 +104,11 @@ export function isManifest(value: unknown): value is Manifest {
 
 /** Whether another version of tidemark wrote this manifest. */
 export function isOfAnotherFormat(value: unknown): boolean {
-  return isRecord<Manifest>(value) && typeof value.format === 'number' && value.format !== MANIFEST_FORMAT;
+  return isRecord<Manifest>(value) && typeof value.format === 'number' && !isKnownFormat(value.format);
+}
+
+function isKnownFormat(format: unknown): boolean {
+  return format === MANIFEST_FORMAT || format === MERGING_FORMAT;
 }
 
 export function isImage(value: unknown): value is ImageEntry {

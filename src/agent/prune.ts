@@ -1,27 +1,18 @@
-import { rm } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { renameDurably } from '../posix/replacement.js';
-import { AppendFile, createTarget } from '../qcow2/append-file.js';
-import { Qcow2Chain } from '../qcow2/chain.js';
-import { checkImage } from '../qcow2/check-image.js';
-import { CLUSTER_BYTES } from '../qcow2/clusters.js';
-import { Qcow2Error } from '../qcow2/image-file.js';
-import { Qcow2Writer, type WrittenBody } from '../qcow2/writer.js';
 import { AgentError, isSystemError } from './agent-error.js';
-import { ChainChecksums } from './chain-checksums.js';
-import { type ChainCopyOptions, copyChain, startThreads } from './copy-chain.js';
-import { ExportFolder, listBackups } from './export-folder.js';
+import { type ChainCopyOptions, startThreads } from './copy-chain.js';
+import { ExportFolder, exportNameOf } from './export-folder.js';
 import type { ImageThreads } from './image-threads.js';
 import { findDamage, findDamageWithoutData } from './inspect-image.js';
-import { needManifest } from './manifest.js';
-import { chainOf, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
-import { type EntryDraft, encodeOwnEntry } from './own-entry.js';
-import type { ThreadSink } from './threaded-chain-copy.js';
+import { DamageError, UnmergeableError, writeMerged } from './merge-images.js';
+import { type Choice, choosePoints, goodIds, whyNoneIsGood } from './retention/choose.js';
+import { type PlannedMerge, planMerges, unneeded, whyUnfit } from './retention/merges.js';
+import type { RetentionPolicy } from './retention/policy.js';
+import { type Manifests, readManifests } from './retention/read-manifests.js';
 
 export interface PruneOptions {
-  /** How many of the newest restore points of each export to keep. */
-  readonly keep: number;
+  readonly policy: RetentionPolicy;
   readonly signal: AbortSignal;
   readonly onProgress: (exportName: string, doneBytes: number, totalBytes: number) => void;
   readonly worthThreadsBytes?: ChainCopyOptions['worthThreadsBytes'];
@@ -31,193 +22,143 @@ export interface PrunedExport {
   readonly export: string;
   readonly kept: readonly string[];
   readonly dropped: readonly string[];
-  /** The restore point that was turned into a full image; null if none had to be. */
-  readonly merged: string | null;
+  /** The restore points that were rewritten, because the image below them was dropped. */
+  readonly merged: readonly string[];
   /** Bytes freed; negative if more space is used now. */
   readonly freedBytes: number;
-  /** Why the export was left unchanged; null if it was pruned. */
+  /** Why not everything was done; null if it was. */
   readonly problem: string | null;
 }
 
 /**
- * Keeps the newest restore points of every export, and drops the others. First the oldest one to keep is turned into a
- * full image: its image is rewritten from its whole chain, and replaces the old one by a rename. The images of the
- * chain are compared with their checksums as they are read. Before the rename nothing has changed; after it, the dropped images are not needed. So every kept restore point is there at all times.
- * An export is left unchanged if an image that it keeps, or one in the chain of the oldest of these, is not good.
+ * Keeps the restore points of every export that the policy chooses, and drops the others. An image that is kept while
+ * the one below it is dropped is rewritten first: it takes in what lies between it and the nearest image that is kept,
+ * or becomes a full image. The images that are read for that are compared with their checksums. Each rewritten image
+ * replaces the old one by a rename. Before the rename nothing has changed; after it, the images that only it needed are
+ * dropped. So every kept restore point is there at all times.
+ * An export is left as it is from the moment on at which an image that is needed turns out to be damaged.
  */
 export async function prune(directory: string, options: PruneOptions): Promise<PrunedExport[]> {
-  const results: PrunedExport[] = [];
-  for (const path of await listBackups(directory)) results.push(await pruneUnlessBad(path, options));
-  return results;
+  const { manifests, unread } = await readManifests(directory);
+  const results = unread.map(({ path, problem }) => leftUnchanged(exportNameOf(path), [], problem));
+  for (const path of manifests.keys()) results.push(await pruneUnlessBad(path, manifests, options));
+  return results.sort((one, other) => (one.export < other.export ? -1 : 1));
 }
 
-/** A folder that cannot be read or is in use does not stop the others from being pruned. */
-async function pruneUnlessBad(path: string, options: PruneOptions): Promise<PrunedExport> {
-  const opened = await openFolder(path).catch((error: unknown) => {
+async function pruneUnlessBad(path: string, manifests: Manifests, options: PruneOptions): Promise<PrunedExport> {
+  const { export: exportName, images } = manifests.get(path)!;
+  const found = await ExportFolder.open(path, exportName).catch((error: unknown) => {
     if (error instanceof AgentError) return error;
     throw error;
   });
-  if (opened instanceof AgentError) {
-    const nothing = { kept: [], dropped: [], merged: null, freedBytes: 0 };
-    return { export: basename(path), ...nothing, problem: opened.message };
-  }
-  await using folder = opened;
+  if (found instanceof AgentError) return leftUnchanged(exportName, images, found.message);
+  await using opened = found;
   try {
-    return await pruneFolder(folder, options);
+    // A pull may have added a restore point since the manifests were read.
+    const now = new Map(manifests).set(path, opened.manifest);
+    return await new FolderPrune(opened, options).run(choosePoints(now, options.policy).get(path)!);
   } catch (error) {
-    throw describe(error, folder, options.signal);
+    throw describe(error, opened, options.signal);
   }
 }
 
-async function openFolder(path: string): Promise<ExportFolder> {
-  return await ExportFolder.open(path, (await needManifest(path)).export);
+function leftUnchanged(exportName: string, images: readonly ImageEntry[], problem: string | null): PrunedExport {
+  const kept = images.map(({ id }) => id);
+  return { export: exportName, kept, dropped: [], merged: [], freedBytes: 0, problem };
 }
 
-async function pruneFolder(folder: ExportFolder, options: PruneOptions): Promise<PrunedExport> {
-  const { images } = folder.manifest;
-  const drops = images.slice(0, Math.max(0, images.length - options.keep));
-  const kept = images.slice(drops.length).map(({ id }) => id);
-  const unchanged = { export: folder.exportName, kept, dropped: [], merged: null, freedBytes: 0, problem: null };
-  if (drops.length === 0) return unchanged;
-  const oldest = images[drops.length]!;
-  const merged = mergedInto(folder, oldest);
-  await using threads = startThreads(merged, options);
-  try {
-    await checkNeeded(folder, merged, images.slice(drops.length), options.signal);
-    return { ...unchanged, ...(await dropImages(folder, oldest, drops, { ...options, threads })) };
-  } catch (error) {
-    if (!(error instanceof DamageError)) throw error;
-    return { ...unchanged, kept: images.map(({ id }) => id), problem: error.message };
-  } finally {
+class FolderPrune {
+  private readonly merged: string[] = [];
+
+  constructor(
+    private readonly folder: ExportFolder,
+    private readonly options: PruneOptions,
+  ) {}
+
+  async run(choices: readonly Choice[]): Promise<PrunedExport> {
+    const { images } = this.folder.manifest;
+    const kept = new Set(choices.filter(({ reasons }) => reasons.length > 0).map(({ image }) => image.id));
+    const problem = whyNoneIsGood(images) ?? null;
+    if (kept.size === images.length || problem !== null)
+      return leftUnchanged(this.folder.exportName, images, problem);
+    const merges = planMerges(images, kept);
+    // They get ready while the images are checked.
+    await using threads = startThreads(merges[0]?.run ?? [], this.options);
+    try {
+      await this.checkNeeded(kept, merges);
+      for (const merge of merges) await this.merge(merge, kept, merge === merges[0] ? threads : undefined);
+      await this.drop(unneeded(this.folder.manifest.images, kept));
+      return this.describe(images, null);
+    } catch (error) {
+      if (!(error instanceof UnmergeableError)) throw error;
+      return this.describe(images, error.message);
+    } finally {
+      await this.folder.settleMerge();
+    }
+  }
+
+  /**
+   * Checks the images to keep, except those already known not to be good, and those to merge. The latter are read only
+   * while they are merged. @throws UnmergeableError
+   */
+  private async checkNeeded(kept: ReadonlySet<string>, merges: readonly PlannedMerge[]): Promise<void> {
+    const { images } = this.folder.manifest;
+    const unfit = merges.map(whyUnfit).find((why) => why !== undefined);
+    if (unfit !== undefined) throw new UnmergeableError(unfit);
+    const good = goodIds(images);
+    const inRuns = new Set(merges.flatMap(({ run }) => run));
+    for (const image of images) {
+      if (!inRuns.has(image) && !(kept.has(image.id) && good.has(image.id))) continue;
+      const find = inRuns.has(image) ? findDamageWithoutData : findDamage;
+      const damage = await find(this.folder.imagePath(image.id), image, this.options.signal);
+      if (damage !== undefined) throw new DamageError(image, damage);
+    }
+  }
+
+  /** Rewrites an image, and drops what nothing else needs then. */
+  private async merge(merge: PlannedMerge, kept: ReadonlySet<string>, threads?: ImageThreads): Promise<void> {
+    const { folder, options } = this;
+    const onProgress = (done: number, total: number) => options.onProgress(folder.exportName, done, total);
+    const image = await writeMerged(folder, merge, { ...options, onProgress }, threads);
+    const { images, pending } = folder.manifest;
+    const after = images.map((one) => (one === merge.image ? image : one));
+    const drops = unneeded(after, kept).map(({ id }) => id);
+    await folder.save({ pending, merging: { image, drops } });
+    await renameDurably(folder.partialPath(image.id, 'merging'), folder.imagePath(image.id));
     await folder.settleMerge();
+    this.merged.push(image.id);
+  }
+
+  /** Drops images that nothing needs. */
+  private async drop(drops: readonly ImageEntry[]): Promise<void> {
+    if (drops.length === 0) return;
+    const { images, pending } = this.folder.manifest;
+    // A merge that is done already. The image is good, so that this can be seen from it.
+    const good = goodIds(images);
+    const image = images.find((one) => one.base === null && good.has(one.id) && !drops.includes(one))!;
+    await this.folder.save({ pending, merging: { image, drops: drops.map(({ id }) => id) } });
+    await this.folder.settleMerge();
+  }
+
+  private describe(before: readonly ImageEntry[], problem: string | null): PrunedExport {
+    const { images } = this.folder.manifest;
+    const kept = images.map(({ id }) => id);
+    return {
+      ...{ export: this.folder.exportName, kept, problem, merged: this.merged },
+      dropped: before.map(({ id }) => id).filter((id) => !kept.includes(id)),
+      freedBytes: bytesOf(before) - bytesOf(images),
+    };
   }
 }
 
-/** An image that is needed is damaged. */
-class DamageError extends Error {
-  constructor({ id }: ImageEntry, damage: string) {
-    super(`${id} is not good: ${damage}`);
-  }
-}
-
-interface MergeOptions extends PruneOptions {
-  readonly threads: ImageThreads | undefined;
-}
-
-/** The chain of the oldest image to keep, from the top down, if it has to be merged. */
-function mergedInto(folder: ExportFolder, oldest: ImageEntry): ImageEntry[] {
-  return oldest.base === null ? [] : chainOf(folder.manifest.images, oldest).chain;
-}
-
-/** Checks the images to keep and to merge. What is merged is read only while it is merged. @throws DamageError */
-async function checkNeeded(
-  folder: ExportFolder,
-  merged: readonly ImageEntry[],
-  kept: readonly ImageEntry[],
-  signal: AbortSignal,
-): Promise<void> {
-  for (const image of new Set([...merged, ...kept])) {
-    const find = merged.includes(image) ? findDamageWithoutData : findDamage;
-    const damage = await find(folder.imagePath(image.id), image, signal);
-    if (damage !== undefined) throw new DamageError(image, damage);
-  }
-}
-
-async function dropImages(
-  folder: ExportFolder,
-  oldest: ImageEntry,
-  drops: readonly ImageEntry[],
-  options: MergeOptions,
-): Promise<Pick<PrunedExport, 'dropped' | 'merged' | 'freedBytes'>> {
-  const { pending } = folder.manifest;
-  const dropped = drops.map(({ id }) => id);
-  const isAlone = oldest.base === null;
-  const image = isAlone ? oldest : await mergeInto(folder, oldest, options);
-  await folder.save({ pending, merging: { image, drops: dropped } });
-  if (!isAlone) await renameDurably(folder.partialPath(oldest.id, 'merging'), folder.imagePath(oldest.id));
-  await folder.settleMerge();
-  const droppedBytes = drops.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
-  return {
-    dropped,
-    merged: isAlone ? null : oldest.id,
-    freedBytes: droppedBytes + oldest.fileBytes - image.fileBytes,
-  };
-}
-
-/** Writes a full image from the chain of another, under a temporary name. Returns its entry. */
-async function mergeInto(folder: ExportFolder, oldest: ImageEntry, options: MergeOptions): Promise<ImageEntry> {
-  const path = folder.partialPath(oldest.id, 'merging');
-  const file = new AppendFile(await createTarget(path));
-  const { signal } = options;
-  try {
-    const writer = new Qcow2Writer(file, oldest.sizeBytes);
-    await copyChecked(folder, oldest, sinkOf(writer, file), options);
-    let draft: EntryDraft | undefined;
-    const { checksum } = await writer.finish((body) => {
-      draft = describeMerged(folder, oldest, body);
-      return encodeOwnEntry(folder.exportName, draft, body.bodyChecksum);
-    });
-    await checkImage(path, signal);
-    return { ...draft!, checksum };
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-}
-
-/** Copies the chain of an image, and compares its images with their checksums. @throws DamageError */
-async function copyChecked(
-  folder: ExportFolder,
-  oldest: ImageEntry,
-  sink: ThreadSink,
-  { signal, threads, onProgress }: MergeOptions,
-): Promise<void> {
-  const entries = mergedInto(folder, oldest);
-  const copyOptions: ChainCopyOptions = { signal, onProgress: (...args) => onProgress(folder.exportName, ...args) };
-  try {
-    await using chain = await Qcow2Chain.open(folder.imagePath(oldest.id));
-    const checksums = new ChainChecksums(chain);
-    await copyChain(chain, sink, copyOptions, { threads, checksums });
-    for (const image of entries) checksums.expect(folder.imagePath(image.id), image);
-  } catch (error) {
-    const damaged = error instanceof Qcow2Error && entries.find(({ id }) => folder.imagePath(id) === error.path);
-    throw damaged ? new DamageError(damaged, error.problem) : error;
-  }
-}
-
-function sinkOf(writer: Qcow2Writer, file: AppendFile): ThreadSink {
-  return {
-    write: (offset, data) => writer.write(offset, data),
-    zero: (offset, length) => writer.zero(offset, length),
-    async copyInThreads(threads, parts) {
-      const { positions, hashes } = await threads.copyToImage(parts, file);
-      let first = 0;
-      return ({ offset, length }) => {
-        const end = first + length / CLUSTER_BYTES;
-        writer.place(offset, { positions: positions.subarray(first, end), hashes: hashes.subarray(first, end) });
-        first = end;
-      };
-    },
-  };
-}
-
-function describeMerged(
-  folder: ExportFolder,
-  oldest: ImageEntry,
-  { bodyChecksum: _, ...body }: WrittenBody,
-): EntryDraft {
-  const { fullReason, baseAsserted, damage, checksum, ...entry } = oldest;
-  const isWord = restsOnWord(folder.manifest.images, oldest);
-  return { ...entry, ...(isWord && { baseAsserted: true }), base: null, mode: 'full', ...body };
+function bytesOf(images: readonly ImageEntry[]): number {
+  return images.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
 }
 
 function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {
-  if (signal.aborted) return new AgentError('interrupted: every restore point is still there', 'run it again');
+  if (signal.aborted) return new AgentError('interrupted: every restore point to keep is still there', 'run it again');
   if (!isSystemError(error)) return error;
   const what = error.code === 'ENOSPC' ? `not enough space in ${folder.path}` : `${folder.path}: ${error.message}`;
-  return new AgentError(what, 'a merge needs space for one full image; every restore point is still there', {
-    cause: error,
-  });
+  const hint = 'a merge needs space for the image that it writes; every restore point to keep is still there';
+  return new AgentError(what, hint, { cause: error });
 }

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { exportNameOf, folderOf, idOfImage, idOfPartial, imageName } from './export-folder.js';
 import { fitImages } from './fit-images.js';
 import { type FoundImage, inspectFound, readOwnEntry } from './found-image.js';
-import { type ImageEntry, MANIFEST_FORMAT, type Manifest } from './manifest-format.js';
+import { formatDuring, type ImageEntry, type Manifest } from './manifest-format.js';
 
 export interface RebuildOptions {
   readonly signal: AbortSignal;
@@ -58,7 +58,7 @@ class Rebuild {
     const pending = this.older ? this.older.pending : await this.findPending(files, exportName, fitting);
     const { merging } = this.older ?? {};
     const state = { ...(pending && { pending }), ...(merging && { merging }) };
-    const manifest: Manifest = { format: MANIFEST_FORMAT, export: exportName, images: fitting, ...state };
+    const manifest: Manifest = { format: formatDuring(merging), export: exportName, images: fitting, ...state };
     const isNew = JSON.stringify(manifest) !== JSON.stringify(this.older);
     return { manifest, isNew, leftOut: this.leftOut, gone };
   }

@@ -17,13 +17,19 @@ export interface ChainRun {
   readonly fileOffset: number;
 }
 
-/** An image and its backing files, with the top image first. */
+/** An image and its backing files, with the top image first: all of them, or those above one of them. */
 export class Qcow2Chain implements AsyncDisposable {
-  private constructor(readonly images: readonly Qcow2Image[]) {}
+  private constructor(
+    readonly images: readonly Qcow2Image[],
+    private readonly isWhole: boolean,
+  ) {}
 
-  /** Opens the image at `path` and all its backing files. @throws Qcow2Error and system errors */
-  static async open(path: string): Promise<Qcow2Chain> {
-    const chain = new Qcow2Chain([]);
+  /**
+   * Opens the image at `path` and its backing files: all of them, or with `above` those above the one with this name.
+   * @throws Qcow2Error and system errors
+   */
+  static async open(path: string, above?: string): Promise<Qcow2Chain> {
+    const chain = new Qcow2Chain([], above === undefined);
     const images = chain.images as Qcow2Image[];
     try {
       for (let next: string | undefined = path; next !== undefined; ) {
@@ -31,7 +37,9 @@ export class Qcow2Chain implements AsyncDisposable {
           throw new Qcow2Error(path, `its chain of backing files has more than ${MAX_IMAGES} images, or is a cycle`);
         const image: Qcow2Image = await Qcow2Image.open(next);
         images.push(image);
-        next = image.backingName === undefined ? undefined : join(dirname(next), image.backingName);
+        if (above !== undefined && image.backingName === undefined)
+          throw new Qcow2Error(path, `${above} is not in its chain of backing files`);
+        next = image.backingName === above ? undefined : join(dirname(next), image.backingName!);
       }
       return chain;
     } catch (error) {
@@ -44,7 +52,10 @@ export class Qcow2Chain implements AsyncDisposable {
     return this.images[0]!.sizeBytes;
   }
 
-  /** The whole disk by ascending offset. Adjacent runs that are also adjacent in one image are merged. */
+  /**
+   * The disk by ascending offset: all of it, or of the images above another one what they have, without what they leave
+   * to the images below. Adjacent runs that are also adjacent in one image are merged.
+   */
   async *runs(): AsyncGenerator<ChainRun> {
     assert(this.images.length > 0, 'a chain has an image');
     const top = this.images[0]!;
@@ -67,21 +78,24 @@ export class Qcow2Chain implements AsyncDisposable {
     const end = Math.min(start + L2_SPAN_BYTES, this.sizeBytes);
     const layers = await this.layersOf(index);
     const runs: ChainRun[] = [];
-    for (let at = start, cluster = 0; at < end && cluster < L2_ENTRIES; at += CLUSTER_BYTES, cluster++) {
-      const found = layers.length === 0 ? undefined : lookUp(layers, cluster, at);
-      const next = {
-        offset: at,
-        length: Math.min(CLUSTER_BYTES, end - at),
-        image: found?.image,
-        fileOffset: found?.fileOffset ?? 0,
-      };
+    const add = (next: ChainRun) => {
       const last = runs.at(-1);
       if (last && continues(last, next)) last.length += next.length;
       else runs.push(next);
+    };
+    for (let at = start, cluster = 0; at < end && cluster < L2_ENTRIES; at += CLUSTER_BYTES, cluster++) {
+      const length = Math.min(CLUSTER_BYTES, end - at);
+      const { image, fileOffset, limitBytes } = lookUp(layers, cluster, at);
+      if (image === 'below') continue;
+      // A smaller image above it can end within the cluster.
+      const visible = image ? Math.min(length, limitBytes - at) : length;
+      add({ offset: at, length: visible, image, fileOffset });
+      if (visible < length) add({ ...zeroes, offset: at + visible, length: length - visible });
     }
     return runs;
   }
 
+  /** What each image has for an L2 table, and what lies below all of them. */
   private async layersOf(index: number): Promise<Layer[]> {
     const layers: Layer[] = [];
     let limitBytes = this.sizeBytes;
@@ -91,6 +105,7 @@ export class Qcow2Chain implements AsyncDisposable {
       const table = await image.readL2(index);
       if (table) layers.push({ image, table, limitBytes });
     }
+    if (!this.isWhole) layers.push({ image: 'below', table: undefined, limitBytes });
     return layers;
   }
 
@@ -99,23 +114,25 @@ export class Qcow2Chain implements AsyncDisposable {
   }
 }
 
-interface Layer {
-  readonly image: Qcow2Image;
-  readonly table: Buffer;
-  readonly limitBytes: number;
-}
+type Layer =
+  | { readonly image: Qcow2Image; readonly table: Buffer; readonly limitBytes: number }
+  | { readonly image: 'below'; readonly table: undefined; readonly limitBytes: number };
+
+const zeroes = { image: undefined, fileOffset: 0 };
 
 /** Finds the topmost image that has data for the cluster. */
 function lookUp(layers: readonly Layer[], cluster: number, offset: number) {
   for (const { image, table, limitBytes } of layers) {
-    if (offset >= limitBytes) return undefined;
+    if (offset >= limitBytes) break;
+    if (image === 'below') return { image, fileOffset: 0, limitBytes };
     const entry = image.clusterAt(table, cluster);
-    if (entry === ClusterState.ZERO) return undefined;
-    if (entry !== ClusterState.UNALLOCATED) return { image, fileOffset: entry };
+    if (entry === ClusterState.ZERO) break;
+    if (entry !== ClusterState.UNALLOCATED) return { image, fileOffset: entry, limitBytes };
   }
-  return undefined;
+  return { ...zeroes, limitBytes: 0 };
 }
 
 function continues(run: ChainRun, next: ChainRun): boolean {
-  return run.image === next.image && (run.image === undefined || run.fileOffset + run.length === next.fileOffset);
+  if (run.offset + run.length !== next.offset || run.image !== next.image) return false;
+  return run.image === undefined || run.fileOffset + run.length === next.fileOffset;
 }

@@ -70,8 +70,8 @@ test('threads merge images when backups are pruned', async () => {
   await write(512 * KIB, MIB, 3);
   await write(3 * MIB, 64 * KIB, 0);
   const { id } = await pull();
-  const [pruned] = await prune(directory, { ...inThreads, keep: 1 });
-  expect(pruned).toMatchObject({ merged: id, problem: null });
+  const [pruned] = await prune(directory, { ...inThreads, policy: { last: 1 } });
+  expect(pruned).toMatchObject({ merged: [id], problem: null });
   const { exports } = await verify(directory, quiet);
   expect(exports[0]!.points).toMatchObject([{ id, mode: 'full', problem: null }]);
   const disk = diskWith([0, MIB, 1], [512 * KIB, MIB, 3], [3 * MIB, 100 * KIB, 2], [3 * MIB, 64 * KIB, 0]);

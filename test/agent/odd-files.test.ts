@@ -34,7 +34,7 @@ test('a pipe in place of a manifest does not block', async () => {
   replaceByPipe(join(folder, 'manifest.json'));
   const refusal = 'manifest.json is not a regular file';
   expect((await verify(directory, quiet)).exports[0]!.problem).toContain(refusal);
-  expect((await prune(directory, { keep: 1, ...quiet }))[0]!.problem).toContain(refusal);
+  expect((await prune(directory, { policy: { last: 1 }, ...quiet }))[0]!.problem).toContain(refusal);
   await expect(restoreUnchecked()).rejects.toThrow(refusal);
   await expect(pull()).rejects.toThrow(refusal);
 });
@@ -44,7 +44,7 @@ test('a pipe in place of an image does not block', async () => {
   replaceByPipe(join(folder, `${first}.qcow2`));
   const { points } = (await verify(directory, quiet)).exports[0]!;
   expect(points[0]!.problem).toBe('it is not a regular file');
-  expect((await prune(directory, { keep: 1, ...quiet }))[0]!.problem).toContain('it is not a regular file');
+  expect((await prune(directory, { policy: { last: 1 }, ...quiet }))[0]!.problem).toContain('it is not a regular file');
   await expect(restoreUnchecked()).rejects.toThrow('it is not a regular file');
 });
 

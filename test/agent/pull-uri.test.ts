@@ -121,6 +121,6 @@ test('an image merged from asserted increments stays asserted', async () => {
   const first = await pullUri();
   const second = await pullUri(first.id);
   const third = await pullUri(second.id);
-  await prune(directory, { keep: 1, ...quiet });
+  await prune(directory, { policy: { last: 1 }, ...quiet });
   expect(manifestOf(folder).images).toMatchObject([{ id: third.id, mode: 'full', base: null, baseAsserted: true }]);
 });

@@ -96,7 +96,7 @@ describe('a manifest that is', () => {
   test('from before a prune is brought up to date', async () => {
     const { manifestPath, mend, folder, ids, directory } = await repairScene();
     const stale = readFileSync(manifestPath);
-    await prune(directory, { keep: 1, ...quiet });
+    await prune(directory, { policy: { last: 1 }, ...quiet });
     const pruned = manifestOf(folder);
     writeFileSync(manifestPath, stale);
     expect(await mend()).toMatchObject({ changed: true, gone: ids.slice(0, 3) });
@@ -137,7 +137,7 @@ function ownEntryByHand(image: Buffer): unknown {
 
 test('a merged image carries its own entry too', async () => {
   const { manifestPath, mend, folder, directory } = await repairScene();
-  await prune(directory, { keep: 1, ...quiet });
+  await prune(directory, { policy: { last: 1 }, ...quiet });
   const before = manifestOf(folder);
   rmSync(manifestPath);
   await mend();

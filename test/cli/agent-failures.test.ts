@@ -129,20 +129,29 @@ function pruningLineOf(document: string): string {
 }
 
 test.each(['README.md', 'docs/backup.md'])(
-  'one bad image stops the cron line of %s from pruning no other disk',
+  'one bad image stops the cron line of %s from pruning no disk',
   async (document) => {
     const { pull, directory } = await pullScene('bad', 'good');
     const ids: string[] = [];
-    for (let i = 0; i < 15; i++) ids.push((await pull()).id);
-    expect(await prune(directory, { keep: 15, ...quiet })).toHaveLength(2);
-    truncateSync(join(directory, 'bad', `${ids[14]}.qcow2`), 100);
+    for (let i = 0; i < 16; i++) ids.push((await pull()).id);
+    expect(await prune(directory, { policy: { last: 16 }, ...quiet })).toHaveLength(2);
+    truncateSync(join(directory, 'bad', `${ids[15]}.qcow2`), 100);
     const line = pruningLineOf(document)
       .replaceAll('node /opt/tidemark/dist/main.js', 'tidemark')
       .replaceAll('tidemark', `${process.execPath} ${tidemarkProgram}`)
       .replaceAll('/backup', directory);
-    const { code } = await outcomeOf('sh', '-c', line);
-    expect(code).toBe(1);
-    expect(existsSync(join(directory, 'good', `${ids[0]}.qcow2`))).toBe(false);
-    expect(existsSync(join(directory, 'bad', `${ids[0]}.qcow2`))).toBe(true);
+    const { code, stderr } = await outcomeOf('sh', '-c', line);
+    expect(stderr).toContain(`1 of 32 restore points in ${directory} is damaged`);
+    expect(code).toBe(0);
+    for (const name of ['good', 'bad']) {
+      // The damaged image is the newest one, so it stays, and 14 good ones besides it.
+      const left = readdirSync(join(directory, name)).filter((file) => file.endsWith('.qcow2'));
+      expect(left.sort()).toEqual(
+        ids
+          .slice(1)
+          .map((id) => `${id}.qcow2`)
+          .sort(),
+      );
+    }
   },
 );

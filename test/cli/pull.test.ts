@@ -105,8 +105,8 @@ test('with --json each command prints one document', async () => {
   const to = join(scratchFolder(), 'restored.img');
   expect(await json('restore', directory, 'vm1', '--to', to, '--at', id)).toMatchObject({ id, to, sizeBytes: 8 * MIB });
   expect(await json('prune', directory, '--keep', '1')).toMatchObject({
-    ...{ directory, keep: 1 },
-    exports: [{ export: 'vm1', kept: [second.id], dropped: [id], merged: second.id, problem: null }],
+    ...{ directory, keep: 1, policy: { last: 1 } },
+    exports: [{ export: 'vm1', kept: [second.id], dropped: [id], merged: [second.id], problem: null }],
   });
 });
 
@@ -264,7 +264,9 @@ describe('a command that is used wrongly ends with 2', () => {
     [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--bwlimit', 'fast'], 'Expected a size'],
     [['pull', 'vm1', '--bitmap', 'b', '--to', 'd', '--connections', '0'], 'Expected 1 to 16'],
     [['prune', 'd', '--keep', '0'], 'Expected a whole number above 0'],
-    [['prune', 'd'], "required option '--keep <N>' not specified"],
+    [['prune', 'd'], 'prune has to know what to keep (give --keep-last'],
+    [['prune', 'd', '--keep', '1', '--keep-last', '2'], "cannot be used with option '--keep-last <N>'"],
+    [['prune', 'd', '--keep-daily', '1.5'], 'Expected a whole number above 0, or unlimited'],
     [['restore', 'd', 'vm1'], "required option '--to <FILE|NBD-URI>' not specified"],
     [['verify'], "missing required argument 'DIR'"],
   ])('%j', async (args, what) => {
