@@ -38,6 +38,11 @@ export interface ImageEntry {
   /** The whole disk was read again, and equals the chain. */
   readonly proven?: true;
   readonly damage?: RecordedDamage;
+  /**
+   * When `verify` last read the whole image and found it good, in ISO 8601. Only the manifest has it, and not the entry
+   * that the image carries.
+   */
+  readonly checkedAt?: string;
   /** Made by `repair` from an image without its own entry: the checksum is from the time of the repair. */
   readonly measured?: true;
   /** The instant of the backup, in ISO 8601. */
@@ -133,10 +138,12 @@ function hasSoundExtras({
   proven,
   measured,
   damage,
+  checkedAt,
 }: { [Field in keyof ImageEntry]?: unknown }): boolean {
   return (
     (origin === undefined || isOrigin(origin)) &&
     [baseAsserted, proven, measured].every((flag) => flag === undefined || flag === true) &&
+    (checkedAt === undefined || typeof checkedAt === 'string') &&
     (damage === undefined || isDamage(damage))
   );
 }

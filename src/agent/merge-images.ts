@@ -97,7 +97,7 @@ function describeMerged(
   { image, onto, run }: PlannedMerge,
   { bodyChecksum: _, ...body }: WrittenBody,
 ): EntryDraft {
-  const { fullReason, baseAsserted, damage, measured, checksum, ...entry } = image;
+  const { fullReason, baseAsserted, damage, checkedAt, measured, checksum, ...entry } = image;
   // Of an increment, what lies below it still says for itself whether it rests on somebody's word.
   const isWord = restsOnWord(onto ? run : images, image);
   const dirtyBytes = run.reduce((sum, one) => sum + one.dirtyBytes, 0);

@@ -21,6 +21,8 @@ interface ListedPoint {
   readonly durationSeconds: number;
   /** False while only the server knows whether its backup is committed; the next pull asks. */
   readonly committed: boolean;
+  /** When `verify` last read its own image and found it good; null if it never did. */
+  readonly checkedAt: string | null;
   /** What was found wrong with its own image, by whom and when; null if nothing was. */
   readonly damage: RecordedDamage | null;
   /** Why it cannot be restored, as far as the manifest says; null if nothing is known. */
@@ -67,10 +69,10 @@ function describeImages(images: readonly ImageEntry[], pending: ImageEntry | und
   const points = new Map<string, ListedPoint>();
   for (const image of all) {
     const { id, takenAt, mode, base, sizeBytes, fileBytes, durationSeconds, proven = false, measured = false } = image;
-    const { damage = null, fullReason = null } = image;
+    const { damage = null, fullReason = null, checkedAt = null } = image;
     const problem = damage?.problem ?? findBroken(image, points) ?? null;
     const facts = { id, takenAt, mode, fullReason, base, sizeBytes, fileBytes, durationSeconds };
-    const trust = { damage, problem, baseAsserted: restsOnWord(all, image), proven, measured };
+    const trust = { checkedAt, damage, problem, baseAsserted: restsOnWord(all, image), proven, measured };
     points.set(id, { ...facts, committed: image !== pending, ...trust });
   }
   return [...points.values()];

@@ -7,8 +7,10 @@ import { InUseError } from './take-lock.js';
 /** The result of checking one image, regardless of those below it. */
 export interface Finding {
   readonly image: ImageEntry;
-  /** Undefined if the image is good. */
+  /** Undefined if all of the image was read and is good. */
   readonly problem: string | undefined;
+  /** When it was found, in ISO 8601. */
+  readonly at: string;
 }
 
 /** Long enough for a short pull to end, but not so long that the user waits for a long one. */
@@ -16,9 +18,9 @@ const PATIENCE_MILLISECONDS = 10_000;
 const PAUSE_MILLISECONDS = 200;
 
 /**
- * Records damaged images in the manifest, and removes the record of images that are good now. The entry of an image
- * that was replaced by a merge meanwhile stays unchanged. Returns why the findings could not be recorded, if they were
- * not.
+ * Records damaged images in the manifest, and when good ones were read. A record of damage is removed from images that
+ * are good now. The entry of an image that was replaced by a merge meanwhile stays unchanged. Returns why the findings
+ * could not be recorded, if they were not.
  */
 export async function recordFindings(
   path: string,
@@ -39,17 +41,17 @@ export async function recordFindings(
   }
 }
 
-/** Reading the file cannot disprove what `pull --prove` found. */
+/** The same damage keeps its first date. Reading the file cannot disprove what `pull --prove` found. */
 function isNew({ image: { damage }, problem }: Finding): boolean {
-  return damage?.foundBy !== 'prove' && damage?.problem !== problem;
+  return damage?.foundBy !== 'prove' && (problem === undefined || damage?.problem !== problem);
 }
 
 function apply(image: ImageEntry, news: readonly Finding[]): ImageEntry {
   const found = news.find((one) => one.image.id === image.id && one.image.checksum === image.checksum);
   if (!found) return image;
   const { damage: _, ...good } = image;
-  if (found.problem === undefined) return good;
-  return { ...good, damage: { foundBy: 'verify', foundAt: new Date().toISOString(), problem: found.problem } };
+  if (found.problem === undefined) return { ...good, checkedAt: found.at };
+  return { ...good, damage: { foundBy: 'verify', foundAt: found.at, problem: found.problem } };
 }
 
 /** Waits a little while another agent uses the folder. */

@@ -8,8 +8,8 @@ type Point = ListedExport['points'][number];
 
 const help = `
 Reads the manifests only, so it is fast for any size, and works while a pull is under way. Times are local; --json has
-them in UTC. A point is "damaged" if tidemark verify or pull --prove found that. tidemark verify reads the images
-and says which points are good.`;
+them in UTC. CHECKED is when tidemark verify last read the image and found it good. A point is "damaged" if
+tidemark verify or pull --prove found that.`;
 
 export function addPointsCommand(program: Command): void {
   withOfflineOptions(program.command('points').description('list the restore points of a backup directory'))
@@ -26,17 +26,19 @@ export function addPointsCommand(program: Command): void {
 
 function describe(exports: readonly ListedExport[]): string {
   const rows = exports.flatMap(({ export: name, problem, points }) => [
-    ...(problem === null ? [] : [[name, '', '', '', '', '', problem]]),
+    ...(problem === null ? [] : [[name, '', '', '', '', '', '', problem]]),
     ...points.map((point) => rowOf(name, point)),
   ]);
-  const headings = ['EXPORT', 'RESTORE POINT', 'TAKEN', 'MODE', 'DISK', 'FILE', 'STATE'];
+  const headings = ['EXPORT', 'RESTORE POINT', 'TAKEN', 'MODE', 'DISK', 'FILE', 'CHECKED', 'STATE'];
   return formatTable(headings, rows, [4, 5]);
 }
 
 function rowOf(name: string, point: Point): string[] {
-  const { id, takenAt, mode, fullReason, sizeBytes, fileBytes } = point;
+  const { id, takenAt, mode, fullReason, sizeBytes, fileBytes, checkedAt } = point;
   const why = fullReason ? `${mode} (${fullReason.code})` : mode;
-  return [name, id, formatLocalTime(takenAt), why, formatSize(sizeBytes), formatSize(fileBytes), sayState(point)];
+  const checked = checkedAt === null ? 'never' : formatLocalTime(checkedAt);
+  const sizes = [formatSize(sizeBytes), formatSize(fileBytes)];
+  return [name, id, formatLocalTime(takenAt), why, ...sizes, checked, sayState(point)];
 }
 
 function sayState({ committed, problem, damage, proven, measured, baseAsserted }: Point): string {

@@ -30,7 +30,7 @@ test('the points of a chain are listed, the oldest first, without their images a
   const { images } = manifestOf(folder);
   for (const id of ids) rmSync(join(folder, `${id}.qcow2`));
   await using _ = await LockFile.take(join(folder, '.lock'));
-  const good = { committed: true, damage: null, problem: null, baseAsserted: false, proven: false, measured: false };
+  const good = { committed: true, checkedAt: null, damage: null, problem: null, baseAsserted: false, proven: false, measured: false };
   const [listed] = await listPoints(directory);
   expect(listed).toMatchObject({ export: 'disk', folder, problem: null });
   expect(listed!.points).toEqual(
@@ -113,10 +113,10 @@ test('a folder that cannot be read does not hide the others, and one export can 
 test('a person sees times, sizes and the reason of a full backup', async () => {
   const { directory, ids } = await chainOfThree();
   const lines = (await tidemark('points', directory)).stdout.trimEnd().split('\n');
-  expect(lines[0]).toMatch(/^EXPORT +RESTORE POINT +TAKEN +MODE +DISK +FILE +STATE$/);
+  expect(lines[0]).toMatch(/^EXPORT +RESTORE POINT +TAKEN +MODE +DISK +FILE +CHECKED +STATE$/);
   expect(lines).toHaveLength(1 + ids.length);
   const row = (id: string, mode: string) =>
-    new RegExp(`^disk +${id} +\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d +${mode} +4 MiB +[\\d.]+ [KM]iB$`);
+    new RegExp(`^disk +${id} +\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d +${mode} +4 MiB +[\\d.]+ [KM]iB +never$`);
   expect(lines[1]).toMatch(row(ids[0]!, 'full \\([a-z-]+\\)'));
   expect(lines[2]).toMatch(row(ids[1]!, 'incremental'));
 });

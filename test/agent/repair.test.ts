@@ -90,7 +90,12 @@ describe('a manifest that is', () => {
     expect(before.images[0].damage).toBeDefined();
     writeFileSync(manifestPath, JSON.stringify({ ...before, images: before.images.slice(0, 2) }));
     expect(await mend()).toMatchObject({ manifest: 'good', changed: true });
-    expect(manifestOf(folder)).toEqual(before);
+    // When an image was checked is in the manifest only.
+    const images = before.images.map(({ checkedAt, ...image }: { checkedAt?: string }, i: number) => ({
+      ...image,
+      ...(i < 2 && checkedAt !== undefined && { checkedAt }),
+    }));
+    expect(manifestOf(folder)).toEqual({ ...before, images });
   });
 
   test('from before a prune is brought up to date', async () => {
