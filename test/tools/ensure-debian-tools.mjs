@@ -23,7 +23,7 @@ const programsByPackage = {
   kmod: ['modprobe', 'depmod'],
   e2fsprogs: ['mke2fs', 'e2fsck', 'debugfs'],
   xfsprogs: ['mkfs.xfs', 'xfs_repair', 'xfs_io'],
-  systemd: ['systemd-socket-activate'],
+  systemd: ['systemd-socket-activate', 'systemd-analyze'],
   // For two machines with a cable between them.
   iproute2: ['ip'],
   // A browser for the tests of the page.
