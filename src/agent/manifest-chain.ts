@@ -32,3 +32,10 @@ export function findBroken(
   if (!below) return `the image below, ${base}, is not in the manifest`;
   return below.problem === null ? undefined : `needs ${base}, which is not good`;
 }
+
+/** The size of the files of images. */
+export function bytesOf(images: Iterable<ImageEntry>): number {
+  let bytes = 0;
+  for (const { fileBytes } of images) bytes += fileBytes;
+  return bytes;
+}

@@ -4,6 +4,7 @@ import { type ChainCopyOptions, startThreads } from './copy-chain.js';
 import { ExportFolder, exportNameOf } from './export-folder.js';
 import type { ImageThreads } from './image-threads.js';
 import { findDamage, findDamageWithoutData } from './inspect-image.js';
+import { bytesOf } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 import { DamageError, UnmergeableError, writeMerged } from './merge-images.js';
 import { type Choice, choosePoints, goodIds, whyNoneIsGood } from './retention/choose.js';
@@ -149,10 +150,6 @@ class FolderPrune {
       freedBytes: bytesOf(before) - bytesOf(images),
     };
   }
-}
-
-function bytesOf(images: readonly ImageEntry[]): number {
-  return images.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
 }
 
 function describe(error: unknown, folder: ExportFolder, signal: AbortSignal): unknown {

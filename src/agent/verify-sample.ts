@@ -1,3 +1,4 @@
+import { bytesOf } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 
 /**
@@ -16,12 +17,6 @@ export function chooseSample(images: readonly ImageEntry[], percent: number): Re
     bytes += image.fileBytes;
   }
   return sample;
-}
-
-export function bytesOf(images: Iterable<ImageEntry>): number {
-  let bytes = 0;
-  for (const { fileBytes } of images) bytes += fileBytes;
-  return bytes;
 }
 
 /** When an image was last read; before all others if it never was, or if its time cannot be read. */

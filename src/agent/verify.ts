@@ -3,10 +3,10 @@ import { AgentError } from './agent-error.js';
 import { currentImages, imagePath, listBackups } from './export-folder.js';
 import { checkByQemu, findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest } from './manifest.js';
-import { chainOf, findBroken, restsOnWord } from './manifest-chain.js';
+import { bytesOf, chainOf, findBroken, restsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type Finding, recordFindings } from './record-findings.js';
-import { bytesOf, chooseSample } from './verify-sample.js';
+import { chooseSample } from './verify-sample.js';
 
 interface VerifiedPoint {
   readonly id: string;
