@@ -2,13 +2,15 @@ import type { ImageEntry } from './manifest-format.js';
 
 /** An image and the images below it, from the top down. `missing` is the first one that is not there. */
 export function chainOf(images: readonly ImageEntry[], top: ImageEntry): { chain: ImageEntry[]; missing?: string } {
-  const chain = [top];
-  for (let base = top.base; base !== null; base = chain.at(-1)!.base) {
-    const below = images.find(({ id }) => id === base);
-    if (!below || chain.includes(below)) return { chain, missing: base };
-    chain.push(below);
+  const byId = new Map(images.map((image) => [image.id, image]));
+  const chain = new Set([top]);
+  for (let { base } = top; base !== null; ) {
+    const below = byId.get(base);
+    if (!below || chain.has(below)) return { chain: [...chain], missing: base };
+    chain.add(below);
+    base = below.base;
   }
-  return { chain };
+  return { chain: [...chain] };
 }
 
 /** Whether an image depends on an asserted base: its own, or one further down before the first proven image. */
@@ -18,6 +20,15 @@ export function restsOnWord(images: readonly ImageEntry[], top: ImageEntry): boo
     if (baseAsserted) return true;
   }
   return false;
+}
+
+/** The IDs of all images for which `restsOnWord` is true. Each image has to come after its base. */
+export function idsOnWord(images: readonly ImageEntry[]): ReadonlySet<string> {
+  const ids = new Set<string>();
+  for (const { id, base, proven, baseAsserted } of images) {
+    if (!proven && (baseAsserted || (base !== null && ids.has(base)))) ids.add(id);
+  }
+  return ids;
 }
 
 /**

@@ -2,7 +2,7 @@ import type { FullReason } from '../api/backup.js';
 import { AgentError } from './agent-error.js';
 import { currentImages, exportNameOf, findBackup, listBackups } from './export-folder.js';
 import { needManifest } from './manifest.js';
-import { findBroken, restsOnWord } from './manifest-chain.js';
+import { findBroken, idsOnWord } from './manifest-chain.js';
 import type { ImageEntry, RecordedDamage } from './manifest-format.js';
 
 /** One restore point as its manifest describes it. Sizes are bytes, times are in ISO 8601. */
@@ -66,13 +66,14 @@ async function listFolder(folder: string): Promise<ListedExport> {
 
 function describeImages(images: readonly ImageEntry[], pending: ImageEntry | undefined): ListedPoint[] {
   const all = pending ? [...images, pending] : images;
+  const onWord = idsOnWord(all);
   const points = new Map<string, ListedPoint>();
   for (const image of all) {
     const { id, takenAt, mode, base, sizeBytes, fileBytes, durationSeconds, proven = false, measured = false } = image;
     const { damage = null, fullReason = null, checkedAt = null } = image;
     const problem = damage?.problem ?? findBroken(image, points) ?? null;
     const facts = { id, takenAt, mode, fullReason, base, sizeBytes, fileBytes, durationSeconds };
-    const trust = { checkedAt, damage, problem, baseAsserted: restsOnWord(all, image), proven, measured };
+    const trust = { checkedAt, damage, problem, baseAsserted: onWord.has(id), proven, measured };
     points.set(id, { ...facts, committed: image !== pending, ...trust });
   }
   return [...points.values()];

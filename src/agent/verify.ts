@@ -3,7 +3,7 @@ import { AgentError } from './agent-error.js';
 import { currentImages, imagePath, listBackups } from './export-folder.js';
 import { checkByQemu, findDamage, findDamageWithoutData } from './inspect-image.js';
 import { needManifest } from './manifest.js';
-import { bytesOf, chainOf, findBroken, restsOnWord } from './manifest-chain.js';
+import { bytesOf, chainOf, findBroken, idsOnWord } from './manifest-chain.js';
 import type { ImageEntry } from './manifest-format.js';
 import { type Finding, recordFindings } from './record-findings.js';
 import { chooseSample } from './verify-sample.js';
@@ -103,6 +103,7 @@ class Verifier {
     const sample = samplePercent === undefined ? new Set(images) : chooseSample(images, samplePercent);
     const newest = images.at(-1);
     const nextBase = new Set(newest && chainOf(images, newest).chain);
+    const onWord = idsOnWord(images);
     const totalBytes = bytesOf(sample);
     const points = new Map<string, VerifiedPoint>();
     const findings: Finding[] = [];
@@ -117,7 +118,7 @@ class Verifier {
       if (read || own !== undefined) findings.push({ image, problem: own, at });
       const problem = own ?? findBroken(image, points) ?? null;
       const checkedAt = read && own === undefined ? at : (image.checkedAt ?? null);
-      points.set(image.id, { ...describe(images, image), read, checkedAt, problem });
+      points.set(image.id, { ...describe(image), baseAsserted: onWord.has(image.id), read, checkedAt, problem });
       if (!read) continue;
       doneBytes += image.fileBytes;
       onProgress(name, doneBytes, totalBytes);
@@ -150,7 +151,7 @@ class Verifier {
   }
 }
 
-function describe(images: readonly ImageEntry[], image: ImageEntry) {
+function describe(image: ImageEntry) {
   const { id, takenAt, mode, sizeBytes, fileBytes, proven = false, measured = false } = image;
-  return { id, takenAt, mode, sizeBytes, fileBytes, baseAsserted: restsOnWord(images, image), proven, measured };
+  return { id, takenAt, mode, sizeBytes, fileBytes, proven, measured };
 }
