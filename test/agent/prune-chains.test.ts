@@ -106,7 +106,7 @@ async function tryChains(seed: number, worthThreadsBytes?: number): Promise<void
   }
 }
 
-const TRIALS = Number(process.env.TIDEMARK_ROUNDS ?? 4);
+const TRIALS = 4;
 
 test.each([undefined, 0])(
   'whatever a policy keeps reads as before (threads from %s bytes)',
