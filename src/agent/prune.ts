@@ -80,8 +80,7 @@ class FolderPrune {
     const { images } = this.folder.manifest;
     const kept = new Set(choices.filter(({ reasons }) => reasons.length > 0).map(({ image }) => image.id));
     const problem = whyNoneIsGood(images) ?? null;
-    if (kept.size === images.length || problem !== null)
-      return leftUnchanged(this.folder.exportName, images, problem);
+    if (kept.size === images.length || problem !== null) return leftUnchanged(this.folder.exportName, images, problem);
     const merges = planMerges(images, kept);
     // They get ready while the images are checked.
     await using threads = startThreads(merges[0]?.run ?? [], this.options);

@@ -77,7 +77,7 @@ async function runPrune(directory: string, policy: RetentionPolicy, options: Opt
   const exports = await prune(directory, { policy, signal, onProgress }).finally(() => progress.clear());
   const { keep } = options;
   const what = { directory, ...(keep !== undefined && { keep }), policy };
-  print(options, { ...what, exports }, (answer) => answer.exports.map(describe).join('\n'));
+  print(options, { ...what, exports }, (answer) => describeResults(answer.exports).join('\n'));
   refuseIfLeft(exports);
 }
 
@@ -102,6 +102,16 @@ function describePreview(exports: readonly PreviewedExport[]): string {
     ...(problem === null ? [] : [`${name}: left unchanged: ${problem}`]),
   ]);
   return [formatTable(['EXPORT', 'RESTORE POINT', 'TAKEN', 'DRY RUN', 'WHY'], rows), ...notes].join('\n');
+}
+
+function describeResults(exports: readonly PrunedExport[]): string[] {
+  const dropped = new Set(exports.flatMap((one) => one.dropped));
+  const notes = exports.flatMap(({ export: name, kept, problem }) => {
+    const alone = kept.filter((id) => dropped.has(id)).length;
+    if (problem === null || alone === 0) return [];
+    return [`${name}: ${alone} of them no longer exist for other disks; the next prune that can drops them here too`];
+  });
+  return [...exports.map(describe), ...notes];
 }
 
 function describe({ export: name, kept, dropped, freedBytes, problem }: PrunedExport): string {

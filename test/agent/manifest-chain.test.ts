@@ -6,10 +6,18 @@ import { Random, testSeed } from '../support/random.js';
 /** Images with branches, some proven and some with an asserted base. */
 function randomEntries(random: Random): ImageEntry[] {
   const sizes = { sizeBytes: 1, dirtyBytes: 1, readBytes: 1, dataBytes: 1, zeroBytes: 0, fileBytes: 1 };
-  const facts = { takenAt: '2026-11-01T00:00:00Z', durationSeconds: 1, ...sizes, checksum: 'xxh64-sum:0000000000000000' };
+  const facts = {
+    takenAt: '2026-11-01T00:00:00Z',
+    durationSeconds: 1,
+    ...sizes,
+    checksum: 'xxh64-sum:0000000000000000',
+  };
   return Array.from({ length: 30 }, (_, index): ImageEntry => {
     const base = index === 0 || random.chance(10) ? null : `i${random.chance(5) ? random.below(index) : index - 1}`;
-    const trust = { ...(random.chance(6) && { proven: true as const }), ...(random.chance(6) && { baseAsserted: true as const }) };
+    const trust = {
+      ...(random.chance(6) && { proven: true as const }),
+      ...(random.chance(6) && { baseAsserted: true as const }),
+    };
     return { id: `i${index}`, base, mode: base === null ? 'full' : 'incremental', ...facts, ...trust };
   });
 }

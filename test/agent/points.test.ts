@@ -30,7 +30,15 @@ test('the points of a chain are listed, the oldest first, without their images a
   const { images } = manifestOf(folder);
   for (const id of ids) rmSync(join(folder, `${id}.qcow2`));
   await using _ = await LockFile.take(join(folder, '.lock'));
-  const good = { committed: true, checkedAt: null, damage: null, problem: null, baseAsserted: false, proven: false, measured: false };
+  const good = {
+    committed: true,
+    checkedAt: null,
+    damage: null,
+    problem: null,
+    baseAsserted: false,
+    proven: false,
+    measured: false,
+  };
   const [listed] = await listPoints(directory);
   expect(listed).toMatchObject({ export: 'disk', folder, problem: null });
   expect(listed!.points).toEqual(

@@ -30,13 +30,15 @@ async function chainOfFour() {
     content[70_000] = content[70_000]! ^ 1;
     writeFileSync(pathOf(id), content);
   };
-  const check = async (samplePercent?: number) => (await verify(scene.directory, { ...quiet, samplePercent })).exports[0]!;
+  const check = async (samplePercent?: number) =>
+    (await verify(scene.directory, { ...quiet, samplePercent })).exports[0]!;
   const checkedAt = () => manifestOf(scene.folder).images.map((one: ImageEntry) => one.checkedAt);
   return { ...scene, ids, pathOf, flip, check, checkedAt };
 }
 
 describe('a sample', () => {
-  const idsOf = (images: readonly ImageEntry[], percent: number) => [...chooseSample(images, percent)].map(({ id }) => id);
+  const idsOf = (images: readonly ImageEntry[], percent: number) =>
+    [...chooseSample(images, percent)].map(({ id }) => id);
 
   test('begins with images that were never read, then takes those that were read the longest time ago', () => {
     const images = [

@@ -1,9 +1,10 @@
-import { readdirSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { CLUSTER_BYTES } from '../../src/qcow2/clusters.js';
 import { tidemark } from '../support/agent.js';
 import { idAt, writeChain } from '../support/image-chains.js';
+import { manifestOf } from '../support/pull-scene.js';
 
 /** A chain of four images, the first two of one day, and the last two of another. */
 async function fourImages() {
@@ -61,4 +62,24 @@ test('a dry run as JSON has what the prune then does', async () => {
   });
   expect(readdirSync(folder).sort()).toEqual([...kept.map((id) => `${id}.qcow2`), 'manifest.json']);
   expect((await tidemark('verify', directory)).code).toBe(0);
+});
+
+test('points that one disk of several could not drop are pointed out, and go when they can', async () => {
+  const { directory, folder } = await fourImages();
+  const other = join(directory, 'other');
+  cpSync(folder, other, { recursive: true });
+  const manifest = manifestOf(other);
+  writeFileSync(join(other, 'manifest.json'), JSON.stringify({ ...manifest, export: 'other' }));
+  const path = join(other, `${idAt(3)}.qcow2`);
+  const content = readFileSync(path);
+  writeFileSync(path, Buffer.alloc(content.length, 1));
+  const prune = () => tidemark('prune', directory, '--keep-last', '2');
+  const { code, stdout, stderr } = await prune();
+  expect(code).toBe(1);
+  expect(stdout).toMatch(
+    /^disk: 2 kept, 2 dropped, .+\nother: left unchanged: image-003 is not good: .+\nother: 2 of them no longer exist for other disks; .+\n$/,
+  );
+  expect(stderr).toContain('not pruned: other');
+  writeFileSync(path, content);
+  expect(await prune()).toMatchObject({ code: 0, stdout: expect.stringMatching(/\nother: 2 kept, 2 dropped, /) });
 });

@@ -29,12 +29,15 @@ test.each([
   expect(stdout.includes('--tls')).toBe(folder !== '');
 });
 
-test.each(readdirSync(units).filter((name) => /\.(service|socket|timer)$/.test(name)))('systemd accepts %s', async (name) => {
-  const env = { ...process.env, SYSTEMD_UNIT_PATH: `${resolve(units)}:` };
-  const options = ['verify', '--man=no', '--recursive-errors=no'];
-  const { code, stdout, stderr } = await outcomeWith(env, 'systemd-analyze', ...options, name.replace('@.', '@job.'));
-  expect({ code, said: stdout + stderr }).toEqual({ code: 0, said: '' });
-});
+test.each(readdirSync(units).filter((name) => /\.(service|socket|timer)$/.test(name)))(
+  'systemd accepts %s',
+  async (name) => {
+    const env = { ...process.env, SYSTEMD_UNIT_PATH: `${resolve(units)}:` };
+    const options = ['verify', '--man=no', '--recursive-errors=no'];
+    const { code, stdout, stderr } = await outcomeWith(env, 'systemd-analyze', ...options, name.replace('@.', '@job.'));
+    expect({ code, said: stdout + stderr }).toEqual({ code: 0, said: '' });
+  },
+);
 
 describe('the units of backup jobs', () => {
   const kinds = ['pull', 'verify', 'prune'];
@@ -61,12 +64,18 @@ describe('the units of backup jobs', () => {
       ...{ EXPORTS: 'vm1 vm2', BITMAP: 'nightly', TO: scratchFolder(), TIDEMARK_CONTROL: server.control },
       KEEP: '--keep-daily 1 --keep-last 1',
     };
-    expect(await runUnit('pull', job)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^vm1: full, .+\nvm2: full, /m) });
+    expect(await runUnit('pull', job)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^vm1: full, .+\nvm2: full, /m),
+    });
     expect((await runUnit('pull', job)).code).toBe(0);
     const { code, stdout } = await runUnit('verify', job);
     expect(code).toBe(0);
     expect(stdout).toContain('vm2: read 1 of 2 images');
-    expect(await runUnit('prune', job)).toMatchObject({ code: 0, stdout: expect.stringContaining('vm2: 1 kept, 1 dropped') });
+    expect(await runUnit('prune', job)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('vm2: 1 kept, 1 dropped'),
+    });
     expect(await runUnit('prune', { ...job, KEEP: '' })).toMatchObject({ code: 2 });
   });
 });
