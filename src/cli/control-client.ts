@@ -4,6 +4,8 @@ import { askOnce, type ControlPlace } from './control-place.js';
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
+type Query = Readonly<Record<string, string>>;
+
 /** System error codes of a connection that was established, then broke. */
 const hungUp = new Set(['ECONNRESET', 'EPIPE']);
 
@@ -23,11 +25,15 @@ export class ControlClient {
     return this.call('GET', path);
   }
 
+  find<Answer>(path: readonly string[], query: Query): Promise<Answer> {
+    return this.call('GET', path, undefined, query);
+  }
+
   post<Answer>(path: readonly string[], body?: object): Promise<Answer> {
     return this.call('POST', path, body);
   }
 
-  delete(path: readonly string[], query: Readonly<Record<string, string>> = {}): Promise<void> {
+  delete(path: readonly string[], query: Query = {}): Promise<void> {
     return this.call('DELETE', path, undefined, query);
   }
 
@@ -36,7 +42,7 @@ export class ControlClient {
     method: Method,
     path: readonly string[],
     body?: object,
-    query: Readonly<Record<string, string>> = {},
+    query: Query = {},
   ): Promise<Answer> {
     const search = new URLSearchParams(query).toString();
     const options = {

@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ExportDescription, UnservedExport } from '../api/export.js';
+import type { ExportStatistics, ServerStatistics } from '../api/statistics.js';
 import type { ExportOrigin } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
@@ -15,6 +16,7 @@ import {
   withCommonOptions,
 } from './command-line.js';
 import type { ControlClient } from './control-client.js';
+import { commandTable } from './top/command-table.js';
 
 interface ExportList {
   readonly exports: readonly ExportDescription[];
@@ -53,7 +55,10 @@ export function addExportCommands(program: Command): void {
 
   withCommonOptions(group.command('show <NAME>').description('show one export, its bitmaps and clients')).action(
     async (name: string, options: CommonOptions) => {
-      print(options, await controlClient(options).get<ExportDescription>('exports', name), describe);
+      const client = controlClient(options);
+      const described = await client.get<ExportDescription>('exports', name);
+      const statistics = await statisticsOf(client, name);
+      print(options, { ...described, ...(statistics && { statistics }) }, describe);
     },
   );
 
@@ -104,6 +109,18 @@ async function originOf(client: ControlClient, name: string): Promise<ExportOrig
   return found?.origin;
 }
 
+/** Undefined if the caller may not know them, or the server does not keep any. */
+async function statisticsOf(client: ControlClient, name: string): Promise<ExportStatistics | undefined> {
+  try {
+    const { exports } = await client.find<ServerStatistics>(['statistics'], { export: name });
+    return exports[0];
+  } catch (error) {
+    // An earlier version.
+    if (error instanceof CodedError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
 function relativeThere(path: string): CodedError {
   const what = `the path ${path} is relative, and the server is on another machine`;
   return new CodedError('USAGE_INVALID', what, 'give the path from / on, as it is on that machine');
@@ -131,8 +148,9 @@ function exportTable({ exports, unserved = [] }: ExportList): string {
   return `${table}\n\n${formatTable(['NOT SERVED', 'PROBLEM'], missing)}`;
 }
 
-function describe(served: ExportDescription): string {
-  const { name, path, origin, description, sizeBytes, readOnly, minBlockBytes, bitmaps, connections } = served;
+function describe(served: ExportDescription & { readonly statistics?: ExportStatistics }): string {
+  const { name, path, origin, description, sizeBytes, readOnly, minBlockBytes } = served;
+  const { bitmaps, connections, statistics } = served;
   const facts = [
     `name         ${name}`,
     ...(path === undefined ? [] : [`path         ${path}`]),
@@ -151,6 +169,7 @@ function describe(served: ExportDescription): string {
   const tables = [
     ...(bitmaps.length > 0 ? [bitmapTable(bitmaps)] : []),
     ...(clients.length > 0 ? [formatTable(['CLIENT', 'READ', 'WRITTEN', 'SINCE'], clients, [1, 2])] : []),
+    statistics ? commandTable(statistics) : '',
   ];
-  return [facts.join('\n'), ...tables].join('\n\n');
+  return [facts.join('\n'), ...tables.filter((table) => table !== '')].join('\n\n');
 }

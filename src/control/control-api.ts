@@ -21,6 +21,7 @@ import { metricsRoutes } from './routes/metrics.js';
 import { pageRoutes } from './routes/page.js';
 import { healthRoutes, serverRoutes } from './routes/server.js';
 import { signInRoutes } from './routes/sign-in.js';
+import { statisticsRoutes } from './routes/statistics.js';
 import { tokenRoutes } from './routes/tokens.js';
 import { transactionRoutes } from './routes/transactions.js';
 
@@ -40,6 +41,7 @@ const allRoutes = [
   serverRoutes,
   healthRoutes,
   exportRoutes,
+  statisticsRoutes,
   bitmapRoutes,
   mapRoutes,
   transactionRoutes,

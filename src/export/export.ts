@@ -13,30 +13,15 @@ import { readBootId } from '../posix/find-disk.js';
 import { CopyBeforeWrite } from '../snapshot/copy-before-write.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { WriteGate } from '../storage/device/write-gate.js';
-import type { SharedFile } from '../storage/file/quick-file.js';
-import type { DiskIdentity } from '../storage/image/disk-identity.js';
 import { PIECE_BYTES } from '../storage/permits/permit-memory.js';
 import { checkWholeBlocks, DEFAULT_MIN_BLOCK_BYTES } from './block-size.js';
+import type { Disk } from './disk.js';
 import { type DiskShare, DiskSharing } from './elsewhere/disk-sharing.js';
 import { type BitmapFacts, type ExportFacts, factsOfBitmap } from './export-facts.js';
 import { DirtyBitmapContext, diskContexts, type MetadataContext } from './metadata-context.js';
 import { Patience } from './patience.js';
 import { QuietExport } from './quiet-export.js';
 import { type ClientConnection, type GuardedAs, ServedDisk } from './served-disk.js';
-
-/** The device at the bottom of an export's stack. */
-export interface Disk extends BlockDevice {
-  /** @throws CodedError IMAGE_UNUSABLE */
-  resize?(sizeBytes: number): Promise<void>;
-  /** Bytes that hold data or may hold data; undefined when not known. */
-  allocatedBytes?(): Promise<number | undefined>;
-  /** What other threads need to use the disk; missing when they cannot. */
-  readonly shared?: SharedFile;
-  /** Whether the kernel counts what is written to it. */
-  readonly counting?: unknown;
-  /** How other programs that open the same disk recognise it; missing when no other program can open it. */
-  identify?(): Promise<DiskIdentity>;
-}
 
 export interface ExportParts {
   readonly name: string;
@@ -250,6 +235,10 @@ export class Export extends ServedDisk {
         await this.disk.close().finally(() => this.release?.());
       }
     });
+  }
+
+  protected override get mergedFlushes(): number | undefined {
+    return this.disk.mergedFlushes;
   }
 
   /** A write saves the old data of all blocks of this size that it touches for all views. */

@@ -1,7 +1,11 @@
 import type { Right } from '../access/rights.js';
 import type { Connection } from '../api/export.js';
+import type { Statistics } from '../api/statistics.js';
 import type { MinBlockBytes } from '../api/values.js';
 import type { BlockDevice, DeviceCapabilities } from '../storage/device/block-device.js';
+import type { AccountingMemory } from './accounting/accounting-memory.js';
+import { type ClientCounters, DiskAccounting } from './accounting/disk-accounting.js';
+import { describeAccounting } from './accounting/statistics.js';
 import type { DiskShare } from './elsewhere/disk-sharing.js';
 import type { MetadataContext } from './metadata-context.js';
 
@@ -12,10 +16,9 @@ export interface ClientConnection {
   /** Finishes the requests in flight, then closes the connection. Resolves when it is closed. */
   drain(): Promise<void>;
   describe(): ConnectionSummary;
+  /** What it has done. */
+  readonly accounting: AccountingMemory;
 }
-
-/** What clients have done with a disk since it is being served. */
-export type ClientCounters = Pick<Connection, 'requests' | 'failedRequests' | 'bytesRead' | 'bytesWritten'>;
 
 export type ConnectionSummary = Readonly<Connection> & {
   /** The version of TLS; undefined without TLS. */
@@ -41,8 +44,7 @@ export abstract class ServedDisk {
   abstract readonly guardedAs: GuardedAs;
   /** The top of the device stack. */
   abstract readonly device: BlockDevice;
-  /** Totals of closed connections. */
-  private readonly past: ClientCounters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
+  private readonly accounting = new DiskAccounting();
   private leaving = false;
   /** How many callers of `keepOut` currently refuse new clients. */
   private doorkeepers = 0;
@@ -89,7 +91,7 @@ export abstract class ServedDisk {
 
   detach(connection: ClientConnection): void {
     if (!this.connections.delete(connection)) return;
-    addTo(this.past, connection.describe());
+    this.accounting.clientHasGone(connection.accounting);
     if (this.connections.size > 0) return;
     for (const wake of this.awaitingNobody) wake();
   }
@@ -129,10 +131,33 @@ export abstract class ServedDisk {
     return found !== undefined;
   }
 
+  /** In milliseconds: the bounds of the latency histograms. */
+  get latencyBounds(): readonly number[] {
+    return this.accounting.bounds;
+  }
+
+  /** What clients have done since the disk has been served. */
   counters(): ClientCounters {
-    const total = { ...this.past };
-    for (const connection of this.connections) addTo(total, connection.describe());
-    return total;
+    return this.accounting.counters(this.accountingOfClients());
+  }
+
+  /** The same in full. `withLatency`: with the histograms. */
+  statistics(withLatency: boolean): Statistics {
+    const { mergedFlushes } = this;
+    return describeAccounting(this.accounting.total(this.accountingOfClients()), withLatency, { mergedFlushes });
+  }
+
+  /** The connected clients with what each has done. */
+  clientStatistics(withLatency: boolean): { readonly client: ConnectionSummary; readonly statistics: Statistics }[] {
+    return [...this.connections].map((connection) => ({
+      client: connection.describe(),
+      statistics: describeAccounting(connection.accounting, withLatency),
+    }));
+  }
+
+  /** Flushes that shared the flush of the file with another; undefined where there are none to count. */
+  protected get mergedFlushes(): number | undefined {
+    return undefined;
   }
 
   /** Admits no more clients. */
@@ -144,11 +169,8 @@ export abstract class ServedDisk {
   protected async drainConnections(): Promise<void> {
     await Promise.all([...this.connections].map((connection) => connection.drain()));
   }
-}
 
-function addTo(total: ClientCounters, more: ClientCounters): void {
-  total.requests += more.requests;
-  total.failedRequests += more.failedRequests;
-  total.bytesRead += more.bytesRead;
-  total.bytesWritten += more.bytesWritten;
+  private accountingOfClients(): AccountingMemory[] {
+    return [...this.connections].map(({ accounting }) => accounting);
+  }
 }

@@ -8,7 +8,7 @@ import { CommandFlag, REPLY_FLAG_DONE } from '../protocol/constants.js';
 import { encodeBlockStatusChunk } from '../protocol/reply-codec.js';
 import type { Request } from '../protocol/request.js';
 import type { SelectedContext } from './agreement.js';
-import type { Replies } from './replies.js';
+import type { Content, Replies } from './replies.js';
 
 /**
  * The most extents in one reply, all contexts together: a few milliseconds of work. The client asks again for the rest,
@@ -38,14 +38,14 @@ export function namedContexts(
 }
 
 /**
- * Answers a block-status request with one chunk for each of the contexts. All chunks cover the same length, because
+ * Finds the answer to a block-status request: one chunk for each of the contexts. All chunks cover the same length, because
  * clients look at one context to find where to continue, and assume that the others reach as far.
  */
-export async function replyBlockStatus(
-  { writer, chunks }: Replies,
+export async function blockStatusOf(
+  { chunks }: Replies,
   { contexts, minBlockBytes }: StatusQuestion,
   request: Request,
-): Promise<Errno> {
+): Promise<Errno | Content> {
   const isOne = (request.flags & CommandFlag.REQ_ONE) !== 0;
   const limit = isOne ? 1 : Math.max(1, Math.floor(MAX_EXTENTS / contexts.length));
   const lists: ExtentList[] = [];
@@ -58,11 +58,10 @@ export async function replyBlockStatus(
   const commonBytes = Math.min(...lists.map((list) => list.totalBytes));
   for (const list of lists) list.trimTo(commonBytes);
   assert(chunks !== undefined, 'contexts are only selected when replies have chunks');
-  contexts.forEach(({ id }, index) => {
+  return contexts.map(({ id }, index) => {
     const chunkFlags = index === contexts.length - 1 ? REPLY_FLAG_DONE : 0;
-    writer.send(encodeBlockStatusChunk(chunks, chunkFlags, id, lists[index]!, request));
+    return encodeBlockStatusChunk(chunks, chunkFlags, id, lists[index]!, request);
   });
-  return OK;
 }
 
 /** When the smallest block is larger than a sector, extents are whole blocks. */

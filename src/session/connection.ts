@@ -2,6 +2,8 @@ import type { Socket } from 'node:net';
 import { Access, type Policy } from '../access/access.js';
 import { type Identity, proven } from '../access/identity.js';
 import type { Applicant, Refusals } from '../access/refusals.js';
+import { type AccountingMemory, newAccountingMemory } from '../export/accounting/accounting-memory.js';
+import { countersOf } from '../export/accounting/disk-accounting.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { SeenExports } from '../export/seen-exports.js';
 import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/served-disk.js';
@@ -9,7 +11,6 @@ import type { TlsDoor } from '../tls/door.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { Agreement } from './agreement.js';
 import { isGoodbye } from './close-reason.js';
-import { Counters } from './counters.js';
 import { explainRefusal, type MissedExport } from './explain-refusal.js';
 import { encodeGreeting, Handshake } from './handshake.js';
 import { type Carrier, Link, type LinkHost, type Phase } from './link.js';
@@ -46,6 +47,9 @@ export interface Peer {
 
 let lastId = 0;
 
+/** Of clients that do not use a disk. */
+const nothingDone: AccountingMemory = newAccountingMemory([]);
+
 /**
  * The connection of one client: handshake, then transmission, then the end. The handshake is always made here. The
  * transmission may move to another thread.
@@ -56,6 +60,7 @@ export class Connection implements ClientConnection, Phase {
   readonly closed: Promise<void>;
   readonly client: string;
   readonly origin: string;
+  accounting = nothingDone;
   readonly connectedAtMilliseconds = performance.now();
   /** A handshake has nothing in flight, and its options need no memory beyond the room for them. */
   readonly idle = true;
@@ -80,7 +85,6 @@ export class Connection implements ClientConnection, Phase {
   private wasRefused = false;
   private readonly handshake: Handshake;
   private readonly handshakeTimer: NodeJS.Timeout;
-  private counters = new Counters();
   private agreement: Agreement<ServedDisk> | undefined;
   private moved: MovedClient | undefined;
 
@@ -104,11 +108,9 @@ export class Connection implements ClientConnection, Phase {
   }
 
   describe(): ConnectionSummary {
-    const { id, client, counters } = this;
-    const { requests, failedRequests, bytesRead, bytesWritten } = counters;
+    const { id, client, tls } = this;
     const connectedAt = this.connectedAt.toISOString();
-    const { tls } = this;
-    return { id, client, connectedAt, requests, failedRequests, bytesRead, bytesWritten, ...(tls && { tls }) };
+    return { id, client, connectedAt, ...countersOf(this.accounting), ...(tls && { tls }) };
   }
 
   drain(): Promise<void> {
@@ -243,8 +245,9 @@ export class Connection implements ClientConnection, Phase {
     // With TLS, the client is in the right thread already.
     if (this.encrypted) this.moved = this.carrier.begin?.(agreement);
     else this.moved = this.host.threads?.move(this.link, agreement, this.id);
-    if (this.moved) this.counters = this.moved.counters;
-    else this.link.enter(transmissionOver(this.link, agreement, this.host.log, this.id, this.counters));
+    this.accounting = this.moved?.accounting ?? newAccountingMemory(agreement.export.latencyBounds);
+    if (this.moved) return;
+    this.link.enter(transmissionOver(this.link, agreement, this.host.log, this.id, this.accounting));
   }
 
   private async untilClosed(): Promise<void> {

@@ -12,7 +12,7 @@ import {
 } from '../protocol/reply-codec.js';
 import type { Request } from '../protocol/request.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
-import type { Replies } from './replies.js';
+import type { Content, Replies } from './replies.js';
 import type { ReplyWriter } from './reply-writer.js';
 
 /** A longer read goes to the thread pool, so that it does not hold up other connections. */
@@ -80,16 +80,19 @@ function lendNow({ writer, chunks }: Replies, device: BlockDevice, request: Requ
   return true;
 }
 
-/** Answers a read that has to wait. The device fills a buffer of its own for the reply, after the header. */
-export async function readWaiting({ writer, chunks }: Replies, device: BlockDevice, request: Request): Promise<Errno> {
+/** Reads for a request that has to wait. The device fills a buffer of its own for the reply, after the header. */
+export async function readWaiting(
+  { chunks }: Replies,
+  device: BlockDevice,
+  request: Request,
+): Promise<Errno | Content> {
   const { offset, length } = request;
   const dataAt = headerBytes(chunks, length);
   const reply = Buffer.allocUnsafeSlow(dataAt + length);
   const errno = await device.read(reply, dataAt, length, offset);
   if (errno !== OK) return errno;
   putHeader(reply, 0, chunks, request, offset);
-  writer.send(reply);
-  return OK;
+  return [reply];
 }
 
 /** The length of the header before `dataBytes` of data. */

@@ -11,6 +11,9 @@ const chunkForms: Readonly<Record<ReplyForm, ChunkForm | undefined>> = {
   extended: extendedChunks,
 };
 
+/** The messages of a reply that carries data. */
+export type Content = readonly Buffer[];
+
 /** Replies without data, in the form that the client has agreed to. */
 export class Replies {
   /** Undefined if replies are simple. */

@@ -1,10 +1,11 @@
 import { errnoName } from '../base/errno.js';
 import type { Log } from '../base/log.js';
+import type { AccountingMemory } from '../export/accounting/accounting-memory.js';
 import type { Request } from '../protocol/request.js';
 import { type BrokenRule, commandName } from '../protocol/validate-request.js';
 import type { Agreement } from './agreement.js';
-import type { Counters } from './counters.js';
 import type { Link } from './link.js';
+import { Recorder } from './recorder.js';
 import { Transmission } from './transmission.js';
 
 /** The transmission phase over a link, in whichever thread has it. */
@@ -13,7 +14,7 @@ export function transmissionOver(
   agreement: Agreement,
   log: Log,
   connection: number,
-  counters: Counters,
+  accounting: AccountingMemory,
 ): Transmission {
   const events = {
     onProgress: () => link.advance(),
@@ -24,5 +25,5 @@ export function transmissionOver(
       log.debug({ connection, ...request, error: errnoName(error) }, `refused a request: ${sentence}`);
     },
   };
-  return new Transmission(agreement, link.output, link.memory, events, counters);
+  return new Transmission(agreement, link.output, link.memory, events, new Recorder(accounting));
 }

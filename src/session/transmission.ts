@@ -8,15 +8,15 @@ import { type BrokenRule, type RequestTerms, validateRequest } from '../protocol
 import { toNbdError, wireErrorText } from '../protocol/wire-error.js';
 import type { BlockDevice } from '../storage/device/block-device.js';
 import { type Agreement, requestTerms, type SelectedContext } from './agreement.js';
-import { namedContexts, replyBlockStatus } from './block-status.js';
+import { blockStatusOf, namedContexts } from './block-status.js';
 import { CLIENT_DISCONNECTED } from './close-reason.js';
-import { Counters } from './counters.js';
 import type { Phase } from './link.js';
-import { changeInParts } from './long-change.js';
+import { trimInParts, zeroInParts } from './long-change.js';
 import type { MemoryAccount, MemoryClaim } from './memory-budget.js';
 import { readNow, readWaiting } from './read.js';
 import type { ReceiveBuffer } from './receive-buffer.js';
-import { Replies } from './replies.js';
+import type { Recorder } from './recorder.js';
+import { type Content, Replies } from './replies.js';
 import type { ReplyWriter } from './reply-writer.js';
 import { type WaitingRequest, WaitingRequests } from './waiting-requests.js';
 
@@ -39,8 +39,8 @@ export interface TransmissionEvents {
   isGivenUp(): boolean;
 }
 
-/** What a request that has to wait does with the device. Its result is what the client is told. */
-type Work = (request: Request) => Promise<Errno>;
+/** What a request that has to wait does with the device. Its result is what the client is told: an error number, or content. */
+type Work = (request: Request) => Promise<Errno | Content>;
 
 /**
  * The transmission phase of one connection. One pass over the bytes of a socket read parses every request, serves it at
@@ -67,7 +67,7 @@ export class Transmission implements Phase {
     private readonly writer: ReplyWriter,
     private readonly memory: Pick<MemoryAccount, 'claim'>,
     private readonly events: TransmissionEvents,
-    private readonly counters = new Counters(),
+    private readonly recorder: Recorder,
   ) {
     this.device = agreement.export.device;
     this.replies = new Replies(writer, agreement.replies);
@@ -90,10 +90,16 @@ export class Transmission implements Phase {
   /** Consumes and answers the whole requests that have arrived. */
   consume(input: ReceiveBuffer): void {
     this.lacksMemory = false;
-    while (this.closeReason === undefined && this.canBegin && input.has(this.headerBytes)) {
-      if (!this.step(input)) break;
+    if (this.canConsume(input)) {
+      this.recorder.begin();
+      while (this.step(input) && this.canConsume(input));
     }
     this.writer.flush();
+    this.recorder.settle();
+  }
+
+  private canConsume(input: ReceiveBuffer): boolean {
+    return this.closeReason === undefined && this.canBegin && input.has(this.headerBytes);
   }
 
   /** Consumes one request; false while its payload is incomplete or there is no memory for it. */
@@ -118,14 +124,14 @@ export class Transmission implements Phase {
     if (!input.has(messageBytes)) return false;
     this.lacksMemory = !this.serve(request, input);
     if (this.lacksMemory) return false;
-    this.counters.requests++;
+    this.recorder.accepted();
     input.consume(messageBytes);
     return true;
   }
 
   /** Serves a valid request, now or later. Returns false if nothing was done because there is no memory for it. */
   private serve(request: Request, input: ReceiveBuffer): boolean {
-    const { device } = this;
+    const { device, events } = this;
     switch (request.command) {
       case Command.READ:
         return this.read(request);
@@ -136,9 +142,9 @@ export class Transmission implements Phase {
       case Command.CACHE:
         return this.change(request, ({ offset, length }) => device.cache(offset, length));
       case Command.TRIM:
-        return this.change(request, (change) => this.durable(change, this.trim(change)));
+        return this.change(request, (change) => this.durable(change, trimInParts(device, change, events.isGivenUp)));
       case Command.WRITE_ZEROES:
-        return this.change(request, (change) => this.durable(change, this.zero(change)));
+        return this.change(request, (change) => this.durable(change, zeroInParts(device, change, events.isGivenUp)));
       case Command.BLOCK_STATUS:
         return this.blockStatus(request, input);
       case Command.DISC:
@@ -152,17 +158,19 @@ export class Transmission implements Phase {
   private read(request: Request): boolean {
     const errno = readNow(this.replies, this.device, request);
     if (errno === WOULD_BLOCK) return this.readLater(request);
-    this.counters.bytesRead += request.length;
-    if (errno !== OK) this.fail(request, errno);
+    this.endAtOnce(request, errno);
+    if (errno !== OK) return true;
+    const { writer } = this;
     // Send a full piece while it is still in the CPU cache.
-    else if (this.writer.filledCount > 0) this.writer.flush();
+    if (writer.filledCount > 0) writer.flush();
+    // The reply has left, here or with pages of the disk.
+    if (writer.used === 0) this.recorder.settle();
     return true;
   }
 
   private readLater(request: Request): boolean {
     const memory = this.memory.claim(request.length);
     if (!memory) return false;
-    this.counters.bytesRead += request.length;
     return this.later(request, (read) => readWaiting(this.replies, this.device, read), memory);
   }
 
@@ -170,10 +178,9 @@ export class Transmission implements Phase {
     const payloadAt = input.start + this.headerBytes;
     const errno = this.device.writeNow(input.buffer, payloadAt, request.length, request.offset);
     if (errno === WOULD_BLOCK) return this.writeLater(request, input, payloadAt);
-    this.counters.bytesWritten += request.length;
-    if (errno !== OK) this.fail(request, errno);
-    else if (wantsDurability(request)) return this.later(request, () => this.device.flush());
-    else this.replies.done(request);
+    if (errno === OK && wantsDurability(request)) return this.later(request, () => this.device.flush());
+    this.endAtOnce(request, errno);
+    if (errno === OK) this.replies.done(request);
     return true;
   }
 
@@ -183,7 +190,6 @@ export class Transmission implements Phase {
     const keepsBuffer = length > MAX_COPIED_BYTES;
     const memory = keepsBuffer ? input.giveAway() : this.memory.claim(length);
     if (!memory) return false;
-    this.counters.bytesWritten += length;
     // The next request reuses the receive buffer, so a payload that has to wait elsewhere is copied.
     const payload = input.buffer.subarray(payloadAt, payloadAt + length);
     const source = keepsBuffer ? payload : Buffer.from(payload);
@@ -194,6 +200,7 @@ export class Transmission implements Phase {
   /** Serves a request whose range may be empty. Then there is nothing to do. */
   private change(request: Request, work: Work): true {
     if (request.length > 0) return this.later(request, work);
+    this.endAtOnce(request, OK);
     this.replies.done(request);
     return true;
   }
@@ -203,7 +210,7 @@ export class Transmission implements Phase {
     const asked = request.payloadBytes === 0 ? contexts : this.takeStatusPayload(request, input);
     if (!asked) return true;
     const question = { contexts: asked, minBlockBytes: served.minBlockBytes };
-    return this.later(request, (one) => replyBlockStatus(this.replies, question, one));
+    return this.later(request, (one) => blockStatusOf(this.replies, question, one));
   }
 
   /** The contexts that a block-status request names; undefined when the request was refused. */
@@ -221,19 +228,6 @@ export class Transmission implements Phase {
     return undefined;
   }
 
-  private trim(request: Request): Promise<Errno> {
-    return changeInParts(request, (offset, length) => this.device.trim(offset, length), this.events.isGivenUp);
-  }
-
-  private zero(request: Request): Promise<Errno> {
-    const has = (flag: number) => (request.flags & flag) !== 0;
-    const keepAllocated = has(CommandFlag.NO_HOLE);
-    // Once something has changed, it must not fail because the rest would not be fast.
-    const zeroPart = (offset: number, length: number, isFirst: boolean) =>
-      this.device.zero(offset, length, { keepAllocated, fastOnly: has(CommandFlag.FAST_ZERO) && isFirst });
-    return changeInParts(request, zeroPart, this.events.isGivenUp);
-  }
-
   /** Waits for a change. With FUA, it then flushes the device, so that the change is durable before it is answered. */
   private async durable(request: Request, change: Promise<Errno>): Promise<Errno> {
     const errno = await change;
@@ -242,32 +236,50 @@ export class Transmission implements Phase {
 
   /** Begins the work of a request, which is answered when that is done. Always returns true. */
   private later(request: Request, work: Work, memory?: MemoryClaim): true {
-    void this.answer(this.waiting.admit(request, memory), work);
+    const waiting = this.waiting.admit(request, this.recorder.startedAt, memory);
+    this.recorder.waiting(this.waiting.count);
+    void this.answer(waiting, work);
     return true;
   }
 
   private async answer(request: WaitingRequest, work: Work): Promise<void> {
     try {
-      const errno = await work(request);
-      if (errno !== OK) this.fail(request, errno);
-      else if (!sendsContent(request)) this.replies.done(request);
+      const told = await work(request);
+      // Before a client that has its reply can ask, in another thread, what has been counted.
+      this.end(request, typeof told === 'number' ? told : OK);
+      if (told === OK) this.replies.done(request);
+      else if (typeof told !== 'number') for (const message of told) this.writer.send(message);
       this.writer.flush();
+      this.recorder.servedLater(request.command, request.startedAt);
     } catch (bug) {
       this.events.onBug(bug);
     }
     request.release();
+    this.recorder.waiting(this.waiting.count);
     this.events.onProgress();
   }
 
   private refuse(request: Request, rule: BrokenRule): void {
-    this.counters.failedRequests++;
+    this.recorder.refused(request.command);
     this.replies.error(request, rule.error, rule.sentence);
     this.events.onRefused(request, rule);
   }
 
-  /** Reports an error of the device. */
+  /** Accounts for a request that is served in this pass. As `end`. */
+  private endAtOnce(request: Request, errno: Errno): void {
+    this.recorder.servedAtOnce(request.command);
+    this.end(request, errno);
+  }
+
+  /** Accounts for a request whose work is done, and reports an error of the device. */
+  private end(request: Request, errno: Errno): void {
+    const { command, offset, length } = request;
+    if (errno !== OK) this.fail(request, errno);
+    else this.recorder.succeeded(command, command === Command.BLOCK_STATUS ? 0 : length, offset + length);
+  }
+
   private fail(request: Request, errno: Errno): void {
-    this.counters.failedRequests++;
+    this.recorder.failed(request.command);
     const error = toNbdError(errno);
     this.replies.error(request, error, wireErrorText(error));
   }
@@ -275,9 +287,4 @@ export class Transmission implements Phase {
 
 function wantsDurability({ flags }: Request): boolean {
   return (flags & CommandFlag.FUA) !== 0;
-}
-
-/** Whether the work of the request sends the reply of a success itself. */
-function sendsContent({ command }: Request): boolean {
-  return command === Command.READ || command === Command.BLOCK_STATUS;
 }

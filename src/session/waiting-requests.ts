@@ -11,27 +11,33 @@ const MAX_WAITING_STATUS = 2;
 
 /** The requests of one connection that wait for their disk. */
 export class WaitingRequests {
-  private count = 0;
+  private admitted = 0;
   private bytes = 0;
   private status = 0;
 
+  get count(): number {
+    return this.admitted;
+  }
+
   get isEmpty(): boolean {
-    return this.count === 0;
+    return this.admitted === 0;
   }
 
   /** True while the next request must not begin. */
   get isFull(): boolean {
-    return this.count >= MAX_WAITING_REQUESTS || this.bytes >= MAX_WAITING_BYTES || this.status >= MAX_WAITING_STATUS;
+    return (
+      this.admitted >= MAX_WAITING_REQUESTS || this.bytes >= MAX_WAITING_BYTES || this.status >= MAX_WAITING_STATUS
+    );
   }
 
   /** Copies a request that has to wait. The copy holds a place here, and `memory` if it needs any, until its release. */
-  admit(request: Request, memory: MemoryClaim | undefined): WaitingRequest {
-    return new WaitingRequest(request, memory, this);
+  admit(request: Request, startedAt: number, memory: MemoryClaim | undefined): WaitingRequest {
+    return new WaitingRequest(request, startedAt, memory, this);
   }
 
   /** For `WaitingRequest` alone. */
   change(by: 1 | -1, { command, heldBytes }: WaitingRequest): void {
-    this.count += by;
+    this.admitted += by;
     this.bytes += by * heldBytes;
     if (command === Command.BLOCK_STATUS) this.status += by;
   }
@@ -45,6 +51,8 @@ export class WaitingRequest extends Request {
 
   constructor(
     request: Request,
+    /** When it began, in the time of `performance.now()`. */
+    readonly startedAt: number,
     private readonly memory: MemoryClaim | undefined,
     private readonly waiting: WaitingRequests,
   ) {

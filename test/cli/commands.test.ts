@@ -73,7 +73,9 @@ describe('with --json every command prints one document', () => {
       connections: [],
     };
     expect(await json('export', 'list')).toEqual({ exports: [vm1], unserved: [] });
-    expect(await json('export', 'show', 'vm1')).toEqual(vm1);
+    const unused = { commands: {}, inFlight: 0, highestOffset: 0, idleSeconds: null };
+    const statistics = { name: 'vm1', connections: 0, ...unused };
+    expect(await json('export', 'show', 'vm1')).toMatchObject({ ...vm1, statistics });
     const path = join(scratchFolder(), 'vm2.img');
     const vm2 = { ...vm1, name: 'vm2', uri: server.uri('vm2'), path, origin: 'kept', sizeBytes: MIB, bitmaps: [] };
     expect(await json('export', 'add', `vm2=${path},size=1M`)).toEqual(vm2);
@@ -160,13 +162,13 @@ describe('for people', () => {
     expect(await text('export', 'list')).toBe(`${[header, ...rows].join('\n')}\n`);
   });
 
-  test('an export is described, with its bitmaps and clients', async () => {
+  test('an export is described, with its bitmaps and clients, and what these have done', async () => {
     const { text, image, server } = await serve();
     const client = await NbdClient.connect(parseNbdUri(server.uri('vm1')));
     await client.write(0, Buffer.alloc(4096, 7));
     const shown = await text('export', 'show', 'vm1');
     await client.disconnect();
-    const [facts, bitmaps, clients] = shown.trimEnd().split('\n\n');
+    const [facts, bitmaps, clients, commands] = shown.trimEnd().split('\n\n');
     const lines = [
       ['name', 'vm1'],
       ['path', image],
@@ -183,6 +185,9 @@ describe('for people', () => {
       ].join('\n'),
     );
     expect(clients).toMatch(/^CLIENT {2}READ {2}WRITTEN {2}SINCE\nunix {5}0 B {4}4 KiB {2}\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    const [headings, write] = commands!.split('\n').map((line) => line.split(/ {2,}/));
+    expect(headings!.join()).toBe('COMMAND,REQUESTS,BYTES,FAILED,INVALID,MEAN,P50,P99,MAX <=');
+    expect(write!.slice(0, 5)).toEqual(['write', '1', '4 KiB', '0', '0']);
   });
 
   test('clients are a table, and are disconnected by ID', async () => {

@@ -3,6 +3,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import type { Happening } from '../../src/watch/happening.js';
 import { controlApiOver, serverFacts } from '../support/control-api.js';
 import { put } from '../support/device-content.js';
+import { idleClient } from '../support/idle-client.js';
 import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, type MemoryExport, memoryRegistry } from '../support/memory-server.js';
@@ -86,8 +87,7 @@ describe('exports', () => {
       bytesRead: 512,
       bytesWritten: 1024,
     };
-    const connection = { drain: async () => {}, describe: () => client };
-    exports.get('disk').attach(connection);
+    exports.get('disk').attach(idleClient(client));
     expect((await ask('GET', '/v1/exports/disk')).document).toEqual({ ...disk, connections: [client] });
   });
 
@@ -297,9 +297,8 @@ describe('metrics', () => {
       { name: 'disk', bitmaps: ['nightly'] },
       { name: 'small', device: new MemoryDevice(MIB) },
     );
-    const counters = { requests: 7, failedRequests: 1, bytesRead: 512, bytesWritten: 1024 };
-    const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
-    exports.get('disk').attach({ drain: async () => {}, describe });
+    const past = { requests: 7, failedRequests: 1, bytesRead: 512, bytesWritten: 1024 };
+    exports.get('disk').attach(idleClient(past));
     await write(0, 1);
     const { status, mediaType, text } = await ask('GET', '/metrics');
     expect([status, mediaType]).toEqual([200, 'text/plain']);

@@ -4,6 +4,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { ControlServer } from '../../src/control/control-server.js';
 import { ExportRegistry, type OpenExport } from '../../src/export/registry.js';
 import { controlHostOver } from '../support/control-api.js';
+import { idleClient } from '../support/idle-client.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { scratchFolder } from '../support/scratch-folder.js';
 
@@ -74,8 +75,7 @@ test('a removal is answered, no matter how long it takes', async () => {
     proceed = resolve;
   });
   const drain = vi.fn(() => drained);
-  const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
-  served.attach({ drain, describe: () => ({ id: 1, client: 'unix', connectedAt: '', ...counters }) });
+  served.attach(idleClient({ drain }));
   const { socket, everything } = await connectTo(path);
   socket.write('DELETE /v1/exports/disk?force=true HTTP/1.1\r\nhost: x\r\n\r\n');
   await expect.poll(() => drain.mock.calls.length).toBe(1);

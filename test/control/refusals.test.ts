@@ -7,6 +7,7 @@ import { errorStatuses } from '../../src/control/error-statuses.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { type Answer, controlApiOver } from '../support/control-api.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { idleClient } from '../support/idle-client.js';
 import { insideOf } from '../support/inside.js';
 import { keepLog } from '../support/log-lines.js';
 import { MemoryDevice } from '../support/memory-device.js';
@@ -230,9 +231,7 @@ describe('an operation that is not possible is refused', () => {
   test('shrinking an export that has clients', async () => {
     const { ask, exports } = await serve();
     runToEnd(insideOf(exports.get('disk')).bitmaps.get('busy').freeze!.reclaiming());
-    const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
-    const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
-    exports.get('disk').attach({ drain: async () => {}, describe });
+    exports.get('disk').attach(idleClient());
     const answer = await ask('POST', '/v1/exports/disk/resize', { sizeBytes: MIB });
     const detail = '"disk" cannot shrink under its 1 client';
     expectProblem(answer, 'EXPORT_IN_USE', { detail, hint: 'disconnect them first' });

@@ -9,6 +9,7 @@ import { changeAtOneInstant, type ExportHeldBack, HELD_BACK_CHANNEL } from '../.
 import { Export } from '../../src/export/export.js';
 import { put } from '../support/device-content.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { idleClient } from '../support/idle-client.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { MemoryStore } from '../support/memory-store.js';
 
@@ -266,11 +267,7 @@ describe('an export that is being closed', () => {
   async function closing() {
     const [one, two] = [await exported('one'), await exported('two')];
     const { ended, end } = pause();
-    const client = {
-      drain: () => ended,
-      describe: () => ({ id: 1, client: '', connectedAt: '', ...one.served.counters() }),
-    };
-    one.served.attach(client);
+    one.served.attach(idleClient({ drain: () => ended }));
     const closed = one.served.close();
     onTestFinished(async () => {
       end();

@@ -6,6 +6,7 @@ import { Export } from '../../src/export/export.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { FaultyDevice } from '../support/faulty-device.js';
+import { idleClient } from '../support/idle-client.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { memoryRegistry } from '../support/memory-server.js';
 
@@ -18,13 +19,10 @@ function gate(): { passed: Promise<void>; open: () => void } {
   return { passed, open };
 }
 
-const counters = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
-const describe = () => ({ id: 1, client: 'unix', connectedAt: '', ...counters });
-
 test('closing waits for a removal that has begun, and keeps the name taken until then', async () => {
   const exports = await memoryRegistry([{ name: 'disk' }]);
   const { passed, open } = gate();
-  exports.get('disk').attach({ drain: () => passed, describe });
+  exports.get('disk').attach(idleClient({ drain: () => passed }));
   const order: string[] = [];
   const removed = exports.remove('disk').then(() => order.push('removed'));
   await expect(exports.add({ name: 'disk', path: 'memory' })).rejects.toMatchObject({ code: 'EXPORT_EXISTS' });

@@ -4,6 +4,7 @@ import { ExtentList } from '../../src/base/extents.js';
 import { DIRTY } from '../../src/bitmap/dirty-bits.js';
 import { PIECE_BYTES } from '../../src/storage/permits/permit-memory.js';
 import { PermittedWrites } from '../../src/storage/permits/permitted-writes.js';
+import { idleClient } from '../support/idle-client.js';
 import { insideOf } from '../support/inside.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { DISK_BYTES, memoryRegistry } from '../support/memory-server.js';
@@ -24,10 +25,7 @@ test('a disk does not shrink while a backup has a view of it, even when no bitma
 test('no client can connect while a disk shrinks, and a tail that a bitmap does not cover yet is dirty', async () => {
   const device = new SlowResize(DISK_BYTES);
   const served = (await memoryRegistry([{ name: 'disk', device, bitmaps: ['nightly'] }])).get('disk');
-  const client = {
-    drain: async () => {},
-    describe: () => ({ id: 1, client: '', connectedAt: '', ...served.counters() }),
-  };
+  const client = idleClient();
 
   const shrunk = served.resize(DISK_BYTES / 2);
   await expect.poll(() => device.waiting).toBe(true);

@@ -10,7 +10,7 @@ function waitingRequests() {
   const memory = new MemoryBudget(GIB).open(() => {});
   const admit = (command: Command = Command.FLUSH, bytes = 0) => {
     const request = Object.assign(new Request(), { command, cookieLow: 7 });
-    return waiting.admit(request, bytes > 0 ? memory.claim(bytes) : undefined);
+    return waiting.admit(request, 0, bytes > 0 ? memory.claim(bytes) : undefined);
   };
   return { waiting, memory, admit };
 }
@@ -44,7 +44,7 @@ test('a request gives back its place and its memory once, however often it is re
 test('a request keeps what it was admitted with when the record that it came from is filled again', () => {
   const { waiting } = waitingRequests();
   const record = Object.assign(new Request(), { command: Command.BLOCK_STATUS, cookieLow: 7, offset: 512 });
-  const [first, second] = [waiting.admit(record, undefined), waiting.admit(record, undefined)];
+  const [first, second] = [waiting.admit(record, 0, undefined), waiting.admit(record, 0, undefined)];
   Object.assign(record, { command: Command.READ, cookieLow: 8, offset: 0 });
   expect(first).toMatchObject({ command: Command.BLOCK_STATUS, cookieLow: 7, offset: 512 });
   expect(waiting.isFull).toBe(true);

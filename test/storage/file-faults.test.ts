@@ -16,6 +16,16 @@ const FAST = { keepAllocated: false, fastOnly: true };
 const openWith = (calls: Partial<Posix>, content: Buffer | number = MIB) =>
   openScratch({ content, posix: { ...native, ...calls } });
 
+describe('flushes at the same time', () => {
+  it('are counted when they share that of another', async () => {
+    const { device } = await openWith({ sync: async () => 0 });
+    await device.flush();
+    expect(device.mergedFlushes).toBe(0);
+    expect(await Promise.all([device.flush(), device.flush(), device.flush()])).toEqual([OK, OK, OK]);
+    expect(device.mergedFlushes).toBe(2);
+  });
+});
+
 describe('a failing read', () => {
   it('returns the error number, and logs the cause', async () => {
     const { device, lines } = await openWith({ readCachedNow: () => -EAGAIN, read: async () => -EIO });

@@ -1,6 +1,7 @@
 import type { BitmapSet } from '../../src/bitmap/bitmap-set.js';
 import type { PersistentBitmaps } from '../../src/bitmap/store/persistent-bitmaps.js';
-import type { Disk, Export } from '../../src/export/export.js';
+import type { Disk } from '../../src/export/disk.js';
+import type { Export } from '../../src/export/export.js';
 import type { CopyBeforeWrite } from '../../src/snapshot/copy-before-write.js';
 import type { WriteGate } from '../../src/storage/device/write-gate.js';
 

@@ -206,6 +206,6 @@ function termsOf(id: number, moved: MovedClient, share: DiskShare | undefined): 
     replies,
     enforceBlockSize,
     contexts: contexts.map(({ id: context, context: { name: contextName } }) => ({ id: context, name: contextName })),
-    counters: moved.memory,
+    accounting: moved.accounting,
   };
 }

@@ -1,14 +1,14 @@
 import { EIO } from '../../base/errno.js';
+import { type AccountingMemory, newAccountingMemory } from '../../export/accounting/accounting-memory.js';
 import { type DiskAnswer, type DiskCall, makeDiskCall } from '../../export/elsewhere/disk-calls.js';
 import type { MetadataContext } from '../../export/metadata-context.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import type { Agreement } from '../agreement.js';
-import { Counters } from '../counters.js';
 
 /** A client that another thread serves, as the owner of its disk sees it. */
 export class MovedClient {
-  readonly memory = Counters.sharedMemory();
-  readonly counters = new Counters(this.memory);
+  /** What it has done. */
+  readonly accounting: AccountingMemory;
   /** Resolves with the reason when the client has gone and none of its calls is under way. */
   readonly closed: Promise<string | undefined>;
   private resolveClosed!: (reason: string | undefined) => void;
@@ -22,6 +22,7 @@ export class MovedClient {
     readonly stop: (reason: string) => void,
     private readonly onBug: (bug: unknown) => void,
   ) {
+    this.accounting = newAccountingMemory(agreement.export.latencyBounds);
     this.contexts = agreement.contexts.map(({ context }) => context);
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;

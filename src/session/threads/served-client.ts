@@ -4,7 +4,6 @@ import { RemoteContext } from '../../export/elsewhere/remote-context.js';
 import { RemoteDevice } from '../../export/elsewhere/remote-device.js';
 import type { Posix } from '../../posix/posix-calls.js';
 import type { TlsDoor } from '../../tls/door.js';
-import { Counters } from '../counters.js';
 import { Link, type LinkHost } from '../link.js';
 import { transmissionOver } from '../transmission-over.js';
 import type { ClientTerms, ClientToServe } from './thread-messages.js';
@@ -35,8 +34,7 @@ export function transmitOver(link: Link, terms: ClientTerms, host: ThreadHost, a
     enforceBlockSize: terms.enforceBlockSize,
     contexts: terms.contexts.map(({ id, name }, index) => ({ id, context: new RemoteContext(name, index, ask) })),
   };
-  const counters = new Counters(terms.counters);
-  link.enter(transmissionOver(link, agreement, host.log, terms.id, counters));
+  link.enter(transmissionOver(link, agreement, host.log, terms.id, terms.accounting));
   link.advance();
   void link.closed.then(() => device.close());
 }

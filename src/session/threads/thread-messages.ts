@@ -1,4 +1,5 @@
 import type { MinBlockBytes } from '../../api/values.js';
+import type { AccountingMemory } from '../../export/accounting/accounting-memory.js';
 import type { DiskAnswer, DiskCall } from '../../export/elsewhere/disk-calls.js';
 import type { SharedDisk } from '../../export/elsewhere/disk-sharing.js';
 import type { ReplyForm } from '../../protocol/reply-form.js';
@@ -46,7 +47,7 @@ export interface ClientTerms {
   readonly replies: ReplyForm;
   readonly enforceBlockSize: boolean;
   readonly contexts: readonly { readonly id: number; readonly name: string }[];
-  readonly counters: Float64Array<SharedArrayBuffer>;
+  readonly accounting: AccountingMemory;
 }
 
 /** A client whose handshake is over. */

@@ -77,6 +77,11 @@ export class FileDevice implements BlockDevice {
     return { path, fd: file.fd, inMemory: file.inMemory, endsWithin: file.endsWithin };
   }
 
+  /** How many flushes have shared one of the file with another. */
+  get mergedFlushes(): number {
+    return this.flusher.merged;
+  }
+
   get sizeBytes(): number {
     return this.size;
   }

@@ -10,6 +10,8 @@ import type { ImageFile } from './image-file.js';
  * pages as clean, so the next fdatasync would confirm data that is gone.
  */
 export class FileFlusher {
+  /** How many flushes have shared one that was requested before. */
+  merged = 0;
   private hasFailed = false;
   private running: Promise<unknown> = Promise.resolve();
   private next: Promise<Errno> | undefined;
@@ -25,7 +27,7 @@ export class FileFlusher {
     if (this.next === undefined) {
       this.next = this.running.then(() => this.sync());
       this.running = this.next;
-    }
+    } else this.merged++;
     return this.next;
   }
 

@@ -10,6 +10,7 @@ import { runActions } from '../../../src/control/run-actions.js';
 import { Export } from '../../../src/export/export.js';
 import { ExportRegistry } from '../../../src/export/registry.js';
 import { EventFeed } from '../../../src/watch/event-feed.js';
+import { idleClient } from '../../support/idle-client.js';
 import { insideOf } from '../../support/inside.js';
 import { openMemoryBackups } from '../../support/memory-scratch.js';
 import { SECTOR, UnreliableDisk, type UnreliableStore } from '../../support/power-loss.js';
@@ -111,12 +112,10 @@ export class Life {
     if (!this.stopped) this.wrong ??= lostFrom(bitmaps, this.expected.get(name) ?? [remember(bitmaps)]);
     this.memories.set(name, [remember(bitmaps)]);
     const served = new Export({ name, description: '', path: 'memory', readOnly: false, disk, bitmaps, persistence });
-    served.attach({
-      drain: async () => {
-        while (this.writing.get(served) && !this.stopped) await Promise.resolve();
-      },
-      describe: () => ({ id: 1, client: '', connectedAt: '', ...served.counters() }),
-    });
+    const drain = async () => {
+      while (this.writing.get(served) && !this.stopped) await Promise.resolve();
+    };
+    served.attach(idleClient({ drain }));
     return served;
   }
 

@@ -1,0 +1,70 @@
+import type { Connection } from '../../api/export.js';
+import {
+  type AccountingMemory,
+  accountedCommands,
+  addAccounting,
+  BYTES,
+  DEFAULT_BOUNDS,
+  FAILED,
+  IN_FLIGHT,
+  INVALID,
+  newAccountingMemory,
+  PER_COMMAND,
+  REQUESTS,
+} from './accounting-memory.js';
+
+/** What clients have done, in four numbers. */
+export type ClientCounters = Pick<Connection, 'requests' | 'failedRequests' | 'bytesRead' | 'bytesWritten'>;
+
+const READ_BYTES = accountedCommands.indexOf('read') * PER_COMMAND + BYTES;
+const WRITTEN_BYTES = accountedCommands.indexOf('write') * PER_COMMAND + BYTES;
+
+export function countersOf(memory: AccountingMemory): ClientCounters {
+  let failedRequests = 0;
+  for (let at = 0; at < REQUESTS; at += PER_COMMAND) failedRequests += memory[at + FAILED]! + memory[at + INVALID]!;
+  return {
+    requests: memory[REQUESTS]!,
+    failedRequests,
+    bytesRead: memory[READ_BYTES]!,
+    bytesWritten: memory[WRITTEN_BYTES]!,
+  };
+}
+
+/** What the clients of a disk have done, including those that have gone. */
+export class DiskAccounting {
+  /** What those that have gone did; undefined while there are none. */
+  private past: AccountingMemory | undefined;
+
+  /** In milliseconds: the bounds of the latency histograms. */
+  readonly bounds = DEFAULT_BOUNDS;
+
+  clientHasGone(memory: AccountingMemory): void {
+    this.past ??= newAccountingMemory(this.bounds);
+    addAccounting(this.past, memory);
+    // If its thread has died, its requests have not been answered, and are not waiting either.
+    this.past[IN_FLIGHT] = 0;
+  }
+
+  /** `clients`: those that are connected. */
+  total(clients: readonly AccountingMemory[]): AccountingMemory {
+    const total = newAccountingMemory(this.bounds);
+    for (const memory of this.withPast(clients)) addAccounting(total, memory);
+    return total;
+  }
+
+  counters(clients: readonly AccountingMemory[]): ClientCounters {
+    const total = { requests: 0, failedRequests: 0, bytesRead: 0, bytesWritten: 0 };
+    for (const memory of this.withPast(clients)) {
+      const { requests, failedRequests, bytesRead, bytesWritten } = countersOf(memory);
+      total.requests += requests;
+      total.failedRequests += failedRequests;
+      total.bytesRead += bytesRead;
+      total.bytesWritten += bytesWritten;
+    }
+    return total;
+  }
+
+  private withPast(clients: readonly AccountingMemory[]): readonly AccountingMemory[] {
+    return this.past ? [this.past, ...clients] : clients;
+  }
+}
