@@ -1,6 +1,7 @@
 import { Command, CommandFlag, NbdError } from './constants.js';
 import type { ReplyForm } from './reply-form.js';
 import type { Request } from './request.js';
+import { commandName } from './request-names.js';
 import { isStatusPayloadBytes } from './status-payload.js';
 
 /** The part of what was agreed for a connection that decides which requests are valid. */
@@ -41,14 +42,7 @@ const allowedExtendedFlags: Record<number, number> = {
   [Command.BLOCK_STATUS]: CommandFlag.FUA | CommandFlag.REQ_ONE | CommandFlag.PAYLOAD_LEN,
 };
 
-const nameByCommand = new Map<number, string>(Object.entries(Command).map(([name, command]) => [command, name]));
-
-const NO_CONTEXT = 'BLOCK_STATUS needs a metadata context, and none is selected';
-
-/** The name for people: `WRITE_ZEROES` for 6. */
-export function commandName(command: number): string {
-  return nameByCommand.get(command) ?? `command ${command}`;
-}
+const NO_CONTEXT = 'NBD_CMD_BLOCK_STATUS needs a metadata context, and none is selected';
 
 /**
  * All rules for requests to an export of `sizeBytes` bytes. Returns the first rule that the request breaks, or undefined
@@ -88,7 +82,7 @@ export function validateRequest(request: Request, sizeBytes: number, terms: Requ
     if (length > terms.maxPayloadBytes) return broken(EINVAL, tooLong(request, terms));
   } else if (command === Command.BLOCK_STATUS) {
     if (terms.contextCount === 0) return broken(EINVAL, NO_CONTEXT);
-    if (length === 0) return broken(EINVAL, 'BLOCK_STATUS needs a length above 0');
+    if (length === 0) return broken(EINVAL, 'NBD_CMD_BLOCK_STATUS needs a length above 0');
   }
   return undefined;
 }
@@ -96,7 +90,7 @@ export function validateRequest(request: Request, sizeBytes: number, terms: Requ
 function checkStatusPayload({ payloadBytes }: Request, { contextCount }: RequestTerms): BrokenRule | undefined {
   if (contextCount === 0) return broken(EINVAL, NO_CONTEXT);
   if (isStatusPayloadBytes(payloadBytes, contextCount)) return undefined;
-  const sentence = `the payload of BLOCK_STATUS is a length and the ids of 1 to ${contextCount} contexts, not ${payloadBytes} bytes`;
+  const sentence = `the payload of NBD_CMD_BLOCK_STATUS is a length and the ids of 1 to ${contextCount} contexts, not ${payloadBytes} bytes`;
   return broken(EINVAL, sentence);
 }
 

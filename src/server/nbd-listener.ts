@@ -99,6 +99,11 @@ export class NbdListener {
     this.host.tls = { mode, door: tls?.door ?? new TlsDoor(settings, handshakeTimeoutMilliseconds) };
   }
 
+  /** The level of the log has changed. */
+  useLogLevel(): void {
+    this.threads.useLogLevel();
+  }
+
   /** After the rules have changed: ends the connections of clients who may not use their export any more. */
   recheckRights(): void {
     for (const connection of this.connections) connection.recheckRights();

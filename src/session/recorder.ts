@@ -97,11 +97,13 @@ export class Recorder {
     this.memory[LAST_ACCESS] = onSharedClock(this.startedAt);
   }
 
-  /** A request that had to wait, and began with the pass that `startedAt` was of, has left. */
-  servedLater(command: number, startedAt: number): void {
+  /** A request that had to wait has left. It began at `startedAt`, with its pass. Returns how long it took. */
+  servedLater(command: number, startedAt: number): number {
     const now = this.clock();
-    this.add(command, this.binOf(now - startedAt), 1, now - startedAt);
+    const milliseconds = now - startedAt;
+    this.add(command, this.binOf(milliseconds), 1, milliseconds);
     this.memory[LAST_ACCESS] = onSharedClock(now);
+    return milliseconds;
   }
 
   /** So many requests wait for the disk now. */

@@ -1,12 +1,13 @@
-import { errnoName } from '../base/errno.js';
-import type { Log } from '../base/log.js';
+import { type Errno, errnoName, OK } from '../base/errno.js';
+import { isTraced, type Log } from '../base/log.js';
 import type { AccountingMemory } from '../export/accounting/accounting-memory.js';
 import type { Request } from '../protocol/request.js';
-import { type BrokenRule, commandName } from '../protocol/validate-request.js';
+import { commandName, cookieText, flagNames } from '../protocol/request-names.js';
+import type { BrokenRule } from '../protocol/validate-request.js';
 import type { Agreement } from './agreement.js';
 import type { Link } from './link.js';
 import { Recorder } from './recorder.js';
-import { Transmission } from './transmission.js';
+import { Transmission, type TransmissionEvents } from './transmission.js';
 
 /** The transmission phase over a link, in whichever thread has it. */
 export function transmissionOver(
@@ -16,14 +17,26 @@ export function transmissionOver(
   connection: number,
   accounting: AccountingMemory,
 ): Transmission {
-  const events = {
+  const { name } = agreement.export;
+  const about = (request: Request) => ({ export: name, connection, ...fieldsOf(request) });
+  const trace = (request: Request, errno: Errno, milliseconds: number) => {
+    const error = errno === OK ? {} : { error: errnoName(errno) };
+    log.trace({ ...about(request), ...error, milliseconds }, commandName(request.command));
+  };
+  const events: TransmissionEvents = {
     onProgress: () => link.advance(),
     isGivenUp: () => link.isGivenUp,
-    onBug: (bug: unknown) => link.noteBug(bug),
-    onRefused: ({ command, flags, offset, length }: Request, { error, sentence }: BrokenRule) => {
-      const request = { command: commandName(command), flags, offset, length };
-      log.debug({ connection, ...request, error: errnoName(error) }, `refused a request: ${sentence}`);
+    onBug: (bug) => link.noteBug(bug),
+    onRefused: (request: Request, { error, sentence }: BrokenRule) =>
+      log.debug({ ...about(request), error: errnoName(error) }, `refused a request: ${sentence}`),
+    get trace() {
+      return isTraced(log) ? trace : undefined;
     },
   };
   return new Transmission(agreement, link.output, link.memory, events, new Recorder(accounting));
+}
+
+function fieldsOf(request: Request) {
+  const { command, offset, length, flags } = request;
+  return { command: commandName(command), offset, length, flags: flagNames(flags), cookie: cookieText(request) };
 }

@@ -35,11 +35,13 @@ export interface TransmissionEvents {
   onBug(bug: unknown): void;
   /** A request was refused. The record is reused afterwards. */
   onRefused(request: Request, rule: BrokenRule): void;
+  /** Tells what became of each request; undefined while nobody wants to know. The record is reused afterwards. */
+  readonly trace: ((request: Request, errno: Errno, milliseconds: number) => void) | undefined;
   /** Whether the connection is being ended from elsewhere, so that a long change is not completed. */
   isGivenUp(): boolean;
 }
 
-/** What a request that has to wait does with the device. Its result is what the client is told: an error number, or content. */
+/** What a request that has to wait does with the device. Resolves to an error number, or to content for the client. */
 type Work = (request: Request) => Promise<Errno | Content>;
 
 /**
@@ -61,6 +63,10 @@ export class Transmission implements Phase {
   /** A longer payload cannot be skipped in a reasonable time. Other headers have no room for longer ones. */
   private readonly maxSkippedBytes: number;
   private readonly waiting = new WaitingRequests();
+  /** As in `events`, for this pass. */
+  private trace: TransmissionEvents['trace'];
+  /** When the request began that is traced. */
+  private tracedAt = 0;
 
   constructor(
     private readonly agreement: Agreement,
@@ -92,6 +98,7 @@ export class Transmission implements Phase {
     this.lacksMemory = false;
     if (this.canConsume(input)) {
       this.recorder.begin();
+      this.trace = this.events.trace;
       while (this.step(input) && this.canConsume(input));
     }
     this.writer.flush();
@@ -122,6 +129,7 @@ export class Transmission implements Phase {
       return true;
     }
     if (!input.has(messageBytes)) return false;
+    if (this.trace) this.tracedAt = performance.now();
     this.lacksMemory = !this.serve(request, input);
     if (this.lacksMemory) return false;
     this.recorder.accepted();
@@ -149,6 +157,7 @@ export class Transmission implements Phase {
         return this.blockStatus(request, input);
       case Command.DISC:
         this.closeReason = CLIENT_DISCONNECTED;
+        this.trace?.(request, OK, 0);
         return true;
       default:
         return unreachable(request.command);
@@ -160,11 +169,10 @@ export class Transmission implements Phase {
     if (errno === WOULD_BLOCK) return this.readLater(request);
     this.endAtOnce(request, errno);
     if (errno !== OK) return true;
-    const { writer } = this;
     // Send a full piece while it is still in the CPU cache.
-    if (writer.filledCount > 0) writer.flush();
+    if (this.writer.filledCount > 0) this.writer.flush();
     // The reply has left, here or with pages of the disk.
-    if (writer.used === 0) this.recorder.settle();
+    if (this.writer.used === 0) this.recorder.settle();
     return true;
   }
 
@@ -246,11 +254,13 @@ export class Transmission implements Phase {
     try {
       const told = await work(request);
       // Before a client that has its reply can ask, in another thread, what has been counted.
-      this.end(request, typeof told === 'number' ? told : OK);
+      const errno = typeof told === 'number' ? told : OK;
+      this.end(request, errno);
       if (told === OK) this.replies.done(request);
       else if (typeof told !== 'number') for (const message of told) this.writer.send(message);
       this.writer.flush();
-      this.recorder.servedLater(request.command, request.startedAt);
+      const milliseconds = this.recorder.servedLater(request.command, request.startedAt);
+      this.events.trace?.(request, errno, milliseconds);
     } catch (bug) {
       this.events.onBug(bug);
     }
@@ -268,18 +278,18 @@ export class Transmission implements Phase {
   /** Accounts for a request that is served in this pass. As `end`. */
   private endAtOnce(request: Request, errno: Errno): void {
     this.recorder.servedAtOnce(request.command);
+    this.trace?.(request, errno, performance.now() - this.tracedAt);
     this.end(request, errno);
   }
 
   /** Accounts for a request whose work is done, and reports an error of the device. */
   private end(request: Request, errno: Errno): void {
     const { command, offset, length } = request;
-    if (errno !== OK) this.fail(request, errno);
-    else this.recorder.succeeded(command, command === Command.BLOCK_STATUS ? 0 : length, offset + length);
-  }
-
-  private fail(request: Request, errno: Errno): void {
-    this.recorder.failed(request.command);
+    if (errno === OK) {
+      this.recorder.succeeded(command, command === Command.BLOCK_STATUS ? 0 : length, offset + length);
+      return;
+    }
+    this.recorder.failed(command);
     const error = toNbdError(errno);
     this.replies.error(request, error, wireErrorText(error));
   }

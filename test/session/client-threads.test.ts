@@ -163,7 +163,11 @@ describe('a client in another thread', () => {
     expect(server.clientCounts).toEqual([1, 0]);
   });
 
-  test.each(['debug', 'info'])('costs the main thread no line that is not logged at the level %s', async (logLevel) => {
+  test.each([
+    ['trace', ['log', 'flush', 'log']],
+    ['debug', ['log', 'flush']],
+    ['info', ['flush']],
+  ])('costs the main thread no line that is not logged at the level %s', async (logLevel, expected) => {
     const { server } = await serverWithClients(1, { logLevel });
     const client = await server.connectRaw();
     await client.go('disk', { structured: false });
@@ -173,7 +177,24 @@ describe('a client in another thread', () => {
     expect((await client.simpleReply()).error).not.toBe(0);
     client.request({ command: Command.FLUSH });
     expect((await client.simpleReply()).error).toBe(0);
-    expect(calls).toEqual(logLevel === 'debug' ? ['log', 'flush'] : ['flush']);
+    await expect.poll(() => calls).toEqual(expected);
+  });
+
+  test('is logged at the level of the log, also after that has changed', async () => {
+    const { server, there } = await serverWithClients(2, { logLevel: 'info' });
+    const { calls } = server.countCalls();
+    /** The line of a flush comes before the next flush. */
+    const isTraced = async () => {
+      calls.length = 0;
+      await there.flush();
+      await there.flush();
+      return calls.slice(0, 3).includes('log');
+    };
+    expect(await isTraced()).toBe(false);
+    server.useLogLevel('trace');
+    await expect.poll(isTraced).toBe(true);
+    server.useLogLevel('warn');
+    await expect.poll(isTraced).toBe(false);
   });
 
   test('gets the errors that one in the main thread gets', async () => {

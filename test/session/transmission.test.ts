@@ -282,7 +282,8 @@ test('a request that breaks a rule is logged at debug, with the rule and what wa
       level: 'debug',
       message: `refused a request: the range is not inside the export, which is ${DISK_BYTES} bytes long`,
       fields: {
-        ...{ connection: expect.any(Number), command: 'WRITE', flags: 0, offset: DISK_BYTES, length: 512 },
+        ...{ export: 'disk', connection: expect.any(Number), command: 'NBD_CMD_WRITE', flags: [] },
+        ...{ offset: DISK_BYTES, length: 512, cookie: '0x0000000000000001' },
         error: 'ENOSPC',
       },
     },

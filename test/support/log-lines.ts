@@ -7,11 +7,12 @@ export interface LoggedLine {
 }
 
 /** A log that keeps its lines for the test. */
-export function keepLog(): { log: Log; lines: LoggedLine[] } {
+export function keepLog(level: 'trace' | 'debug' = 'debug'): { log: Log; lines: LoggedLine[] } {
   const lines: LoggedLine[] = [];
   const keep =
-    (level: keyof Log): LogLine =>
+    (of: keyof Log): LogLine =>
     (fields, message) =>
-      void lines.push({ level, fields, message });
-  return { lines, log: { debug: keep('debug'), info: keep('info'), warn: keep('warn'), error: keep('error') } };
+      void lines.push({ level: of, fields, message });
+  const [trace, debug, info, warn, error] = [keep('trace'), keep('debug'), keep('info'), keep('warn'), keep('error')];
+  return { lines, log: { level, trace, debug, info, warn, error } };
 }

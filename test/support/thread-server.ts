@@ -39,6 +39,7 @@ export class ThreadServer {
     readonly complaints: { readonly message: string; readonly fields: object }[],
     private readonly socketPath: string,
     private readonly listener: NbdListener,
+    private readonly log: { level: string },
     private readonly policy: Policy,
     private readonly tls: TlsWish | undefined,
     private readonly owners: { readonly threads: readonly (ClientThread | undefined)[]; files: string },
@@ -70,7 +71,8 @@ export class ThreadServer {
     const complaints: ThreadServer['complaints'] = [];
     const complain = (fields: object, message: string) => void complaints.push({ fields, message });
     const limits = { ...ampleLimits, maxConnections: 64, threads, handshakeTimeoutSeconds };
-    const log = { level: logLevel, debug: () => {}, info: () => {}, warn: complain, error: complain };
+    const quiet = () => {};
+    const log = { level: logLevel, trace: quiet, debug: quiet, info: quiet, warn: complain, error: complain };
     const policy = new Policy(new AccessRules([]));
     const listener = new NbdListener({ exports, policy, log, limits, posix: native });
     const pskFile = usesTls ? makePskFile({ alice: TEST_KEY }) : undefined;
@@ -83,7 +85,7 @@ export class ThreadServer {
       await exports.close();
     });
     const { threads: owners } = listener as unknown as { threads: ThreadServer['owners'] };
-    return new ThreadServer(exports, served, image, complaints, path, listener, policy, tls, owners);
+    return new ThreadServer(exports, served, image, complaints, path, listener, log, policy, tls, owners);
   }
 
   async connect(options: NbdConnectOptions = {}, exportName = 'disk'): Promise<NbdClient> {
@@ -141,6 +143,12 @@ export class ThreadServer {
   useRules(rules: AccessRules): void {
     this.policy.current = rules;
     this.listener.recheckRights();
+  }
+
+  /** Changes the level of the log, as a reload does. */
+  useLogLevel(level: string): void {
+    this.log.level = level;
+    this.listener.useLogLevel();
   }
 
   /** As when the server stops. */

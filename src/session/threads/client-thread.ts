@@ -17,7 +17,8 @@ import type { ClientDescriptor, ClientToServe, FromThread, ThreadData, ToThread 
 
 /** The start of a thread that serves clients. */
 
-const { slot, busyPollMicroseconds, servedTimes, logsDebug, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
+const { slot, busyPollMicroseconds, servedTimes, memoryBudgetBytes, memoryParts } = workerData as ThreadData;
+let { logLevel } = workerData as ThreadData;
 const port = parentPort!;
 const toOwner = new MessageBatch<FromThread>(port);
 const host: ThreadHost = {
@@ -63,6 +64,9 @@ function take(message: ToThread): void {
     case 'tls':
       if (host.door) host.door.use(message.settings);
       else host.door = new TlsDoor(message.settings, message.handshakeMilliseconds);
+      return;
+    case 'log-level':
+      logLevel = message.level;
       return;
     case 'answer':
       questions.get(message.question)!(message.answer);
@@ -113,6 +117,19 @@ function logToOwner(): Log {
     (level: Exclude<keyof Log, 'level'>): LogLine =>
     (fields, message) =>
       toOwner.send({ kind: 'log', level, fields, message });
-  const debug = logsDebug ? line('debug') : () => {};
-  return { debug, info: line('info'), warn: line('warn'), error: line('error') };
+  const lines = { trace: line('trace'), debug: line('debug') };
+  return {
+    get level() {
+      return logLevel;
+    },
+    trace: (fields, message) => {
+      if (logLevel === 'trace') lines.trace(fields, message);
+    },
+    debug: (fields, message) => {
+      if (logLevel !== 'info') lines.debug(fields, message);
+    },
+    info: line('info'),
+    warn: line('warn'),
+    error: line('error'),
+  };
 }

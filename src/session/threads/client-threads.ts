@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js';
-import type { Log } from '../../base/log.js';
+import { isTraced, type Log } from '../../base/log.js';
 import type { DiskShare } from '../../export/elsewhere/disk-sharing.js';
 import type { ServedDisk } from '../../export/served-disk.js';
 import type { Posix } from '../../posix/posix-calls.js';
@@ -11,9 +11,9 @@ import { ClientThread } from './client-thread-owner.js';
 import { MovedClient } from './moved-client.js';
 import { programFiles } from './program-files.js';
 import { RelayedHandshake } from './relayed-handshake.js';
-import type { ClientDescriptor, ClientTerms, ThreadData, ToThread } from './thread-messages.js';
+import type { ClientDescriptor, ClientTerms, ThreadData, ThreadLogLevel, ToThread } from './thread-messages.js';
 
-export interface ClientThreadsOptions extends Omit<ThreadData, 'slot' | 'logsDebug'> {
+export interface ClientThreadsOptions extends Omit<ThreadData, 'slot' | 'logLevel'> {
   /** How many threads serve clients besides this one. */
   readonly count: number;
   readonly posix: Posix | undefined;
@@ -49,6 +49,11 @@ export class ClientThreads {
     const moved = this.tryToMove(link, agreement, id);
     if (!moved) this.stays(link);
     return moved;
+  }
+
+  /** The level of the log has changed. */
+  useLogLevel(): void {
+    for (const thread of this.threads) thread?.send({ kind: 'log-level', level: levelOf(this.options.log) });
   }
 
   /** Clients that ask for TLS from now on meet these settings. */
@@ -150,8 +155,8 @@ export class ClientThreads {
   private start(slot: number): ClientThread {
     if (programFiles() !== this.files) throw new Error('the program was replaced since the server started: restart it');
     const { count: _count, posix: _posix, log, ...data } = this.options;
-    const logsDebug = log.level === undefined || log.level === 'debug';
-    const thread = new ClientThread({ slot, logsDebug, ...data }, log, (ended, hasServed) => {
+    const logLevel = levelOf(log);
+    const thread = new ClientThread({ slot, logLevel, ...data }, log, (ended, hasServed) => {
       if (!hasServed) this.restUntil = performance.now() + REST_MILLISECONDS;
       if (this.threads[slot] !== ended) return;
       this.threads[slot] = undefined;
@@ -190,6 +195,11 @@ interface Candidate {
 
 function isIdler(one: Candidate, other: Candidate): boolean {
   return one.ofDisk < other.ofDisk || (one.ofDisk === other.ofDisk && one.all < other.all);
+}
+
+function levelOf(log: Log): ThreadLogLevel {
+  if (isTraced(log)) return 'trace';
+  return log.level === 'debug' ? 'debug' : 'info';
 }
 
 function descriptorOf(id: number, { fd }: MovedStream): ClientDescriptor {

@@ -10,6 +10,9 @@ import type { TlsSettings } from '../../tls/tls-settings.js';
 import type { ServedTimes } from '../busy-threads.js';
 import type { BudgetPart } from '../memory-budget.js';
 
+/** Lines below this level are not sent to the owner, because a client can cause one with each request. */
+export type ThreadLogLevel = 'trace' | 'debug' | 'info';
+
 /** What a thread is started with. */
 export interface ThreadData {
   /** Its slot in the permits of every disk. */
@@ -17,8 +20,7 @@ export interface ThreadData {
   readonly busyPollMicroseconds: number;
   /** The main thread comes first. */
   readonly servedTimes: ServedTimes;
-  /** Whether lines of the level debug are logged. A client can cause one with each request. */
-  readonly logsDebug: boolean;
+  readonly logLevel: ThreadLogLevel;
   readonly memoryBudgetBytes: number;
   /** What each thread uses of the budget, as in `BudgetPart`. The main thread comes first. */
   readonly memoryParts: Omit<BudgetPart, 'index'>;
@@ -78,6 +80,7 @@ export type ToThread =
     }
   | { readonly kind: 'stop' | 'cut'; readonly client: number; readonly reason: string }
   | { readonly kind: 'tls'; readonly settings: TlsSettings; readonly handshakeMilliseconds: number }
+  | { readonly kind: 'log-level'; readonly level: ThreadLogLevel }
   | { readonly kind: 'answer'; readonly question: number; readonly answer: DiskAnswer }
   | { readonly kind: 'end' };
 
@@ -94,7 +97,7 @@ export type FromThread =
     }
   | {
       readonly kind: 'log';
-      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error';
       readonly fields: object;
       readonly message: string;
     };
