@@ -1,5 +1,6 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
-import { Bytes, List } from './shapes.js';
+import { Bytes, List, strict } from './shapes.js';
+import { MAX_LATENCY_BOUNDS } from './values.js';
 
 const Latency = Type.Object(
   {
@@ -79,3 +80,14 @@ export const ServerStatistics = Type.Object({
   clients: List(ClientStatistics, { description: 'Only for administrators of the export' }),
 });
 export type ServerStatistics = Readonly<Static<typeof ServerStatistics>>;
+
+export const LatencyBounds = Type.Object(
+  {
+    boundsSeconds: List(Type.Number({ exclusiveMinimum: 0 }), {
+      minItems: 1,
+      maxItems: MAX_LATENCY_BOUNDS,
+      description: 'The bounds between the bins, each above the one before',
+    }),
+  },
+  strict,
+);

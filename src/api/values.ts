@@ -38,6 +38,9 @@ export type MinBlockBytes = (typeof minBlockChoices)[number];
 export const exportOrigins = ['file', 'flag', 'kept', 'temporary'] as const;
 export type ExportOrigin = (typeof exportOrigins)[number];
 
+/** The most bounds between the bins of a latency histogram. */
+export const MAX_LATENCY_BOUNDS = 24;
+
 /** Why the bitmaps of a disk are trusted after a start. The texts are shown to users. */
 export const grounds = {
   new: 'nothing was known about the disk before',

@@ -108,7 +108,7 @@ function copied(
 
 function viewOf(
   id: string,
-  { name, guardedAs, minBlockBytes }: Export,
+  { name, guardedAs, minBlockBytes, latencyBounds }: Export,
   device: BlockDevice,
   contexts: readonly MetadataContext[],
 ): View {
@@ -116,6 +116,7 @@ function viewOf(
     name: `${name}@${id}`,
     guardedAs,
     minBlockBytes,
+    latencyBounds,
     description: `"${name}" as it was when backup ${id} began`,
     device,
     contexts,

@@ -19,6 +19,18 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
+/**
+ * Milliseconds in a time as a user writes it: a whole number of `us`, `ms` or `s`. Undefined if the text is not such a
+ * time.
+ */
+export function parseMilliseconds(text: string): number | undefined {
+  const match = /^(\d{1,9})(us|ms|s)$/.exec(text.trim());
+  if (!match) return undefined;
+  const value = Number(match[1]);
+  if (match[2] === 'us') return value / 1000;
+  return match[2] === 'ms' ? value : value * 1000;
+}
+
 const unitNames = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** Bytes as a person reads them: `64 KiB`, `1.5 GiB`, `512 B`. */

@@ -39,6 +39,8 @@ export interface ExportParts {
   readonly persistence?: PersistentBitmaps | undefined;
   /** Called after the disk is closed. */
   readonly release?: (() => void) | undefined;
+  /** As in `ServedDisk`. */
+  readonly latencyBounds?: readonly number[];
   /** How long a change at one instant waits for the disk. */
   readonly cutTimeoutSeconds?: number;
 }
@@ -73,7 +75,7 @@ export class Export extends ServedDisk {
   private shrinking = false;
 
   constructor(parts: ExportParts) {
-    super();
+    super(parts.latencyBounds);
     this.name = parts.name;
     this.guardedAs = { exportName: parts.name, right: 'read', needsTls: parts.needsTls ?? false };
     this.description = parts.description;

@@ -44,12 +44,17 @@ export abstract class ServedDisk {
   abstract readonly guardedAs: GuardedAs;
   /** The top of the device stack. */
   abstract readonly device: BlockDevice;
-  private readonly accounting = new DiskAccounting();
+  private readonly accounting: DiskAccounting;
   private leaving = false;
   /** How many callers of `keepOut` currently refuse new clients. */
   private doorkeepers = 0;
   /** Called when the last client has gone. */
   private readonly awaitingNobody = new Set<() => void>();
+
+  /** `latencyBounds`: of the latency histograms, in milliseconds; usual ones if they are missing. */
+  constructor(latencyBounds?: readonly number[]) {
+    this.accounting = new DiskAccounting(latencyBounds);
+  }
 
   get sizeBytes(): number {
     return this.device.sizeBytes;
@@ -134,6 +139,11 @@ export abstract class ServedDisk {
   /** In milliseconds: the bounds of the latency histograms. */
   get latencyBounds(): readonly number[] {
     return this.accounting.bounds;
+  }
+
+  /** Begins new histograms with these bounds. */
+  useLatencyBounds(bounds: readonly number[]): void {
+    this.accounting.useBounds(bounds, this.accountingOfClients());
   }
 
   /** What clients have done since the disk has been served. */

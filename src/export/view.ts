@@ -11,6 +11,8 @@ export interface ViewParts {
   readonly description: string;
   /** The same as the export's. */
   readonly minBlockBytes: MinBlockBytes;
+  /** As in `ServedDisk`. */
+  readonly latencyBounds?: readonly number[];
   /** Read-only. The creator closes it after the view is closed. */
   readonly device: BlockDevice;
   /** In addition to those that every disk has. */
@@ -27,8 +29,8 @@ export class View extends ServedDisk {
   readonly device: BlockDevice;
   private readonly all: readonly MetadataContext[];
 
-  constructor({ name, guardedAs, description, minBlockBytes, device, contexts }: ViewParts) {
-    super();
+  constructor({ name, guardedAs, description, minBlockBytes, latencyBounds, device, contexts }: ViewParts) {
+    super(latencyBounds);
     this.name = name;
     this.guardedAs = { ...guardedAs, right: 'backup' };
     this.description = description;

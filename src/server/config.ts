@@ -5,6 +5,7 @@ import { DEFAULT_NBD_PORT, type HostPort } from '../base/host-port.js';
 import { controlSocketIn, defaultStateDirectory, scratchDirectoryIn } from '../base/places.js';
 import { GIB, MIB } from '../base/units.js';
 import type { OnBitmapError } from '../bitmap/store/bitmap-failures.js';
+import { DEFAULT_BOUNDS } from '../export/accounting/accounting-memory.js';
 import type { WantedExport } from '../export/registry.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { TlsFiles } from '../tls/tls-settings.js';
@@ -37,6 +38,8 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
+  /** Between the bins of the latency histograms, in milliseconds. */
+  readonly latencyBounds: readonly number[];
   /** How long a backup or a transaction waits for a disk to finish its writes. */
   readonly cutTimeoutSeconds: number;
   /** How long each step of stopping waits for disks. */
@@ -113,6 +116,7 @@ export function resolveConfig(
       maxActiveRegions: last('max-active-regions') ?? 512,
       coolAfterSeconds: last('cool-after') ?? 5,
     },
+    latencyBounds: last('latency-bounds') ?? DEFAULT_BOUNDS,
     cutTimeoutSeconds: last('cut-timeout') ?? 5,
     stopTimeoutSeconds: last('stop-timeout') ?? 10,
   };

@@ -32,6 +32,8 @@ export interface ExportHost {
   readonly lost?: string | undefined;
   readonly persistence: PersistenceConfig;
   readonly cutTimeoutSeconds?: number;
+  /** Of latency histograms, in milliseconds. */
+  readonly latencyBounds?: readonly number[];
   /** Whether clients can use TLS. */
   readonly hasTls?: boolean;
   readonly posix: Posix | undefined;
@@ -109,10 +111,14 @@ export async function prepareExport(
     const bitmaps = new BitmapSet(disk.sizeBytes);
     const opening = host.store && (await prepareBitmaps(spec, disk, bitmaps, { ...host, store: host.store }, known));
     if (!opening) addWanted(spec.bitmaps ?? [], bitmaps, { persistent: false, log: host.log });
-    const { cutTimeoutSeconds } = host;
+    const { cutTimeoutSeconds, latencyBounds } = host;
+    const chosen = {
+      ...(cutTimeoutSeconds !== undefined && { cutTimeoutSeconds }),
+      ...(latencyBounds && { latencyBounds }),
+    };
     const persistence = opening?.persistence;
     const parts = { name, path, readOnly, needsTls, description, minBlockBytes, disk, bitmaps, persistence, release };
-    const serve = () => new Export({ ...parts, ...(cutTimeoutSeconds !== undefined && { cutTimeoutSeconds }) });
+    const serve = () => new Export({ ...parts, ...chosen });
     return { opening, serve, abandon };
   } catch (error) {
     // What matters is why the export cannot be opened.

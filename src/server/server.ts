@@ -184,13 +184,14 @@ export class TidemarkServer {
 
   private exportHost(): ExportHost {
     const { places, state, claims, log } = this;
-    const { persistence, cutTimeoutSeconds, tls } = this.config;
+    const { persistence, cutTimeoutSeconds, latencyBounds, tls } = this.config;
     const stored = { store: state?.store.entries, lost: state?.store.lost };
     return {
       ...stored,
       hasTls: tls.mode !== 'none',
       persistence,
       cutTimeoutSeconds,
+      latencyBounds,
       places,
       posix: loadPosix(),
       claims,

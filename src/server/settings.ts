@@ -1,9 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ACCESS_GRAMMAR, parseAccessSpec } from '../access/access-spec.js';
+import { MAX_LATENCY_BOUNDS } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { parseHostPort } from '../base/host-port.js';
 import { choice, Given, onOff, path, repeated, type Setting, size, text, whole } from '../base/setting.js';
 import { MIB } from '../base/units.js';
+import { parseLatencyBounds } from '../export/accounting/latency-bounds.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { MIN_BUDGET_BYTES } from '../session/memory-budget.js';
 import { tlsModes } from '../tls/tls-mode.js';
@@ -76,6 +78,10 @@ export const settings = {
   ),
   threads: set('number of threads that serve clients (default: one for each core)', whole('N', 1, MAX_THREADS)),
   'busy-poll': set('how long to poll for the next request (0: never)', whole('MICROSECONDS', 0, 1_000_000)),
+  'latency-bounds': set(
+    'bounds between the bins of the latency histograms',
+    text('TIMES', `1 to ${MAX_LATENCY_BOUNDS} rising times such as 50us,1ms`, parseLatencyBounds),
+  ),
   transient: set('keep bitmaps only in memory, so that they are lost when the server stops', onOff()),
   'on-bitmap-error': set(
     'what to do when a write cannot be recorded: refuse it, or continue without bitmaps',

@@ -7,6 +7,7 @@ import {
   isPowerOfTwo,
   KIB,
   MIB,
+  parseMilliseconds,
   parseSize,
   TIB,
 } from '../../src/base/units.js';
@@ -26,6 +27,19 @@ test.each([
 
 test.each(['', 'K', '1.5G', '-1', '1P', '64 K B', '9999999999999T'])('"%s" is not a size', (text) => {
   expect(parseSize(text)).toBeUndefined();
+});
+
+test.each([
+  ['50us', 0.05],
+  ['1ms', 1],
+  ['1500ms', 1500],
+  ['5s', 5000],
+])('"%s" is %d ms', (text, milliseconds) => {
+  expect(parseMilliseconds(text)).toBe(milliseconds);
+});
+
+test.each(['', '5', 'ms', '1.5ms', '-1s', '1m', '1 ms', '9999999999s'])('"%s" is not a time', (text) => {
+  expect(parseMilliseconds(text)).toBeUndefined();
 });
 
 test('formatSize rounds for people', () => {

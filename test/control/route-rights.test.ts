@@ -20,7 +20,7 @@ const caller: Identity = {
   certificate: { dn: 'CN=a', commonName: 'a', names: [], serial: '01' },
 };
 
-type Method = 'GET' | 'POST' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
 /** The API as somebody with these rules sees it, on the exports `a` and `b`, or on those that are named. */
 async function apiFor(specs: string[], names = ['a', 'b'], log?: Log) {
@@ -53,6 +53,7 @@ const routes: [Method, string, object | undefined, Right[]][] = [
   ['POST', '/v1/transactions', { actions: [{ type: 'bitmap-clear', export: 'a', bitmap: 'nightly' }] }, ['admin']],
   ['POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly' }, ['backup']],
   ['POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly', onScratchFull: 'fail-writer' }, ['admin']],
+  ['PUT', '/v1/exports/a/latency-bounds', { boundsSeconds: [0.001, 1] }, ['admin']],
   ['POST', '/v1/exports/a/resize', { sizeBytes: 4 * 1024 * 1024 }, ['admin']],
   ['DELETE', '/v1/exports/a', undefined, ['admin']],
 ];

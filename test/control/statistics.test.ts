@@ -35,7 +35,7 @@ async function serve(names: readonly string[], ...rules: string[]) {
     const { statusCode, body } = await api.inject({ method: 'GET', url: `/v1/statistics${query}` });
     return { status: statusCode, document: JSON.parse(body) as ServerStatistics };
   };
-  return { exports, ask };
+  return { exports, api, ask };
 }
 
 const namesIn = ({ exports, views, clients }: ServerStatistics) => ({
@@ -107,4 +107,24 @@ test('shows an export to those who may see what is dirty, and views and clients 
     views: ['a@b1'],
     clients: ['a', 'a@b1'],
   });
+});
+
+test('the bounds of an export can be set; its histograms begin anew, and those of others stay', async () => {
+  const { exports, api, ask } = await serve(['a', 'b'], 'any,rights=admin');
+  const set = async (boundsSeconds: number[]) => {
+    const url = '/v1/exports/a/latency-bounds';
+    const { statusCode, body } = await api.inject({ method: 'PUT', url, payload: { boundsSeconds } });
+    return { status: statusCode, document: JSON.parse(body) };
+  };
+  expect(await set([0.001, 0.5])).toEqual({ status: 200, document: { boundsSeconds: [0.001, 0.5] } });
+  expect(exports.get('a').latencyBounds).toEqual([1, 500]);
+  const { exports: described, clients } = (await ask()).document;
+  const boundsOf = ({ commands }: (typeof described)[0] | (typeof clients)[0]) => commands.read!.latency!.boundsSeconds;
+  expect(boundsOf(described[0]!)).toEqual([0.001, 0.5]);
+  expect(boundsOf(described[1]!)).toHaveLength(14);
+  expect(boundsOf(clients[0]!)).toEqual([0.001, 0.5]);
+  for (const wrong of [[], [0], [0.5, 0.1], Array.from({ length: 25 }, (_, i) => i + 1)]) {
+    expect(await set(wrong), wrong.join()).toMatchObject({ status: 400, document: { code: 'BAD_REQUEST' } });
+  }
+  expect(exports.get('a').latencyBounds).toEqual([1, 500]);
 });

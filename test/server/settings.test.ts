@@ -62,6 +62,7 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
     return undefined;
   },
   'busy-poll': ({ limits }) => limits.busyPollMicroseconds,
+  'latency-bounds': ({ latencyBounds }) => latencyBounds,
   transient: ({ persistence }) => persistence.transient,
   'on-bitmap-error': ({ persistence }) => persistence.onBitmapError,
   'region-size': ({ persistence }) => persistence.regionBytes,
@@ -195,6 +196,7 @@ describe('the example in docs/configuration.md', () => {
         maxActiveRegions: 512,
         coolAfterSeconds: 5,
       },
+      latencyBounds: [0.1, 1, 10, 100, 1000],
       cutTimeoutSeconds: 5,
       stopTimeoutSeconds: 10,
     });

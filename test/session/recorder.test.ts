@@ -124,3 +124,28 @@ test('a disk remembers what clients did that have gone, but not what they left w
   expect(described([])).toMatchObject({ commands: { read: { operations: 3, bytes: 1536 } }, inFlight: 0 });
   expect(accounting.counters([])).toMatchObject({ bytesRead: 1536 });
 });
+
+test('new bounds begin new histograms, for clients that are connected and those that have gone', () => {
+  const accounting = new DiskAccounting([1]);
+  const [memory, gone] = [newAccountingMemory(accounting.bounds), newAccountingMemory(accounting.bounds)];
+  const clock = { now: 0 };
+  const read = (client: typeof memory, milliseconds: number) => {
+    const recorder = new Recorder(client, () => clock.now);
+    recorder.begin();
+    recorder.succeeded(Command.READ, 512, 512);
+    recorder.servedAtOnce(Command.READ);
+    clock.now += milliseconds;
+    recorder.settle();
+  };
+  read(gone, 5);
+  accounting.clientHasGone(gone);
+  read(memory, 0);
+  const ofRead = () => describeAccounting(accounting.total([memory]), true).commands.read;
+  expect(ofRead()).toMatchObject({ operations: 2, latency: { boundsSeconds: [0.001], counts: [1, 1] } });
+  accounting.useBounds([2, 4, 8], [memory]);
+  expect(accounting.bounds).toEqual([2, 4, 8]);
+  const latency = { boundsSeconds: [0.002, 0.004, 0.008], counts: [0, 0, 0, 0] };
+  expect(ofRead()).toMatchObject({ operations: 2, seconds: 0.005, latency });
+  read(memory, 5);
+  expect(ofRead()).toMatchObject({ operations: 3, seconds: 0.01, latency: { counts: [0, 0, 1, 0] } });
+});

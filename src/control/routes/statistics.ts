@@ -1,6 +1,8 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { Refusal, strict } from '../../api/shapes.js';
-import { ServerStatistics } from '../../api/statistics.js';
+import { LatencyBounds, ServerStatistics } from '../../api/statistics.js';
+import { CodedError } from '../../base/coded-error.js';
+import { areLatencyBounds } from '../../export/accounting/latency-bounds.js';
 import type { SeenExports } from '../../export/seen-exports.js';
 import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
@@ -8,6 +10,8 @@ import type { ControlApi } from '../new-api.js';
 /** A list that is longer than this leaves the histograms out: to write many of them takes the event loop too long. */
 const MAX_HISTOGRAMS = 100;
 const MAX_CHOSEN = 50;
+
+const Params = Type.Object({ export: Type.String() });
 
 const Query = Type.Object(
   {
@@ -25,7 +29,7 @@ const Query = Type.Object(
   strict,
 );
 
-export function statisticsRoutes(api: ControlApi, { describeServer }: ControlHost): void {
+export function statisticsRoutes(api: ControlApi, { exports, describeServer }: ControlHost): void {
   api.get(
     '/v1/statistics',
     {
@@ -46,6 +50,30 @@ export function statisticsRoutes(api: ControlApi, { describeServer }: ControlHos
         uptimeSeconds: Math.max(0, now - startedAt) / 1000,
         ...statisticsOf(seen, chosen === undefined ? undefined : new Set([chosen].flat()), latency),
       };
+    },
+  );
+
+  api.put(
+    '/v1/exports/:export/latency-bounds',
+    {
+      config: { right: 'admin' },
+      schema: {
+        operationId: 'setLatencyBounds',
+        summary: 'Begin new latency histograms with these bounds, for the export and its clients, until it is removed',
+        params: Params,
+        body: LatencyBounds,
+        response: { 200: LatencyBounds, default: Refusal },
+      },
+    },
+    async ({ params, body }) => {
+      const { boundsSeconds } = body;
+      const bounds = boundsSeconds.map((seconds) => seconds * 1000);
+      if (!areLatencyBounds(bounds)) {
+        const hint = 'give the times in seconds, each above the one before';
+        throw new CodedError('BAD_REQUEST', `the bounds ${boundsSeconds.join(', ')} do not rise`, hint);
+      }
+      exports.get(params.export).useLatencyBounds(bounds);
+      return { boundsSeconds };
     },
   );
 }

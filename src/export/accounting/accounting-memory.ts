@@ -1,3 +1,4 @@
+import { MAX_LATENCY_BOUNDS } from '../../api/values.js';
 import { assert } from '../../base/assert.js';
 
 /**
@@ -17,8 +18,6 @@ export const accountedCommands = ['read', 'write', 'other', 'flush', 'trim', 'ca
 export type AccountedCommand = (typeof accountedCommands)[number];
 export const OTHER_COMMANDS = 2;
 
-/** The most bounds between the bins of a histogram. */
-const MAX_BOUNDS = 24;
 /** In milliseconds. */
 export const DEFAULT_BOUNDS: readonly number[] = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 500, 1000, 5000];
 
@@ -30,7 +29,7 @@ export const INVALID = 3;
 export const MILLISECONDS = 4;
 export const BINS = 5;
 /** The slots of one command. */
-export const PER_COMMAND = BINS + MAX_BOUNDS + 1;
+export const PER_COMMAND = BINS + MAX_LATENCY_BOUNDS + 1;
 
 /** Valid requests that have begun. */
 export const REQUESTS = accountedCommands.length * PER_COMMAND;
@@ -42,15 +41,25 @@ export const LAST_ACCESS = REQUESTS + 2;
 export const HIGHEST_END = REQUESTS + 3;
 export const BOUND_COUNT = REQUESTS + 4;
 export const BOUNDS = REQUESTS + 5;
-const SLOTS = BOUNDS + MAX_BOUNDS;
+const SLOTS = BOUNDS + MAX_LATENCY_BOUNDS;
 
 /** `bounds`: in milliseconds, rising. */
 export function newAccountingMemory(bounds: readonly number[]): AccountingMemory {
-  assert(bounds.length <= MAX_BOUNDS, 'the bounds fit');
+  assert(bounds.length <= MAX_LATENCY_BOUNDS, 'the bounds fit');
   const memory = new Float64Array(new SharedArrayBuffer(SLOTS * Float64Array.BYTES_PER_ELEMENT));
   memory[BOUND_COUNT] = bounds.length;
   memory.set(bounds, BOUNDS);
   return memory;
+}
+
+/**
+ * Begins new histograms with these bounds, as QEMU does. A request that another thread accounts for meanwhile may get into
+ * a bin of them.
+ */
+export function resetLatency(memory: AccountingMemory, bounds: readonly number[]): void {
+  for (let at = 0; at < REQUESTS; at += PER_COMMAND) memory.fill(0, at + BINS, at + PER_COMMAND);
+  memory[BOUND_COUNT] = bounds.length;
+  memory.set(bounds, BOUNDS);
 }
 
 /** Adds what a client has done. Both have the same bounds. */

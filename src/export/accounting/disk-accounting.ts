@@ -11,6 +11,7 @@ import {
   newAccountingMemory,
   PER_COMMAND,
   REQUESTS,
+  resetLatency,
 } from './accounting-memory.js';
 
 /** What clients have done, in four numbers. */
@@ -35,8 +36,18 @@ export class DiskAccounting {
   /** What those that have gone did; undefined while there are none. */
   private past: AccountingMemory | undefined;
 
-  /** In milliseconds: the bounds of the latency histograms. */
-  readonly bounds = DEFAULT_BOUNDS;
+  /** `current`: the bounds of the latency histograms, in milliseconds. */
+  constructor(private current: readonly number[] = DEFAULT_BOUNDS) {}
+
+  get bounds(): readonly number[] {
+    return this.current;
+  }
+
+  /** Begins new histograms. `clients`: as in `total`. */
+  useBounds(bounds: readonly number[], clients: readonly AccountingMemory[]): void {
+    this.current = bounds;
+    for (const memory of this.withPast(clients)) resetLatency(memory, bounds);
+  }
 
   clientHasGone(memory: AccountingMemory): void {
     this.past ??= newAccountingMemory(this.bounds);

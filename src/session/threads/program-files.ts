@@ -5,6 +5,7 @@ const FILES = [
   './client-thread.js',
   './secured-client.js',
   './served-client.js',
+  '../../api/values.js',
   '../../export/accounting/accounting-memory.js',
   '../../export/elsewhere/asked-device.js',
   '../../export/elsewhere/disk-calls.js',
