@@ -6,8 +6,16 @@ export interface Output {
   write(text: string): unknown;
 }
 
-/** The only control sequences sent to a terminal are this one and those made by Node's `styleText`. */
+/*
+ * The only control sequences sent to a terminal are these and those made by Node's `styleText`. The alternate screen is
+ * entered without a cursor, and without wrapping lines that are too long.
+ */
 const ERASE_LINE = '\r\u001b[K';
+const ENTER_SCREEN = '\u001b[?1049h\u001b[?25l\u001b[?7l';
+const LEAVE_SCREEN = '\u001b[?7h\u001b[?25h\u001b[?1049l';
+const HOME = '\u001b[H';
+const ERASE_REST_OF_LINE = '\u001b[K';
+const ERASE_BELOW = '\u001b[J';
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches escape sequences
 const STYLES = /(\u001b\[[0-9;]*m)/;
 
@@ -35,6 +43,21 @@ export function writeStyled(output: Output, text: string): void {
 /** Replaces the line that the cursor is on. */
 export function rewriteLine(output: Output, line: string): void {
   output.write(`${ERASE_LINE}${printable(line)}`);
+}
+
+/** Takes the whole terminal, until `leaveScreen` shows again what was there before. */
+export function enterScreen(output: Output): void {
+  output.write(ENTER_SCREEN);
+}
+
+export function leaveScreen(output: Output): void {
+  output.write(LEAVE_SCREEN);
+}
+
+/** Shows these lines, and nothing else, on the screen that was entered. */
+export function drawScreen(output: Output, lines: readonly string[]): void {
+  const shown = lines.map((line) => `${printable(line)}${ERASE_REST_OF_LINE}`);
+  output.write(`${HOME}${shown.join('\r\n')}${ERASE_BELOW}`);
 }
 
 let documents = 0;

@@ -18,6 +18,7 @@ import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
 import { addTlsCommands } from './tls.js';
 import { addTokenCommands } from './token.js';
+import { addTopCommand } from './top/top-command.js';
 import { addVerifyCommand } from './verify.js';
 
 const DONE = 0;
@@ -49,6 +50,7 @@ export function buildProgram(): Command {
   addBitmapCommands(program);
   addBackupCommands(program);
   addClientCommands(program);
+  addTopCommand(program);
   addTokenCommands(program);
   addPageCommand(program);
   addMapCommand(program);
