@@ -42,7 +42,7 @@ const quick = { rounds: 2, seconds: 1, sizeBytes: 256 * MIB };
 const report = 'docs/benchmarks.md';
 
 /** Parts that measure tidemark alone, or beside other programs than the servers of `--only`. */
-const tidemarkPartNames = ['cold', 'cost', 'crash', 'start', 'view', 'pull'] as const;
+const tidemarkPartNames = ['cold', 'cost', 'accounting', 'crash', 'start', 'view', 'pull'] as const;
 /** In the order of the report. */
 const partNames = [...casePartNames, 'idle', ...tidemarkPartNames] as const;
 export type PartName = (typeof partNames)[number];

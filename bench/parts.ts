@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { accountingSeconds, measureAccountingCost } from './accounting-cost.js';
 import { costRuns, costSecondsARun, measureBitmapCost } from './bitmap-cost.js';
 import type { CasePartName } from './cases.js';
 import { coldRounds, measureColdReads } from './cold-reads.js';
@@ -9,6 +10,7 @@ import { measureManyExports } from './many-exports.js';
 import type { PartName } from './options.js';
 import type { Part } from './part.js';
 import { measurePull } from './pull.js';
+import { accountingSection } from './report/accounting-cost.js';
 import { costSection } from './report/bitmap-cost.js';
 import { coldReadsSection } from './report/cold-reads.js';
 import { crashSection } from './report/crash.js';
@@ -46,6 +48,13 @@ export const parts: Readonly<Record<PartName, Part>> = {
     async measure(run, places) {
       const results = await measureBitmapCost(run, places);
       return (goals) => costSection(results, run.options, goals);
+    },
+  },
+  accounting: {
+    seconds: ({ rounds }) => accountingSeconds(rounds),
+    async measure(run) {
+      const costs = measureAccountingCost(run);
+      return (goals) => accountingSection(costs, goals);
     },
   },
   crash: {

@@ -13,6 +13,7 @@ test('a run without options measures everything and writes the page', () => {
     'idle',
     'cold',
     'cost',
+    'accounting',
     'crash',
     'start',
     'view',
