@@ -1,5 +1,6 @@
 import { DEFAULT_BOUNDS, newAccountingMemory } from '../src/export/accounting/accounting-memory.js';
 import { Command } from '../src/protocol/constants.js';
+import { PassClock } from '../src/session/pass-clock.js';
 import { Recorder } from '../src/session/recorder.js';
 import type { Goal } from './report/goals.js';
 import { inTurn } from './statistics.js';
@@ -11,7 +12,7 @@ const RUN_MILLISECONDS = 200;
 const PASSES_AT_A_TIME = 1000;
 
 /** How many requests are served in one pass, and what accounting for one of them may take: 2 % of serving it. */
-export interface PassSize {
+interface PassSize {
   readonly requests: number;
   readonly goal: Goal;
 }
@@ -36,11 +37,16 @@ export interface AccountingCost {
 /** How long keeping account of requests that are served at once takes, for each of them. */
 export function measureAccountingCost({ options: { rounds }, log }: BenchRun): AccountingCost[] {
   const costs = passSizes.map((size) => ({ size, nanoseconds: [] as number[] }));
-  const recorder = new Recorder(newAccountingMemory(DEFAULT_BOUNDS));
-  for (let pass = 0; pass < WARM_UP_PASSES; pass++) account(recorder, 4);
+  const pass = new Pass();
+  for (let turn = 0; turn < WARM_UP_PASSES; turn++) {
+    pass.accounted(4);
+    pass.plain();
+  }
   for (let round = 0; round < rounds; round++) {
     for (const { size, nanoseconds } of inTurn(costs, round)) {
-      const cost = timeOf(recorder, size.requests);
+      const plain = nanosecondsOf(() => pass.plain());
+      const accounted = nanosecondsOf(() => pass.accounted(size.requests));
+      const cost = Math.max(0, accounted - plain) / size.requests;
       nanoseconds.push(cost);
       log(`accounting for a request, ${size.requests} in a pass  ${cost.toFixed(0)} ns`);
     }
@@ -49,28 +55,45 @@ export function measureAccountingCost({ options: { rounds }, log }: BenchRun): A
 }
 
 export function accountingSeconds(rounds: number): number {
-  return 1 + (rounds * passSizes.length * RUN_MILLISECONDS) / 1000;
+  return 1 + (2 * rounds * passSizes.length * RUN_MILLISECONDS) / 1000;
 }
 
-function timeOf(recorder: Recorder, requests: number): number {
+/** What a link and its transmission call in one pass that has to do with accounting or with the clock. */
+class Pass {
+  private readonly clock = new PassClock();
+  private readonly recorder = new Recorder(newAccountingMemory(DEFAULT_BOUNDS), this.clock);
+
+  /** Busy polling alone, which reads the clock before and after. */
+  plain(): void {
+    this.clock.exactly();
+    this.clock.exactly();
+  }
+
+  accounted(requests: number): void {
+    const { clock, recorder } = this;
+    clock.beginPass();
+    clock.now();
+    recorder.begin();
+    for (let request = 0; request < requests; request++) {
+      recorder.servedAtOnce(Command.READ);
+      recorder.succeeded(Command.READ, 4096, 4096 * request);
+      recorder.accepted();
+    }
+    recorder.settle();
+    clock.now();
+    clock.endPass();
+  }
+}
+
+/** Of one call. */
+function nanosecondsOf(call: () => void): number {
   const began = performance.now();
-  let passes = 0;
+  let calls = 0;
   let milliseconds = 0;
   while (milliseconds < RUN_MILLISECONDS) {
-    for (let pass = 0; pass < PASSES_AT_A_TIME; pass++) account(recorder, requests);
-    passes += PASSES_AT_A_TIME;
+    for (let i = 0; i < PASSES_AT_A_TIME; i++) call();
+    calls += PASSES_AT_A_TIME;
     milliseconds = performance.now() - began;
   }
-  return (milliseconds * 1e6) / passes / requests;
-}
-
-/** What a transmission calls in one pass. */
-function account(recorder: Recorder, requests: number): void {
-  recorder.begin();
-  for (let request = 0; request < requests; request++) {
-    recorder.servedAtOnce(Command.READ);
-    recorder.succeeded(Command.READ, 4096, 4096 * request);
-    recorder.accepted();
-  }
-  recorder.settle();
+  return (milliseconds * 1e6) / calls;
 }

@@ -12,6 +12,7 @@ import { BusyPoller } from '../session/busy-poller.js';
 import { BusyThreads, servedTimesOf } from '../session/busy-threads.js';
 import { Connection, type ConnectionHost, type Peer } from '../session/connection.js';
 import { MemoryBudget, type MemoryUse, partsOf } from '../session/memory-budget.js';
+import { PassClock } from '../session/pass-clock.js';
 import { PiecePool } from '../session/piece-pool.js';
 import { ClientThreads } from '../session/threads/client-threads.js';
 import { TlsDoor } from '../tls/door.js';
@@ -67,6 +68,7 @@ export class NbdListener {
     const memoryParts = partsOf(limits.threads);
     const servedTimes = servedTimesOf(limits.threads);
     const count = limits.threads - 1;
+    const clock = new PassClock();
     const shared = { memoryBudgetBytes, memoryParts, busyPollMicroseconds, servedTimes };
     this.threads = new ClientThreads({ count, ...shared, posix, log });
     this.host = {
@@ -78,7 +80,8 @@ export class NbdListener {
       pool: new PiecePool(),
       memory: new MemoryBudget(memoryBudgetBytes, undefined, { ...memoryParts, index: 0 }),
       terms: { multipleConnections: limits.maxConnections > 1 },
-      busyPoller: new BusyPoller(busyPollMicroseconds, new BusyThreads(servedTimes, 0)),
+      busyPoller: new BusyPoller(busyPollMicroseconds, new BusyThreads(servedTimes, 0), () => clock.now() * 1e6),
+      clock,
       handshakeTimeoutMilliseconds: limits.handshakeTimeoutSeconds * 1000,
     };
   }

@@ -8,6 +8,7 @@ import { openStream, plainSocketOf, type Stream, type StreamReader } from './byt
 import { CLIENT_CLOSED } from './close-reason.js';
 import type { HandshakeOutput } from './handshake.js';
 import type { MemoryAccount, MemoryBudget } from './memory-budget.js';
+import type { PassClock } from './pass-clock.js';
 import type { PiecePool } from './piece-pool.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 import { ReplyWriter } from './reply-writer.js';
@@ -21,6 +22,8 @@ export interface LinkHost {
   readonly pool: PiecePool;
   readonly memory: MemoryBudget;
   readonly busyPoller: BusyPoller;
+  /** The same as that of `busyPoller`. */
+  readonly clock: PassClock;
   readonly log: Log;
 }
 
@@ -107,6 +110,10 @@ export class Link implements StreamReader, Carrier {
     });
   }
 
+  get clock(): PassClock {
+    return this.host.clock;
+  }
+
   /** Gives what is received from now on to this phase. After `advance`, also what was received before. */
   enter(phase: Phase): void {
     this.phase = phase;
@@ -124,10 +131,13 @@ export class Link implements StreamReader, Carrier {
       this.input.consume(this.input.length);
       return true;
     }
-    this.host.busyPoller.arrived();
+    const { busyPoller, clock } = this.host;
+    clock.beginPass();
+    busyPoller.arrived();
     this.advance();
+    if (!this.hasMoved) this.poll(this.input.length > 0);
+    clock.endPass();
     if (this.hasMoved) return false;
-    this.poll(this.input.length > 0);
     this.paused = !this.finished && !this.canBegin;
     return !this.paused;
   }

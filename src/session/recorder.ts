@@ -18,6 +18,7 @@ import {
   REQUESTS,
 } from '../export/accounting/accounting-memory.js';
 import { Command } from '../protocol/constants.js';
+import { PassClock } from './pass-clock.js';
 
 /**
  * Keeps account of what a client does, in the thread that serves it.
@@ -28,21 +29,20 @@ import { Command } from '../protocol/constants.js';
  * just after they have left.
  */
 export class Recorder {
-  /** When the pass began, in the time of `clock`. */
+  /** When the pass began. */
   startedAt = 0;
   /** How many requests of each command were served at once in this pass. */
   private readonly atOnce = new Uint32Array(accountedCommands.length);
   private hasAny = false;
 
-  /** `clock`: the time of `performance.now()`. */
   constructor(
     private readonly memory: AccountingMemory,
-    private readonly clock: () => number = () => performance.now(),
+    private readonly clock = new PassClock(),
   ) {}
 
   /** A pass begins. */
   begin(): void {
-    this.startedAt = this.clock();
+    this.startedAt = this.clock.now();
   }
 
   /** A valid request has begun. */
@@ -85,7 +85,7 @@ export class Recorder {
     this.hasAny = false;
     const { atOnce } = this;
     const { startedAt } = this;
-    this.startedAt = this.clock();
+    this.startedAt = this.clock.exactly();
     const milliseconds = this.startedAt - startedAt;
     const bin = this.binOf(milliseconds);
     for (let command = 0; command < atOnce.length; command++) {
@@ -99,7 +99,7 @@ export class Recorder {
 
   /** A request that had to wait has left. It began at `startedAt`, with its pass. Returns how long it took. */
   servedLater(command: number, startedAt: number): number {
-    const now = this.clock();
+    const now = this.clock.exactly();
     const milliseconds = now - startedAt;
     this.add(command, this.binOf(milliseconds), 1, milliseconds);
     this.memory[LAST_ACCESS] = onSharedClock(now);

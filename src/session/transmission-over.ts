@@ -33,7 +33,7 @@ export function transmissionOver(
       return isTraced(log) ? trace : undefined;
     },
   };
-  return new Transmission(agreement, link.output, link.memory, events, new Recorder(accounting));
+  return new Transmission(agreement, link.output, link.memory, events, new Recorder(accounting, link.clock));
 }
 
 function fieldsOf(request: Request) {

@@ -3,13 +3,14 @@ import { accountedCommands, newAccountingMemory } from '../../src/export/account
 import { countersOf, DiskAccounting } from '../../src/export/accounting/disk-accounting.js';
 import { describeAccounting } from '../../src/export/accounting/statistics.js';
 import { Command } from '../../src/protocol/constants.js';
+import { PassClock } from '../../src/session/pass-clock.js';
 import { Recorder } from '../../src/session/recorder.js';
 
 /** A recorder whose clock is set by the test, in milliseconds. */
 function recording(bounds = [1, 10]) {
   const memory = newAccountingMemory(bounds);
   const clock = { now: 1000 };
-  const recorder = new Recorder(memory, () => clock.now);
+  const recorder = new Recorder(memory, new PassClock(() => clock.now));
   const commands = () => describeAccounting(memory, true).commands;
   return { memory, clock, recorder, commands };
 }
@@ -130,7 +131,7 @@ test('new bounds begin new histograms, for clients that are connected and those 
   const [memory, gone] = [newAccountingMemory(accounting.bounds), newAccountingMemory(accounting.bounds)];
   const clock = { now: 0 };
   const read = (client: typeof memory, milliseconds: number) => {
-    const recorder = new Recorder(client, () => clock.now);
+    const recorder = new Recorder(client, new PassClock(() => clock.now));
     recorder.begin();
     recorder.succeeded(Command.READ, 512, 512);
     recorder.servedAtOnce(Command.READ);

@@ -6,6 +6,7 @@ import { KIB, MIB } from '../../src/base/units.js';
 import { openStream, type StreamReader } from '../../src/session/byte-stream.js';
 import { Link, type LinkHost, type Phase } from '../../src/session/link.js';
 import { MemoryBudget } from '../../src/session/memory-budget.js';
+import { PassClock } from '../../src/session/pass-clock.js';
 import { PiecePool } from '../../src/session/piece-pool.js';
 import type { ReceiveBuffer } from '../../src/session/receive-buffer.js';
 import { TlsDoor } from '../../src/tls/door.js';
@@ -140,6 +141,7 @@ test('with TLS, the rest of a message is not polled for', async () => {
   const host = {
     ...{ pool: new PiecePool(), memory: new MemoryBudget(MIB) },
     busyPoller: { arrived() {}, served },
+    clock: new PassClock(),
   } as unknown as LinkHost;
   const link = new Link({ secured: server }, host, 1);
   /** Its messages have ten bytes. */

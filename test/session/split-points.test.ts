@@ -11,6 +11,7 @@ import { BusyPoller } from '../../src/session/busy-poller.js';
 import { BusyThreads, servedTimesOf } from '../../src/session/busy-threads.js';
 import { Connection } from '../../src/session/connection.js';
 import { MemoryBudget } from '../../src/session/memory-budget.js';
+import { PassClock } from '../../src/session/pass-clock.js';
 import { PiecePool } from '../../src/session/piece-pool.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { openPolicy } from '../support/open-access.js';
@@ -59,6 +60,7 @@ async function converse(pieces: Buffer[]): Promise<Buffer> {
       pool: new PiecePool(),
       memory: new MemoryBudget(GIB),
       busyPoller: new BusyPoller(0, new BusyThreads(servedTimesOf(1), 0)),
+      clock: new PassClock(),
       log: silentLog,
       handshakeTimeoutMilliseconds: 60_000,
     },

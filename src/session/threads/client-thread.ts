@@ -9,6 +9,7 @@ import { BusyPoller } from '../busy-poller.js';
 import { BusyThreads } from '../busy-threads.js';
 import type { Link } from '../link.js';
 import { MemoryBudget } from '../memory-budget.js';
+import { PassClock } from '../pass-clock.js';
 import { PiecePool } from '../piece-pool.js';
 import { MessageBatch } from './message-batch.js';
 import { type ClosedClient, SecuredClient } from './secured-client.js';
@@ -21,12 +22,14 @@ const { slot, busyPollMicroseconds, servedTimes, memoryBudgetBytes, memoryParts 
 let { logLevel } = workerData as ThreadData;
 const port = parentPort!;
 const toOwner = new MessageBatch<FromThread>(port);
+const clock = new PassClock();
 const host: ThreadHost = {
   slot,
   posix: loadPosix(),
   pool: new PiecePool(),
   memory: new MemoryBudget(memoryBudgetBytes, undefined, { ...memoryParts, index: slot + 1 }),
-  busyPoller: new BusyPoller(busyPollMicroseconds, new BusyThreads(servedTimes, slot + 1)),
+  busyPoller: new BusyPoller(busyPollMicroseconds, new BusyThreads(servedTimes, slot + 1), () => clock.now() * 1e6),
+  clock,
   log: logToOwner(),
   door: undefined,
 };
