@@ -3,7 +3,7 @@ import type { SeenExports } from '../export/seen-exports.js';
 import { mayBackUp } from './seen-backups.js';
 
 /** A label with its value, in which a backslash escapes the next character. */
-const LABEL = /[{,](export|backup|bitmap)="((?:[^"\\]|\\.)*)"/g;
+const LABEL = /[{,](export|backup|bitmap|command)="((?:[^"\\]|\\.)*)"/g;
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n' };
 
 /** The samples, in the Prometheus text format, without those of exports, bitmaps and backups that the caller may not see. */
@@ -14,10 +14,10 @@ export function seenSamples(text: string, seen: SeenExports, backups: Backups): 
       .filter((record) => mayBackUp(seen, record))
       .map(({ id }) => id),
   );
-  const isVisible = ({ export: exportName, bitmap, backup }: Labels) => {
+  const isVisible = ({ export: exportName, bitmap, backup, command }: Labels) => {
     if (backup !== undefined && !visible.has(backup)) return false;
     if (exportName === undefined) return true;
-    return bitmap === undefined ? seen.may('list', exportName) : seen.maySeeBitmaps(exportName);
+    return bitmap === undefined && command === undefined ? seen.may('list', exportName) : seen.maySeeBitmaps(exportName);
   };
   return text
     .split('\n')
@@ -29,6 +29,7 @@ interface Labels {
   readonly export?: string;
   readonly bitmap?: string;
   readonly backup?: string;
+  readonly command?: string;
 }
 
 function labelsOf(line: string): Labels {

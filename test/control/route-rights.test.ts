@@ -231,13 +231,14 @@ test('metrics have no sample of an export or a backup that the caller may not se
   expect(text).not.toContain('backup="');
 });
 
-test.each(rights)('with the right %s, metrics have samples of bitmaps if the API shows bitmaps', async (right) => {
+test.each(rights)('with the right %s, metrics have samples of bitmaps and commands if the API shows them', async (right) => {
   const { host, ask } = await apiFor(['any,rights=backup']);
   const { id } = JSON.parse((await ask('POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly' })).text);
   expect((await ask('POST', `/v1/backups/${id}/commit`)).status).toBe(200);
   host.policy.current = rulesOf(`any,exports=a,rights=${right}`);
   const { text } = await ask('GET', '/metrics');
   expect(text).toContain('tidemark_export_size_bytes{export="a"}');
+  expect(text.includes('tidemark_export_operations_total{export="a",command="read"}')).toBe(right !== 'list');
   for (const sample of ['tidemark_bitmap_dirty_bytes', 'tidemark_backup_last_commit_timestamp_seconds']) {
     expect(text.includes(`${sample}{export="a",bitmap="nightly"}`), sample).toBe(right !== 'list');
   }
@@ -245,7 +246,8 @@ test.each(rights)('with the right %s, metrics have samples of bitmaps if the API
 
 test('the name of a hidden export is in no answer', async () => {
   const { ask } = await apiFor(['any,exports=a,rights=admin'], ['a', 'hush"\\,export="a']);
-  for (const url of ['/v1/exports', '/v1/server', '/v1/clients', '/v1/backups', '/metrics', '/openapi.json']) {
+  const lists = ['/v1/exports', '/v1/server', '/v1/clients', '/v1/statistics', '/v1/backups'];
+  for (const url of [...lists, '/metrics', '/openapi.json']) {
     expect((await ask('GET', url)).text, url).not.toContain('hush');
   }
 });

@@ -4,6 +4,7 @@ import { answerOf, Refusal } from '../../api/shapes.js';
 import type { Export } from '../../export/export.js';
 import type { BitmapFacts } from '../../export/export-facts.js';
 import { collectBackupMetrics } from '../backup-metrics.js';
+import { collectCommandMetrics } from '../command-metrics.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
 import type { ControlApi } from '../new-api.js';
@@ -12,6 +13,7 @@ import { seenSamples } from '../seen-metrics.js';
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);
   collectBackupMetrics(host, registry);
+  collectCommandMetrics(host, registry);
   const stopMeasuring = measureHeldWrites(host.exports, registry);
   api.addHook('onClose', async () => stopMeasuring());
   api.get(
