@@ -38,7 +38,12 @@ export function collectCommandMetrics({ exports }: ControlHost, registry: Regist
     });
     return current;
   };
-  const add = (name: string, help: string, type: 'counter' | 'gauge' | 'histogram', of: (one: Described) => Sample[]) => {
+  const add = (
+    name: string,
+    help: string,
+    type: 'counter' | 'gauge' | 'histogram',
+    of: (one: Described) => Sample[],
+  ) => {
     const get = async () => ({ name, help, type, aggregator: 'sum', values: (await describeAll()).flatMap(of) });
     // prom-client has no metric whose samples are counted elsewhere. It asks a metric for no more than this.
     registry.registerMetric({ name, help, type, get, getForPromString: get } as unknown as Metric);
@@ -117,7 +122,11 @@ function histogramOf(
   let count = 0;
   const buckets = counts.map((inBin, bin) => {
     count += inBin;
-    return { metricName: `${metricName}_bucket`, labels: { le: boundsSeconds[bin] ?? '+Inf', ...labels }, value: count };
+    return {
+      metricName: `${metricName}_bucket`,
+      labels: { le: boundsSeconds[bin] ?? '+Inf', ...labels },
+      value: count,
+    };
   });
   return [
     ...buckets,

@@ -17,7 +17,9 @@ export function seenSamples(text: string, seen: SeenExports, backups: Backups): 
   const isVisible = ({ export: exportName, bitmap, backup, command }: Labels) => {
     if (backup !== undefined && !visible.has(backup)) return false;
     if (exportName === undefined) return true;
-    return bitmap === undefined && command === undefined ? seen.may('list', exportName) : seen.maySeeBitmaps(exportName);
+    return bitmap === undefined && command === undefined
+      ? seen.may('list', exportName)
+      : seen.maySeeBitmaps(exportName);
   };
   return text
     .split('\n')

@@ -147,7 +147,10 @@ describe('tidemark top', () => {
     [['top', '--once', '--interval', '0'], /Expected 0.1 to 3600 seconds/],
   ])('is refused: %j', async (args, message) => {
     const { code, stderr } = await tidemark(...args, '--control', 'none.sock');
-    expect({ code, stderr }).toEqual({ code: 2, stderr: typeof message === 'string' ? message : expect.stringMatching(message) });
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: typeof message === 'string' ? message : expect.stringMatching(message),
+    });
   });
 
   test('shows the table on a terminal until q', async () => {

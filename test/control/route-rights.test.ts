@@ -231,18 +231,21 @@ test('metrics have no sample of an export or a backup that the caller may not se
   expect(text).not.toContain('backup="');
 });
 
-test.each(rights)('with the right %s, metrics have samples of bitmaps and commands if the API shows them', async (right) => {
-  const { host, ask } = await apiFor(['any,rights=backup']);
-  const { id } = JSON.parse((await ask('POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly' })).text);
-  expect((await ask('POST', `/v1/backups/${id}/commit`)).status).toBe(200);
-  host.policy.current = rulesOf(`any,exports=a,rights=${right}`);
-  const { text } = await ask('GET', '/metrics');
-  expect(text).toContain('tidemark_export_size_bytes{export="a"}');
-  expect(text.includes('tidemark_export_operations_total{export="a",command="read"}')).toBe(right !== 'list');
-  for (const sample of ['tidemark_bitmap_dirty_bytes', 'tidemark_backup_last_commit_timestamp_seconds']) {
-    expect(text.includes(`${sample}{export="a",bitmap="nightly"}`), sample).toBe(right !== 'list');
-  }
-});
+test.each(rights)(
+  'with the right %s, metrics have samples of bitmaps and commands if the API shows them',
+  async (right) => {
+    const { host, ask } = await apiFor(['any,rights=backup']);
+    const { id } = JSON.parse((await ask('POST', '/v1/backups', { exports: ['a'], bitmap: 'nightly' })).text);
+    expect((await ask('POST', `/v1/backups/${id}/commit`)).status).toBe(200);
+    host.policy.current = rulesOf(`any,exports=a,rights=${right}`);
+    const { text } = await ask('GET', '/metrics');
+    expect(text).toContain('tidemark_export_size_bytes{export="a"}');
+    expect(text.includes('tidemark_export_operations_total{export="a",command="read"}')).toBe(right !== 'list');
+    for (const sample of ['tidemark_bitmap_dirty_bytes', 'tidemark_backup_last_commit_timestamp_seconds']) {
+      expect(text.includes(`${sample}{export="a",bitmap="nightly"}`), sample).toBe(right !== 'list');
+    }
+  },
+);
 
 test('the name of a hidden export is in no answer', async () => {
   const { ask } = await apiFor(['any,exports=a,rights=admin'], ['a', 'hush"\\,export="a']);

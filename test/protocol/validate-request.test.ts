@@ -172,7 +172,12 @@ describe('the payload', () => {
 /** Every rule, with a request that breaks it and no other. */
 const sentences: readonly [sentence: string, error: NbdError, command: number, one: Case][] = [
   ['the server does not know command 99', EINVAL, 99, {}],
-  ['NBD_CMD_WRITE does not accept the flags 0x204', EINVAL, WRITE, { flags: CommandFlag.FUA | CommandFlag.DF | (1 << 9) }],
+  [
+    'NBD_CMD_WRITE does not accept the flags 0x204',
+    EINVAL,
+    WRITE,
+    { flags: CommandFlag.FUA | CommandFlag.DF | (1 << 9) },
+  ],
   ['the export is read-only', EPERM, TRIM, { terms: { readOnly: true } }],
   ['the range is not inside the export, which is 1000000 bytes long', ENOSPC, WRITE, { offset: SIZE - 511 }],
   ['the range is not inside the export, which is 1000000 bytes long', EINVAL, READ, { offset: 2 * SIZE, length: 0 }],
@@ -182,15 +187,30 @@ const sentences: readonly [sentence: string, error: NbdError, command: number, o
     CACHE,
     { terms: { blockBytes: 4096 } },
   ],
-  ['NBD_CMD_READ is limited to 65536 bytes in one request (this one has 65537)', EOVERFLOW, READ, { length: MAX_PAYLOAD + 1 }],
-  ['NBD_CMD_WRITE is limited to 65536 bytes in one request (this one has 65537)', EINVAL, WRITE, { length: MAX_PAYLOAD + 1 }],
+  [
+    'NBD_CMD_READ is limited to 65536 bytes in one request (this one has 65537)',
+    EOVERFLOW,
+    READ,
+    { length: MAX_PAYLOAD + 1 },
+  ],
+  [
+    'NBD_CMD_WRITE is limited to 65536 bytes in one request (this one has 65537)',
+    EINVAL,
+    WRITE,
+    { length: MAX_PAYLOAD + 1 },
+  ],
   [
     'the flag DF needs structured replies, which were not negotiated',
     EINVAL,
     READ,
     { flags: CommandFlag.DF, terms: { replies: 'simple' } },
   ],
-  ['NBD_CMD_BLOCK_STATUS needs a metadata context, and none is selected', EINVAL, BLOCK_STATUS, { terms: { contextCount: 0 } }],
+  [
+    'NBD_CMD_BLOCK_STATUS needs a metadata context, and none is selected',
+    EINVAL,
+    BLOCK_STATUS,
+    { terms: { contextCount: 0 } },
+  ],
   [
     'the payload of NBD_CMD_BLOCK_STATUS is a length and the ids of 1 to 2 contexts, not 20 bytes',
     EINVAL,

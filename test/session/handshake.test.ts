@@ -441,5 +441,7 @@ test('1.2 a selection of contexts is dropped even if the option that would repla
   await client.replies();
   client.request({ command: nbd.Command.BLOCK_STATUS, length: 512 });
   const [chunk] = await client.chunks();
-  expect(chunk!.payload.subarray(6).toString()).toBe('NBD_CMD_BLOCK_STATUS needs a metadata context, and none is selected');
+  expect(chunk!.payload.subarray(6).toString()).toBe(
+    'NBD_CMD_BLOCK_STATUS needs a metadata context, and none is selected',
+  );
 });

@@ -76,7 +76,8 @@ function measuredIn({ exports, views, clients }: ServerStatistics, by: Subject):
 /** `before` is missing if it was not there then. */
 function ratesBetween(before: Statistics | undefined, after: Statistics, seconds: number): Rates {
   // One of that name was removed and added again.
-  const isAnother = before !== undefined && (['operations', 'failed'] as const).some((of) => sum(after, of) < sum(before, of));
+  const isAnother =
+    before !== undefined && (['operations', 'failed'] as const).some((of) => sum(after, of) < sum(before, of));
   const base = isAnother ? undefined : before;
   const grown = (of: Countable) => sum(after, of) - (base ? sum(base, of) : 0);
   const bytes = (command: 'read' | 'write') =>

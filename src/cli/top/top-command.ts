@@ -25,10 +25,14 @@ export function addTopCommand(program: Command): void {
     .addOption(new Option('--sort <ORDER>', 'what comes first').choices(sortings).default('ops'))
     .option('--interval <SECONDS>', 'how long to measure', intervalArgument, 1)
     .option('--once', 'print one table after one interval')
-    .addHelpText('after', '\nOn a terminal, s sorts by something else, and q ends it. Elsewhere, and with --json, --once is needed.')
+    .addHelpText(
+      'after',
+      '\nOn a terminal, s sorts by something else, and q ends it. Elsewhere, and with --json, --once is needed.',
+    )
     .action(async (options: TopOptions) => {
       const client = controlClient(options);
-      const read: ReadStatistics = (signal) => (signal ? client.until(signal) : client).get<ServerStatistics>('statistics');
+      const read: ReadStatistics = (signal) =>
+        (signal ? client.until(signal) : client).get<ServerStatistics>('statistics');
       if (options.once) return printOnce(read, options);
       if (options.json || !process.stdout.isTTY) {
         throw new CodedError('USAGE_INVALID', 'top needs a terminal', 'print one table with --once');
