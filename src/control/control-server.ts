@@ -11,8 +11,11 @@ import { turnAway } from './admission/turn-away.js';
 import { type ApiOptions, buildControlApi } from './control-api.js';
 import type { ControlHost } from './control-host.js';
 import { AnswersDue, httpLimits } from './http-server.js';
+import { SilentConnections } from './silent-connections.js';
 
 const PATIENCE_MILLISECONDS = 5000;
+/** Long enough to read a request that a client has sent already. */
+const SILENCE_MILLISECONDS = 200;
 
 /** A TCP address of the API. */
 export interface HttpPlace {
@@ -37,6 +40,7 @@ export class ControlServer {
   private readonly operatorTokens: { current: string }[] = [];
   private readonly tlsDoors: TlsDoor[] = [];
   private readonly frontDoors: FrontDoor[] = [];
+  private readonly silent: SilentConnections[] = [];
   private readonly proofs = new WeakMap<Socket, TlsProof>();
 
   constructor(
@@ -87,7 +91,13 @@ export class ControlServer {
     const timer = setInterval(hangUp, this.patienceMilliseconds);
     const closed = this.apis.map((api) => api.close());
     for (const door of this.frontDoors) door.hangUp();
-    await Promise.all(closed).finally(() => clearInterval(timer));
+    const silence = setTimeout(() => {
+      for (const one of this.silent) one.hangUp();
+    }, SILENCE_MILLISECONDS);
+    await Promise.all(closed).finally(() => {
+      clearInterval(timer);
+      clearTimeout(silence);
+    });
   }
 
   private overTcp(isLoopbackAddress: boolean, token: string | undefined): ApiOptions {
@@ -113,6 +123,7 @@ export class ControlServer {
   private async api(options: ApiOptions = {}): Promise<FastifyInstance> {
     const api = await buildControlApi(this.host, { ...options, answersDue: this.answersDue, limits: this.limits });
     this.apis.push(api);
+    this.silent.push(new SilentConnections(api.server));
     await api.ready();
     return api;
   }

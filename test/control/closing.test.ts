@@ -59,7 +59,7 @@ test('requests in flight are answered, and new ones are not accepted', async () 
   expect(openExport).toHaveBeenCalledTimes(1);
 });
 
-test('the server hangs up on a client that sends nothing', async () => {
+test('the server hangs up at once on a client that sends nothing', async () => {
   const { path, control } = await startControl(() => Promise.reject(new Error('nothing to open')));
   const { everything } = await connectTo(path);
   await control.close();
