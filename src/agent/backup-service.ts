@@ -12,7 +12,12 @@ export interface BackupPart
 export interface Backup
   extends Pick<Api.Backup, 'id' | 'state' | 'startedAt' | 'ttlSeconds' | 'endReason' | 'endDetail'> {
   readonly exports: readonly BackupPart[];
+  /** What the server understands besides; see the API. */
+  readonly accepts?: readonly string[];
 }
+
+/** How far the reading of an export has come. */
+export type ProgressReport = Api.ProgressReport;
 
 export type BeginRequest = Required<Pick<Api.NewBackup, 'exports' | 'bitmap' | 'full' | 'ttlSeconds'>>;
 
@@ -33,7 +38,8 @@ export class NoAnswerError extends Error {
  */
 export interface BackupService {
   begin(request: BeginRequest): Promise<Backup>;
-  renew(id: string): Promise<void>;
+  /** `progress`: only if the backup accepts it. */
+  renew(id: string, progress?: readonly ProgressReport[]): Promise<void>;
   /**
    * Can be repeated, with the same result. Reports the exports that were read in full although the server did not ask.
    */

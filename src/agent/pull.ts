@@ -103,7 +103,7 @@ async function takeBackup(
 ): Promise<Draft[]> {
   const lease = new Lease(service, backup);
   try {
-    const drafts = await takeImages(request, backup, folders, lease.lost);
+    const drafts = await takeImages(request, backup, folders, lease);
     const seconds = request.commitPatienceSeconds ?? DEFAULT_COMMIT_PATIENCE_SECONDS;
     await commitSurely(service, backup.id, readInFull(backup, drafts), { seconds, signal: request.signal });
     return drafts;
@@ -148,10 +148,10 @@ async function takeImages(
   request: PullRequest,
   backup: Backup,
   folders: ReadonlyMap<string, ExportFolder>,
-  lost: AbortSignal,
+  lease: Lease,
 ): Promise<Draft[]> {
   const { observer, connections, overNbd = false, prove = false } = request;
-  const signal = AbortSignal.any([request.signal, lost]);
+  const signal = AbortSignal.any([request.signal, lease.lost]);
   // Every connection listens to this signal, and there may be many.
   setMaxListeners(0, signal);
   const limit = new RateLimit(request.bytesPerSecond);
@@ -161,7 +161,10 @@ async function takeImages(
     const folder = folders.get(part.export)!;
     const why = await whyFull(folder, part);
     if (why) observer.note(part.export, `full backup: ${why.detail}`);
-    const onProgress = (done: number, total: number) => observer.progress(part.export, done, total);
+    const onProgress = (done: number, total: number) => {
+      observer.progress(part.export, done, total);
+      lease.report(part.export, done, total);
+    };
     const reach = { tls: request.tls, observer: sayLosses((text) => observer.note(part.export, text)) };
     const how = { connections, overNbd, reach, limit, signal, onProgress };
     const image = await takeImage({ folder, backup, part, fullReason: why, ...how });

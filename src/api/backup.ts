@@ -36,7 +36,27 @@ export const NewBackup = Type.Object(
 );
 export type NewBackup = Readonly<Static<typeof NewBackup>>;
 
-export const Renewal = Type.Object({ ttlSeconds: Type.Optional(ttlSeconds) }, strict);
+const progressAmounts = {
+  doneBytes: Bytes('What the agent has read'),
+  totalBytes: Bytes('What it will have read at the end, as far as it knows'),
+};
+
+const ProgressReport = Type.Object({ export: Type.String(), ...progressAmounts }, strict);
+/** How far an agent has come with one export. */
+export type ProgressReport = Readonly<Static<typeof ProgressReport>>;
+
+export const Renewal = Type.Object(
+  {
+    ttlSeconds: Type.Optional(ttlSeconds),
+    progress: Type.Optional(
+      List(ProgressReport, {
+        maxItems: 256,
+        description: 'How far the agent has come, for those who watch; only if the backup accepts `progress`',
+      }),
+    ),
+  },
+  strict,
+);
 
 export const Abort = Type.Object(
   {
@@ -121,6 +141,9 @@ const BackupPart = Type.Object({
   sizeBytes: Bytes('Size of the view'),
   granularityBytes: Bytes('Bytes that one bit of the bitmap stands for'),
   dirtyBytes: Bytes('Size of the dirty extents'),
+  progress: Type.Optional(
+    Type.Object(progressAmounts, { description: 'How far the agent of an active backup has come, if it said so' }),
+  ),
   estimatedReadBytes: Bytes(
     'Estimate of the bytes to read: the dirty bytes or, for a full backup, the allocated bytes',
   ),
@@ -147,5 +170,11 @@ export const Backup = Type.Object({
 });
 export type Backup = Readonly<Static<typeof Backup>>;
 
-export const BegunBackup = Type.Object({ ...Backup.properties, heldWrites: HeldWrites });
+export const BegunBackup = Type.Object({
+  ...Backup.properties,
+  heldWrites: HeldWrites,
+  accepts: List(Type.String(), {
+    description: 'What later requests about the backup may have that an earlier server would refuse: `progress`',
+  }),
+});
 export type BegunBackup = Readonly<Static<typeof BegunBackup>>;

@@ -1,4 +1,4 @@
-import type { DiskLocation, ReadInFull } from '../api/backup.js';
+import type { DiskLocation, ProgressReport, ReadInFull } from '../api/backup.js';
 import type { AbortReason } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
 import { ENOSPC, type Errno, errnoName } from '../base/errno.js';
@@ -48,6 +48,8 @@ export function endedError({ id, state, endReason, endDetail }: BackupRecord, wh
 /** A backup from its cut to its end. It holds unchanging views and frozen bitmaps, for as long as its lease lasts. */
 export class Backup {
   readonly lease: Lease;
+  /** How far its agent says that it has come, by export. */
+  private readonly reported = new Map<string, ProgressReport>();
   private readonly turns = new Turnstile(1);
   private failed: Failure | undefined;
   private end: EndOfBackup | undefined;
@@ -115,6 +117,17 @@ export class Backup {
       `backup ${this.id} does not include "${exportName}"`,
       `it includes ${this.parts.map(({ record }) => record.export).join(', ')}`,
     );
+  }
+
+  /** Notes what the agent says. @throws CodedError BACKUP_INVALID */
+  noteProgress(reports: readonly ProgressReport[]): void {
+    for (const { export: name } of reports) this.part(name);
+    for (const report of reports) this.reported.set(report.export, report);
+  }
+
+  /** Undefined if the agent has said nothing. */
+  progressOf(exportName: string): ProgressReport | undefined {
+    return this.reported.get(exportName);
   }
 
   /** The parts, corrected by what the agent reports it read in full. @throws CodedError BACKUP_INVALID */

@@ -1,4 +1,4 @@
-import type { ReadInFull } from '../api/backup.js';
+import type { ProgressReport, ReadInFull } from '../api/backup.js';
 import type { HeldWrites } from '../api/transaction.js';
 import { CodedError } from '../base/coded-error.js';
 import { errnoName, OK } from '../base/errno.js';
@@ -86,10 +86,11 @@ export class Backups {
     return { record, held };
   }
 
-  /** @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED */
-  renew(id: string, ttlSeconds?: number): BackupRecord {
+  /** `progress`: what the agent says of how far it has come. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED, BACKUP_INVALID */
+  renew(id: string, ttlSeconds?: number, progress: readonly ProgressReport[] = []): BackupRecord {
     const backup = this.assertActive(id, 'renewed');
     backup.assertNotFailed('renewed');
+    backup.noteProgress(progress);
     backup.lease.renew(ttlSeconds);
     return backup.record();
   }

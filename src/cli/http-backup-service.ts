@@ -1,4 +1,10 @@
-import { type Backup, type BackupService, type BeginRequest, NoAnswerError } from '../agent/backup-service.js';
+import {
+  type Backup,
+  type BackupService,
+  type BeginRequest,
+  NoAnswerError,
+  type ProgressReport,
+} from '../agent/backup-service.js';
 import type { ReadInFull } from '../api/backup.js';
 import { MAX_DETAIL_CHARACTERS } from '../api/values.js';
 import { CodedError } from '../base/coded-error.js';
@@ -22,8 +28,8 @@ export class HttpBackupService implements BackupService {
     return this.client.post<Backup>(['backups'], request);
   }
 
-  async renew(id: string): Promise<void> {
-    await repeatable(this.client.post(['backups', id, 'renew'], {}));
+  async renew(id: string, progress: readonly ProgressReport[] = []): Promise<void> {
+    await repeatable(this.client.post(['backups', id, 'renew'], progress.length === 0 ? {} : { progress }));
   }
 
   async commit(id: string, readInFull: readonly ReadInFull[]): Promise<void> {

@@ -77,6 +77,23 @@ describe('a backup', () => {
     expect(await server.look(backup)).toMatchObject({ endDetail: 'its lease of 100 s ran out', ttlSeconds: 100 });
   });
 
+  test('shows what a renewal says of its progress, while it is active', async () => {
+    const server = await BackupServer.start();
+    const backup = await server.begin();
+    const report = (exportName: string, doneBytes: number) =>
+      server.ask('POST', `/v1/backups/${backup.id}/renew`, {
+        progress: [{ export: exportName, doneBytes, totalBytes: 100 }],
+      });
+    expect((await server.look(backup)).exports[0]).not.toHaveProperty('progress');
+    await report('disk', 10);
+    expect((await report('disk', 20)).status).toBe(200);
+    expect((await server.look(backup)).exports[0]).toMatchObject({ progress: { doneBytes: 20, totalBytes: 100 } });
+    expect(await report('other', 30)).toMatchObject({ status: 400, document: { code: 'BACKUP_INVALID' } });
+    expect((await report('disk', -1)).status).toBe(400);
+    await server.call('POST', `/v1/backups/${backup.id}/commit`);
+    expect((await server.look(backup)).exports[0]).not.toHaveProperty('progress');
+  });
+
   test.each([0, -1, 1.5, 30 * 24 * 3600 + 1])('cannot have a lease of %d s', async (ttlSeconds) => {
     const server = await BackupServer.start();
     const { id } = await server.begin();

@@ -46,7 +46,8 @@ describe('with --json every command prints one document', () => {
     const begun = await json('backup', 'begin', 'vm1', 'vm2', '--bitmap', 'nightly', '--ttl', '30m');
     const { id } = begun;
     expect(id).toMatch(new RegExp(`^${ID.source}$`));
-    const { heldWrites, ...described } = begun;
+    const { heldWrites, accepts, ...described } = begun;
+    expect(accepts).toEqual(['progress']);
     expect(heldWrites).toMatchObject({ count: 0 });
     expect(described).toMatchObject({
       ...{

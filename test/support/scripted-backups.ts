@@ -1,4 +1,4 @@
-import type { Backup, BackupPart, BackupService, BeginRequest } from '../../src/agent/backup-service.js';
+import type { Backup, BackupPart, BackupService, BeginRequest, ProgressReport } from '../../src/agent/backup-service.js';
 
 /** A backup service that answers as a test tells it, and keeps track of bases itself. */
 export class ScriptedBackups implements BackupService {
@@ -11,6 +11,8 @@ export class ScriptedBackups implements BackupService {
   beforeCommit: () => void | Promise<void> = () => {};
   afterCommit: () => void = () => {};
   ttlSeconds: number | undefined;
+  /** What pulls said of how far they came. */
+  readonly progress: ProgressReport[] = [];
   onRenew: () => void = () => {};
   private count = 0;
 
@@ -23,6 +25,7 @@ export class ScriptedBackups implements BackupService {
       id,
       state: 'active',
       startedAt: new Date().toISOString(),
+      accepts: ['progress'],
       ttlSeconds: this.ttlSeconds ?? ttlSeconds,
       exports: exports.map(
         (name): BackupPart => ({
@@ -40,8 +43,9 @@ export class ScriptedBackups implements BackupService {
     return backup;
   }
 
-  async renew(id: string): Promise<void> {
+  async renew(id: string, progress: readonly ProgressReport[] = []): Promise<void> {
     this.calls.push(`renew ${id}`);
+    this.progress.push(...progress);
     this.onRenew();
   }
 

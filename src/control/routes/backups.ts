@@ -58,7 +58,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
         onScratchFull: body.onScratchFull ?? 'fail-view',
       });
-      return reply.status(201).send({ ...describe(record, reach), heldWrites: held });
+      return reply.status(201).send({ ...describe(record, reach), heldWrites: held, accepts: ['progress'] });
     },
   );
 
@@ -89,7 +89,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ seen, reach, params, body }) =>
-      describe(backups.renew(known(seen, params.backup).id, body?.ttlSeconds), reach),
+      describe(backups.renew(known(seen, params.backup).id, body?.ttlSeconds, body?.progress), reach),
   );
 
   api.post(
@@ -167,9 +167,11 @@ function describePart(
 ) {
   const view = `${part.export}@${id}`;
   const disk = running?.part(part.export).location;
+  const progress = running?.progressOf(part.export);
   return {
     ...part,
     ...(disk && reach.isHere && { disk }),
+    ...(progress && { progress: { doneBytes: progress.doneBytes, totalBytes: progress.totalBytes } }),
     view,
     uri: nbdUri(nbd, view, reach),
     context: DIRTY_BITMAP_PREFIX + bitmap,
