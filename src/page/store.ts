@@ -1,5 +1,5 @@
 import type { Backup } from '../api/backup.js';
-import type { Client, ExportDescription } from '../api/export.js';
+import type { Client, ExportDescription, UnservedExport } from '../api/export.js';
 import type { Server } from '../api/server.js';
 import { type ApiClient, ApiProblem } from './api-client.js';
 import { followEvents, type SeenEvent } from './event-stream.js';
@@ -9,6 +9,8 @@ import { RateHistory, type Rates } from './rates.js';
 export interface View {
   readonly server?: Server;
   readonly exports: readonly ExportDescription[];
+  /** Exports that are kept, but could not be opened. */
+  readonly unserved: readonly UnservedExport[];
   readonly clients: readonly Client[];
   /** The active ones first, then the others, the latest first. */
   readonly backups: readonly Backup[];
@@ -16,8 +18,8 @@ export interface View {
   readonly events: readonly SeenEvent[];
   /** By name of the export, the oldest first. */
   readonly rates: ReadonlyMap<string, readonly Rates[]>;
-  /** By name of the export: goes up when its bitmaps were changed other than by writes. */
-  readonly changes: ReadonlyMap<string, number>;
+  /** Goes up when something happened, or may have happened while the page could not hear of it. */
+  readonly changes: number;
   /** The time of the server's last answer, in milliseconds. */
   readonly at: number;
   /** Why the last poll failed. */
@@ -26,6 +28,11 @@ export interface View {
 
 const POLL_MILLISECONDS = 1000;
 const MAX_EVENTS = 200;
+
+interface Listed {
+  readonly exports: readonly ExportDescription[];
+  readonly unserved: readonly UnservedExport[];
+}
 
 interface Surroundings {
   readonly client: ApiClient;
@@ -40,11 +47,12 @@ interface Surroundings {
 export class Store {
   view: View = {
     exports: [],
+    unserved: [],
     clients: [],
     backups: [],
     events: [],
     rates: new Map(),
-    changes: new Map(),
+    changes: 0,
     at: 0,
   };
   private readonly ending = new AbortController();
@@ -69,7 +77,7 @@ export class Store {
   start(): void {
     const { signal } = this.ending;
     const onEvent = (event: SeenEvent) => this.take(event);
-    const onBegin = () => this.change({ changes: new Map() });
+    const onBegin = () => this.change({ changes: this.view.changes + 1 });
     void followEvents(this.client, { onEvent, onBegin, signal });
     void this.pollAlways();
   }
@@ -83,14 +91,14 @@ export class Store {
     const { signal } = this.ending;
     try {
       const server = await this.client.get<Server>('/v1/server', signal);
-      const { exports } = await this.client.get<{ exports: ExportDescription[] }>('/v1/exports', signal);
+      const { exports, unserved } = await this.client.get<Listed>('/v1/exports', signal);
       const at = this.now();
       const { clients } = await this.client.get<{ clients: Client[] }>('/v1/clients', signal);
       const { backups } = await this.client.get<{ backups: Backup[] }>('/v1/backups', signal);
       const rates = this.ratesOf(exports, at);
       const { fault: _gone, ...before } = this.view;
       this.view = before;
-      this.change({ server, exports, clients, backups: inOrder(backups), rates, at });
+      this.change({ server, exports, unserved, clients, backups: inOrder(backups), rates, at });
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiProblem && error.status === 401) return this.surroundings.onRefused();
@@ -109,10 +117,7 @@ export class Store {
 
   private take(event: SeenEvent): void {
     const events = [event, ...this.view.events].slice(0, MAX_EVENTS);
-    const named = [...(event.exports ?? []), ...(event.export === undefined ? [] : [event.export])];
-    const changes = new Map(this.view.changes);
-    for (const name of named) changes.set(name, (changes.get(name) ?? 0) + 1);
-    this.change({ events, changes });
+    this.change({ events, changes: this.view.changes + 1 });
   }
 
   private ratesOf(exports: readonly ExportDescription[], at: number): Map<string, readonly Rates[]> {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { useBrowser } from '../support/browser.js';
 import { type PageServer, startPageServer } from '../support/page-server.js';
@@ -77,13 +77,87 @@ test('under load the page shows the client and its throughput, and a backup unti
   const { id } = await server.api.call<{ id: string }>('POST', '/v1/backups', body);
   const row = page.getByRole('table', { name: 'Backups' }).getByRole('row', { name: id });
   await expect.poll(() => row.textContent()).toMatch(/active, lease ends in .*vm1: full \(.+\)/);
+  const progress = [{ export: 'vm1', doneBytes: 32 * 1024, totalBytes: 64 * 1024 }];
+  await server.api.call('POST', `/v1/backups/${id}/renew`, { progress });
+  await expect.poll(() => row.textContent()).toContain('32 KiB of 64 KiB read (50 %)');
   await server.api.call('POST', `/v1/backups/${id}/commit`);
   await expect.poll(() => row.textContent()).toContain('committed after');
-  await page.getByText(/backup-committed/).waitFor();
+  await page.getByText(/^.*The backup .* of vm1 was committed/).waitFor();
   await load;
   await page.getByText('No client is connected').waitFor();
   expect(complaints).toEqual([]);
 });
+
+test('a write appears in the map within two seconds', async () => {
+  const server = await startPageServer();
+  const { page } = await signedIn(server);
+  const map = page.getByRole('img', { name: /^Map of vm1/ });
+  await map.waitFor();
+  expect(await map.getAttribute('aria-label')).toMatch(
+    /: 64 MiB: 0 B \(0 %\) allocated, 0 B \(0 %\) dirty in nightly$/,
+  );
+  const empty = await pixelOf(map, 0);
+  const delays: number[] = [];
+  for (const [round, dirty] of ['256 KiB', '512 KiB', '768 KiB'].entries()) {
+    await run('qemu-io', '-f', 'raw', '-c', `write -P 7 ${8 * round}M 256k`, server.uri('vm1'));
+    const writtenAt = Date.now();
+    await expect.poll(() => map.getAttribute('aria-label')).toMatch(new RegExp(`${dirty} \\([\\d.]+ %\\) dirty`));
+    delays.push(Date.now() - writtenAt);
+  }
+  // The other tests on this machine disturb some of the rounds.
+  expect(Math.min(...delays)).toBeLessThan(2000);
+  expect(await pixelOf(map, 0)).not.toEqual(empty);
+  await expect.poll(() => map.getAttribute('aria-label')).toMatch(/768 KiB \(1\.2 %\) allocated/);
+});
+
+test('the map is enlarged by buttons, keys and clicks, down to single blocks', async () => {
+  const server = await startPageServer();
+  const { page } = await signedIn(server);
+  const map = page.getByRole('img', { name: /^Map of vm1/ });
+  await map.waitFor();
+  await page.getByRole('button', { name: 'Zoom in' }).click();
+  await page.getByText('16 MiB from 24 MiB on: 0 B (0 %) allocated').waitFor();
+  await page.keyboard.press('ArrowLeft');
+  await page.getByText('16 MiB from 16 MiB on').waitFor();
+  await page.keyboard.press('Home');
+  await page.getByText('64 MiB: 0 B').waitFor();
+  await map.click({ position: { x: 5, y: 5 } });
+  // The pointer is on the map, so the text is about the slice below it.
+  await page.getByText(/^32 KiB from .* on: 0 B allocated, 0 B dirty/).waitFor();
+  for (let i = 0; i < 3; i++) await page.getByRole('button', { name: 'Zoom in' }).click();
+  await page.getByText(/^256 KiB from /).waitFor();
+  await map.hover({ position: { x: 5, y: 5 } });
+  await page.getByText(/^4 KiB from .* on: 0 B allocated, 0 B dirty/).waitFor();
+});
+
+test('what needs attention comes first', async () => {
+  const server = await startPageServer();
+  const { page } = await signedIn(server);
+  await page.getByText('Nothing.').waitFor();
+  const { id } = await server.api.call<{ id: string }>('POST', '/v1/backups', {
+    exports: ['vm1'],
+    bitmap: 'nightly',
+    ttlSeconds: 1,
+  });
+  const found = page.locator('main > section').first().getByRole('listitem');
+  await expect.poll(() => found.allTextContents()).toEqual([expect.stringContaining(`${id}, was aborted: `)]);
+});
+
+/** The colour in the middle of a cell of a map, as red, green, blue and alpha. */
+function pixelOf(map: Locator, cell: number): Promise<number[]> {
+  return map.evaluate(
+    (canvas, x) => {
+      const pen = (canvas as unknown as { getContext(kind: '2d'): Pen }).getContext('2d');
+      return [...pen.getImageData(x, 5, 1, 1).data];
+    },
+    12 * cell + 5,
+  );
+}
+
+/** What the test needs of a canvas's context: tests are checked without the types of browsers. */
+interface Pen {
+  getImageData(x: number, y: number, width: number, height: number): { readonly data: Uint8ClampedArray };
+}
 
 test('when the server is gone, the page says so, and comes back with it', async () => {
   const server = await startPageServer();

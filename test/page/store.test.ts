@@ -11,7 +11,7 @@ function newStore() {
     answers[path] = { status, body };
   };
   answer('/v1/server', { version: '1' });
-  answer('/v1/exports', { exports: [{ name: 'vm1', connections }] });
+  answer('/v1/exports', { exports: [{ name: 'vm1', connections }], unserved: [] });
   answer('/v1/clients', { clients: [] });
   answer('/v1/backups', { backups: [] });
   const send = async (path: string, { headers }: { headers: Record<string, string> }) => {
@@ -57,7 +57,7 @@ test('a fault is shown with what was known before, until the server answers agai
   answer('/v1/exports', { detail: 'the server is stopping' }, 503);
   await store.poll();
   expect(store.view).toMatchObject({ fault: 'the server is stopping', exports: [{ name: 'vm1' }] });
-  answer('/v1/exports', { exports: [] });
+  answer('/v1/exports', { exports: [], unserved: [] });
   await store.poll();
   expect(store.view).not.toHaveProperty('fault');
   expect(store.view.exports).toEqual([]);

@@ -1,4 +1,10 @@
-import type { Backup, BackupPart, BackupService, BeginRequest, ProgressReport } from '../../src/agent/backup-service.js';
+import type {
+  Backup,
+  BackupPart,
+  BackupService,
+  BeginRequest,
+  ProgressReport,
+} from '../../src/agent/backup-service.js';
 
 /** A backup service that answers as a test tells it, and keeps track of bases itself. */
 export class ScriptedBackups implements BackupService {

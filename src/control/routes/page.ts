@@ -36,7 +36,10 @@ export function pageRoutes(api: ControlApi): void {
   let loading: Promise<Page | undefined> | undefined;
   /** At the first request, so that the server starts without it. */
   const page = async (): Promise<Page> => {
-    loading ??= loadPage();
+    loading ??= loadPage().catch((error) => {
+      loading = undefined;
+      throw error;
+    });
     const loaded = await loading;
     if (loaded) return loaded;
     throw new CodedError('NOT_FOUND', 'this build of tidemark has no page', 'build it with npm run build');

@@ -1,17 +1,19 @@
 import type { Backup, BackupPart } from '../../api/backup.js';
+import type { Client } from '../../api/export.js';
 import { formatSize } from '../../base/units.js';
-import { formatSpan } from '../format.js';
+import { formatShare, formatSpan } from '../format.js';
 import { Table } from './Table.js';
 
 const columns = ['Backup', 'State', 'Begun', 'Bitmap', 'Exports', 'Scratch'];
 
 interface Props {
   readonly backups: readonly Backup[];
+  readonly clients: readonly Client[];
   /** The time in milliseconds, for what is left of leases. */
   readonly now: number;
 }
 
-export function Backups({ backups, now }: Props) {
+export function Backups({ backups, clients, now }: Props) {
   const rows = backups.map((backup) => ({
     key: backup.id,
     cells: [
@@ -19,7 +21,7 @@ export function Backups({ backups, now }: Props) {
       stateOf(backup, now),
       new Date(backup.startedAt).toLocaleString(),
       backup.bitmap,
-      <Parts key="parts" parts={backup.exports} />,
+      <Parts key="parts" parts={backup.exports} clients={clients} />,
       backup.state === 'active' ? scratchOf(backup) : '',
     ],
   }));
@@ -58,17 +60,40 @@ function stateOf(backup: Backup, now: number) {
   );
 }
 
-function Parts({ parts }: { readonly parts: readonly BackupPart[] }) {
+interface PartsProps {
+  readonly parts: readonly BackupPart[];
+  readonly clients: readonly Client[];
+}
+
+function Parts({ parts, clients }: PartsProps) {
   return (
     <ul class="parts">
       {parts.map((part) => (
         <li key={part.export}>
           {part.export}: {part.mode}
-          {part.fullReason && ` (${part.fullReason.detail})`}, {formatSize(part.estimatedReadBytes)} to read
+          {part.fullReason && ` (${part.fullReason.detail})`}, {readOf(part, clients)}
+          {part.progress && (
+            <progress
+              aria-label={`Progress of ${part.export}`}
+              max={Math.max(part.progress.totalBytes, 1)}
+              value={part.progress.doneBytes}
+            />
+          )}
         </li>
       ))}
     </ul>
   );
+}
+
+/** How much there is to read, and how far that has come: as the agent says, or as those who read the view now tell. */
+function readOf({ view, estimatedReadBytes, progress }: BackupPart, clients: readonly Client[]): string {
+  if (progress) {
+    const { doneBytes, totalBytes } = progress;
+    return `${formatSize(doneBytes)} of ${formatSize(totalBytes)} read (${formatShare(doneBytes, totalBytes)})`;
+  }
+  const read = clients.filter((client) => client.export === view).reduce((sum, { bytesRead }) => sum + bytesRead, 0);
+  const all = `${formatSize(estimatedReadBytes)} to read`;
+  return read === 0 ? all : `${all}, ${formatSize(read)} read so far over NBD`;
 }
 
 function scratchOf({ scratch: { usedBytes, limitBytes } }: Backup): string {

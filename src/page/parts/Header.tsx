@@ -24,7 +24,6 @@ export function Header({ view: { server, at }, onSignOut }: Props) {
       {server && (
         <p>
           version {server.version}, up for {formatSpan(at - Date.parse(server.startedAt))}
-          {!server.persistent && <strong class="warning"> bitmaps do not survive a restart</strong>}
         </p>
       )}
       <div class="controls">

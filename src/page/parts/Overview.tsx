@@ -1,11 +1,15 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Session } from '../session.js';
 import { Store, type View } from '../store.js';
+import { Attention } from './Attention.js';
 import { Backups } from './Backups.js';
 import { Clients } from './Clients.js';
 import { Events } from './Events.js';
 import { ExportCard } from './ExportCard.js';
 import { Header } from './Header.js';
+
+/** With more exports than this, drawings are shown only where somebody asks for them. */
+const MOST_OPEN = 4;
 
 interface Props {
   readonly session: Session;
@@ -20,23 +24,32 @@ export function Overview({ session, onSignOut, onRefused }: Props) {
     [session],
   );
   const view = useView(store);
+  const { server, exports, at, fault } = view;
   return (
     <>
       <Header view={view} onSignOut={onSignOut} />
       <main>
-        {view.fault !== undefined && (
+        {fault !== undefined && (
           <p role="alert" class="fault">
-            {view.fault}; what you see is from {view.at === 0 ? 'before' : new Date(view.at).toLocaleTimeString()}
+            {fault}
+            {at > 0 && `; what you see is from ${new Date(at).toLocaleTimeString()}`}
           </p>
         )}
+        {server && <Attention view={view} />}
         <section aria-labelledby="exports">
           <h2 id="exports">Exports</h2>
-          {view.server && view.exports.length === 0 && <p class="none">You can see no export.</p>}
-          {view.exports.map((one) => (
-            <ExportCard key={one.name} description={one} view={view} />
+          {server && exports.length === 0 && <p class="none">You can see no export.</p>}
+          {exports.map((one) => (
+            <ExportCard
+              key={one.name}
+              description={one}
+              view={view}
+              client={store.client}
+              isOpen={exports.length <= MOST_OPEN}
+            />
           ))}
         </section>
-        <Backups backups={view.backups} now={view.at} />
+        <Backups backups={view.backups} clients={view.clients} now={at} />
         <Clients clients={view.clients} />
         <Events events={view.events} />
       </main>
