@@ -129,7 +129,7 @@ const FullReason = Type.Object(
 /** Why everything has to be read: a code for programs, and text for people. */
 export type FullReason = Readonly<Static<typeof FullReason>>;
 
-const BackupPart = Type.Object({
+export const BackupPart = Type.Object({
   export: Type.String(),
   view: Type.String({ description: 'The name of the view, as an NBD export' }),
   uri: Type.String({ description: 'The NBD URI of the view' }),
@@ -156,9 +156,13 @@ export const Backup = Type.Object({
   bitmap: Type.String(),
   state: Type.Union([Type.Literal('active'), Type.Literal('committed'), Type.Literal('aborted')]),
   startedAt: Type.String(),
+  startedBy: Type.Optional(
+    Type.String({ description: 'Who began it, for callers with the right admin on all its exports' }),
+  ),
   ttlSeconds: Type.Integer(),
   expiresAt: Type.Optional(Type.String({ description: 'When the lease of an active backup ends' })),
   endedAt: Type.Optional(Type.String()),
+  endedBy: Type.Optional(Type.String({ description: 'Who ended it; missing if the server did' })),
   endReason: Type.Optional(Type.Enum(abortReasons, { description: 'Why it was aborted' })),
   endDetail: Type.Optional(Type.String()),
   onScratchFull,

@@ -23,6 +23,23 @@ export const abortReasons = [
 ] as const;
 export type AbortReason = (typeof abortReasons)[number];
 
+/** What the server tells of, in the log and over the API. */
+export const eventTypes = [
+  'server-started',
+  'server-stopping',
+  'export-added',
+  'export-removed',
+  'export-resized',
+  'bitmaps-changed',
+  'backup-begun',
+  'backup-committed',
+  'backup-aborted',
+  'backup-scratch-filling',
+] as const;
+export type EventType = (typeof eventTypes)[number];
+/** How many events are kept in memory and can be asked for. */
+export const MAX_EVENTS = 2000;
+
 /** Why a server makes a backup full. */
 export const fullReasonCodes = ['no-such-bitmap', 'inconsistent', 'no-base', 'base-mismatch', 'asked-for'] as const;
 export type FullReasonCode = (typeof fullReasonCodes)[number];

@@ -1,13 +1,12 @@
 import type { ReadInFull } from '../api/backup.js';
-import type { AbortReason } from '../api/values.js';
 import type { Log } from '../base/log.js';
 import { runGivingWay } from '../base/steps.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
 import type { Undo } from '../bitmap/undo.js';
 import { changeAtOneInstant, type Instant, type InstantChange } from '../export/cut.js';
 import type { ExportRegistry } from '../export/registry.js';
-import type { Backup, BackupPart } from './backup.js';
-import { eventOf, type PublishBackupEvent } from './backup-event.js';
+import type { Backup, BackupPart, Failure } from './backup.js';
+import { backupEnded, type PublishBackupEvent } from './backup-event.js';
 import type { EndOfBackup } from './backup-record.js';
 import type { RecordStore } from './record-store.js';
 
@@ -21,6 +20,11 @@ export interface EndingsHost {
   readonly ended: (backup: Backup) => void;
 }
 
+/** Why a backup is aborted, and who asks for it if somebody does. */
+interface Abortion extends Failure {
+  readonly by?: string | undefined;
+}
+
 /** Ends backups, one ending per backup at a time. Bitmaps and record change together; the views go afterwards. */
 export class BackupEndings {
   /** Attempts to abort failed backups. */
@@ -31,12 +35,17 @@ export class BackupEndings {
   constructor(private readonly host: EndingsHost) {}
 
   /** Does nothing if it has ended. @throws CodedError BACKUP_ENDED when it can only be aborted; those of a cut */
-  commit(backup: Backup, readInFull: readonly ReadInFull[]): Promise<void> {
+  commit(backup: Backup, readInFull: readonly ReadInFull[], by?: string): Promise<void> {
     return backup.attemptEnd(async () => {
       await Promise.all(backup.parts.map(({ source }) => source.checkScratch()));
       backup.assertNotFailed('committed');
       const parts = backup.partsAsRead(readInFull);
-      const end = { state: 'committed', endedAt: new Date().toISOString(), parts } as const;
+      const end = {
+        state: 'committed',
+        endedAt: new Date().toISOString(),
+        parts,
+        ...(by !== undefined && { endedBy: by }),
+      } as const;
       // This makes clean only what was written before the backup began and not since.
       const abdicate = ({ freeze }: BackupPart, undos: Undo[]) => {
         // While this waited for the exports, a bitmap may have become inconsistent.
@@ -44,19 +53,17 @@ export class BackupEndings {
         undos.push(freeze.abdicate(backup.id));
       };
       await this.end(backup, end, abdicate, { flush: 'written-earlier' });
-      this.host.publish(eventOf(backup, { type: 'backup-committed' }));
     });
   }
 
   /** Does nothing if it has already ended. @throws CodedError, those of a cut */
-  abort(backup: Backup, reason: AbortReason, detail: string): Promise<void> {
+  abort(backup: Backup, { reason, detail, by }: Abortion): Promise<void> {
     return backup.attemptEnd(async () => {
       const endedAt = new Date().toISOString();
-      const end = { state: 'aborted', endedAt, endReason: reason, endDetail: detail } as const;
+      const ended = { state: 'aborted', endedAt, endReason: reason, endDetail: detail } as const;
+      const end = { ...ended, ...(by !== undefined && { endedBy: by }) };
       // An export that is being closed stores its bitmap frozen; it is reclaimed when the export is opened again.
       await this.end(backup, end, giveUp, { flush: 'nothing', skipClosed: true });
-      this.host.log.warn({ backup: backup.id, reason, detail }, 'a backup was aborted');
-      this.host.publish(eventOf(backup, { type: 'backup-aborted', reason }));
     });
   }
 
@@ -64,8 +71,7 @@ export class BackupEndings {
   abortFailed(backup: Backup): Promise<void> {
     const underWay = this.attempts.get(backup);
     if (underWay) return underWay;
-    const { reason, detail } = backup.failure!;
-    const attempt = this.abort(backup, reason, detail)
+    const attempt = this.abort(backup, backup.failure!)
       .catch((err: unknown) =>
         this.host.log.error({ err, backup: backup.id }, 'a backup could not be aborted; the server will try again'),
       )
@@ -95,9 +101,11 @@ export class BackupEndings {
       records: () => records.changes(backup.record(end)),
     });
     backup.ended(end);
-    records.hold(backup.record());
+    const record = backup.record();
+    records.hold(record);
     this.host.ended(backup);
     this.release(backup);
+    this.host.publish(backupEnded(record));
   }
 
   /** Runs in the background, because clients of the views may take long to disconnect. */

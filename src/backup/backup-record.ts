@@ -15,11 +15,14 @@ export interface BackupRecord
     'id' | 'bitmap' | 'state' | 'startedAt' | 'ttlSeconds' | 'onScratchFull' | 'endedAt' | 'endReason' | 'endDetail'
   > {
   readonly scratchLimitBytes?: number;
+  /** Who began and who ended it, see `describeIdentity`. */
+  readonly startedBy?: string;
+  readonly endedBy?: string;
   readonly parts: readonly PartRecord[];
 }
 
 export type EndOfBackup = Required<Pick<BackupRecord, 'state' | 'endedAt'>> &
-  Pick<BackupRecord, 'endReason' | 'endDetail'> &
+  Pick<BackupRecord, 'endReason' | 'endDetail' | 'endedBy'> &
   Partial<Pick<BackupRecord, 'parts'>>;
 
 /** Crockford's base 32: no letters that are easily confused, and in sort order. */

@@ -8,7 +8,7 @@ import type { Export } from '../export/export.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { type Backup, endedError } from './backup.js';
 import { BackupEndings } from './backup-endings.js';
-import { eventOf, type PublishBackupEvent } from './backup-event.js';
+import { backupBegun, backupEnded, backupFilling, type PublishBackupEvent } from './backup-event.js';
 import { type BackupRecord, newBackupId } from './backup-record.js';
 import { beginBackup } from './begin-backup.js';
 import { ExportClaims } from './export-claims.js';
@@ -41,14 +41,14 @@ export class Backups {
     this.claims = new ExportClaims(exports);
     const ended = ({ id }: Backup) => void this.active.delete(id);
     this.endings = new BackupEndings({ exports, records, store, log, publish, ended });
-    this.watch = new ScratchWatch(scratch, (backup, percent) =>
-      publish(eventOf(backup, { type: 'backup-scratch-filling', percent })),
-    );
+    this.watch = new ScratchWatch(scratch, (backup, percent) => publish(backupFilling(backup.record(), percent)));
   }
 
   /** Marks backups that were active when the server last stopped as aborted. @throws CodedError STORE_UNUSABLE */
   static async open(options: BackupsOptions): Promise<Backups> {
-    return new Backups(options, await RecordStore.open(options.store));
+    const { records, aborted } = await RecordStore.open(options.store);
+    for (const record of aborted) options.publish(backupEnded(record));
+    return new Backups(options, records);
   }
 
   /** All known backups, oldest first. */
@@ -76,13 +76,10 @@ export class Backups {
    */
   async begin(request: BeginRequest): Promise<{ record: BackupRecord; held: HeldWrites }> {
     if (this.closing) throw new CodedError('SHUTTING_DOWN', 'the server is stopping', 'begin again when it is back');
-    const { log, publish } = this.options;
     const exports = this.claims.take(request.exports);
     const { backup, held } = await this.claims.hold(exports, this.beginOn(exports, request));
     const record = backup.record();
-    const modes = record.parts.map(({ mode }) => mode);
-    log.info({ backup: backup.id, exports: request.exports, modes, heldWrites: held }, 'a backup has begun');
-    publish(eventOf(backup, { type: 'backup-begun' }));
+    this.options.publish(backupBegun(record, held));
     return { record, held };
   }
 
@@ -118,12 +115,12 @@ export class Backups {
 
   /**
    * Commits a backup: the successors replace the frozen bits, and this backup becomes the base of each bitmap.
-   * `readInFull` goes into the record. A repeated call returns the same. @throws CodedError BACKUP_NOT_FOUND,
+   * `readInFull` and `by`, who asks, go into the record. A repeated call returns the same. @throws CodedError BACKUP_NOT_FOUND,
    * BACKUP_ENDED, BACKUP_INVALID, STORE_UNUSABLE, STORE_IN_DOUBT
    */
-  async commit(id: string, readInFull: readonly ReadInFull[] = []): Promise<BackupRecord> {
+  async commit(id: string, readInFull: readonly ReadInFull[] = [], by?: string): Promise<BackupRecord> {
     const backup = this.active.get(id);
-    if (backup) await this.endings.commit(backup, readInFull);
+    if (backup) await this.endings.commit(backup, readInFull, by);
     const record = this.get(id);
     if (record.state !== 'committed') throw endedError(record, 'committed');
     return record;
@@ -131,23 +128,24 @@ export class Backups {
 
   /**
    * Aborts a backup: the bitmaps again cover everything written since their bases. A repeated call returns the same.
-   * `why` is shown to users. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED when it was committed, STORE_UNUSABLE,
+   * `why` is shown to users, and `by` says who asks. @throws CodedError BACKUP_NOT_FOUND, BACKUP_ENDED when it was committed, STORE_UNUSABLE,
    * STORE_IN_DOUBT
    */
-  async abort(id: string, why?: string): Promise<BackupRecord> {
+  async abort(id: string, why?: string, by?: string): Promise<BackupRecord> {
     const backup = this.active.get(id);
     const detail = `it was aborted by its agent${why === undefined ? '' : `: ${why}`}`;
-    if (backup) await this.endings.abort(backup, 'asked', detail);
+    if (backup) await this.endings.abort(backup, { reason: 'asked', detail, by });
     const record = this.get(id);
     if (record.state !== 'aborted') throw endedError(record, 'aborted');
     return record;
   }
 
   /**
-   * Prepares the removal of an export: aborts its backups, and lets none begin until the returned function is called.
+   * Prepares the removal of an export, for which `by` asks: aborts its backups, and lets none begin until the returned
+   * function is called.
    * @throws CodedError EXPORT_IN_USE when there are backups and `force` is false
    */
-  async leave(exportName: string, force: boolean): Promise<() => void> {
+  async leave(exportName: string, force: boolean, by?: string): Promise<() => void> {
     const stay = await this.claims.leave(exportName);
     try {
       const using = [...this.active.values()].filter(({ exports }) => exports.some(({ name }) => name === exportName));
@@ -159,7 +157,7 @@ export class Backups {
         );
       }
       const detail = `the export "${exportName}" was removed`;
-      for (const backup of using) await this.endings.abort(backup, 'export-removed', detail);
+      for (const backup of using) await this.endings.abort(backup, { reason: 'export-removed', detail, by });
       return stay;
     } catch (error) {
       stay();
@@ -182,7 +180,7 @@ export class Backups {
     await this.claims.settled();
     for (const backup of [...this.active.values()]) {
       await this.endings
-        .abort(backup, 'server-stopped', 'the server was stopped')
+        .abort(backup, { reason: 'server-stopped', detail: 'the server was stopped' })
         .catch((err: unknown) =>
           this.options.log.error(
             { err, backup: backup.id },

@@ -24,7 +24,11 @@ import { Backup, type BackupPart } from './backup.js';
 import type { BackupRecord, PartRecord } from './backup-record.js';
 import { freezeBitmap, type Link, linkTo } from './base-link.js';
 
-export type BeginRequest = NewBackup & Required<Pick<NewBackup, 'ttlSeconds' | 'onScratchFull'>>;
+export type BeginRequest = NewBackup &
+  Required<Pick<NewBackup, 'ttlSeconds' | 'onScratchFull'>> & {
+    /** Who asks, see `describeIdentity`. */
+    readonly by?: string;
+  };
 
 /** An export before the cut. */
 export interface PreparedExport {
@@ -139,12 +143,13 @@ function describe(
 }
 
 function firstRecord(id: string, request: BeginRequest, parts: readonly BackupPart[]): BackupRecord {
-  const { bitmap, ttlSeconds, onScratchFull, scratchLimitBytes } = request;
+  const { bitmap, ttlSeconds, onScratchFull, scratchLimitBytes, by } = request;
   return {
     id,
     bitmap,
     state: 'active',
     startedAt: new Date().toISOString(),
+    ...(by === undefined ? {} : { startedBy: by }),
     ttlSeconds,
     onScratchFull,
     ...(scratchLimitBytes === undefined ? {} : { scratchLimitBytes }),

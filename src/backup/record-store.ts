@@ -16,12 +16,16 @@ export class RecordStore {
   private constructor() {}
 
   /**
-   * Reads the records from the store. Backups that were active ended with the server, and are stored as aborted.
+   * Reads the records from the store. Backups that were active ended with the server, and are stored as aborted; these
+   * are returned too.
    * @throws CodedError STORE_UNUSABLE when that cannot be stored
    */
-  static async open(store: KeyValueStore | undefined): Promise<RecordStore> {
+  static async open(
+    store: KeyValueStore | undefined,
+  ): Promise<{ records: RecordStore; aborted: readonly BackupRecord[] }> {
     const opened = new RecordStore();
-    if (!store) return opened;
+    const aborted: BackupRecord[] = [];
+    if (!store) return { records: opened, aborted };
     const endedAt = new Date().toISOString();
     const changes: RecordChange[] = [];
     for (const before of readRecords(store).records) {
@@ -37,9 +41,10 @@ export class RecordStore {
       } as const;
       changes.push(...opened.changes(record));
       opened.hold(record);
+      aborted.push(record);
     }
     if (changes.length > 0) await store.commit(changes).catch(refuse);
-    return opened;
+    return { records: opened, aborted };
   }
 
   /** Oldest first. */

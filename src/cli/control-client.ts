@@ -25,6 +25,7 @@ export class ControlClient {
     return this.call('GET', path);
   }
 
+  /** GET with a query. */
   find<Answer>(path: readonly string[], query: Query): Promise<Answer> {
     return this.call('GET', path, undefined, query);
   }

@@ -5,6 +5,7 @@ import { addClientCommands } from './client.js';
 import { readVersion } from './command-line.js';
 import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
+import { addEventsCommand } from './events.js';
 import { addExportCommands } from './export.js';
 import { reportFailure } from './failure.js';
 import { addMapCommand } from './map/map-command.js';
@@ -49,6 +50,7 @@ export function buildProgram(): Command {
   addExportCommands(program);
   addBitmapCommands(program);
   addBackupCommands(program);
+  addEventsCommand(program);
   addClientCommands(program);
   addTopCommand(program);
   addTokenCommands(program);

@@ -93,7 +93,7 @@ async function run(first: Reread, read: () => Promise<Reread>, log: Log, json: b
   );
   warnOfFewThreads(log);
   // Installed before the start, so that a signal during the start stops the server as soon as it is up.
-  const stopping = untilSignal((signal) => log.info({ signal }, 'stopping: finishing the requests in flight'));
+  const stopping = untilSignal((signal) => log.info({ signal }, 'a signal asks the server to stop'));
   const hangUps = collectHangUps();
   const { layGroundwork } = await import('../server/groundwork.js');
   const [groundwork, { TidemarkServer }, { SystemdNotify }] = await Promise.all([

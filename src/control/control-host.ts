@@ -6,6 +6,7 @@ import type { Log } from '../base/log.js';
 import type { KeptExports } from '../export/kept-exports.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from '../watch/event-feed.js';
+import type { EventHistory } from '../watch/event-history.js';
 import type { SignInCodes } from './admission/sign-in-codes.js';
 import type { TokenStore } from './admission/token-store.js';
 
@@ -18,6 +19,7 @@ export interface ControlHost {
   readonly policy: Policy;
   readonly backups: Backups;
   readonly events: EventFeed;
+  readonly history: EventHistory;
   readonly tokens: TokenStore;
   readonly signInCodes: SignInCodes;
   readonly refusals: Refusals;

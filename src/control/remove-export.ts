@@ -13,6 +13,8 @@ export interface Removal {
   readonly drainSeconds: number | undefined;
   /** Abort the backups of the export, and disconnect its remaining clients. */
   readonly force: boolean;
+  /** Who asks for it. */
+  readonly by: string;
   /** Aborted when nobody waits for the removal any more. */
   readonly cancelled: AbortSignal;
 }
@@ -25,7 +27,7 @@ export interface Removal {
 export async function removeExport(host: ControlHost, name: string, removal: Removal): Promise<void> {
   const { exports, kept, backups, events } = host;
   exports.get(name);
-  const stay = await backups.leave(name, removal.force);
+  const stay = await backups.leave(name, removal.force, removal.by);
   try {
     const served = exports.get(name);
     let letIn = removal.drainSeconds === undefined ? () => {} : served.keepOut();
@@ -35,7 +37,9 @@ export async function removeExport(host: ControlHost, name: string, removal: Rem
       if (removal.drainSeconds === undefined) letIn = served.keepOut();
       await kept.forget(name);
       // The export is removed even if its disk cannot be flushed.
-      await exports.remove(name).finally(() => events.publish({ type: 'export-removed', export: name }));
+      await exports
+        .remove(name)
+        .finally(() => events.publish({ type: 'export-removed', export: name, by: removal.by }));
     } finally {
       letIn();
     }

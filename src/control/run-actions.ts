@@ -11,6 +11,8 @@ import type { ControlHost } from './control-host.js';
 
 interface ActionHost extends Pick<ControlHost, 'events'> {
   readonly exports: GetExport;
+  /** Who asks. */
+  readonly by?: string;
 }
 
 interface GetExport {
@@ -111,12 +113,13 @@ function toBitmapAction(
   }
 }
 
-function publish({ events }: ActionHost, exportName: string, actions: readonly Action[]): void {
+function publish({ events, by }: ActionHost, exportName: string, actions: readonly Action[]): void {
   const own = actions.filter((action) => action.export === exportName);
   if (own.length === 0) return;
   events.publish({
     type: 'bitmaps-changed',
     export: exportName,
     actions: own.map(({ type, bitmap }) => ({ type, bitmap })),
+    ...(by !== undefined && { by }),
   });
 }

@@ -17,6 +17,8 @@ import { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
 import { EventFeed } from '../watch/event-feed.js';
+import { EventHistory } from '../watch/event-history.js';
+import { logEvents } from '../watch/event-log.js';
 import { warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
@@ -55,7 +57,8 @@ export class TidemarkServer {
   private readonly openings = new Turnstile(4);
   private kept = new KeptExports();
   private readonly listener: NbdListener;
-  private readonly events = new EventFeed();
+  private events = new EventFeed();
+  private history!: EventHistory;
   private readonly startedAt = new Date();
   private addresses: NbdAddresses = { tcp: [], unixPath: undefined };
   private stdioClient: Promise<void> | undefined;
@@ -147,6 +150,7 @@ export class TidemarkServer {
     if (state) this.kept = await openKeptExports(config.stateDirectory);
     if (!config.persistence.transient) this.state = state;
     this.use(credentials);
+    await this.openEvents();
     cleanup.defer(() => this.stopping.closeExports(this.exports));
     this.places = await ImagePlaces.open(config);
     await this.openConfigured();
@@ -158,7 +162,14 @@ export class TidemarkServer {
     await this.openControl(backups);
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
-    this.log.info({ ...this.facts().nbd, exports: this.exports.list().map(({ name }) => name) }, 'tidemark is serving');
+    this.tellOfStart();
+  }
+
+  private tellOfStart(): void {
+    const { version, pid, stateDirectory: state, nbd } = this.facts();
+    const exportCount = this.exports.list().length;
+    this.events.publish({ type: 'server-started', version, pid, state, ...nbd, exportCount });
+    this.cleanup.defer(() => this.events.publish({ type: 'server-stopping' }));
   }
 
   private openConfigured(): Promise<void> {
@@ -197,6 +208,15 @@ export class TidemarkServer {
       claims,
       log,
     };
+  }
+
+  private async openEvents(): Promise<void> {
+    const { config, log } = this;
+    this.history = await EventHistory.open(this.state && config.stateDirectory, log);
+    this.cleanup.defer(() => this.stopping.inTime('events could not be written', this.history.close()));
+    this.events = new EventFeed(this.history.lastId);
+    logEvents(this.events, log);
+    this.history.follow(this.events);
   }
 
   private async openBackups(): Promise<Backups> {
@@ -253,6 +273,7 @@ export class TidemarkServer {
       policy: this.policy,
       backups,
       events: this.events,
+      history: this.history,
       tokens,
       signInCodes: new SignInCodes(),
       refusals: this.refusals,

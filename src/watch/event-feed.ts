@@ -1,12 +1,16 @@
 import { EventEmitter } from 'node:events';
 import type { Happening, ServerEvent } from './happening.js';
 
-/** Passes each event to its followers when it happens. Events are not stored. */
+/** Gives each event its id and passes it to the followers, in the order in which they began to follow. */
 export class EventFeed {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
 
-  publish(event: Happening): void {
-    this.emitter.emit('event', { ...event, at: new Date().toISOString() } satisfies ServerEvent);
+  /** `lastId` is the id of the last event before. */
+  constructor(private lastId = 0) {}
+
+  publish(happening: Happening): void {
+    this.lastId++;
+    this.emitter.emit('event', { id: this.lastId, ...happening, at: new Date().toISOString() } satisfies ServerEvent);
   }
 
   /** Returns the function that stops following. */

@@ -1,14 +1,49 @@
+import type { tlsModes } from '../api/values.js';
 import type { BackupEvent } from '../backup/backup-event.js';
 
-/** A change of an export or its bitmaps. */
+/** A change of an export. */
 interface ExportEvent {
-  readonly type: `export-${'added' | 'removed' | 'resized'}` | 'bitmaps-changed';
+  readonly type: `export-${'added' | 'removed' | 'resized'}`;
   readonly export: string;
-  /** The actions that changed the bitmaps. */
-  readonly actions?: readonly { readonly type: string; readonly bitmap: string }[];
 }
 
-export type Happening = ExportEvent | BackupEvent;
+interface BitmapsChanged {
+  readonly type: 'bitmaps-changed';
+  readonly export: string;
+  /** What changed the bitmaps. */
+  readonly actions: readonly { readonly type: string; readonly bitmap: string }[];
+}
 
-/** An event as `GET /v1/events` sends it; `at` is in ISO 8601. */
-export type ServerEvent = Happening & { readonly at: string };
+/** Shows where the history has a gap: after a crash, nothing says that the server stopped. */
+interface ServerStarted {
+  readonly type: 'server-started';
+  readonly version: string;
+  readonly pid: number;
+  /** The state directory. */
+  readonly state: string;
+  readonly tcp: readonly { readonly host: string; readonly port: number }[];
+  readonly tls: (typeof tlsModes)[number];
+  readonly unix?: string;
+  readonly exportCount: number;
+}
+
+interface ServerStopping {
+  readonly type: 'server-stopping';
+}
+
+interface Asked {
+  /** Who asked for it, see `describeIdentity`. Missing if the server did it by itself. */
+  readonly by?: string;
+}
+
+/** What is published. */
+export type Happening = (ExportEvent | BitmapsChanged | ServerStarted | ServerStopping | BackupEvent) & Asked;
+
+/** An event as the API sends it. Ids rise by one, also over restarts of the server; `at` is in ISO 8601. */
+export type ServerEvent = Happening & { readonly id: number; readonly at: string };
+
+/** An event, and the size of its JSON. */
+export interface KeptEvent {
+  readonly event: ServerEvent;
+  readonly bytes: number;
+}

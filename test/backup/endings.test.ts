@@ -83,13 +83,12 @@ describe.each(endings)('a backup that ends by $reason ($detail)', ({ reason, det
     expect(after.scratch).toEqual({ usedBytes: 0 });
     expect(after.exports).toEqual(backup.exports);
     expect(server.events).toEqual([
-      { type: 'backup-aborted', backup: backup.id, bitmap: 'nightly', exports: ['disk'], reason, at: after.endedAt },
+      {
+        ...{ id: expect.any(Number), type: 'backup-aborted', at: after.endedAt, reason, detail },
+        ...{ backup: backup.id, bitmap: 'nightly', exports: ['disk'], seconds: expect.any(Number) },
+        ...(after.endedBy && { by: after.endedBy }),
+      },
     ]);
-    expect(server.logged.lines).toContainEqual({
-      level: 'warn',
-      fields: { backup: backup.id, reason, detail },
-      message: 'a backup was aborted',
-    });
     expect((await server.call<{ backups: Described[] }>('GET', '/v1/backups')).backups).toContainEqual(after);
   });
 
@@ -162,7 +161,11 @@ describe('a backup that is committed', () => {
     expect(after).toMatchObject({ state: 'committed', scratch: { usedBytes: 0 }, exports: backup.exports });
     for (const absent of ['expiresAt', 'endReason', 'endDetail']) expect(after).not.toHaveProperty(absent);
     expect(server.events).toEqual([
-      { type: 'backup-committed', backup: backup.id, bitmap: 'nightly', exports: ['disk'], at: after.endedAt },
+      {
+        ...{ id: expect.any(Number), type: 'backup-committed', at: after.endedAt, by: 'unix socket' },
+        ...{ backup: backup.id, bitmap: 'nightly', exports: ['disk'], seconds: expect.any(Number) },
+        parts: [expect.objectContaining({ export: 'disk', mode: 'incremental' })],
+      },
     ]);
     expect(await server.bitmap()).toMatchObject({ base: backup.id, busy: false });
     expect(await server.dirty()).toEqual([2]);

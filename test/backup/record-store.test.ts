@@ -18,7 +18,7 @@ function committed(id: string, bitmap: string): BackupRecord {
 }
 
 test('the oldest of many ended backups are forgotten, but not one that a bitmap counts from', async () => {
-  const records = await RecordStore.open(undefined);
+  const { records } = await RecordStore.open(undefined);
   for (const id of ['weekly-1', 'weekly-2']) records.hold(committed(id, 'weekly'));
   for (let i = 0; i < 300; i++) records.hold(committed(`hourly-${i}`, 'hourly'));
   expect(records.find('weekly-1')).toBeUndefined();

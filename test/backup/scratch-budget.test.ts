@@ -104,7 +104,7 @@ describe('scratch that is filling up is reported once at each level', () => {
     await server.pass(0);
     expect(server.events).toEqual([
       {
-        ...{ type: 'backup-scratch-filling', percent: 95, at: new Date().toISOString() },
+        ...{ id: expect.any(Number), type: 'backup-scratch-filling', percent: 95, at: new Date().toISOString() },
         ...{ backup: backup.id, bitmap: 'nightly', exports: ['disk'] },
       },
     ]);

@@ -123,13 +123,15 @@ describe('a backup of several exports', () => {
     const server = await BackupServer.start({ disks });
     const { id, startedAt } = await server.begin({ exports: ['c', 'a'] });
     expect(server.events).toEqual([
-      { type: 'backup-begun', backup: id, bitmap: 'nightly', exports: ['c', 'a'], at: startedAt },
+      {
+        ...{ id: 1, type: 'backup-begun', at: startedAt, by: 'unix socket' },
+        ...{ backup: id, bitmap: 'nightly', exports: ['c', 'a'], heldWrites: expect.objectContaining({ count: 0 }) },
+        parts: ['c', 'a'].map((name) => ({
+          ...{ export: name, mode: 'full', estimatedReadBytes: expect.any(Number) },
+          fullReason: expect.objectContaining({ code: 'no-such-bitmap' }),
+        })),
+      },
     ]);
-    expect(server.logged.lines).toContainEqual({
-      level: 'info',
-      fields: expect.objectContaining({ backup: id, exports: ['c', 'a'], modes: ['full', 'full'] }),
-      message: 'a backup has begun',
-    });
   });
 
   test('begins on all exports or none when two begin at once, in whatever order they are named', async () => {

@@ -38,7 +38,7 @@ async function serve(...served: MemoryExport[]) {
   const exports = await memoryRegistry(served.length > 0 ? served : [{ name: 'disk', bitmaps: ['nightly'] }]);
   const tested = await controlApiOver(exports);
   const heard: Happening[] = [];
-  tested.events.follow(({ at: _, ...event }) => heard.push(event));
+  tested.events.follow(({ id: _id, at: _at, ...event }) => heard.push(event));
   const write = (offset: number, length: number, name = 'disk') =>
     put(exports.get(name).device, offset, Buffer.alloc(length, 1));
   return { ...tested, exports, heard, write };
@@ -105,8 +105,8 @@ describe('exports', () => {
     expect(added.status).toBe(201);
     expect(added.document).toEqual({ ...disk, origin: 'kept' });
     expect(heard).toEqual([
-      { type: 'export-removed', export: 'disk' },
-      { type: 'export-added', export: 'disk' },
+      { type: 'export-removed', export: 'disk', by: 'unix socket' },
+      { type: 'export-added', export: 'disk', by: 'unix socket' },
     ]);
   });
 
@@ -116,7 +116,7 @@ describe('exports', () => {
     expect(status).toBe(200);
     const bitmaps = [{ ...nightly, sizeBytes: DISK_BYTES + MIB, dirtyBytes: MIB }];
     expect(document).toEqual({ ...disk, sizeBytes: DISK_BYTES + MIB, bitmaps });
-    expect(heard).toEqual([{ type: 'export-resized', export: 'disk' }]);
+    expect(heard).toEqual([{ type: 'export-resized', export: 'disk', by: 'unix socket' }]);
   });
 });
 
@@ -152,7 +152,12 @@ describe('bitmaps', () => {
     expect(status).toBe(201);
     expect(document).toEqual({ ...nightly, name: 'weekly', granularityBytes: 512, recording: false });
     expect(heard).toEqual([
-      { type: 'bitmaps-changed', export: 'disk', actions: [{ type: 'bitmap-add', bitmap: 'weekly' }] },
+      {
+        type: 'bitmaps-changed',
+        export: 'disk',
+        actions: [{ type: 'bitmap-add', bitmap: 'weekly' }],
+        by: 'unix socket',
+      },
     ]);
   });
 

@@ -4,7 +4,7 @@ import type { Identity } from '../../src/access/identity.js';
 import { type Right, rights } from '../../src/access/rights.js';
 import type { Log } from '../../src/base/log.js';
 import { buildControlApi } from '../../src/control/control-api.js';
-import { maySeeEvent } from '../../src/control/seen-events.js';
+import { seenEvent } from '../../src/control/seen-events.js';
 import { ExportRegistry } from '../../src/export/registry.js';
 import { SeenExports } from '../../src/export/seen-exports.js';
 import type { ServerEvent } from '../../src/watch/happening.js';
@@ -250,21 +250,24 @@ test.each(rights)(
 test('the name of a hidden export is in no answer', async () => {
   const { ask } = await apiFor(['any,exports=a,rights=admin'], ['a', 'hush"\\,export="a']);
   const lists = ['/v1/exports', '/v1/server', '/v1/clients', '/v1/statistics', '/v1/backups'];
-  for (const url of [...lists, '/metrics', '/openapi.json']) {
+  for (const url of [...lists, '/v1/events/history', '/metrics', '/openapi.json']) {
     expect((await ask('GET', url)).text, url).not.toContain('hush');
   }
 });
+
+/** The event as a caller with these rules sees it. */
+function seenWith(event: ServerEvent, ...specs: string[]): ServerEvent | undefined {
+  const access = new Access(new Policy(rulesOf(...specs)), caller);
+  return seenEvent(new SeenExports(new ExportRegistry(() => Promise.reject(new Error())), access), event);
+}
 
 test.each([
   ['export-added', { export: 'a' }, ['list', 'read', 'write', 'backup', 'admin']],
   ['bitmaps-changed', { export: 'a', actions: [] }, ['read', 'write', 'backup', 'admin']],
   ['backup-begun', { backup: 'x', bitmap: 'n', exports: ['a'] }, ['backup', 'admin']],
 ] as const)('the event %s is for those who could ask for the same', (type, fields, readers) => {
-  const event = { type, at: '', ...fields } as ServerEvent;
-  const sees = (...specs: string[]) => {
-    const access = new Access(new Policy(rulesOf(...specs)), caller);
-    return maySeeEvent(new SeenExports(new ExportRegistry(() => Promise.reject(new Error())), access), event);
-  };
+  const event = { type, at: '', ...fields } as unknown as ServerEvent;
+  const sees = (...specs: string[]) => seenWith(event, ...specs) !== undefined;
   expect(rights.filter((right) => sees(`any,rights=${right}`))).toEqual(
     rights.filter((one) => readers.includes(one as never)),
   );
@@ -272,9 +275,19 @@ test.each([
 });
 
 test('the event of a backup is for those who may back up all its exports', () => {
-  const event = { type: 'backup-begun', at: '', backup: 'x', bitmap: 'n', exports: ['a', 'b'] } as ServerEvent;
-  const access = new Access(new Policy(rulesOf('any,exports=a,rights=admin')), caller);
-  expect(maySeeEvent(new SeenExports(new ExportRegistry(() => Promise.reject(new Error())), access), event)).toBe(
-    false,
-  );
+  const event = { type: 'backup-begun', exports: ['a', 'b'] } as unknown as ServerEvent;
+  expect(seenWith(event, 'any,exports=a,rights=admin')).toBeUndefined();
+});
+
+test('an event of the server is for those who administer everything', () => {
+  const event = { type: 'server-stopping' } as ServerEvent;
+  expect(seenWith(event, 'any,rights=backup', 'any,exports=*,rights=admin')).toBe(event);
+  expect(seenWith(event, 'any,exports=a,rights=admin')).toBeUndefined();
+});
+
+test('who asked is for those who administer the exports of the event', () => {
+  const event = { type: 'backup-aborted', exports: ['a', 'b'], by: 'CN=b' } as unknown as ServerEvent;
+  const { by: _, ...others } = event;
+  expect(seenWith(event, 'any,rights=backup', 'any,exports=a,rights=admin')).toEqual(others);
+  expect(seenWith(event, 'any,rights=admin')).toEqual(event);
 });

@@ -19,6 +19,7 @@ import { View } from '../../src/export/view.js';
 import { NbdListener } from '../../src/server/nbd-listener.js';
 import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { EventFeed } from '../../src/watch/event-feed.js';
+import { EventHistory } from '../../src/watch/event-history.js';
 import type { ServerEvent } from '../../src/watch/happening.js';
 import { type Answer, controlApiOf, noTokens, serverFacts } from './control-api.js';
 import { put } from './device-content.js';
@@ -206,6 +207,7 @@ export class BackupServer {
       policy: openPolicy,
       backups: this.backups,
       events,
+      history: await EventHistory.open(undefined, log),
       tokens: noTokens(),
       signInCodes: new SignInCodes(),
       refusals: new Refusals(log),

@@ -15,6 +15,7 @@ import { KeptExports } from '../../src/export/kept-exports.js';
 import type { ExportRegistry } from '../../src/export/registry.js';
 import { loadPosix } from '../../src/posix/posix.js';
 import { EventFeed } from '../../src/watch/event-feed.js';
+import { EventHistory } from '../../src/watch/event-history.js';
 import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {
@@ -52,6 +53,8 @@ export function noTokens(): TokenStore {
 /** A host of the control API with these exports. */
 export async function controlHostOver(exports: ExportRegistry, log: Log = silentLog): Promise<ControlHost> {
   const events = new EventFeed();
+  const history = await EventHistory.open(undefined, log);
+  history.follow(events);
   const scratch = new ScratchDirectory(scratchFolder(), { posix: loadPosix(), log });
   const backups = await Backups.open({
     exports,
@@ -67,6 +70,7 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     policy: new Policy(new AccessRules([])),
     backups,
     events,
+    history,
     tokens: noTokens(),
     signInCodes: new SignInCodes(),
     refusals: new Refusals(log),

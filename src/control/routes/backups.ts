@@ -8,14 +8,15 @@ import type { SeenExports } from '../../export/seen-exports.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { nbdUri, type Reach } from '../nbd-reach.js';
 import type { ControlApi } from '../new-api.js';
-import { mayBackUp, visibleBackup } from '../seen-backups.js';
+import { mayBackUp, visibleBackup, withAskers } from '../seen-backups.js';
 
 const Params = Type.Object({ backup: Type.String() });
 const DEFAULT_TTL_SECONDS = 2 * 3600;
 
 export function backupRoutes(api: ControlApi, host: ControlHost): void {
   const { backups } = host;
-  const describe = (record: BackupRecord, reach: Reach) => describeBackup(host, record, reach);
+  const describe = (seen: SeenExports, record: BackupRecord, reach: Reach) =>
+    describeBackup(host, withAskers(seen, record), reach);
   const known = (seen: SeenExports, id: string) => visibleBackup(backups, seen, id);
 
   api.get(
@@ -32,7 +33,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       backups: backups
         .list()
         .filter((record) => mayBackUp(seen, record))
-        .map((record) => describe(record, reach)),
+        .map((record) => describe(seen, record, reach)),
     }),
   );
 
@@ -55,10 +56,11 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       }
       const { record, held } = await backups.begin({
         ...body,
+        by: seen.who,
         ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
         onScratchFull: body.onScratchFull ?? 'fail-view',
       });
-      return reply.status(201).send({ ...describe(record, reach), heldWrites: held, accepts: ['progress'] });
+      return reply.status(201).send({ ...describe(seen, record, reach), heldWrites: held, accepts: ['progress'] });
     },
   );
 
@@ -73,7 +75,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
         response: { 200: Backup, default: Refusal },
       },
     },
-    async ({ seen, reach, params }) => describe(known(seen, params.backup), reach),
+    async ({ seen, reach, params }) => describe(seen, known(seen, params.backup), reach),
   );
 
   api.post(
@@ -89,7 +91,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ seen, reach, params, body }) =>
-      describe(backups.renew(known(seen, params.backup).id, body?.ttlSeconds, body?.progress), reach),
+      describe(seen, backups.renew(known(seen, params.backup).id, body?.ttlSeconds, body?.progress), reach),
   );
 
   api.post(
@@ -105,7 +107,11 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ seen, reach, params, body }) =>
-      describe(await backups.release(known(seen, params.backup).id, body.export, body.offset, body.length), reach),
+      describe(
+        seen,
+        await backups.release(known(seen, params.backup).id, body.export, body.offset, body.length),
+        reach,
+      ),
   );
 
   api.post(
@@ -122,7 +128,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ seen, reach, params, body }) =>
-      describe(await backups.commit(known(seen, params.backup).id, body?.readInFull), reach),
+      describe(seen, await backups.commit(known(seen, params.backup).id, body?.readInFull, seen.who), reach),
   );
 
   api.post(
@@ -139,7 +145,7 @@ export function backupRoutes(api: ControlApi, host: ControlHost): void {
       },
     },
     async ({ seen, reach, params, body }) =>
-      describe(await backups.abort(known(seen, params.backup).id, body?.reason), reach),
+      describe(seen, await backups.abort(known(seen, params.backup).id, body?.reason, seen.who), reach),
   );
 }
 

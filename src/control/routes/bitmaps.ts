@@ -17,7 +17,7 @@ const MAX_EXTENTS = 100_000;
 const MAX_PAGE_EXTENTS = 4096;
 
 export function bitmapRoutes(api: ControlApi, host: ControlHost): void {
-  const actionsOn = (exports: SeenExports) => ({ exports, events: host.events });
+  const actionsOn = (exports: SeenExports) => ({ exports, events: host.events, by: exports.who });
   const describe = (exportName: string, bitmap: string) =>
     describeBitmap(exportName, host.exports.get(exportName).getBitmap(bitmap));
 

@@ -1,17 +1,28 @@
 import type { ServerResponse } from 'node:http';
 import { Type } from '@fastify/type-provider-typebox';
+import { EventPage, EventQuery } from '../../api/event.js';
 import { answerOf, Refusal } from '../../api/shapes.js';
-import { MIB } from '../../base/units.js';
+import { KIB } from '../../base/units.js';
+import type { SeenExports } from '../../export/seen-exports.js';
+import type { EventHistory, EventsWanted } from '../../watch/event-history.js';
+import type { ServerEvent } from '../../watch/happening.js';
 import type { ControlHost } from '../control-host.js';
+import { streamEvents } from '../event-stream.js';
 import type { ControlApi } from '../new-api.js';
-import { maySeeEvent } from '../seen-events.js';
+import { wholeNumbers } from '../request-checks.js';
+import { seenEvent } from '../seen-events.js';
 
-const KEEP_ALIVE_MILLISECONDS = 15_000;
-const MAX_UNREAD_BYTES = 1 * MIB;
-/** Long enough for several keep-alive comments to go unread. */
-const PATIENCE_MILLISECONDS = 4 * KEEP_ALIVE_MILLISECONDS;
+const DEFAULT_PAGE_EVENTS = 100;
+/** A larger answer would take the event loop for long. */
+const PAGE_BYTES = 256 * KIB;
 
-export function eventRoutes(api: ControlApi, { events, tokens }: ControlHost): void {
+const LastEventId = Type.Object({
+  'last-event-id': Type.Optional(
+    Type.String({ description: 'The id of the last event that the caller has. Those after it are sent first' }),
+  ),
+});
+
+export function eventRoutes(api: ControlApi, { events, history, tokens }: ControlHost): void {
   const streams = new Set<ServerResponse>();
   api.addHook('preClose', (done) => {
     for (const stream of streams) stream.end();
@@ -24,40 +35,56 @@ export function eventRoutes(api: ControlApi, { events, tokens }: ControlHost): v
       config: { right: 'checked-in-handler' },
       schema: {
         operationId: 'followEvents',
-        summary: 'Follow events of exports, bitmaps and backups as server-sent events',
+        summary: 'Follow events as server-sent events',
+        headers: LastEventId,
         response: {
           200: answerOf('text/event-stream', 'An endless stream of events', Type.String()),
           default: Refusal,
         },
       },
     },
-    ({ access, seen }, reply) => {
+    ({ access, seen, headers }, reply) => {
       reply.hijack();
       const stream = reply.raw;
       streams.add(stream);
-      stream.writeHead(200, {
-        'content-type': 'text/event-stream',
-        'cache-control': 'no-store',
-        connection: 'close',
-      });
-      stream.setTimeout(PATIENCE_MILLISECONDS, () => stream.destroy());
-      stream.write(': following\n\n');
+      stream.once('close', () => streams.delete(stream));
       const { token } = access.identity;
       const isOver = () => token !== undefined && !tokens.isValid(token.id);
-      const unfollow = events.follow((event) => {
-        if (isOver()) return void stream.end();
-        if (!maySeeEvent(seen, event)) return;
-        stream.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
-        // A client that does not read is cut off. When it is back, it has to query the current state.
-        if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();
-      });
-      // A periodic comment reveals clients that are gone, and keeps proxies from hanging up.
-      const keepAlive = setInterval(() => (isOver() ? stream.end() : stream.write(':\n\n')), KEEP_ALIVE_MILLISECONDS);
-      stream.once('close', () => {
-        streams.delete(stream);
-        clearInterval(keepAlive);
-        unfollow();
-      });
+      const see = (event: ServerEvent) => seenEvent(seen, event);
+      void streamEvents(stream, { events, history, see, isOver }, eventId(headers['last-event-id']));
     },
   );
+
+  api.get(
+    '/v1/events/history',
+    {
+      preValidation: wholeNumbers('limit', 'after', 'before'),
+      config: { right: 'checked-in-handler' },
+      schema: {
+        operationId: 'listEvents',
+        summary: 'List the latest events in pages, newest first',
+        querystring: EventQuery,
+        response: { 200: EventPage, default: Refusal },
+      },
+    },
+    async ({ seen, query: { limit = DEFAULT_PAGE_EVENTS, ...wanted } }) => pageOf(history, seen, wanted, limit),
+  );
+}
+
+/** Undefined if it is none. */
+function eventId(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function pageOf(history: EventHistory, seen: SeenExports, wanted: EventsWanted, limit: number): EventPage {
+  const events: ServerEvent[] = [];
+  let bytes = 0;
+  for (const kept of history.query(wanted)) {
+    const event = seenEvent(seen, kept.event);
+    if (!event) continue;
+    events.push(event);
+    bytes += kept.bytes;
+    if (events.length >= limit || bytes >= PAGE_BYTES) return { events, next: event.id };
+  }
+  return { events, next: null };
 }

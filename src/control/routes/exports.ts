@@ -82,7 +82,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       const { temporary = false, ...spec } = request.body;
       const keep = ({ path }: Export) => kept.keep({ ...spec, path }, request.seen.who);
       const added = await exports.add(spec, temporary ? {} : { origin: 'kept', beforeServing: keep });
-      events.publish({ type: 'export-added', export: added.name });
+      events.publish({ type: 'export-added', export: added.name, by: request.seen.who });
       return reply.status(201).send(describeExport(added, onlooker(request)));
     },
   );
@@ -121,7 +121,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
       if (seen.may('admin', name) && (await kept.forgetUnserved(name))) return reply.status(204).send(null);
       seen.get(name, ['admin']);
       const cancelled = AbortSignal.any([stopping.signal, hangUpOf(reply)]);
-      await removeExport(host, name, { drainSeconds, force, cancelled });
+      await removeExport(host, name, { drainSeconds, force, by: seen.who, cancelled });
       return reply.status(204).send(null);
     },
   );
@@ -141,7 +141,7 @@ export function exportRoutes(api: ControlApi, host: ControlHost): void {
     async (request) => {
       const served = exports.get(request.params.export);
       await served.resize(request.body.sizeBytes);
-      events.publish({ type: 'export-resized', export: served.name });
+      events.publish({ type: 'export-resized', export: served.name, by: request.seen.who });
       return describeExport(served, onlooker(request));
     },
   );

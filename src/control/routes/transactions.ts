@@ -17,6 +17,6 @@ export function transactionRoutes(api: ControlApi, { events }: ControlHost): voi
         response: { 200: Type.Object({ heldWrites: HeldWrites }), default: Refusal },
       },
     },
-    async ({ seen, body }) => ({ heldWrites: await runActions({ exports: seen, events }, body.actions) }),
+    async ({ seen, body }) => ({ heldWrites: await runActions({ exports: seen, events, by: seen.who }, body.actions) }),
   );
 }
