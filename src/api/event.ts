@@ -1,5 +1,6 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { BackupPart } from './backup.js';
+import { ReloadReport } from './reload.js';
 import { List, strict } from './shapes.js';
 import { HeldWrites } from './transaction.js';
 import { abortReasons, eventTypes, MAX_EVENTS, tlsModes } from './values.js';
@@ -34,6 +35,8 @@ export const Event = Type.Object({
   tls: Type.Optional(Type.Enum(tlsModes)),
   unix: Type.Optional(Type.String()),
   exportCount: Type.Optional(Type.Integer()),
+  applied: Type.Optional(ReloadReport.properties.applied),
+  notApplied: Type.Optional(ReloadReport.properties.notApplied),
 });
 export type Event = Readonly<Static<typeof Event>>;
 

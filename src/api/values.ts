@@ -27,6 +27,8 @@ export type AbortReason = (typeof abortReasons)[number];
 export const eventTypes = [
   'server-started',
   'server-stopping',
+  'config-reloaded',
+  'config-refused',
   'export-added',
   'export-removed',
   'export-resized',

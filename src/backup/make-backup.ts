@@ -110,15 +110,11 @@ function copied(
   return { source: snapshot, detach, broken, location, contexts: [new OverwrittenContext(snapshot)] };
 }
 
-function viewOf(
-  id: string,
-  { name, guardedAs, minBlockBytes, latencyBounds }: Export,
-  device: BlockDevice,
-  contexts: readonly MetadataContext[],
-): View {
+function viewOf(id: string, exported: Export, device: BlockDevice, contexts: readonly MetadataContext[]): View {
+  const { name, minBlockBytes, latencyBounds } = exported;
   return new View({
     name: `${name}@${id}`,
-    guardedAs,
+    exported,
     minBlockBytes,
     latencyBounds,
     description: `"${name}" as it was when backup ${id} began`,

@@ -13,6 +13,7 @@ import { addPageCommand } from './page.js';
 import { addPointsCommand } from './points.js';
 import { addPruneCommand } from './prune.js';
 import { addPullCommand } from './pull.js';
+import { addReloadCommand } from './reload.js';
 import { addRepairCommand } from './repair.js';
 import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
@@ -47,6 +48,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   addServeCommand(program);
+  addReloadCommand(program);
   addExportCommands(program);
   addBitmapCommands(program);
   addBackupCommands(program);

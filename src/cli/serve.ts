@@ -1,11 +1,14 @@
+import { basename } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { Server } from '../api/server.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
 import { SERVER_THREADS, threadCount } from '../base/thread-count.js';
-import { resolveConfig, stdioConflict } from '../server/config.js';
+import { formatCount } from '../base/units.js';
+import { resolveConfig, type ServerConfig, stdioConflict } from '../server/config.js';
 import { takeListenFds } from '../server/listen-fds.js';
-import { Reloader, type Reread } from '../server/reload.js';
+import type { Configuration, Reread } from '../server/reload.js';
+import type { ServerLog } from '../server/server-log.js';
 import { endProcess } from '../server/server-threads.js';
 import {
   type Flag,
@@ -16,13 +19,14 @@ import {
   settings,
 } from '../server/settings.js';
 import { controlClient, readVersion } from './command-line.js';
-import { writeJson } from './output.js';
+import { print, writeJson } from './output.js';
 
 const KILLED_BY_SECOND_SIGNAL = 1;
 const FAILED = 1;
 
 interface ServeOptions {
   readonly config?: string;
+  readonly check?: boolean;
   readonly json?: boolean;
 }
 
@@ -39,6 +43,7 @@ export function addServeCommand(program: Command): void {
   const flags: Flag[] = [];
   command.option('--config <FILE>', 'read settings from a TOML file');
   for (const key of settingKeys) command.addOption(toOption(key, flags));
+  command.option('--check', 'check the configuration and the images, say what is wrong, and serve nothing');
   command.option('--json', 'print one line of JSON when the server is ready: its addresses and exports');
   command.addHelpText('after', help);
   command.action(async (options: ServeOptions) => serve(flags, options));
@@ -57,19 +62,21 @@ function toOption(key: SettingKey, noted: Flag[]): Option {
  * Serves until a signal, or until the only client leaves (--stdio). The server's modules are loaded here, because
  * loading them takes several times as long as a whole run of any other command.
  */
-async function serve(flags: readonly Flag[], { config: configPath, json }: ServeOptions): Promise<void> {
+async function serve(flags: readonly Flag[], options: ServeOptions): Promise<void> {
+  const { config: configPath, check, json } = options;
   const inherited = takeListenFds(process.env, process.pid);
-  const read = async (): Promise<Reread> => {
+  const reread = async (): Promise<Reread> => {
     const file = configPath === undefined ? readFlags([]) : await readConfig(configPath);
     return { file, config: resolveConfig(readFlags(flags), file, inherited) };
   };
-  const first = await read();
+  const first = await reread();
   const { config } = first;
+  if (check) return await checkOnly(config, options);
   if (config.stdio && json) throw stdioConflict('--json');
   const { openServerLog } = await import('../server/server-log.js');
-  const { log, end } = openServerLog(config);
+  const serverLog = openServerLog(config);
   try {
-    await run(first, read, log, json).finally(end);
+    await run({ ...first, reread }, serverLog, json).finally(serverLog.end);
   } catch (error) {
     // After the error is reported: a thread still waits for the disk, and Node would wait for the thread.
     if (error instanceof CodedError && error.code === 'STOP_TIMED_OUT') setImmediate(endProcess, FAILED);
@@ -77,13 +84,24 @@ async function serve(flags: readonly Flag[], { config: configPath, json }: Serve
   }
 }
 
+async function checkOnly(config: ServerConfig, options: ServeOptions): Promise<void> {
+  const { checkConfig } = await import('../server/check-config.js');
+  await checkConfig(config);
+  const answer = { exports: config.exports.length, rules: config.access.length };
+  print(options, answer, ({ exports, rules }) => {
+    const what = options.config === undefined ? 'the configuration' : basename(options.config);
+    return `${what}: ok, ${formatCount(exports, 'export')}, ${formatCount(rules, 'access rule')}`;
+  });
+}
+
 async function readConfig(path: string): Promise<GivenSettings> {
   const { readConfigFile } = await import('../server/config-file.js');
   return await readConfigFile(path);
 }
 
-async function run(first: Reread, read: () => Promise<Reread>, log: Log, json: boolean | undefined): Promise<void> {
-  const { config } = first;
+async function run(configuration: Configuration, serverLog: ServerLog, json: boolean | undefined): Promise<void> {
+  const { config } = configuration;
+  const { log } = serverLog;
   // Operations that keep an invariant handle their own failures, so an unhandled one leaves nothing half done.
   process.on('unhandledRejection', (err) =>
     log.error(
@@ -101,12 +119,11 @@ async function run(first: Reread, read: () => Promise<Reread>, log: Log, json: b
     import('../server/server.js'),
     import('../server/systemd-notify.js'),
   ]);
-  const server = await TidemarkServer.start(config, log, readVersion(), groundwork);
+  const server = await TidemarkServer.start(configuration, serverLog, readVersion(), groundwork);
   const systemd = new SystemdNotify(process.env, log);
   try {
     systemd.ready();
-    const reloader = new Reloader(first, read, (next) => server.reload(next), log);
-    hangUps.answer(() => void reloader.run());
+    hangUps.answer(() => void server.reload('SIGHUP').catch((err: unknown) => noteBug(err, log)));
     if (json && config.controlPath !== undefined) await announce(config.controlPath);
     await Promise.race([stopping, server.clientGone]);
     systemd.stopping();
@@ -115,6 +132,11 @@ async function run(first: Reread, read: () => Promise<Reread>, log: Log, json: b
     systemd.close();
   }
   log.info({}, 'stopped');
+}
+
+/** What is wrong with a configuration is in the log already. */
+function noteBug(err: unknown, log: Log): void {
+  if (!(err instanceof CodedError)) log.error({ err }, 'a reload failed; this is a bug, please report it');
 }
 
 function warnOfFewThreads(log: Log): void {

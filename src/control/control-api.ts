@@ -19,6 +19,7 @@ import { exportRoutes } from './routes/exports.js';
 import { mapRoutes } from './routes/map.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { pageRoutes } from './routes/page.js';
+import { reloadRoutes } from './routes/reload.js';
 import { healthRoutes, serverRoutes } from './routes/server.js';
 import { signInRoutes } from './routes/sign-in.js';
 import { statisticsRoutes } from './routes/statistics.js';
@@ -39,6 +40,7 @@ export interface ApiOptions {
 
 const allRoutes = [
   serverRoutes,
+  reloadRoutes,
   healthRoutes,
   exportRoutes,
   statisticsRoutes,

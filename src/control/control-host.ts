@@ -1,5 +1,6 @@
 import type { Policy } from '../access/access.js';
 import type { Refusals } from '../access/refusals.js';
+import type { ReloadReport } from '../api/reload.js';
 import type { Server } from '../api/server.js';
 import type { Backups } from '../backup/backups.js';
 import type { Log } from '../base/log.js';
@@ -24,6 +25,8 @@ export interface ControlHost {
   readonly signInCodes: SignInCodes;
   readonly refusals: Refusals;
   readonly log: Log;
+  /** Reads the configuration again; `by` says who asks. @throws CodedError; nothing has changed then */
+  readonly reload: (by: string) => Promise<ReloadReport>;
   readonly describeServer: () => ServerFacts;
 }
 

@@ -24,8 +24,11 @@ export interface Removal {
  * refusal changes nothing. @throws CodedError EXPORT_NOT_FOUND, EXPORT_IN_USE, SHUTTING_DOWN, STORE_UNUSABLE; FLUSH_FAILED,
  * STORE_UNUSABLE after the export was removed
  */
-export async function removeExport(host: ControlHost, name: string, removal: Removal): Promise<void> {
-  const { exports, kept, backups, events } = host;
+export async function removeExport(
+  { exports, kept, backups, events }: Pick<ControlHost, 'exports' | 'kept' | 'backups' | 'events'>,
+  name: string,
+  removal: Removal,
+): Promise<void> {
   exports.get(name);
   const stay = await backups.leave(name, removal.force, removal.by);
   try {

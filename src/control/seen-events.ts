@@ -26,6 +26,8 @@ function maySeeEvent(seen: SeenExports, event: ServerEvent): boolean {
       return event.exports.every((name) => seen.may('backup', name));
     case 'server-started':
     case 'server-stopping':
+    case 'config-reloaded':
+    case 'config-refused':
       return seen.access.mayAll('admin');
     default:
       return unreachable(event);

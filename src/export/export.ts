@@ -53,11 +53,11 @@ const DEFAULT_CUT_TIMEOUT_SECONDS = 5;
  */
 export class Export extends ServedDisk {
   readonly name: string;
-  readonly description: string;
+  description: string;
   readonly path: string;
   readonly readOnly: boolean;
   readonly minBlockBytes: MinBlockBytes;
-  readonly guardedAs: GuardedAs;
+  guardedAs: GuardedAs;
   readonly device: BlockDevice;
   readonly cutTimeoutSeconds: number;
   /** The bottom of the stack. */
@@ -147,6 +147,12 @@ export class Export extends ServedDisk {
     if (!identity) return undefined;
     const bootId = await readBootId();
     return bootId === undefined ? undefined : { path: this.path, id: identity.id, bootId };
+  }
+
+  /** What clients are told, and need, from now on. */
+  describeAs({ description, needsTls }: Pick<ExportParts, 'description'> & Pick<GuardedAs, 'needsTls'>): void {
+    this.description = description;
+    this.guardedAs = { ...this.guardedAs, needsTls };
   }
 
   /** Called once a second. */

@@ -28,6 +28,10 @@ export class KeptExports {
     return this.kept;
   }
 
+  has(name: string): boolean {
+    return this.kept.some(({ spec }) => spec.name === name);
+  }
+
   /** The export is served again after a restart, once this resolves. @throws what `save` throws */
   keep(spec: ExportSpec, by: string): Promise<void> {
     return this.changes.pass(async () => {
@@ -52,7 +56,12 @@ export class KeptExports {
 
   /** Notes why an export of the list could not be opened. */
   noteProblem(name: string, problem: string): void {
-    this.problems.set(name, problem);
+    if (this.has(name)) this.problems.set(name, problem);
+  }
+
+  /** An export that could not be opened before is served now. */
+  noteServed(name: string): void {
+    this.problems.delete(name);
   }
 
   unserved(): UnservedExport[] {
@@ -63,8 +72,7 @@ export class KeptExports {
   }
 
   private async drop(name: string): Promise<void> {
-    const others = this.others(name);
-    if (others.length < this.kept.length) await this.change(others);
+    if (this.has(name)) await this.change(this.others(name));
     this.problems.delete(name);
   }
 

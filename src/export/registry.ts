@@ -58,6 +58,11 @@ export class ExportRegistry {
     return this.origins.get(name)!;
   }
 
+  /** The configuration file has the export from now on. */
+  adopt({ name }: Export): void {
+    this.origins.set(name, 'file');
+  }
+
   /** @throws CodedError EXPORT_NOT_FOUND */
   refuseUnknown(name: string): never {
     const hint = 'tidemark export list shows what is served';

@@ -6,8 +6,8 @@ import { type GuardedAs, ServedDisk } from './served-disk.js';
 export interface ViewParts {
   /** `EXPORT@BACKUP-ID` */
   readonly name: string;
-  /** As the export that it is a view of. */
-  readonly guardedAs: GuardedAs;
+  /** The export that it is a view of. */
+  readonly exported: Pick<ServedDisk, 'guardedAs'>;
   readonly description: string;
   /** The same as the export's. */
   readonly minBlockBytes: MinBlockBytes;
@@ -25,18 +25,23 @@ export class View extends ServedDisk {
   readonly description: string;
   readonly readOnly = true;
   readonly minBlockBytes: MinBlockBytes;
-  readonly guardedAs: GuardedAs;
   readonly device: BlockDevice;
+  private readonly exported: ViewParts['exported'];
   private readonly all: readonly MetadataContext[];
 
-  constructor({ name, guardedAs, description, minBlockBytes, latencyBounds, device, contexts }: ViewParts) {
+  constructor({ name, exported, description, minBlockBytes, latencyBounds, device, contexts }: ViewParts) {
     super(latencyBounds);
     this.name = name;
-    this.guardedAs = { ...guardedAs, right: 'backup' };
+    this.exported = exported;
     this.description = description;
     this.minBlockBytes = minBlockBytes;
     this.device = device;
     this.all = [...diskContexts(device), ...contexts];
+  }
+
+  /** As the export, which may need TLS from now on. */
+  override get guardedAs(): GuardedAs {
+    return { ...this.exported.guardedAs, right: 'backup' };
   }
 
   override contexts(): MetadataContext[] {

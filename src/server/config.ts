@@ -59,7 +59,7 @@ export interface PersistenceConfig {
   readonly coolAfterSeconds: number;
 }
 
-type LogLevel = NonNullable<ReturnType<(typeof settings)['log-level']['read']>>;
+export type LogLevel = NonNullable<ReturnType<(typeof settings)['log-level']['read']>>;
 
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: DEFAULT_NBD_PORT };
 

@@ -77,10 +77,7 @@ export async function prepareExport(
   const spec = { ...wanted, path: resolve(wanted.path) };
   const { name, path, readOnly = false, description = '', minBlockBytes = DEFAULT_MIN_BLOCK_BYTES } = spec;
   const needsTls = spec.tls === 'required';
-  if (needsTls && !host.hasTls) {
-    const hint = 'give the server --tls-certificates or --tls-psk';
-    throw new CodedError('EXPORT_INVALID', `"${name}" requires TLS, which the server does not offer`, hint);
-  }
+  checkTlsOf(spec, host.hasTls ?? false);
   const guard = guardOf?.(path);
   guard?.admitPath();
   const claim = () => claiming.pass(() => claimDisk({ exportName: name, path, readOnly }, host));
@@ -125,6 +122,13 @@ export async function prepareExport(
     await abandon().catch(() => {});
     throw error;
   }
+}
+
+/** Checks that clients can use an export that requires TLS. @throws CodedError EXPORT_INVALID */
+export function checkTlsOf({ name, tls }: ExportSpec, hasTls: boolean): void {
+  if (tls !== 'required' || hasTls) return;
+  const hint = 'give the server --tls-certificates or --tls-psk';
+  throw new CodedError('EXPORT_INVALID', `"${name}" requires TLS, which the server does not offer`, hint);
 }
 
 /** Undefined if the disk does not exist yet. @throws CodedError IMAGE_LOCKED */

@@ -7,7 +7,7 @@ import type { Export } from '../export/export.js';
 import type { KeptExports } from '../export/kept-exports.js';
 import type { ExportRegistry } from '../export/registry.js';
 
-interface KeptHost {
+export interface KeptHost {
   readonly kept: KeptExports;
   readonly exports: ExportRegistry;
   /** Opens all of them or none. */
@@ -26,8 +26,8 @@ interface KeptHost {
  */
 export async function serveKept(host: KeptHost): Promise<void> {
   const { kept, exports, log } = host;
-  for (const name of exports.list().map((served) => served.name)) {
-    if (!kept.list().some(({ spec }) => spec.name === name)) continue;
+  for (const { name } of exports.list()) {
+    if (!kept.has(name)) continue;
     await kept.forget(name);
     log.warn({ export: name }, 'the configuration has an export of this name, so the one that was added is forgotten');
   }
@@ -35,13 +35,44 @@ export async function serveKept(host: KeptHost): Promise<void> {
   try {
     await serveTogether(specs, host);
   } catch {
-    for (const spec of specs) await serveTogether([spec], host).catch((err: unknown) => noteFailure(spec, err, host));
+    for (const spec of specs) await serveOne(spec, host);
   }
 }
 
-function serveTogether(specs: readonly ExportSpec[], { exports, open }: KeptHost): Promise<void> {
+/** The names of the kept exports that are served now, and those that still cannot be opened. */
+export interface RetriedExports {
+  readonly served: readonly string[];
+  readonly failed: readonly { readonly name: string; readonly problem: string }[];
+}
+
+/** Tries to open those that could not be opened before. */
+export async function retryKept(host: KeptHost): Promise<RetriedExports> {
+  const { kept, exports } = host;
+  const unserved = new Set(kept.unserved().map(({ name }) => name));
+  const served: string[] = [];
+  for (const { spec } of kept.list().filter((one) => unserved.has(one.spec.name))) {
+    if (!(await serveOne(withoutKnownBitmaps(spec, host), host))) continue;
+    // Somebody may have given it up meanwhile.
+    if (kept.has(spec.name)) served.push(spec.name);
+    else await exports.remove(spec.name);
+  }
+  return { served, failed: kept.unserved() };
+}
+
+async function serveOne(spec: ExportSpec, host: KeptHost): Promise<boolean> {
+  try {
+    await serveTogether([spec], host);
+    return true;
+  } catch (err) {
+    noteFailure(spec, err, host);
+    return false;
+  }
+}
+
+async function serveTogether(specs: readonly ExportSpec[], { exports, kept, open }: KeptHost): Promise<void> {
   const wanted = specs.map((spec) => ({ spec, origin: 'kept' as const }));
-  return exports.addTogether(wanted, () => open(specs));
+  await exports.addTogether(wanted, () => open(specs));
+  for (const { name } of specs) kept.noteServed(name);
 }
 
 /** The store has the bitmaps of the export. One that was removed from it since must not come back. */
@@ -54,7 +85,7 @@ function noteFailure({ name, path }: ExportSpec, err: unknown, { kept, log }: Ke
   kept.noteProblem(name, message);
   const cause = err instanceof CodedError ? { code: err.code } : { err };
   log.error(
-    { export: name, path, ...cause, hint: `mend it and restart, or give it up with tidemark export remove ${name}` },
+    { export: name, path, ...cause, hint: `mend it and reload, or give it up with tidemark export remove ${name}` },
     `an export that was added earlier cannot be served: ${message}`,
   );
 }

@@ -1,7 +1,8 @@
 import { type Logger, pino } from 'pino';
+import type { Log } from '../base/log.js';
 import { printableJson } from '../base/printable.js';
 import { loadPosix } from '../posix/posix.js';
-import type { ServerConfig } from './config.js';
+import type { LogLevel, ServerConfig } from './config.js';
 import { type LogChannel, openLogChannel } from './log-channel.js';
 import { LogOutput } from './log-output.js';
 import { stderrIsClient } from './stdio-socket.js';
@@ -10,7 +11,13 @@ const STDERR = 2;
 /** How long to wait for a reader of the last lines when the server ends. */
 const END_PATIENCE_MILLISECONDS = 1000;
 
-export interface ServerLog {
+/** The log of a running server, whose level can change. */
+export interface LogControl {
+  readonly log: Log;
+  setLevel(level: LogLevel): void;
+}
+
+export interface ServerLog extends LogControl {
   readonly log: Logger;
   /** Resolves when all lines are written, or nobody has read any for a while. */
   end(): Promise<void>;
@@ -25,5 +32,8 @@ export function openServerLog({ logLevel: level, stdio }: Pick<ServerConfig, 'lo
   const log = pino({ level, base: null, hooks: { streamWrite: printableJson } }, output);
   process.removeAllListeners('warning');
   process.on('warning', (err) => log.warn({ err }, 'Node.js warning'));
-  return { log, end: () => output.end(END_PATIENCE_MILLISECONDS) };
+  const setLevel = (next: LogLevel) => {
+    log.level = next;
+  };
+  return { log, setLevel, end: () => output.end(END_PATIENCE_MILLISECONDS) };
 }

@@ -1,19 +1,17 @@
 import { Policy } from '../access/access.js';
 import { AccessRules } from '../access/access-rules.js';
 import { Refusals } from '../access/refusals.js';
-import type { ExportSpec } from '../api/export.js';
+import type { ReloadReport } from '../api/reload.js';
 import { Backups } from '../backup/backups.js';
 import { ScratchDirectory } from '../backup/scratch-directory.js';
+import { assert } from '../base/assert.js';
 import { Cleanup } from '../base/cleanup.js';
 import type { Log } from '../base/log.js';
 import { giveWay } from '../base/loop-share.js';
-import { Turnstile } from '../base/turnstile.js';
 import { SignInCodes } from '../control/admission/sign-in-codes.js';
 import type { ControlHost, ServerFacts } from '../control/control-host.js';
 import type { ControlServer } from '../control/control-server.js';
-import type { Export } from '../export/export.js';
-import { KeptExports } from '../export/kept-exports.js';
-import { ExportRegistry } from '../export/registry.js';
+import type { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
 import { EventFeed } from '../watch/event-feed.js';
@@ -23,17 +21,15 @@ import { warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
 import { checkOpenFiles, openFilesLimit } from './descriptor-limit.js';
-import { DiskClaims } from './disk-claims.js';
+import { ExportOpener } from './export-opener.js';
 import { type Credentials, type Groundwork, readCredentials } from './groundwork.js';
-import { type ExportSource, ImagePlaces } from './image-places.js';
-import { openKeptExports } from './kept-exports-file.js';
 import { listenForClients, type NbdAddresses } from './nbd-addresses.js';
 import { NbdListener } from './nbd-listener.js';
-import { openExports } from './open-export.js';
 import { stdioPeer } from './peer.js';
-import type { ExportHost } from './prepare-export.js';
-import { serveKept } from './serve-kept.js';
+import { type Configuration, Reloader } from './reload.js';
+import { ExportReload } from './reload-exports.js';
 import { serverFacts } from './server-facts.js';
+import type { LogControl } from './server-log.js';
 import type { StateDirectory } from './state-directory.js';
 import { stdioIsSocket, stdioSocket } from './stdio-socket.js';
 import { Stopping } from './stopping.js';
@@ -41,21 +37,15 @@ import { openTokens } from './token-file.js';
 
 /** How often regions are cooled and leases are checked. */
 const CLOCK_MILLISECONDS = 1000;
-/** How many exports are opened at a time before clients are served. */
-const OPENED_AT_START = 32;
 
 /** A running server: its exports, the addresses it listens on, and its control API. */
 export class TidemarkServer {
   private readonly cleanup = new Cleanup();
   private readonly stopping: Stopping;
-  private readonly exports: ExportRegistry;
+  private readonly opener: ExportOpener;
   private rules = new AccessRules([]);
   private readonly policy = new Policy(this.rules);
   private readonly refusals: Refusals;
-  private readonly claims = new DiskClaims();
-  /** Limits how many exports are opened at a time. Each occupies a thread of the pool while its file system hangs. */
-  private readonly openings = new Turnstile(4);
-  private kept = new KeptExports();
   private readonly listener: NbdListener;
   private events = new EventFeed();
   private history!: EventHistory;
@@ -66,20 +56,23 @@ export class TidemarkServer {
   private control: ControlServer | undefined;
   private http: ServerFacts['http'];
   private state: StateDirectory | undefined;
-  private places: ImagePlaces | undefined;
+  private reloader: Reloader | undefined;
+  private readonly config: ServerConfig;
+  private readonly log: Log;
 
   private constructor(
-    private readonly config: ServerConfig,
-    private readonly log: Log,
+    private readonly configuration: Configuration,
+    private readonly logControl: LogControl,
     private readonly version: string,
   ) {
+    const { config } = configuration;
+    const { log } = logControl;
+    this.config = config;
+    this.log = log;
     this.stopping = new Stopping(config.stopTimeoutSeconds, log);
     this.refusals = new Refusals(log);
     const posix = loadPosix();
-    this.exports = new ExportRegistry(async (spec) => {
-      const [opened] = await this.openFrom('api', [spec], this.openings);
-      return opened!;
-    });
+    this.opener = new ExportOpener(config, log);
     this.listener = new NbdListener({
       exports: this.exports,
       policy: this.policy,
@@ -94,8 +87,13 @@ export class TidemarkServer {
    * Opens the exports, then listens, and accepts commands last: when the control socket answers, the server is ready. After
    * a failure, undoes what was done, the groundwork too. @throws CodedError
    */
-  static async start(config: ServerConfig, log: Log, version: string, groundwork: Groundwork): Promise<TidemarkServer> {
-    const server = new TidemarkServer(config, log, version);
+  static async start(
+    configuration: Configuration,
+    logControl: LogControl,
+    version: string,
+    groundwork: Groundwork,
+  ): Promise<TidemarkServer> {
+    const server = new TidemarkServer(configuration, logControl, version);
     try {
       await server.open(groundwork);
     } catch (error) {
@@ -103,6 +101,10 @@ export class TidemarkServer {
       throw error;
     }
     return server;
+  }
+
+  private get exports(): ExportRegistry {
+    return this.opener.exports;
   }
 
   /** Resolves when the client on stdin and stdout has gone. Never resolves if there is no such client. */
@@ -119,19 +121,28 @@ export class TidemarkServer {
   }
 
   /**
-   * Uses the access rules, certificates and keys of this configuration from now on, and the operator's token that is in
-   * its file now. Connections go on, except those of clients who may not use their export any more. Changes nothing if it
-   * rejects. @throws CodedError TLS_UNUSABLE, CONFIG_INVALID
+   * Reads the configuration again and uses it from now on, as far as a running server can; `by` says who asks. Connections
+   * go on, except those of clients who may not use their export any more. @throws CodedError; nothing has changed then
    */
-  async reload(config: ServerConfig): Promise<void> {
-    const credentials = await readCredentials(config);
+  async reload(by: string): Promise<ReloadReport> {
+    assert(this.reloader !== undefined, 'the server has started');
+    return this.reloader.run(by);
+  }
+
+  private async apply(next: ServerConfig, by: string, backups: Backups): Promise<ReloadReport> {
+    const credentials = await readCredentials(next);
     // The file is the one of the start, because another one needs a restart.
     const token = this.control && (await httpToken(this.config));
-    // From here on nothing fails.
-    this.use(credentials);
-    if (token) this.control?.useToken(token.token);
-    this.refusals.forgiveAll();
-    this.listener.recheckRights();
+    const { opener, events } = this;
+    const exports = new ExportReload({ opener, backups, events, hasTls: credentials.tls !== undefined }, by);
+    return exports.run(next.exports, () => {
+      this.use(credentials);
+      if (token) this.control?.useToken(token.token);
+      this.refusals.forgiveAll();
+      this.logControl.setLevel(next.logLevel);
+      this.listener.useLogLevel();
+      this.listener.recheckRights();
+    });
   }
 
   private use({ tls, rules }: Credentials): void {
@@ -147,18 +158,16 @@ export class TidemarkServer {
   private async open({ credentials, state }: Groundwork): Promise<void> {
     const { config, cleanup } = this;
     cleanup.defer(() => state?.close());
-    if (state) this.kept = await openKeptExports(config.stateDirectory);
     if (!config.persistence.transient) this.state = state;
     this.use(credentials);
     await this.openEvents();
     cleanup.defer(() => this.stopping.closeExports(this.exports));
-    this.places = await ImagePlaces.open(config);
-    await this.openConfigured();
-    await this.openKept();
+    await this.opener.openAll(state);
     await this.state?.store.unmap();
     const backups = await this.openBackups();
     this.startClock(backups);
     await this.listen();
+    this.reloader = this.openReloader(backups);
     await this.openControl(backups);
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
@@ -170,44 +179,6 @@ export class TidemarkServer {
     const exportCount = this.exports.list().length;
     this.events.publish({ type: 'server-started', version, pid, state, ...nbd, exportCount });
     this.cleanup.defer(() => this.events.publish({ type: 'server-stopping' }));
-  }
-
-  private openConfigured(): Promise<void> {
-    const { exports } = this.config;
-    const specs = exports.map(({ spec }) => spec);
-    return this.exports.addTogether(exports, () => this.openFrom('operator', specs, new Turnstile(OPENED_AT_START)));
-  }
-
-  /** A server that accepts no commands does not serve kept exports, because nobody could remove them. */
-  private async openKept(): Promise<void> {
-    const { kept, exports, state, log } = this;
-    if (this.config.controlPath !== undefined) {
-      const open = (specs: readonly ExportSpec[]) => this.openFrom('api', specs, new Turnstile(OPENED_AT_START));
-      await serveKept({ kept, exports, open, store: state?.store.entries, lost: state?.store.lost, log });
-    }
-    // Whether the bitmaps of an export were lost is known until it is served.
-    if (kept.list().every(({ spec }) => exports.find(spec.name))) await state?.store.acceptLoss();
-  }
-
-  private openFrom(source: ExportSource, specs: readonly ExportSpec[], places: Turnstile): Promise<Export[]> {
-    return openExports(specs, this.exportHost(), source, places);
-  }
-
-  private exportHost(): ExportHost {
-    const { places, state, claims, log } = this;
-    const { persistence, cutTimeoutSeconds, latencyBounds, tls } = this.config;
-    const stored = { store: state?.store.entries, lost: state?.store.lost };
-    return {
-      ...stored,
-      hasTls: tls.mode !== 'none',
-      persistence,
-      cutTimeoutSeconds,
-      latencyBounds,
-      places,
-      posix: loadPosix(),
-      claims,
-      log,
-    };
   }
 
   private async openEvents(): Promise<void> {
@@ -262,6 +233,14 @@ export class TidemarkServer {
     );
   }
 
+  private openReloader(backups: Backups): Reloader {
+    const { configuration, events } = this;
+    const use = (next: ServerConfig, by: string) => this.apply(next, by, backups);
+    const reloader = new Reloader({ configuration, use, events });
+    this.cleanup.defer(() => this.stopping.inTime('a reload goes on', reloader.close()));
+    return reloader;
+  }
+
   private async openControl(backups: Backups): Promise<void> {
     const { config, log } = this;
     if (config.controlPath === undefined) return;
@@ -269,7 +248,7 @@ export class TidemarkServer {
     const tokens = await openTokens(config.stateDirectory);
     const host: ControlHost = {
       exports: this.exports,
-      kept: this.kept,
+      kept: this.opener.kept,
       policy: this.policy,
       backups,
       events: this.events,
@@ -278,6 +257,7 @@ export class TidemarkServer {
       signInCodes: new SignInCodes(),
       refusals: this.refusals,
       log: this.log,
+      reload: (by) => this.reload(by),
       describeServer: () => this.facts(),
     };
     // Loaded after the disks are being served, because it takes as long to load as everything else together.

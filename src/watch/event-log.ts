@@ -8,6 +8,8 @@ type Level = 'info' | 'warn' | 'error';
 const lines: Readonly<Record<EventType, readonly [Level, string]>> = {
   'server-started': ['info', 'tidemark is serving'],
   'server-stopping': ['info', 'stopping: finishing the requests in flight'],
+  'config-reloaded': ['info', 'reloaded the configuration'],
+  'config-refused': ['error', 'kept the old configuration, because the new one cannot be used'],
   'export-added': ['info', 'an export was added'],
   'export-removed': ['info', 'an export was removed'],
   'export-resized': ['info', 'an export was resized'],
@@ -27,6 +29,7 @@ export function logEvents(feed: EventFeed, log: Log): () => void {
 }
 
 function levelOf(event: ServerEvent): Level {
+  if (event.type === 'config-reloaded' && event.notApplied.length > 0) return 'warn';
   const isIntended = event.type === 'backup-aborted' && ['asked', 'server-stopped'].includes(event.reason);
   return isIntended ? 'info' : lines[event.type][0];
 }

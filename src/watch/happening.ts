@@ -1,3 +1,4 @@
+import type { ReloadReport } from '../api/reload.js';
 import type { tlsModes } from '../api/values.js';
 import type { BackupEvent } from '../backup/backup-event.js';
 
@@ -31,13 +32,32 @@ interface ServerStopping {
   readonly type: 'server-stopping';
 }
 
+interface ConfigReloaded extends ReloadReport {
+  readonly type: 'config-reloaded';
+}
+
+interface ConfigRefused {
+  readonly type: 'config-refused';
+  /** What is wrong with the configuration, and how to mend it. */
+  readonly detail: string;
+}
+
 interface Asked {
   /** Who asked for it, see `describeIdentity`. Missing if the server did it by itself. */
   readonly by?: string;
 }
 
 /** What is published. */
-export type Happening = (ExportEvent | BitmapsChanged | ServerStarted | ServerStopping | BackupEvent) & Asked;
+export type Happening = (
+  | ExportEvent
+  | BitmapsChanged
+  | ServerStarted
+  | ServerStopping
+  | ConfigReloaded
+  | ConfigRefused
+  | BackupEvent
+) &
+  Asked;
 
 /** An event as the API sends it. Ids rise by one, also over restarts of the server; `at` is in ISO 8601. */
 export type ServerEvent = Happening & { readonly id: number; readonly at: string };

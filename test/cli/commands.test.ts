@@ -205,6 +205,22 @@ describe('for people', () => {
     await client.disconnect().catch(() => {});
   });
 
+  test('all clients of an export are disconnected together', async () => {
+    const { text, ask, server } = await serve(`vm2=${makeImage(MIB)}`);
+    const connect = (name: string) => NbdClient.connect(parseNbdUri(server.uri(name)));
+    const clients = [await connect('vm1'), await connect('vm1'), await connect('vm2')];
+    expect(await text('client', 'disconnect', '--export', 'vm1')).toBe('disconnected 2 clients\n');
+    expect(await text('client', 'disconnect', '--export', 'vm1')).toBe('disconnected 0 clients\n');
+    await clients[2]!.read(0, 512);
+    expectRefusal(await ask('client', 'disconnect'), 2, 'either the ID of a client or --export');
+    expectRefusal(
+      await ask('client', 'disconnect', '1', '--export', 'vm1'),
+      2,
+      'either the ID of a client or --export',
+    );
+    for (const client of clients) await client.disconnect().catch(() => {});
+  });
+
   test('a small dirty amount is not shown as 0.0 per cent', async () => {
     const { text, server } = await serve();
     await text('bitmap', 'add', 'vm1', 'fine', '--granularity', '512');

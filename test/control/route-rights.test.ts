@@ -103,6 +103,13 @@ test('an export that cannot be served is known only to its administrators', asyn
   }
 });
 
+test('only those who may do everything everywhere have the configuration read again', async () => {
+  const reload = async (spec: string) => (await (await apiFor([spec])).ask('POST', '/v1/reload')).status;
+  expect(await reload('any,rights=admin,exports=a')).toBe(403);
+  expect(await reload('any,rights=write')).toBe(403);
+  expect(await reload('any,rights=admin')).toBe(200);
+});
+
 test('an export is added only by those who may do everything everywhere', async () => {
   const add = async (spec: string) =>
     (await (await apiFor([spec])).ask('POST', '/v1/exports', { name: 'c', path: 'c' })).status;

@@ -20,11 +20,10 @@ const caller: Identity = {
 /** Exports, and a view of the first, each with a client that has read 512 bytes; and the API as `rules` show it. */
 async function serve(names: readonly string[], ...rules: string[]) {
   const exports = await memoryRegistry(names.map((name) => ({ name })));
-  const { guardedAs, minBlockBytes } = exports.list()[0]!;
+  const exported = exports.list()[0]!;
+  const { minBlockBytes } = exported;
   const device = new MemoryDevice(DISK_BYTES);
-  exports.addView(
-    new View({ name: `${names[0]}@b1`, guardedAs, description: '', minBlockBytes, device, contexts: [] }),
-  );
+  exports.addView(new View({ name: `${names[0]}@b1`, exported, description: '', minBlockBytes, device, contexts: [] }));
   exports.listServed().forEach((served, index) => {
     served.attach(idleClient({ id: index + 1, bytesRead: 512, requests: 1, tls: 'TLSv1.3' }));
   });

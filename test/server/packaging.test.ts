@@ -11,8 +11,9 @@ const units = 'packaging/systemd';
 const unitFile = (name: string) => readFileSync(join(units, name), 'utf8');
 const unit = unitFile('tidemark.service');
 
-test('a reload of the service makes the server read its rules and certificates again', () => {
-  expect(unit).toMatch(/^ExecReload=\/bin\/kill -HUP \$MAINPID$/m);
+test('a reload of the service fails if the server cannot use its configuration', () => {
+  const state = /--state (\S+)$/m.exec(unit)?.[1];
+  expect(unit).toContain(`\nExecReload=/usr/bin/env tidemark reload --control ${state}/control.sock\n`);
 });
 
 test('the service can tell the users of unix sockets apart', () => {

@@ -4,12 +4,16 @@ import type { TLSSocket } from 'node:tls';
 import { describe, expect, test, vi } from 'vitest';
 import { AccessRules } from '../../src/access/access-rules.js';
 import type { Identity } from '../../src/access/identity.js';
+import type { ExportDescription } from '../../src/api/export.js';
 import { CodedError } from '../../src/base/coded-error.js';
 import { MIB } from '../../src/base/units.js';
+import { NbdClient } from '../../src/client/nbd-client.js';
+import { View } from '../../src/export/view.js';
 import * as nbd from '../../src/protocol/constants.js';
-import { resolveConfig } from '../../src/server/config.js';
+import { resolveConfig, type ServerConfig } from '../../src/server/config.js';
 import { parseConfigFile } from '../../src/server/config-file.js';
 import { Reloader, type Reread } from '../../src/server/reload.js';
+import { EventFeed } from '../../src/watch/event-feed.js';
 import { rulesOf } from '../support/access-rules.js';
 import { freePort } from '../support/free-port.js';
 import { makeImage } from '../support/image.js';
@@ -17,8 +21,9 @@ import { serveKnownClients } from '../support/known-client.js';
 import { keepLog } from '../support/log-lines.js';
 import { memoryRegistry } from '../support/memory-server.js';
 import { infoData, RawClient } from '../support/raw-client.js';
+import { outcomeOf } from '../support/run.js';
 import { scratchFolder } from '../support/scratch-folder.js';
-import { startTidemarkIn, type Tidemark } from '../support/tidemark.js';
+import { startTidemarkIn, type Tidemark, tidemarkProgram } from '../support/tidemark.js';
 import { TestAuthority } from '../support/tls-files.js';
 
 const uid = process.getuid!();
@@ -56,8 +61,8 @@ async function serveFile(text: string) {
   return { folder, server, write, open, listed };
 }
 
-const DONE = 'reloaded the access rules, certificates and keys';
-const KEPT = 'kept the old access rules, certificates and keys';
+const DONE = 'reloaded the configuration';
+const KEPT = 'kept the old configuration, because the new one cannot be used';
 const ruleFor = (user: number, rights = 'write') => `[[access]]\nwho = ["user:${user}"]\nrights = ["${rights}"]\n`;
 
 test('SIGHUP makes a server use new rules, and the clients that lose what they use are disconnected', async () => {
@@ -93,13 +98,13 @@ test('what cannot be used changes nothing, and the log says why', async () => {
   const { server, write, listed } = await serveFile(ruleFor(uid));
   write('[[access]]\nwho = ["user:no-such-user"]\n');
   await reload(server, KEPT);
-  expect(server.output()).toContain(`${KEPT}: there is no user \\"no-such-user\\" in /etc/passwd`);
+  expect(server.output()).toContain('"detail":"there is no user \\"no-such-user\\" in /etc/passwd');
   write('[[access]]\nwho = ["everybody"]\n');
   await reload(server, KEPT, 2);
-  expect(server.output()).toContain(`${KEPT}: tidemark.toml:2: invalid who`);
+  expect(server.output()).toContain('"detail":"tidemark.toml:2: invalid who');
   write('tls-psk = "no-such-file"\n');
   await reload(server, KEPT, 3);
-  expect(server.output()).toContain(`${KEPT}: tls changes from none to optional, which needs a restart`);
+  expect(server.output()).toContain('"detail":"tls changes from none to optional, which needs a restart');
   expect(await listed()).toEqual(['disk']);
 });
 
@@ -148,7 +153,7 @@ test('SIGHUP makes a server use a new token of the operator, and keep the old on
   expect([await ask('first'), await ask('second')]).toEqual([401, 200]);
   put('');
   await reload(server, KEPT);
-  expect(server.output()).toContain(`${KEPT}: the token file ${file} is empty`);
+  expect(server.output()).toContain(`"detail":"the token file ${file} is empty`);
   expect([await ask(''), await ask('second')]).toEqual([401, 200]);
 });
 
@@ -194,6 +199,23 @@ describe('a client whose rights were taken away', () => {
     }
   });
 
+  test('because its export needs TLS now is disconnected, from a view too', async () => {
+    const exports = await memoryRegistry([{ name: 'disk' }]);
+    const exported = exports.get('disk');
+    const { device, minBlockBytes } = exported;
+    exports.addView(new View({ name: 'disk@1', exported, description: '', minBlockBytes, device, contexts: [] }));
+    const { listener, connectAs } = await serveKnownClients(
+      exports,
+      rulesOf('address:10.0.0.7,rights=admin,without-tls'),
+    );
+    const plain: Identity = { over: 'nbd', from: { kind: 'tcp', address: '10.0.0.7' }, encrypted: false };
+    const clients = [await connectAs(plain), await connectAs(plain)];
+    for (const [i, name] of ['disk', 'disk@1'].entries()) await clients[i]!.go(name, { structured: false });
+    exported.describeAs({ description: 'secret', needsTls: true });
+    listener.recheckRights();
+    for (const connected of clients) expect(await connected.rest()).toHaveLength(0);
+  });
+
   test('gets no answer that it could have got before, even in a handshake that began before', async () => {
     const { policy, connectAs } = await serveKnownClients(
       await memoryRegistry([{ name: 'disk' }]),
@@ -212,41 +234,120 @@ describe('a reload', () => {
     const file = parseConfigFile(text, 't.toml');
     return { file, config: resolveConfig(undefined, file) };
   };
+  const nothing = { applied: [], notApplied: [] };
 
-  test('names the settings that need a restart', async () => {
-    const { log, lines } = keepLog();
-    const used: unknown[] = [];
-    const next = read('max-connections = 7\nlog-level = "debug"\n[[access]]\nwho = ["any"]\n');
-    const reloader = new Reloader(
-      read('max-connections = 8'),
-      async () => next,
-      async (config) => void used.push(config),
-      log,
-    );
-    await reloader.run();
-    expect(used).toEqual([next.config]);
-    expect(lines.map(({ level, fields }) => [level, fields])).toEqual([
-      ['warn', { settings: ['log-level', 'max-connections'], hint: 'restart the server for them to take effect' }],
-      ['info', {}],
+  /** A reloader of a server that was started with the first text and reads the others, and its events. */
+  function reloaderOf([first = '', ...texts]: string[], use = async (_config: ServerConfig) => nothing) {
+    const events = new EventFeed();
+    const heard: object[] = [];
+    events.follow(({ id: _id, at: _at, ...event }) => void heard.push(event));
+    const reread = async () => read(texts.shift() ?? first);
+    const reloader = new Reloader({ configuration: { ...read(first), reread }, use, events });
+    return { reloader, heard };
+  }
+
+  test('says what has changed, and names the settings that need a restart at each reload', async () => {
+    const next = 'max-connections = 7\nlog-level = "debug"\n[[access]]\nwho = ["any"]\n';
+    const { reloader, heard } = reloaderOf(['max-connections = 8', next, next]);
+    const notApplied = [{ setting: 'max-connections', why: 'it needs a restart of the server' }];
+    expect(await reloader.run('me')).toEqual({ applied: ['access: changed', 'log-level: debug'], notApplied });
+    expect(await reloader.run('me')).toEqual({ applied: [], notApplied });
+    expect(heard).toMatchObject([
+      { type: 'config-reloaded', applied: ['access: changed', 'log-level: debug'], by: 'me' },
+      { type: 'config-reloaded', applied: [] },
     ]);
   });
 
   test('does not begin before the one before has ended, and a failure of one does not stop the next', async () => {
-    const { log, lines } = keepLog();
     const running: string[] = [];
     let count = 0;
-    const use = async () => {
+    const { reloader, heard } = reloaderOf(['', 'log-level = "debug"', 'log-level = "debug"'], async () => {
       running.push('begin');
       await new Promise((resolve) => setImmediate(resolve));
       running.push('end');
       if (++count === 1) throw new CodedError('TLS_UNUSABLE', 'no such file', 'make it');
-    };
-    const reloader = new Reloader(read(''), async () => read(''), use, log);
-    await Promise.all([reloader.run(), reloader.run()]);
+      return nothing;
+    });
+    const refused = expect(reloader.run('me')).rejects.toMatchObject({ code: 'TLS_UNUSABLE' });
+    // What was refused has not been applied.
+    expect(await reloader.run('SIGHUP')).toEqual({ applied: ['log-level: debug'], notApplied: [] });
+    await refused;
     expect(running).toEqual(['begin', 'end', 'begin', 'end']);
-    expect(lines.map(({ level, message }) => [level, message])).toEqual([
-      ['error', `${KEPT}: no such file`],
-      ['info', DONE],
+    expect(heard).toEqual([
+      { type: 'config-refused', detail: 'no such file (make it)', by: 'me' },
+      { type: 'config-reloaded', applied: ['log-level: debug'], notApplied: [], by: 'SIGHUP' },
     ]);
+  });
+
+  test('ends before the server stops, and none begins afterwards', async () => {
+    const order: string[] = [];
+    const { reloader } = reloaderOf([''], async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      order.push('reloaded');
+      return nothing;
+    });
+    const reloaded = reloader.run('me');
+    await reloader.close().then(() => order.push('closed'));
+    await reloaded;
+    expect(order).toEqual(['reloaded', 'closed']);
+    await expect(reloader.run('me')).rejects.toMatchObject({ code: 'SHUTTING_DOWN' });
+  });
+});
+
+describe('the command', () => {
+  const tidemark = (server: Tidemark, ...args: string[]) =>
+    outcomeOf(process.execPath, tidemarkProgram, ...args, '--control', server.control);
+  const tableOf = (name: string, path: string, more = '') => `[[export]]\nname = "${name}"\npath = "${path}"\n${more}`;
+
+  test('applies the file, says what it could not apply, and leaves a line in the log and an event', async () => {
+    const [vm1, vm2] = [makeImage(MIB), makeImage(MIB)];
+    const { server, write } = await serveFile(tableOf('vm1', vm1));
+    write(`threads = 1\nlog-level = "debug"\n${tableOf('vm1', vm1, 'bitmap = "nightly"\n')}${tableOf('vm2', vm2)}`);
+    expect(await tidemark(server, 'reload')).toEqual({
+      code: 0,
+      stdout: [
+        'log-level: debug',
+        'export vm2: added',
+        'export vm1: bitmap nightly added',
+        'not applied: threads: it needs a restart of the server\n',
+      ].join('\n'),
+      stderr: '',
+    });
+    await untilLogged(server, `"msg":"${DONE}"`);
+    const { stdout } = await tidemark(server, 'export', 'list', '--json');
+    const origins = JSON.parse(stdout).exports.map(({ name, origin }: ExportDescription) => [name, origin]);
+    expect(origins).toEqual([
+      ['vm1', 'file'],
+      ['disk', 'flag'],
+      ['vm2', 'file'],
+    ]);
+    const history = JSON.parse((await tidemark(server, 'events', '--json')).stdout).events;
+    expect(history.map(({ type }: { type: string }) => type)).toContain('config-reloaded');
+    const client = await NbdClient.connect(server.uri('vm2'));
+    await client.read(0, 512);
+    await client.disconnect();
+    await untilLogged(server, '"level":20,');
+  });
+
+  test('fails if the file is wrong, and everything stays as it was', async () => {
+    const right = tableOf('vm1', makeImage(MIB));
+    const { server, write } = await serveFile(right);
+    const client = await NbdClient.connect(server.uri('vm1'));
+    const state = async () => (await tidemark(server, 'export', 'list', '--json')).stdout;
+    const before = await state();
+    for (const [wrong, code, message] of [
+      ['[[export', 2, 'tidemark.toml:1'],
+      [`colour = 1\n${right}`, 2, 'colour is not a setting'],
+      [right + tableOf('vm2', '/nonexistent/vm2.img'), 1, '/nonexistent/vm2.img'],
+      [right + tableOf('disk', makeImage(MIB)), 1, 'two exports "disk"'],
+    ] as const) {
+      write(wrong);
+      const outcome = await tidemark(server, 'reload');
+      expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(message) });
+      expect(await state()).toBe(before);
+    }
+    await untilLogged(server, KEPT, 4);
+    await client.write(0, Buffer.alloc(512, 1));
+    await client.disconnect();
   });
 });

@@ -29,9 +29,10 @@ const client: Identity = {
 async function registryOf(...names: string[]) {
   const registry = await memoryRegistry(names.map((name) => ({ name, bitmaps: ['nightly'] })));
   if (names.includes('a')) {
-    const { guardedAs, minBlockBytes } = registry.get('a');
+    const exported = registry.get('a');
+    const { minBlockBytes } = exported;
     const device = new MemoryDevice(DISK_BYTES);
-    registry.addView(new View({ name: 'a@1', guardedAs, description: '', minBlockBytes, device, contexts: [] }));
+    registry.addView(new View({ name: 'a@1', exported, description: '', minBlockBytes, device, contexts: [] }));
   }
   return registry;
 }

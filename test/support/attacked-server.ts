@@ -68,9 +68,13 @@ export class AttackedServer {
       ...rules.map((rule) => ['access', rule] as const),
       ...settings,
     ];
-    const config = resolveConfig(readFlags(given.map(([key, value]) => ({ key, value }))));
+    const flags = readFlags(given.map(([key, value]) => ({ key, value })));
+    const config = resolveConfig(flags);
     const { log, lines } = keepLog();
-    const server = await TidemarkServer.start(config, log, 'test', await layGroundwork(config, log));
+    const reread = async () => ({ config, file: flags });
+    const logControl = { log, setLevel: () => {} };
+    const groundwork = await layGroundwork(config, log);
+    const server = await TidemarkServer.start({ config, file: flags, reread }, logControl, 'test', groundwork);
     const attacked = new AttackedServer(server, config, authority, certificates, lines);
     onTestFinished(async () => {
       for (const client of attacked.clients) client.close();
@@ -115,7 +119,7 @@ export class AttackedServer {
   /** Replaces the list of revoked certificates, and reloads. */
   async revoke(serials: readonly string[]): Promise<void> {
     await writeRevocations(this.certificates, this.authority, serials);
-    await this.server.reload(this.config);
+    await this.server.reload('the test');
   }
 
   /** What the log says about attackers, or one of them, one line each. */

@@ -212,6 +212,7 @@ export class BackupServer {
       signInCodes: new SignInCodes(),
       refusals: new Refusals(log),
       log,
+      reload: async () => ({ applied: [], notApplied: [] }),
       describeServer: () => serverFacts,
     };
     this.answer = (await controlApiOf(host)).ask;

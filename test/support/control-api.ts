@@ -75,6 +75,7 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     signInCodes: new SignInCodes(),
     refusals: new Refusals(log),
     log,
+    reload: async () => ({ applied: [], notApplied: [] }),
     describeServer: () => serverFacts,
   };
 }

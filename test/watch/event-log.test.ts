@@ -9,11 +9,25 @@ test('each event is one line in the log, with its type, its id and all its facts
   const feed = new EventFeed(40);
   const { log, lines } = keepLog();
   logEvents(feed, log);
-  for (const type of eventTypes) feed.publish({ type, export: 'disk', by: 'me' } as Happening);
+  const facts = { export: 'disk', by: 'me', notApplied: [] };
+  for (const type of eventTypes) feed.publish({ type, ...facts } as Happening);
   expect(lines.map(({ fields }) => fields)).toEqual(
-    eventTypes.map((type, i) => ({ event: type, id: 41 + i, export: 'disk', by: 'me' })),
+    eventTypes.map((type, i) => ({ event: type, id: 41 + i, ...facts })),
   );
   expect(new Set(lines.map(({ message }) => message)).size).toBe(eventTypes.length);
+});
+
+test('a reload that could not apply everything is a warning', () => {
+  const feed = new EventFeed();
+  const { log, lines } = keepLog();
+  logEvents(feed, log);
+  feed.publish({ type: 'config-reloaded', applied: ['export a: added'], notApplied: [] });
+  feed.publish({
+    type: 'config-reloaded',
+    applied: [],
+    notApplied: [{ setting: 'threads', why: 'it needs a restart' }],
+  });
+  expect(lines.map(({ level }) => level)).toEqual(['info', 'warn']);
 });
 
 test.each([

@@ -1,6 +1,7 @@
 import { constants as fsConstants, type Stats } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { access, type FileHandle, open, stat } from 'node:fs/promises';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { CodedError } from '../../base/coded-error.js';
 import { EPERM, EROFS, type Errno, errnoName, errnoOf } from '../../base/errno.js';
 import { createImage } from './create-image.js';
@@ -30,6 +31,28 @@ export async function openImage(image: ImageToOpen): Promise<FileHandle> {
   }
 }
 
+/** Checks without opening it that an image can be opened, or created in its folder. @throws CodedError IMAGE_UNUSABLE */
+export async function checkImage(image: Omit<ImageToOpen, 'guard'>): Promise<void> {
+  const { path, readOnly } = image;
+  const stats = await stat(path).catch((error: unknown) => {
+    if (mayCreate(image, error)) return undefined;
+    throw openError(image, error);
+  });
+  if (!stats) return await checkFolder(path);
+  if (!stats.isFile() && !stats.isBlockDevice()) throw unservable(path, stats);
+  const { R_OK, W_OK } = fsConstants;
+  await access(path, readOnly ? R_OK : R_OK | W_OK).catch((error: unknown) => {
+    throw openError(image, error);
+  });
+}
+
+async function checkFolder(path: string): Promise<void> {
+  await access(dirname(path), fsConstants.W_OK).catch((cause: unknown) => {
+    const what = `cannot create the image ${path}: ${errnoName(errnoOf(cause))}`;
+    throw new CodedError('IMAGE_UNUSABLE', what, 'check its folder', { cause });
+  });
+}
+
 async function openAnywhere(image: ImageToOpen): Promise<FileHandle> {
   const stats = await statOrCreate(image);
   if (!stats.isFile() && !stats.isBlockDevice()) throw unservable(image.path, stats);
@@ -44,11 +67,17 @@ async function statOrCreate(image: ImageToOpen): Promise<Stats> {
   try {
     return await stat(image.path);
   } catch (error) {
-    if (errnoOf(error) !== ENOENT || image.createSizeBytes === undefined || image.readOnly)
-      throw openError(image, error);
+    if (!mayCreate(image, error)) throw openError(image, error);
     await createImage(image.path, image.createSizeBytes, image.guard);
     return await stat(image.path);
   }
+}
+
+function mayCreate<Image extends ImageToOpen>(
+  image: Image,
+  error: unknown,
+): image is Image & { readonly createSizeBytes: number } {
+  return errnoOf(error) === ENOENT && image.createSizeBytes !== undefined && !image.readOnly;
 }
 
 /** With O_EXCL, the kernel refuses a block device that is mounted or part of a volume, and claims it for us. */
