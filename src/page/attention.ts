@@ -2,6 +2,7 @@ import type { Backup } from '../api/backup.js';
 import type { ExportDescription } from '../api/export.js';
 import { formatCount } from '../base/units.js';
 import { formatSpan } from './format.js';
+import type { Rates } from './rates.js';
 import type { View } from './store.js';
 
 /** Something that a person should look at. */
@@ -16,12 +17,13 @@ const SCRATCH_SHARE = 0.8;
 /** Agents renew a lease when a quarter of it is over. One that has so little left has probably lost its agent. */
 const LEASE_SHARE = 0.25;
 
-type Known = Pick<View, 'server' | 'exports' | 'unserved' | 'backups' | 'at'>;
+type Known = Pick<View, 'server' | 'exports' | 'unserved' | 'backups' | 'rates' | 'at'>;
 
 /** What needs attention, the most urgent first. */
-export function attentionOf({ server, exports, unserved, backups, at }: Known): Item[] {
+export function attentionOf({ server, exports, unserved, backups, rates, at }: Known): Item[] {
   const items = [
     ...unserved.map(({ name, problem }) => item(100, `The export ${name} is not served: ${problem}.`)),
+    ...[...rates].flatMap(([name, points]) => failedRequests(name, points)),
     ...exports.flatMap(brokenBitmaps),
     ...backups.flatMap((backup) => (backup.state === 'active' ? worriesOf(backup, at) : [])),
     ...lastOnes(backups).flatMap(abortedOnes),
@@ -81,4 +83,15 @@ function abortedOnes({ exportName, backup }: { readonly exportName: string; read
   if (state !== 'aborted' || endReason === 'asked') return [];
   const why = endDetail ?? endReason ?? 'unknown';
   return [item(60, `The last backup of ${exportName} with the bitmap ${bitmap}, ${id}, was aborted: ${why}.`)];
+}
+
+/** The last minute, with one point a second. */
+const RECENT_POINTS = 60;
+
+function failedRequests(name: string, points: readonly Rates[]): Item[] {
+  const count = points.slice(-RECENT_POINTS).reduce((sum, { failed }) => sum + failed, 0);
+  if (count === 0) return [];
+  return [
+    item(95, `The disk of ${name} failed ${formatCount(count, 'request')} in the last minute. The log says why.`),
+  ];
 }

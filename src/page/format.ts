@@ -28,3 +28,10 @@ export function formatSpan(milliseconds: number): string {
   if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
   return `${Math.floor(hours / 24)} days`;
 }
+
+/** How long a request took: `85 µs`, `1.2 ms`, `2.5 s`. */
+export function formatLatency(seconds: number): string {
+  const [amount, unit] =
+    seconds >= 1 ? [seconds, 's'] : seconds >= 0.001 ? [1000 * seconds, 'ms'] : [1_000_000 * seconds, 'µs'];
+  return `${amount.toFixed(amount < 10 && unit !== 'µs' ? 1 : 0)} ${unit}`;
+}

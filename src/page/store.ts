@@ -1,6 +1,7 @@
 import type { Backup } from '../api/backup.js';
 import type { Client, ExportDescription, UnservedExport } from '../api/export.js';
 import type { Server } from '../api/server.js';
+import type { ServerStatistics } from '../api/statistics.js';
 import { type ApiClient, ApiProblem } from './api-client.js';
 import { followEvents, type SeenEvent } from './event-stream.js';
 import { RateHistory, type Rates } from './rates.js';
@@ -18,6 +19,8 @@ export interface View {
   readonly events: readonly SeenEvent[];
   /** By name of the export, the oldest first. */
   readonly rates: ReadonlyMap<string, readonly Rates[]>;
+  /** By name of the export: what 99 of 100 requests of the last minute took at most. */
+  readonly slow: ReadonlyMap<string, Slowest>;
   /** Goes up when something happened, or may have happened while the page could not hear of it. */
   readonly changes: number;
   /** The time of the server's last answer, in milliseconds. */
@@ -28,6 +31,13 @@ export interface View {
 
 const POLL_MILLISECONDS = 1000;
 const MAX_EVENTS = 200;
+const FAST_SHARE = 0.99;
+
+/** In seconds, infinite if it is above the last bound of the histogram; undefined if there were no requests. */
+export interface Slowest {
+  readonly read: number | undefined;
+  readonly write: number | undefined;
+}
 
 interface Listed {
   readonly exports: readonly ExportDescription[];
@@ -52,6 +62,7 @@ export class Store {
     backups: [],
     events: [],
     rates: new Map(),
+    slow: new Map(),
     changes: 0,
     at: 0,
   };
@@ -92,13 +103,14 @@ export class Store {
     try {
       const server = await this.client.get<Server>('/v1/server', signal);
       const { exports, unserved } = await this.client.get<Listed>('/v1/exports', signal);
+      const statistics = await this.client.get<ServerStatistics>('/v1/statistics', signal);
       const at = this.now();
       const { clients } = await this.client.get<{ clients: Client[] }>('/v1/clients', signal);
       const { backups } = await this.client.get<{ backups: Backup[] }>('/v1/backups', signal);
-      const rates = this.ratesOf(exports, at);
+      const { rates, slow } = this.judge(statistics, at);
       const { fault: _gone, ...before } = this.view;
       this.view = before;
-      this.change({ server, exports, unserved, clients, backups: inOrder(backups), rates, at });
+      this.change({ server, exports, unserved, clients, backups: inOrder(backups), rates, slow, at });
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiProblem && error.status === 401) return this.surroundings.onRefused();
@@ -120,17 +132,23 @@ export class Store {
     this.change({ events, changes: this.view.changes + 1 });
   }
 
-  private ratesOf(exports: readonly ExportDescription[], at: number): Map<string, readonly Rates[]> {
+  private judge({ exports }: ServerStatistics, at: number): Pick<View, 'rates' | 'slow'> {
     const names = new Set(exports.map(({ name }) => name));
     for (const name of this.histories.keys()) if (!names.has(name)) this.histories.delete(name);
-    const rates = new Map<string, readonly Rates[]>();
-    for (const { name, connections } of exports) {
+    for (const { name, commands } of exports) {
       const history = this.histories.get(name) ?? new RateHistory();
       this.histories.set(name, history);
-      history.add({ at, clients: connections });
-      rates.set(name, history.points);
+      history.add({ at, commands });
     }
-    return rates;
+    const all = [...this.histories];
+    const slowOf = (history: RateHistory): Slowest => ({
+      read: history.latency('read', FAST_SHARE),
+      write: history.latency('write', FAST_SHARE),
+    });
+    return {
+      rates: new Map(all.map(([name, { points }]) => [name, points])),
+      slow: new Map(all.map(([name, history]) => [name, slowOf(history)])),
+    };
   }
 
   private change(what: Partial<View>): void {

@@ -5,7 +5,14 @@ import type { Server } from '../../src/api/server.js';
 import { attentionOf } from '../../src/page/attention.js';
 
 const at = Date.parse('2026-11-28T12:00:00Z');
-const fine = { server: { persistent: true } as unknown as Server, exports: [], unserved: [], backups: [], at };
+const fine = {
+  server: { persistent: true } as unknown as Server,
+  exports: [],
+  unserved: [],
+  backups: [],
+  rates: new Map(),
+  at,
+};
 const textsOf = (known: object) => attentionOf({ ...fine, ...known }).map(({ text }) => text);
 
 const backup = (changes: object): Backup =>
@@ -69,4 +76,15 @@ test('an aborted backup, until there is a later one', () => {
 
 test('a backup that somebody aborted on purpose is no matter', () => {
   expect(textsOf({ backups: [backup({ state: 'aborted', endReason: 'asked' })] })).toEqual([]);
+});
+
+test('a disk that failed requests in the last minute', () => {
+  const points = (failed: number, later: number) => [
+    { failed },
+    ...Array.from({ length: later }, () => ({ failed: 0 })),
+  ];
+  expect(textsOf({ rates: new Map([['vm1', points(2, 59)]]) })).toEqual([
+    'The disk of vm1 failed 2 requests in the last minute. The log says why.',
+  ]);
+  expect(textsOf({ rates: new Map([['vm1', points(2, 60)]]) })).toEqual([]);
 });

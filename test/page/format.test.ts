@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatPerSecond, formatRate, formatShare, formatSpan } from '../../src/page/format.js';
+import { formatLatency, formatPerSecond, formatRate, formatShare, formatSpan } from '../../src/page/format.js';
 
 test.each([
   [0, '0 s'],
@@ -32,4 +32,14 @@ test('rates have units', () => {
     '123.5 k/s',
     '1.5 M/s',
   ]);
+});
+
+test.each([
+  [0, '0 µs'],
+  [0.0000854, '85 µs'],
+  [0.00123, '1.2 ms'],
+  [0.0456, '46 ms'],
+  [2.5, '2.5 s'],
+])('%d s of a request is %s', (seconds, text) => {
+  expect(formatLatency(seconds)).toBe(text);
 });

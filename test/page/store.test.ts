@@ -6,13 +6,14 @@ import { Store } from '../../src/page/store.js';
 function newStore() {
   const answers: Record<string, { status: number; body: object }> = {};
   const asked: string[] = [];
-  const connections = [{ id: 1, requests: 0, bytesRead: 0, bytesWritten: 0 }];
+  const write = { operations: 0, bytes: 0, failed: 0, invalid: 0, seconds: 0 };
   const answer = (path: string, body: object, status = 200) => {
     answers[path] = { status, body };
   };
   answer('/v1/server', { version: '1' });
-  answer('/v1/exports', { exports: [{ name: 'vm1', connections }], unserved: [] });
+  answer('/v1/exports', { exports: [{ name: 'vm1' }], unserved: [] });
   answer('/v1/clients', { clients: [] });
+  answer('/v1/statistics', { exports: [{ name: 'vm1', commands: { write } }] });
   answer('/v1/backups', { backups: [] });
   const send = async (path: string, { headers }: { headers: Record<string, string> }) => {
     asked.push(`${path} ${headers.authorization}`);
@@ -27,7 +28,7 @@ function newStore() {
     onRefused: () => refused.push(1),
     now: () => clock.now,
   });
-  return { store, answer, asked, refused, clock, connections };
+  return { store, answer, asked, refused, clock, write };
 }
 
 test('a poll asks with the token, and its listeners see what came', async () => {
@@ -36,16 +37,16 @@ test('a poll asks with the token, and its listeners see what came', async () => 
   store.subscribe(() => told++);
   await store.poll();
   expect(asked).toEqual(
-    ['/v1/server', '/v1/exports', '/v1/clients', '/v1/backups'].map((path) => `${path} Bearer secret`),
+    ['server', 'exports', 'statistics', 'clients', 'backups'].map((path) => `/v1/${path} Bearer secret`),
   );
   expect(store.view).toMatchObject({ server: { version: '1' }, exports: [{ name: 'vm1' }] });
   expect(told).toBe(1);
 });
 
 test('two polls make a rate', async () => {
-  const { store, clock, connections } = newStore();
+  const { store, clock, write } = newStore();
   await store.poll();
-  connections[0]!.bytesWritten = 4096;
+  write.bytes = 4096;
   clock.now = 2000;
   await store.poll();
   expect(store.view.rates.get('vm1')).toMatchObject([{ writtenBytes: 2048 }]);

@@ -3,11 +3,12 @@ import { useState } from 'preact/hooks';
 import type { ExportDescription } from '../../api/export.js';
 import { formatSize } from '../../base/units.js';
 import type { ApiClient } from '../api-client.js';
-import { formatPerSecond, formatRate } from '../format.js';
-import type { View } from '../store.js';
+import { formatLatency, formatPerSecond, formatRate } from '../format.js';
+import type { Rates } from '../rates.js';
+import type { Slowest, View } from '../store.js';
 import { Bitmaps } from './Bitmaps.js';
+import { Charts } from './Charts.js';
 import { DiskMap } from './DiskMap.js';
-import { Throughput } from './Throughput.js';
 import { Timelines } from './Timelines.js';
 
 interface Props {
@@ -20,10 +21,7 @@ interface Props {
 
 /** An export: its facts, what clients do with it, what is dirty on it. */
 export function ExportCard({ description: one, view, client, isOpen }: Props) {
-  const points = view.rates.get(one.name) ?? [];
-  const last = points.at(-1);
-  // Both are for administrators of the export only.
-  const showsClients = one.path !== undefined;
+  const points = view.rates.get(one.name);
   return (
     <article class="card" aria-label={`Export ${one.name}`}>
       <h3>{one.name}</h3>
@@ -34,23 +32,42 @@ export function ExportCard({ description: one, view, client, isOpen }: Props) {
         {one.path !== undefined && <Fact name="Disk">{one.path}</Fact>}
         {one.origin !== undefined && <Fact name="Origin">{one.origin}</Fact>}
         {one.uri !== '' && <Fact name="Address">{one.uri}</Fact>}
-        {showsClients && (
-          <>
-            <Fact name="Clients">{one.connections.length}</Fact>
-            <Fact name="Reading">{formatRate(last?.readBytes ?? 0)}</Fact>
-            <Fact name="Writing">{formatRate(last?.writtenBytes ?? 0)}</Fact>
-            <Fact name="Requests">{formatPerSecond(last?.requests ?? 0)}</Fact>
-          </>
-        )}
+        {/* Those who may not know how many there are get an empty list. */}
+        {one.path !== undefined && <Fact name="Clients">{one.connections.length}</Fact>}
+        {points && <Doings last={points.at(-1)} slow={view.slow.get(one.name)} />}
       </dl>
       <Bitmaps bitmaps={one.bitmaps} />
       <Timelines exportName={one.name} backups={view.backups} />
-      <Fold title={showsClients ? 'Throughput and map' : 'Map'} isOpen={isOpen}>
-        {showsClients && <Throughput exportName={one.name} points={points} />}
-        <DiskMap description={one} client={client} version={versionOf(one, view.changes)} />
-      </Fold>
+      {points && (
+        <Fold title="Charts and map" isOpen={isOpen}>
+          <Charts exportName={one.name} points={points} />
+          <DiskMap description={one} client={client} version={versionOf(one, points, view.changes)} />
+        </Fold>
+      )}
     </article>
   );
+}
+
+interface DoingsProps {
+  readonly last: Rates | undefined;
+  readonly slow: Slowest | undefined;
+}
+
+/** What clients do now. */
+function Doings({ last, slow }: DoingsProps) {
+  return (
+    <>
+      <Fact name="Reading">{formatRate(last?.readBytes ?? 0)}</Fact>
+      <Fact name="Writing">{formatRate(last?.writtenBytes ?? 0)}</Fact>
+      <Fact name="Requests">{formatPerSecond(last?.requests ?? 0)}</Fact>
+      {slow?.read !== undefined && <Fact name="99 % of reads">{withinTime(slow.read)}</Fact>}
+      {slow?.write !== undefined && <Fact name="99 % of writes">{withinTime(slow.write)}</Fact>}
+    </>
+  );
+}
+
+function withinTime(seconds: number): string {
+  return Number.isFinite(seconds) ? `within ${formatLatency(seconds)}` : 'longer than measured';
 }
 
 function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
@@ -80,8 +97,7 @@ function Fold({ title, isOpen, children }: FoldProps) {
 }
 
 /** Another text whenever the map may have changed. */
-function versionOf({ bitmaps, connections }: ExportDescription, changes: number): string {
+function versionOf({ bitmaps }: ExportDescription, points: readonly Rates[], changes: number): string {
   const dirty = bitmaps.reduce((sum, { dirtyBytes }) => sum + dirtyBytes, 0);
-  const written = connections.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
-  return `${changes} ${dirty} ${written}`;
+  return `${changes} ${dirty} ${points.at(-1)?.changes ?? 0}`;
 }
