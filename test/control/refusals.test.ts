@@ -103,7 +103,7 @@ describe('a resource that does not exist is refused', () => {
 
   test.each([
     ['GET', '/v2/exports'],
-    ['GET', '/'],
+    ['GET', '/v1'],
     ['PUT', '/v1/exports/disk/'],
   ] as const)('a route: %s %s', async (method, url) => {
     const { ask } = await serve();
