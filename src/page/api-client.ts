@@ -16,6 +16,7 @@ export class ApiProblem extends Error {
 }
 
 type Method = 'GET' | 'POST' | 'DELETE';
+type Fields = Readonly<Record<string, string>>;
 
 /** Talks to the API of the server that the page came from. Calls reject with ApiProblem, or with the error of `fetch`. */
 export class ApiClient {
@@ -38,12 +39,12 @@ export class ApiClient {
   }
 
   /** An answer that is read by the caller. */
-  open(path: string, signal?: AbortSignal): Promise<Response> {
-    return this.ask('GET', path, signal ? { signal } : {});
+  open(path: string, signal?: AbortSignal, headers: Fields = {}): Promise<Response> {
+    return this.ask('GET', path, signal ? { signal } : {}, headers);
   }
 
-  private async ask(method: Method, path: string, options: RequestInit): Promise<Response> {
-    const headers: Record<string, string> = {};
+  private async ask(method: Method, path: string, options: RequestInit, given: Fields = {}): Promise<Response> {
+    const headers: Record<string, string> = { ...given };
     if (this.token !== undefined) headers.authorization = `Bearer ${this.token}`;
     if (options.body !== undefined) headers['content-type'] = 'application/json';
     const answer = await this.send(path, { ...options, method, headers });

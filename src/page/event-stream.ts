@@ -1,18 +1,5 @@
+import type { Event } from '../api/event.js';
 import { type ApiClient, ApiProblem } from './api-client.js';
-
-/** An event as `GET /v1/events` sends it. `at` is in ISO 8601. */
-export interface SeenEvent {
-  readonly type: string;
-  readonly at: string;
-  readonly export?: string;
-  readonly exports?: readonly string[];
-  readonly backup?: string;
-  readonly bitmap?: string;
-  readonly reason?: string;
-  readonly percent?: number;
-  readonly by?: string;
-  readonly actions?: readonly { readonly type: string; readonly bitmap: string }[];
-}
 
 /** Cuts a stream of server-sent events, which arrives in pieces of any length, into the data of its events. */
 export class EventCutter {
@@ -29,8 +16,10 @@ export class EventCutter {
 }
 
 interface Follower {
-  readonly onEvent: (event: SeenEvent) => void;
-  /** Called at the beginning, and whenever events may have been missed. */
+  /** The id of the last event that is known. Those after it come first. */
+  readonly after: number;
+  readonly onEvent: (event: Event) => void;
+  /** Called whenever the page has connected, because it may have missed something that is no event. */
   readonly onBegin: () => void;
   readonly signal: AbortSignal;
 }
@@ -38,12 +27,17 @@ interface Follower {
 const RETRY_MILLISECONDS = 2000;
 
 /** Follows the events of the server until `signal` aborts, through restarts of it, or until the token is refused. */
-export async function followEvents(client: ApiClient, { onEvent, onBegin, signal }: Follower): Promise<void> {
+export async function followEvents(client: ApiClient, { after, onEvent, onBegin, signal }: Follower): Promise<void> {
+  let last = after;
+  const take = (event: Event) => {
+    last = event.id;
+    onEvent(event);
+  };
   while (!signal.aborted) {
     try {
-      const { body } = await client.open('/v1/events', signal);
+      const { body } = await client.open('/v1/events', signal, { 'last-event-id': String(last) });
       onBegin();
-      await readAll(body!, onEvent);
+      await readAll(body!, take);
     } catch (error) {
       if (error instanceof ApiProblem && error.status === 401) return;
     }
@@ -51,7 +45,7 @@ export async function followEvents(client: ApiClient, { onEvent, onBegin, signal
   }
 }
 
-async function readAll(body: ReadableStream<Uint8Array>, onEvent: (event: SeenEvent) => void): Promise<void> {
+async function readAll(body: ReadableStream<Uint8Array>, onEvent: (event: Event) => void): Promise<void> {
   const [cutter, decoder, reader] = [new EventCutter(), new TextDecoder(), body.getReader()];
   for (;;) {
     const { done, value } = await reader.read();

@@ -1,23 +1,40 @@
-import type { SeenEvent } from './event-stream.js';
+import type { Event } from '../api/event.js';
+import { formatCount } from '../base/units.js';
+import { formatSpan } from './format.js';
 
 /** An event as a sentence. Events that this page does not know are shown with what they say of themselves. */
-export function sentenceOf(event: SeenEvent): string {
-  const { type, backup, reason, percent, actions, by } = event;
+export function sentenceOf(event: Event): string {
+  const { type, backup, reason, detail, percent, by } = event;
   const disks = event.export ?? event.exports?.join(', ') ?? '';
-  const sentences: Record<string, string> = {
-    'export-added': `${disks} is served now`,
-    'export-removed': `${disks} is not served any more`,
-    'export-resized': `${disks} has another size`,
-    'bitmaps-changed': `Bitmaps of ${disks} changed: ${(actions ?? []).map(inWords).join(', ')}`,
-    'backup-begun': `The backup ${backup} of ${disks} began`,
-    'backup-committed': `The backup ${backup} of ${disks} was committed`,
-    'backup-aborted': `The backup ${backup} of ${disks} was aborted: ${reason}`,
-    'backup-scratch-filling': `The scratch space of the backup ${backup} is ${percent} % full`,
+  const sentences: Record<string, () => string> = {
+    'server-started': () => `The server started with ${formatCount(event.exportCount ?? 0, 'export')}`,
+    'server-stopping': () => 'The server is stopping',
+    'export-added': () => `${disks} is served now`,
+    'export-removed': () => `${disks} is not served any more`,
+    'export-resized': () => `${disks} has another size`,
+    'bitmaps-changed': () => `Bitmaps of ${disks} changed: ${actionsOf(event)}`,
+    'backup-begun': () => `The backup ${backup} of ${disks} began${partsOf(event)}`,
+    'backup-committed': () => `The backup ${backup} of ${disks} was committed${spanOf(event)}`,
+    'backup-aborted': () => `The backup ${backup} of ${disks} was aborted${spanOf(event)}: ${detail ?? reason}`,
+    'backup-scratch-filling': () => `The scratch space of the backup ${backup} is ${percent} % full`,
+    'config-reloaded': () => 'The configuration was read again and applied',
+    'config-refused': () => `The configuration was read again and refused: ${detail ?? 'see the log'}`,
   };
-  const known = sentences[type] ?? [type, disks, backup, reason].filter(Boolean).join(' · ');
-  return by === undefined ? known : `${known}, by ${by}`;
+  const known = sentences[type]?.() ?? [type, disks, backup, detail ?? reason].filter(Boolean).join(' · ');
+  return by === undefined ? known : `${known} (${by})`;
 }
 
-function inWords({ type, bitmap }: { readonly type: string; readonly bitmap: string }): string {
-  return `${type.replace(/^bitmap-/, '')} ${bitmap}`;
+function actionsOf({ actions = [] }: Event): string {
+  return actions.map(({ type, bitmap }) => `${type.replace(/^bitmap-/, '')} ${bitmap}`).join(', ');
+}
+
+function partsOf({ parts = [] }: Event): string {
+  const full = parts.filter(({ mode }) => mode === 'full');
+  if (full.length === 0) return '';
+  const reasons = full.map((part) => `${part.export} is read in full: ${part.fullReason?.detail ?? 'unknown'}`);
+  return `; ${reasons.join('; ')}`;
+}
+
+function spanOf({ seconds }: Event): string {
+  return seconds === undefined ? '' : ` after ${formatSpan(1000 * seconds)}`;
 }

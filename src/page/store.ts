@@ -1,9 +1,10 @@
 import type { Backup } from '../api/backup.js';
+import type { Event, EventPage } from '../api/event.js';
 import type { Client, ExportDescription, UnservedExport } from '../api/export.js';
 import type { Server } from '../api/server.js';
 import type { ServerStatistics } from '../api/statistics.js';
 import { type ApiClient, ApiProblem } from './api-client.js';
-import { followEvents, type SeenEvent } from './event-stream.js';
+import { followEvents } from './event-stream.js';
 import { RateHistory, type Rates } from './rates.js';
 
 /** What the page shows. Never changed; each poll makes another one. */
@@ -16,7 +17,9 @@ export interface View {
   /** The active ones first, then the others, the latest first. */
   readonly backups: readonly Backup[];
   /** The latest first. */
-  readonly events: readonly SeenEvent[];
+  readonly events: readonly Event[];
+  /** The id before which there are older events; null: there are none. Undefined: not known yet. */
+  readonly olderThan?: number | null;
   /** By name of the export, the oldest first. */
   readonly rates: ReadonlyMap<string, readonly Rates[]>;
   /** By name of the export: what 99 of 100 requests of the last minute took at most. */
@@ -30,7 +33,10 @@ export interface View {
 }
 
 const POLL_MILLISECONDS = 1000;
-const MAX_EVENTS = 200;
+/** As many as the server keeps in memory. */
+const MOST_EVENTS = 2000;
+const EVENTS_PER_PAGE = 50;
+const RETRY_MILLISECONDS = 2000;
 const FAST_SHARE = 0.99;
 
 /** In seconds, infinite if it is above the last bound of the histogram; undefined if there were no requests. */
@@ -86,15 +92,21 @@ export class Store {
 
   /** Polls until `stop` is called. */
   start(): void {
-    const { signal } = this.ending;
-    const onEvent = (event: SeenEvent) => this.take(event);
-    const onBegin = () => this.change({ changes: this.view.changes + 1 });
-    void followEvents(this.client, { onEvent, onBegin, signal });
+    void this.followAlways();
     void this.pollAlways();
   }
 
   stop(): void {
     this.ending.abort();
+  }
+
+  /** Adds a page of events that are older than those that are known. */
+  async loadOlderEvents(): Promise<void> {
+    const { olderThan } = this.view;
+    const query = new URLSearchParams({ limit: String(EVENTS_PER_PAGE) });
+    if (typeof olderThan === 'number') query.set('before', String(olderThan));
+    const { events, next } = await this.client.get<EventPage>(`/v1/events/history?${query}`, this.ending.signal);
+    this.change({ events: [...this.view.events, ...events], olderThan: next });
   }
 
   /** Asks for everything once. */
@@ -120,6 +132,18 @@ export class Store {
     }
   }
 
+  private async followAlways(): Promise<void> {
+    const { signal } = this.ending;
+    while (!signal.aborted && this.view.olderThan === undefined) {
+      // The next poll says why.
+      await this.loadOlderEvents().catch(() => new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS)));
+    }
+    const after = this.view.events[0]?.id ?? 0;
+    const onEvent = (event: Event) => this.take(event);
+    const onBegin = () => this.change({ changes: this.view.changes + 1 });
+    await followEvents(this.client, { after, onEvent, onBegin, signal });
+  }
+
   private async pollAlways(): Promise<void> {
     while (!this.ending.signal.aborted) {
       if (this.surroundings.isVisible()) await this.poll();
@@ -127,9 +151,14 @@ export class Store {
     }
   }
 
-  private take(event: SeenEvent): void {
-    const events = [event, ...this.view.events].slice(0, MAX_EVENTS);
-    this.change({ events, changes: this.view.changes + 1 });
+  private take(event: Event): void {
+    const all = [event, ...this.view.events];
+    const events = all.slice(0, MOST_EVENTS);
+    this.change({
+      events,
+      changes: this.view.changes + 1,
+      ...(events.length < all.length && { olderThan: events.at(-1)!.id }),
+    });
   }
 
   private judge({ exports }: ServerStatistics, at: number): Pick<View, 'rates' | 'slow'> {

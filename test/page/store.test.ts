@@ -15,6 +15,8 @@ function newStore() {
   answer('/v1/clients', { clients: [] });
   answer('/v1/statistics', { exports: [{ name: 'vm1', commands: { write } }] });
   answer('/v1/backups', { backups: [] });
+  answer('/v1/events/history?limit=50', { events: [{ id: 9 }, { id: 8 }], next: 8 });
+  answer('/v1/events/history?limit=50&before=8', { events: [{ id: 3 }], next: null });
   const send = async (path: string, { headers }: { headers: Record<string, string> }) => {
     asked.push(`${path} ${headers.authorization}`);
     const { status, body } = answers[path]!;
@@ -81,4 +83,13 @@ test('active backups come first, then the latest', async () => {
   answer('/v1/backups', { backups });
   await store.poll();
   expect(store.view.backups.map(({ id }) => id)).toEqual(['b', 'c', 'a']);
+});
+
+test('older events come after those that are known, page by page', async () => {
+  const { store } = newStore();
+  await store.loadOlderEvents();
+  expect(store.view.olderThan).toBe(8);
+  await store.loadOlderEvents();
+  expect(store.view.events.map(({ id }) => id)).toEqual([9, 8, 3]);
+  expect(store.view.olderThan).toBe(null);
 });

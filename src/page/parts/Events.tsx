@@ -1,19 +1,31 @@
-import type { SeenEvent } from '../event-stream.js';
+import type { Event } from '../../api/event.js';
 import { sentenceOf } from '../sentences.js';
 
-/** What happened while the page was open. */
-export function Events({ events }: { readonly events: readonly SeenEvent[] }) {
+interface Props {
+  /** The latest first. */
+  readonly events: readonly Event[];
+  /** Gets older ones; undefined if there are none. */
+  readonly onOlder: (() => void) | undefined;
+}
+
+/** What happened. */
+export function Events({ events, onOlder }: Props) {
   return (
     <section aria-labelledby="events">
       <h2 id="events">Events</h2>
-      {events.length === 0 && <p class="none">Nothing has happened since you opened this page.</p>}
+      {events.length === 0 && <p class="none">Nothing has happened yet that you may see.</p>}
       <ol class="events">
-        {events.map((event, index) => (
-          <li key={events.length - index}>
-            <time dateTime={event.at}>{new Date(event.at).toLocaleTimeString()}</time> {sentenceOf(event)}
+        {events.map((event) => (
+          <li key={event.id}>
+            <time dateTime={event.at}>{new Date(event.at).toLocaleString()}</time> {sentenceOf(event)}
           </li>
         ))}
       </ol>
+      {onOlder && (
+        <button type="button" onClick={onOlder}>
+          Older events
+        </button>
+      )}
     </section>
   );
 }

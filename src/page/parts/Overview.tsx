@@ -51,7 +51,7 @@ export function Overview({ session, onSignOut, onRefused }: Props) {
         </section>
         <Backups backups={view.backups} clients={view.clients} now={at} />
         <Clients clients={view.clients} />
-        <Events events={view.events} />
+        <Events events={view.events} onOlder={olderOf(store)} />
       </main>
     </>
   );
@@ -68,4 +68,10 @@ function useView(store: Store): View {
     };
   }, [store]);
   return view;
+}
+
+/** Loads older events, if there are any. If that fails, the next poll says why. */
+function olderOf(store: Store): (() => void) | undefined {
+  if (typeof store.view.olderThan !== 'number') return undefined;
+  return () => void store.loadOlderEvents().catch(() => {});
 }
