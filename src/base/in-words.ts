@@ -1,6 +1,9 @@
 import { formatSize } from './units.js';
 
-/** Fields on one line, for people: `export=vm1 estimatedRead="1.2 GiB" took="34 s"`. Undefined ones are left out. */
+/**
+ * Fields on one line, for people: `export=vm1 estimatedRead="1.2 GiB" seconds=34.6`. Undefined ones are left out, and the
+ * only value of a list stands for the list.
+ */
 export function inWords(fields: object): string {
   return Object.entries(fields)
     .filter(([, value]) => value !== undefined)
@@ -10,16 +13,16 @@ export function inWords(fields: object): string {
 
 function fieldInWords(key: string, value: unknown): string {
   if (typeof value === 'number') {
-    if (key.endsWith('Bytes')) return `${key.slice(0, -'Bytes'.length)}=${quoted(formatSize(value))}`;
-    if (key === 'seconds') return `took=${quoted(`${rounded(value)} s`)}`;
-    if (key.endsWith('Milliseconds'))
-      return `${key.slice(0, -'Milliseconds'.length)}=${quoted(`${rounded(value)} ms`)}`;
+    const size = /^(\w+)Bytes$/.exec(key) ?? /^bytes(\w+)$/.exec(key);
+    if (size) return `${startingSmall(size[1]!)}=${quoted(formatSize(value))}`;
+    if (!Number.isInteger(value)) return `${key}=${Number(value.toPrecision(3))}`;
   }
   return `${key}=${valueInWords(value)}`;
 }
 
 function valueInWords(value: unknown): string {
   if (typeof value === 'string') return quoted(value);
+  if (Array.isArray(value) && value.length === 1) return valueInWords(value[0]);
   if (Array.isArray(value)) return `[${value.map(valueInWords).join(', ')}]`;
   return typeof value === 'object' && value !== null ? `{${inWords(value)}}` : String(value);
 }
@@ -29,6 +32,6 @@ function quoted(text: string): string {
   return /^[^\s"'=,[\]{}]+$/.test(text) ? text : JSON.stringify(text);
 }
 
-function rounded(value: number): number {
-  return Number(value.toPrecision(3));
+function startingSmall(name: string): string {
+  return name.charAt(0).toLowerCase() + name.slice(1);
 }

@@ -9,6 +9,7 @@ import { DEFAULT_BOUNDS } from '../export/accounting/accounting-memory.js';
 import type { WantedExport } from '../export/registry.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { TlsFiles } from '../tls/tls-settings.js';
+import type { LogFormat } from './log-format.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type GivenSettings, readFlags, type SettingKey, type settings } from './settings.js';
 import type { SocketAccess } from './unix-socket.js';
@@ -36,6 +37,7 @@ export interface ServerConfig {
   readonly httpMetricsOnly: boolean;
   readonly tls: TlsConfig;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   readonly limits: NbdLimits;
   readonly persistence: PersistenceConfig;
   /** Between the bins of the latency histograms, in milliseconds. */
@@ -102,6 +104,7 @@ export function resolveConfig(
     httpMetricsOnly: last('http-metrics-only') ?? false,
     tls: tlsOf(last('tls'), { certificates: last('tls-certificates'), psk: last('tls-psk') }),
     logLevel: last('log-level') ?? 'info',
+    logFormat: last('log-format') ?? 'auto',
     limits: {
       maxConnections: stdio ? 1 : (last('max-connections') ?? 256),
       handshakeTimeoutSeconds: last('handshake-timeout') ?? 10,

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EAGAIN, EINTR } from '../base/errno.js';
+import { printableJson } from '../base/printable.js';
 import { formatCount, KIB, MIB } from '../base/units.js';
 import type { LogChannel } from './log-channel.js';
+import type { FormatLine } from './log-format.js';
 
 /** The most to keep for a slow reader, and the most of the latest lines, which are kept in addition. */
 const MAX_WAITING_BYTES = MIB;
@@ -33,11 +35,15 @@ export class LogOutput {
   private inMidLine = false;
   private isBusy = false;
 
-  constructor(private readonly channel: LogChannel) {}
+  /** Lines are JSON as pino writes it, until `format` has made what is written. */
+  constructor(
+    private readonly channel: LogChannel,
+    private readonly format: FormatLine = printableJson,
+  ) {}
 
   write(line: string): void {
     this.closeGap();
-    const piece = { bytes: Buffer.from(line), lines: 1 };
+    const piece = { bytes: Buffer.from(this.format(line)), lines: 1 };
     const isFull = this.waitingBytes + piece.bytes.length > MAX_WAITING_BYTES;
     if (isFull || this.latest.length > 0) this.keepLatest(piece);
     else this.add(piece);
@@ -81,10 +87,10 @@ export class LogOutput {
 
   private noteDropped(): void {
     const msg = `${formatCount(this.dropped, 'line')} of the log dropped, because they could not be written`;
-    const note = JSON.stringify({ level: PINO_WARN, time: Date.now(), dropped: this.dropped, msg });
+    const note = this.format(`${JSON.stringify({ level: PINO_WARN, time: Date.now(), dropped: this.dropped, msg })}\n`);
     // The rest of a partly written line may have been dropped.
     const isCutOff = this.inMidLine && this.waitingBytes === 0;
-    this.add({ bytes: Buffer.from(`${isCutOff ? '\n' : ''}${note}\n`), lines: this.dropped });
+    this.add({ bytes: Buffer.from(`${isCutOff ? '\n' : ''}${note}`), lines: this.dropped });
     this.dropped = 0;
   }
 

@@ -1,9 +1,10 @@
+import { isatty } from 'node:tty';
 import { type Logger, pino } from 'pino';
 import type { Log } from '../base/log.js';
-import { printableJson } from '../base/printable.js';
 import { loadPosix } from '../posix/posix.js';
 import type { LogLevel, ServerConfig } from './config.js';
 import { type LogChannel, openLogChannel } from './log-channel.js';
+import { formatterOf } from './log-format.js';
 import { LogOutput } from './log-output.js';
 import { stderrIsClient } from './stdio-socket.js';
 
@@ -23,13 +24,18 @@ export interface ServerLog extends LogControl {
   end(): Promise<void>;
 }
 
-/** Logs JSON lines to stderr without waiting for their reader. Also logs warnings of Node, which would write them synchronously. */
-export function openServerLog({ logLevel: level, stdio }: Pick<ServerConfig, 'logLevel' | 'stdio'>): ServerLog {
+/** Logs to stderr without waiting for its reader. Also logs warnings of Node, which would write them synchronously. */
+export function openServerLog({
+  logLevel: level,
+  logFormat,
+  stdio,
+}: Pick<ServerConfig, 'logLevel' | 'logFormat' | 'stdio'>): ServerLog {
   const discard: LogChannel = (bytes) => bytes.length;
   // Under inetd, stderr is the client's socket too.
   const channel = stdio && stderrIsClient() ? discard : openLogChannel(STDERR, loadPosix());
-  const output = new LogOutput(channel);
-  const log = pino({ level, base: null, hooks: { streamWrite: printableJson } }, output);
+  const format = formatterOf(logFormat, { isTerminal: isatty(STDERR), noColour: Boolean(process.env.NO_COLOR) });
+  const output = new LogOutput(channel, format);
+  const log = pino({ level, base: null }, output);
   process.removeAllListeners('warning');
   process.on('warning', (err) => log.warn({ err }, 'Node.js warning'));
   const setLevel = (next: LogLevel) => {

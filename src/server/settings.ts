@@ -9,6 +9,7 @@ import { parseLatencyBounds } from '../export/accounting/latency-bounds.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { MIN_BUDGET_BYTES } from '../session/memory-budget.js';
 import { tlsModes } from '../tls/tls-mode.js';
+import { logFormats } from './log-format.js';
 
 /** A setting of a server. docs/configuration.md describes each; a test holds it against this table. */
 interface ServerSetting<Value> extends Setting<Value> {
@@ -66,6 +67,10 @@ export const settings = {
   'log-level': set(
     'lowest level to log',
     choice('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+  ),
+  'log-format': set(
+    'how to log: readable lines, one object of JSON a line, or readable lines on a terminal only',
+    choice('FORMAT', logFormats),
   ),
   'max-connections': set('maximum number of NBD clients', whole('N', 1, 100_000)),
   'handshake-timeout': set(

@@ -159,7 +159,7 @@ test('verify of a hostile manifest escapes its names', async () => {
 test('the log of a server escapes what clients send', async () => {
   const module = resolve(import.meta.dirname, '../../dist/server/server-log.js');
   const script = `const { openServerLog } = await import(${JSON.stringify(module)});
-    const { log, end } = openServerLog({ logLevel: 'info', stdio: false }); log.info({ name: ${JSON.stringify(HOSTILE)} }, 'told'); await end();`;
+    const { log, end } = openServerLog({ logLevel: 'info', logFormat: 'auto', stdio: false }); log.info({ name: ${JSON.stringify(HOSTILE)} }, 'told'); await end();`;
   const { stderr } = await outcomeOf(process.execPath, '--input-type=module', '--eval', script);
   expect(stderr).not.toMatch(DANGEROUS);
   expect(JSON.parse(stderr)).toMatchObject({ name: HOSTILE, msg: 'told' });

@@ -54,6 +54,7 @@ const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   'tls-certificates': ({ tls }) => tls.files.certificates,
   'tls-psk': ({ tls }) => tls.files.psk,
   'log-level': ({ logLevel }) => logLevel,
+  'log-format': ({ logFormat }) => logFormat,
   'max-connections': ({ limits }) => limits.maxConnections,
   'handshake-timeout': ({ limits }) => limits.handshakeTimeoutSeconds,
   'memory-budget': ({ limits }) => limits.memoryBudgetBytes,
@@ -182,6 +183,7 @@ describe('the example in docs/configuration.md', () => {
         files: { certificates: '/etc/tidemark/tls', psk: '/etc/tidemark/tls/keys.psk' },
       },
       logLevel: 'info',
+      logFormat: 'auto',
       limits: {
         maxConnections: 256,
         handshakeTimeoutSeconds: 10,
