@@ -61,7 +61,10 @@ function parse(line: string): Line | undefined {
  * The time, the level, what happened, and the facts about it. Everything that may come from elsewhere is escaped before it
  * is coloured, because JSON.parse has turned escapes back into control characters.
  */
-function toText({ level, time, msg = '', err, event, id, ...fields }: Line, paint: (style: Style, text: string) => string) {
+function toText(
+  { level, time, msg = '', err, event, id, ...fields }: Line,
+  paint: (style: Style, text: string) => string,
+) {
   const [name, style] = levels[level] ?? [String(level), 'gray'];
   const facts = { ...fields, ...(event === undefined && { id }), ...(err && { err: err.message ?? err }) };
   const words = printable(inWords(facts));

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { BitmapSpec, ExportSpec } from '../api/export.js';
 import { CodedError } from '../base/coded-error.js';
 import type { Log } from '../base/log.js';
+import { logAbout } from '../base/log-about.js';
 import type { Turnstile } from '../base/turnstile.js';
 import { BitmapSet } from '../bitmap/bitmap-set.js';
 import type { KeyValueStore } from '../bitmap/store/key-value-store.js';
@@ -81,6 +82,7 @@ export async function prepareExport(
   const guard = guardOf?.(path);
   guard?.admitPath();
   const claim = () => claiming.pass(() => claimDisk({ exportName: name, path, readOnly }, host));
+  const log = logAbout(host.log, { export: name });
   // Claim the disk before opening it, because an error of the kernel would not name the other export. A file that does not
   // exist yet can only be claimed afterwards.
   let release = await claim();
@@ -101,13 +103,14 @@ export async function prepareExport(
       },
       guard,
       posix: host.posix,
-      log: host.log,
+      log,
     });
     release ??= await claim();
     checkWholeBlocks(name, disk.sizeBytes, minBlockBytes);
     const bitmaps = new BitmapSet(disk.sizeBytes);
-    const opening = host.store && (await prepareBitmaps(spec, disk, bitmaps, { ...host, store: host.store }, known));
-    if (!opening) addWanted(spec.bitmaps ?? [], bitmaps, { persistent: false, log: host.log });
+    const opening =
+      host.store && (await prepareBitmaps(spec, disk, bitmaps, { ...host, log, store: host.store }, known));
+    if (!opening) addWanted(spec.bitmaps ?? [], bitmaps, { persistent: false, log });
     const { cutTimeoutSeconds, latencyBounds } = host;
     const chosen = {
       ...(cutTimeoutSeconds !== undefined && { cutTimeoutSeconds }),

@@ -4,11 +4,12 @@ import { List, Refusal } from '../../api/shapes.js';
 import { CodedError } from '../../base/coded-error.js';
 import type { SeenExports } from '../../export/seen-exports.js';
 import type { ServedDisk } from '../../export/served-disk.js';
+import type { ControlHost } from '../control-host.js';
 import type { ControlApi } from '../new-api.js';
 
 const Params = Type.Object({ id: Type.Integer({ minimum: 1 }) });
 
-export function clientRoutes(api: ControlApi): void {
+export function clientRoutes(api: ControlApi, { log }: ControlHost): void {
   api.get(
     '/v1/clients',
     {
@@ -38,6 +39,7 @@ export function clientRoutes(api: ControlApi): void {
       if (!asked.includes(true)) {
         throw new CodedError('CLIENT_NOT_FOUND', `there is no client ${id}`, 'tidemark client list shows them');
       }
+      log.info({ id, by: seen.who }, 'a client was disconnected on request');
       return reply.status(204).send(null);
     },
   );

@@ -52,9 +52,9 @@ export function tokenRoutes(api: ControlApi, { tokens, log }: ControlHost): void
         response: { 204: Type.Null(), default: Refusal },
       },
     },
-    async ({ params }, reply) => {
+    async ({ params, seen }, reply) => {
       const ids = await tokens.remove(params.token);
-      log.info({ ids }, 'removed a token, and those that were made with it');
+      log.info({ ids, by: seen.who }, 'removed a token, and those that were made with it');
       return reply.status(204).send(null);
     },
   );

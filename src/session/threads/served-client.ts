@@ -1,4 +1,5 @@
 import type { Log } from '../../base/log.js';
+import { logAbout } from '../../base/log-about.js';
 import { AskedDevice, type AskOwner } from '../../export/elsewhere/asked-device.js';
 import { RemoteContext } from '../../export/elsewhere/remote-context.js';
 import { RemoteDevice } from '../../export/elsewhere/remote-device.js';
@@ -42,5 +43,6 @@ export function transmitOver(link: Link, terms: ClientTerms, host: ThreadHost, a
 function deviceOf({ disk }: ClientTerms, { slot, posix, log }: ThreadHost, ask: AskOwner): AskedDevice {
   const { shared, capabilities, sizeBytes } = disk;
   if (!shared) return new AskedDevice(capabilities, sizeBytes, ask);
-  return new RemoteDevice({ capabilities, sizeBytes, shared, slot, posix, log, ask });
+  const about = logAbout(log, { export: disk.name });
+  return new RemoteDevice({ capabilities, sizeBytes, shared, slot, posix, log: about, ask });
 }
