@@ -18,7 +18,7 @@ const mayImport: Record<string, readonly string[]> = {
   snapshot: ['storage', 'posix', 'api', 'base'],
   export: ['access', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
   backup: ['export', 'snapshot', 'bitmap', 'storage', 'posix', 'api', 'base'],
-  watch: ['backup', 'export', 'bitmap', 'posix', 'api', 'base'],
+  watch: ['backup', 'export', 'access', 'bitmap', 'posix', 'api', 'base'],
   session: ['protocol', 'export', 'access', 'tls', 'storage', 'posix', 'api', 'base'],
   control: ['watch', 'backup', 'export', 'access', 'tls', 'bitmap', 'posix', 'api', 'base'],
   server: [

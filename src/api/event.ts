@@ -1,9 +1,9 @@
 import { type Static, Type } from '@fastify/type-provider-typebox';
 import { BackupPart } from './backup.js';
 import { ReloadReport } from './reload.js';
-import { List, strict } from './shapes.js';
+import { Bytes, List, strict } from './shapes.js';
 import { HeldWrites } from './transaction.js';
-import { abortReasons, eventTypes, MAX_EVENTS, tlsModes } from './values.js';
+import { abortReasons, eventTypes, MAX_EVENTS, thresholdKinds, tlsModes } from './values.js';
 
 const Part = Type.Pick(BackupPart, ['export', 'mode', 'fullReason', 'estimatedReadBytes']);
 
@@ -37,6 +37,15 @@ export const Event = Type.Object({
   exportCount: Type.Optional(Type.Integer()),
   applied: Type.Optional(ReloadReport.properties.applied),
   notApplied: Type.Optional(ReloadReport.properties.notApplied),
+  threshold: Type.Optional(Type.String()),
+  kind: Type.Optional(Type.Enum(thresholdKinds)),
+  limitBytes: Type.Optional(Bytes('The limit of a threshold')),
+  valueBytes: Type.Optional(Bytes('What is dirty or free')),
+  limitSeconds: Type.Optional(Type.Integer()),
+  ageSeconds: Type.Optional(Type.Integer({ description: 'Time since the last committed backup' })),
+  hook: Type.Optional(Type.String()),
+  about: Type.Optional(Type.Integer({ description: 'The event that a hook could not be told of' })),
+  tries: Type.Optional(Type.Integer()),
 });
 export type Event = Readonly<Static<typeof Event>>;
 

@@ -37,10 +37,23 @@ export const eventTypes = [
   'backup-committed',
   'backup-aborted',
   'backup-scratch-filling',
+  'threshold-crossed',
+  'threshold-cleared',
+  'hook-failed',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 /** How many events are kept in memory and can be asked for. */
 export const MAX_EVENTS = 2000;
+
+/** What a threshold can be about. */
+export const thresholdKinds = ['dirty', 'backup-age', 'room'] as const;
+export type ThresholdKind = (typeof thresholdKinds)[number];
+/** Whose room. */
+export const roomPlaces = ['state', 'scratch', 'disk'] as const;
+export type RoomPlace = (typeof roomPlaces)[number];
+/** Where a threshold comes from. */
+export const thresholdOrigins = ['configuration', 'command'] as const;
+export type ThresholdOrigin = (typeof thresholdOrigins)[number];
 
 /** Why a server makes a backup full. */
 export const fullReasonCodes = ['no-such-bitmap', 'inconsistent', 'no-base', 'base-mismatch', 'asked-for'] as const;

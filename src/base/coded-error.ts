@@ -43,6 +43,7 @@ export const errorTitles = {
   FLUSH_FAILED: 'The disk could not be flushed',
   CLIENT_NOT_FOUND: 'There is no client with that ID',
   TOKEN_NOT_FOUND: 'There is no token with that ID',
+  THRESHOLD_NOT_FOUND: 'There is no threshold with that name',
   TOO_MANY_TOKENS: 'There are as many tokens as a server keeps',
   CUT_TIMED_OUT: 'A disk did not answer in time',
   EXPORT_IN_USE: 'Clients or backups are using the export',

@@ -31,6 +31,14 @@ export function parseMilliseconds(text: string): number | undefined {
   return match[2] === 'ms' ? value : value * 1000;
 }
 
+const secondsPerSuffix: Record<string, number> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** Seconds in a time as a user writes it, such as 90s, 30m, 12h or 7d. Undefined if the text is not a time. */
+export function parseSeconds(text: string): number | undefined {
+  const match = /^(\d{1,9})([smhd]?)$/.exec(text);
+  return match ? Number(match[1]) * secondsPerSuffix[match[2]!]! : undefined;
+}
+
 const unitNames = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** Bytes as a person reads them: `64 KiB`, `1.5 GiB`, `512 B`. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
-import { formatSize, parseSize } from '../base/units.js';
+import { formatSize, parseSeconds, parseSize } from '../base/units.js';
 import { ControlClient } from './control-client.js';
 import { controlPlace } from './control-place.js';
 import type { CredentialFiles } from './credential-files.js';
@@ -66,9 +66,9 @@ export function sizeArgument(text: string): number {
 
 /** Argument parser for commander: a time in seconds. */
 export function secondsArgument(text: string): number {
-  const match = /^(\d+)([smhd]?)$/.exec(text);
-  if (!match) throw new InvalidArgumentError('Expected a time such as 90s, 30m or 2h.');
-  return Number(match[1]) * { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match[2] as '' | 's' | 'm' | 'h' | 'd'];
+  const seconds = parseSeconds(text);
+  if (seconds === undefined) throw new InvalidArgumentError('Expected a time such as 90s, 30m or 2h.');
+  return seconds;
 }
 
 export { formatSize, print };

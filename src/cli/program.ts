@@ -18,6 +18,7 @@ import { addRepairCommand } from './repair.js';
 import { addRestoreCommand } from './restore.js';
 import { addServeCommand } from './serve.js';
 import { addStateCommands } from './state.js';
+import { addThresholdCommands } from './threshold.js';
 import { addTlsCommands } from './tls.js';
 import { addTokenCommands } from './token.js';
 import { addTopCommand } from './top/top-command.js';
@@ -53,6 +54,7 @@ export function buildProgram(): Command {
   addBitmapCommands(program);
   addBackupCommands(program);
   addEventsCommand(program);
+  addThresholdCommands(program);
   addClientCommands(program);
   addTopCommand(program);
   addTokenCommands(program);

@@ -23,6 +23,7 @@ import { reloadRoutes } from './routes/reload.js';
 import { healthRoutes, serverRoutes } from './routes/server.js';
 import { signInRoutes } from './routes/sign-in.js';
 import { statisticsRoutes } from './routes/statistics.js';
+import { thresholdRoutes } from './routes/thresholds.js';
 import { tokenRoutes } from './routes/tokens.js';
 import { transactionRoutes } from './routes/transactions.js';
 
@@ -53,6 +54,7 @@ const allRoutes = [
   pageRoutes,
   signInRoutes,
   eventRoutes,
+  thresholdRoutes,
   metricsRoutes,
 ];
 

@@ -8,6 +8,8 @@ import type { KeptExports } from '../export/kept-exports.js';
 import type { ExportRegistry } from '../export/registry.js';
 import type { EventFeed } from '../watch/event-feed.js';
 import type { EventHistory } from '../watch/event-history.js';
+import type { Hooks } from '../watch/hooks/hooks.js';
+import type { Thresholds } from '../watch/thresholds/thresholds.js';
 import type { SignInCodes } from './admission/sign-in-codes.js';
 import type { TokenStore } from './admission/token-store.js';
 
@@ -21,6 +23,8 @@ export interface ControlHost {
   readonly backups: Backups;
   readonly events: EventFeed;
   readonly history: EventHistory;
+  readonly hooks: Pick<Hooks, 'counts'>;
+  readonly thresholds: Pick<Thresholds, 'list' | 'add' | 'remove'>;
   readonly tokens: TokenStore;
   readonly signInCodes: SignInCodes;
   readonly refusals: Refusals;

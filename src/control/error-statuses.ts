@@ -42,6 +42,7 @@ export const errorStatuses: Readonly<Record<ErrorCode, number>> = {
   FLUSH_FAILED: 503,
   CLIENT_NOT_FOUND: 404,
   TOKEN_NOT_FOUND: 404,
+  THRESHOLD_NOT_FOUND: 404,
   TOO_MANY_TOKENS: 409,
   CUT_TIMED_OUT: 503,
   EXPORT_IN_USE: 409,

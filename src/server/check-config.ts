@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { checkImage } from '../storage/image/open-image.js';
+import { checkHooks } from '../watch/hooks/hooks.js';
 import { checkExports } from './check-exports.js';
 import type { ServerConfig } from './config.js';
 import { readCredentials } from './groundwork.js';
@@ -12,11 +13,12 @@ import { checkSocketPaths } from './nbd-addresses.js';
  * be using. @throws CodedError of the first fault
  */
 export async function checkConfig(config: ServerConfig): Promise<void> {
-  const { exports, http, httpTokenFile } = config;
+  const { exports, hooks, http, httpTokenFile } = config;
   await checkSocketPaths(config);
   const { tls } = await readCredentials(config);
   if (http && httpTokenFile !== undefined) await readGivenToken(httpTokenFile);
   await ImagePlaces.open(config);
+  await checkHooks(hooks);
   checkExports(exports, tls !== undefined);
   for (const { spec } of exports) {
     const { readOnly = false, sizeBytes } = spec;

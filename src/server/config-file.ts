@@ -6,6 +6,8 @@ import { CodedError } from '../base/coded-error.js';
 import { isMissing } from '../base/errno.js';
 import { Given, type Schema } from '../base/setting.js';
 import { exportKeys, exportOf } from '../export/export-spec.js';
+import { type HookSpec, hookKeys, hookOf } from '../watch/hooks/hook-spec.js';
+import { type ThresholdSpec, thresholdKeys, thresholdOf } from '../watch/thresholds/threshold-spec.js';
 import { type GivenSettings, settings } from './settings.js';
 import { parseToml, type TomlNode } from './toml.js';
 
@@ -13,7 +15,8 @@ import { parseToml, type TomlNode } from './toml.js';
 const MAX_SHOWN_CHARACTERS = 60;
 
 /**
- * Reads a TOML file with the settings of a server, named like its flags, and a table `[[export]]` for each disk.
+ * Reads a TOML file with the settings of a server, named like its flags, and a table for each disk, access rule,
+ * threshold and hook.
  * @throws CodedError CONFIG_INVALID, which names the file, the line, the value and what was expected
  */
 export async function readConfigFile(path: string): Promise<GivenSettings> {
@@ -40,6 +43,8 @@ class ConfigReader {
     for (const [key, node] of parseToml(text, this.name)) {
       if (key === 'export') for (const table of this.tables(key, node)) given.add(key, this.disk(table));
       else if (key === 'access') for (const table of this.tables(key, node)) given.add(key, this.rule(table));
+      else if (key === 'threshold') for (const table of this.tables(key, node)) given.add(key, this.threshold(table));
+      else if (key === 'hook') for (const table of this.tables(key, node)) given.add(key, this.hook(table));
       else this.readKey(given, key, node, 'a setting');
     }
     return given;
@@ -60,6 +65,17 @@ class ConfigReader {
   private rule(node: TomlNode): AccessSpec {
     const given = this.keysOf(node, accessKeys, 'a key of an access rule');
     return accessOf(given) ?? this.refuse(node, 'who is missing', 'an access rule says who may do something');
+  }
+
+  private threshold(node: TomlNode): ThresholdSpec {
+    const threshold = thresholdOf(this.keysOf(node, thresholdKeys, 'a key of a threshold'));
+    if (typeof threshold !== 'string') return threshold;
+    return this.refuse(node, threshold, `a threshold has a kind: ${thresholdKeys.kind.expected}`);
+  }
+
+  private hook(node: TomlNode): HookSpec {
+    const hook = hookOf(this.keysOf(node, hookKeys, 'a key of a hook'));
+    return typeof hook === 'string' ? this.refuse(node, hook, 'a hook has a name, and a command or a url') : hook;
   }
 
   private keysOf<Known extends Schema>(node: TomlNode, keys: Known, what: string): Given<Known> {

@@ -9,6 +9,8 @@ import { DEFAULT_BOUNDS } from '../export/accounting/accounting-memory.js';
 import type { WantedExport } from '../export/registry.js';
 import type { TlsMode } from '../tls/tls-mode.js';
 import type { TlsFiles } from '../tls/tls-settings.js';
+import type { HookSpec } from '../watch/hooks/hook-spec.js';
+import type { ThresholdSpec } from '../watch/thresholds/threshold-spec.js';
 import type { LogFormat } from './log-format.js';
 import type { NbdLimits } from './nbd-listener.js';
 import { type GivenSettings, readFlags, type SettingKey, type settings } from './settings.js';
@@ -19,6 +21,10 @@ export interface ServerConfig {
   readonly exports: readonly WantedExport[];
   /** Who may do what. */
   readonly access: readonly AccessSpec[];
+  /** When to tell. */
+  readonly thresholds: readonly ThresholdSpec[];
+  /** Whom to tell of events. */
+  readonly hooks: readonly HookSpec[];
   readonly listen: readonly HostPort[];
   readonly unixPath: string | undefined;
   readonly unixAccess: SocketAccess;
@@ -89,6 +95,8 @@ export function resolveConfig(
       ...flags.all('export').map((spec) => ({ spec, origin: 'flag' as const })),
     ],
     access: [...file.all('access'), ...flags.all('access')],
+    thresholds: [...file.all('threshold'), ...flags.all('threshold')],
+    hooks: [...file.all('hook'), ...flags.all('hook')],
     listen:
       listen.length > 0 || unixPath !== undefined || stdio || inheritedSockets.length > 0 ? listen : [DEFAULT_LISTEN],
     unixPath,
@@ -123,9 +131,23 @@ export function resolveConfig(
     cutTimeoutSeconds: last('cut-timeout') ?? 5,
     stopTimeoutSeconds: last('stop-timeout') ?? 10,
   };
+  checkNames('threshold', config.thresholds);
+  checkNames('hook', config.hooks);
   checkHttp(config);
   checkStdio(config);
   return config;
+}
+
+/** @throws CodedError CONFIG_INVALID */
+function checkNames(what: string, named: readonly { readonly name: string }[]): void {
+  const names = named.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return;
+  throw new CodedError(
+    'CONFIG_INVALID',
+    `there are two ${what}s with the name ${twice}`,
+    'give each a name of its own',
+  );
 }
 
 /** @throws CodedError CONFIG_INVALID */

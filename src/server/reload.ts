@@ -19,7 +19,14 @@ export interface Configuration extends Reread {
 }
 
 /** What a reload replaces. The others need a restart. */
-const REPLACED: ReadonlySet<SettingKey> = new Set(['access', 'export', 'log-level', 'tls-certificates', 'tls-psk']);
+const REPLACED: ReadonlySet<SettingKey> = new Set([
+  'access',
+  'export',
+  'log-level',
+  'threshold',
+  'tls-certificates',
+  'tls-psk',
+]);
 
 interface ReloaderParts {
   readonly configuration: Configuration;
@@ -91,6 +98,7 @@ export class Reloader {
 function changesOf(before: ServerConfig, now: ServerConfig): string[] {
   return [
     ...(isDeepStrictEqual(before.access, now.access) ? [] : ['access: changed']),
+    ...(isDeepStrictEqual(before.thresholds, now.thresholds) ? [] : ['thresholds: changed']),
     ...(isDeepStrictEqual(before.tls.files, now.tls.files) ? [] : ['tls: other certificates or keys']),
     ...(before.logLevel === now.logLevel ? [] : [`log-level: ${now.logLevel}`]),
   ];

@@ -14,9 +14,7 @@ import type { ControlServer } from '../control/control-server.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { loadPosix } from '../posix/posix.js';
 import type { TlsSettings } from '../tls/tls-settings.js';
-import { EventFeed } from '../watch/event-feed.js';
-import { EventHistory } from '../watch/event-history.js';
-import { logEvents } from '../watch/event-log.js';
+import type { Thresholds } from '../watch/thresholds/thresholds.js';
 import { warnOfAccess } from './access-config.js';
 import type { ServerConfig } from './config.js';
 import { httpToken, listenForCommands, listenForHttp } from './control-addresses.js';
@@ -25,9 +23,11 @@ import { ExportOpener } from './export-opener.js';
 import { type Credentials, type Groundwork, readCredentials } from './groundwork.js';
 import { listenForClients, type NbdAddresses } from './nbd-addresses.js';
 import { NbdListener } from './nbd-listener.js';
+import { openThresholds } from './open-thresholds.js';
 import { stdioPeer } from './peer.js';
 import { type Configuration, Reloader } from './reload.js';
 import { ExportReload } from './reload-exports.js';
+import { openEvents, type ServerEvents } from './server-events.js';
 import { serverFacts } from './server-facts.js';
 import type { LogControl } from './server-log.js';
 import type { StateDirectory } from './state-directory.js';
@@ -47,8 +47,7 @@ export class TidemarkServer {
   private readonly policy = new Policy(this.rules);
   private readonly refusals: Refusals;
   private readonly listener: NbdListener;
-  private events = new EventFeed();
-  private history!: EventHistory;
+  private events!: ServerEvents;
   private readonly startedAt = new Date();
   private addresses: NbdAddresses = { tcp: [], unixPath: undefined };
   private stdioClient: Promise<void> | undefined;
@@ -133,7 +132,8 @@ export class TidemarkServer {
     const credentials = await readCredentials(next);
     // The file is the one of the start, because another one needs a restart.
     const token = this.control && (await httpToken(this.config));
-    const { opener, events } = this;
+    const { opener } = this;
+    const events = this.events.feed;
     const exports = new ExportReload({ opener, backups, events, hasTls: credentials.tls !== undefined }, by);
     return exports.run(next.exports, () => {
       this.use(credentials);
@@ -156,19 +156,21 @@ export class TidemarkServer {
   }
 
   private async open({ credentials, state }: Groundwork): Promise<void> {
-    const { config, cleanup } = this;
+    const { config, cleanup, log, stopping } = this;
     cleanup.defer(() => state?.close());
     if (!config.persistence.transient) this.state = state;
     this.use(credentials);
-    await this.openEvents();
+    this.events = await openEvents(config, this.state && config.stateDirectory, { cleanup, log, stopping });
     cleanup.defer(() => this.stopping.closeExports(this.exports));
     await this.opener.openAll(state);
     await this.state?.store.unmap();
     const backups = await this.openBackups();
-    this.startClock(backups);
+    const watched = { exports: this.exports, backups, ...this.events };
+    const thresholds = await openThresholds(config, state && config.stateDirectory, watched);
+    this.startClock(backups, thresholds);
     await this.listen();
-    this.reloader = this.openReloader(backups);
-    await this.openControl(backups);
+    this.reloader = this.openReloader(backups, thresholds);
+    await this.openControl(backups, thresholds);
     const { maxConnections } = config.limits;
     checkOpenFiles(await openFilesLimit(), { maxConnections, exports: this.exports.list().length }, this.log);
     this.tellOfStart();
@@ -177,32 +179,24 @@ export class TidemarkServer {
   private tellOfStart(): void {
     const { version, pid, stateDirectory: state, nbd } = this.facts();
     const exportCount = this.exports.list().length;
-    this.events.publish({ type: 'server-started', version, pid, state, ...nbd, exportCount });
-    this.cleanup.defer(() => this.events.publish({ type: 'server-stopping' }));
-  }
-
-  private async openEvents(): Promise<void> {
-    const { config, log } = this;
-    this.history = await EventHistory.open(this.state && config.stateDirectory, log);
-    this.cleanup.defer(() => this.stopping.inTime('events could not be written', this.history.close()));
-    this.events = new EventFeed(this.history.lastId);
-    logEvents(this.events, log);
-    this.history.follow(this.events);
+    this.events.feed.publish({ type: 'server-started', version, pid, state, ...nbd, exportCount });
+    this.cleanup.defer(() => this.events.feed.publish({ type: 'server-stopping' }));
   }
 
   private async openBackups(): Promise<Backups> {
     const { exports, log, events, config } = this;
     const scratch = new ScratchDirectory(config.scratchDirectory, { posix: loadPosix(), log });
-    const publish = events.publish.bind(events);
+    const publish = events.feed.publish.bind(events.feed);
     const backups = await Backups.open({ exports, store: this.state?.store.entries, scratch, log, publish });
     this.cleanup.defer(() => this.stopping.inTime('backups could not be aborted', backups.close()));
     return backups;
   }
 
-  private startClock(backups: Backups): void {
+  private startClock(backups: Backups, thresholds: Thresholds): void {
     const timer = setInterval(() => {
       void this.tickExports();
       void backups.tick();
+      void thresholds.tick();
     }, CLOCK_MILLISECONDS);
     this.cleanup.defer(() => clearInterval(timer));
   }
@@ -233,15 +227,19 @@ export class TidemarkServer {
     );
   }
 
-  private openReloader(backups: Backups): Reloader {
-    const { configuration, events } = this;
-    const use = (next: ServerConfig, by: string) => this.apply(next, by, backups);
-    const reloader = new Reloader({ configuration, use, events });
+  private openReloader(backups: Backups, thresholds: Thresholds): Reloader {
+    const { configuration } = this;
+    const use = async (next: ServerConfig, by: string) => {
+      const report = await this.apply(next, by, backups);
+      await thresholds.configure(next.thresholds);
+      return report;
+    };
+    const reloader = new Reloader({ configuration, use, events: this.events.feed });
     this.cleanup.defer(() => this.stopping.inTime('a reload goes on', reloader.close()));
     return reloader;
   }
 
-  private async openControl(backups: Backups): Promise<void> {
+  private async openControl(backups: Backups, thresholds: Thresholds): Promise<void> {
     const { config, log } = this;
     if (config.controlPath === undefined) return;
     const token = await httpToken(config);
@@ -251,8 +249,10 @@ export class TidemarkServer {
       kept: this.opener.kept,
       policy: this.policy,
       backups,
-      events: this.events,
-      history: this.history,
+      events: this.events.feed,
+      history: this.events.history,
+      hooks: this.events.hooks,
+      thresholds,
       tokens,
       signInCodes: new SignInCodes(),
       refusals: this.refusals,

@@ -9,6 +9,8 @@ import { parseLatencyBounds } from '../export/accounting/latency-bounds.js';
 import { EXPORT_GRAMMAR, parseExportSpec } from '../export/export-spec.js';
 import { MIN_BUDGET_BYTES } from '../session/memory-budget.js';
 import { tlsModes } from '../tls/tls-mode.js';
+import { HOOK_GRAMMAR, parseHookSpec } from '../watch/hooks/hook-spec.js';
+import { parseThresholdSpec, THRESHOLD_GRAMMAR } from '../watch/thresholds/threshold-spec.js';
 import { logFormats } from './log-format.js';
 
 /** A setting of a server. docs/configuration.md describes each; a test holds it against this table. */
@@ -37,6 +39,11 @@ function isRegionSize(bytes: number): boolean {
 export const settings = {
   export: set(`a disk to serve: ${EXPORT_GRAMMAR}`, repeated(text('SPEC', 'NAME=PATH and options', parseExportSpec))),
   access: set(`who may do what: ${ACCESS_GRAMMAR}`, repeated(text('RULE', ACCESS_GRAMMAR, parseAccessSpec))),
+  threshold: set(
+    `when to tell that something needs attention: ${THRESHOLD_GRAMMAR}`,
+    repeated(text('THRESHOLD', THRESHOLD_GRAMMAR, parseThresholdSpec)),
+  ),
+  hook: set(`whom to tell of events: ${HOOK_GRAMMAR}`, repeated(text('HOOK', HOOK_GRAMMAR, parseHookSpec))),
   listen: set('serve NBD on this TCP address', repeated(hostPort)),
   unix: set('serve NBD on this unix socket', path('PATH')),
   'unix-mode': set(

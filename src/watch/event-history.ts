@@ -3,7 +3,7 @@ import type { Log } from '../base/log.js';
 import { MIB } from '../base/units.js';
 import type { EventFeed } from './event-feed.js';
 import { EventFile } from './event-file.js';
-import type { KeptEvent, ServerEvent } from './happening.js';
+import { exportsOf, type KeptEvent, type ServerEvent } from './happening.js';
 
 /** The most JSON that is kept in memory. */
 const MAX_BYTES = 4 * MIB;
@@ -80,9 +80,4 @@ export class EventHistory {
       this.bytes -= this.kept.shift()!.bytes;
     }
   }
-}
-
-function exportsOf(event: ServerEvent): readonly string[] {
-  if ('exports' in event) return event.exports;
-  return 'export' in event ? [event.export] : [];
 }

@@ -18,6 +18,9 @@ const lines: Readonly<Record<EventType, readonly [Level, string]>> = {
   'backup-committed': ['info', 'a backup was committed'],
   'backup-aborted': ['warn', 'a backup was aborted'],
   'backup-scratch-filling': ['warn', 'the scratch space of a backup is filling up'],
+  'threshold-crossed': ['warn', 'a threshold was crossed'],
+  'threshold-cleared': ['info', 'a threshold is no longer crossed'],
+  'hook-failed': ['error', 'a hook could not be told of an event'],
 };
 
 /** Writes one line into the log for each event. Returns the function that stops it. */

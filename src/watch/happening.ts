@@ -1,6 +1,7 @@
 import type { ReloadReport } from '../api/reload.js';
-import type { tlsModes } from '../api/values.js';
+import type { ThresholdKind, tlsModes } from '../api/values.js';
 import type { BackupEvent } from '../backup/backup-event.js';
+import type { Reading } from './thresholds/reading.js';
 
 /** A change of an export. */
 interface ExportEvent {
@@ -42,6 +43,24 @@ interface ConfigRefused {
   readonly detail: string;
 }
 
+/** Something went beyond a threshold, or has come back. */
+export interface ThresholdPassed extends Reading {
+  readonly type: 'threshold-crossed' | 'threshold-cleared';
+  /** Its name. */
+  readonly threshold: string;
+  readonly kind: ThresholdKind;
+}
+
+interface HookFailed {
+  readonly type: 'hook-failed';
+  readonly hook: string;
+  /** The id of the event that was not delivered. */
+  readonly about: number;
+  readonly tries: number;
+  /** Why the last try failed. */
+  readonly detail: string;
+}
+
 interface Asked {
   /** Who asked for it, see `describeIdentity`. Missing if the server did it by itself. */
   readonly by?: string;
@@ -55,6 +74,8 @@ export type Happening = (
   | ServerStopping
   | ConfigReloaded
   | ConfigRefused
+  | ThresholdPassed
+  | HookFailed
   | BackupEvent
 ) &
   Asked;
@@ -66,4 +87,10 @@ export type ServerEvent = Happening & { readonly id: number; readonly at: string
 export interface KeptEvent {
   readonly event: ServerEvent;
   readonly bytes: number;
+}
+
+/** The exports that an event is about. */
+export function exportsOf(event: ServerEvent): readonly string[] {
+  if ('exports' in event) return event.exports;
+  return 'export' in event && event.export !== undefined ? [event.export] : [];
 }

@@ -272,6 +272,8 @@ test.each([
   ['export-added', { export: 'a' }, ['list', 'read', 'write', 'backup', 'admin']],
   ['bitmaps-changed', { export: 'a', actions: [] }, ['read', 'write', 'backup', 'admin']],
   ['backup-begun', { backup: 'x', bitmap: 'n', exports: ['a'] }, ['backup', 'admin']],
+  ['threshold-crossed', { kind: 'dirty', export: 'a' }, ['read', 'write', 'backup', 'admin']],
+  ['threshold-crossed', { kind: 'room', export: 'a' }, ['admin']],
 ] as const)('the event %s is for those who could ask for the same', (type, fields, readers) => {
   const event = { type, at: '', ...fields } as unknown as ServerEvent;
   const sees = (...specs: string[]) => seenWith(event, ...specs) !== undefined;
@@ -286,8 +288,12 @@ test('the event of a backup is for those who may back up all its exports', () =>
   expect(seenWith(event, 'any,exports=a,rights=admin')).toBeUndefined();
 });
 
-test('an event of the server is for those who administer everything', () => {
-  const event = { type: 'server-stopping' } as ServerEvent;
+test.each([
+  { type: 'server-stopping' },
+  { type: 'hook-failed', hook: 'pager' },
+  { type: 'threshold-crossed', kind: 'room' },
+])('an event of the server is for those who administer everything: %o', (fields) => {
+  const event = fields as unknown as ServerEvent;
   expect(seenWith(event, 'any,rights=backup', 'any,exports=*,rights=admin')).toBe(event);
   expect(seenWith(event, 'any,exports=a,rights=admin')).toBeUndefined();
 });
@@ -297,4 +303,21 @@ test('who asked is for those who administer the exports of the event', () => {
   const { by: _, ...others } = event;
   expect(seenWith(event, 'any,rights=backup', 'any,exports=a,rights=admin')).toEqual(others);
   expect(seenWith(event, 'any,rights=admin')).toEqual(event);
+});
+
+test('thresholds are for those who administer everything', async () => {
+  const body = { kind: 'room', of: 'state', limitBytes: 1 };
+  for (const [spec, statuses] of [
+    ['any,exports=a,rights=admin', [403, 403, 403]],
+    ['any,rights=write', [403, 403, 403]],
+    ['any,rights=admin', [200, 201, 204]],
+  ] as const) {
+    const { ask } = await apiFor([spec]);
+    const answers = [
+      await ask('GET', '/v1/thresholds'),
+      await ask('POST', '/v1/thresholds', body),
+      await ask('DELETE', '/v1/thresholds/room'),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual(statuses);
+  }
 });

@@ -12,7 +12,13 @@ function told(output: string) {
     .split('\n')
     .map((line) => JSON.parse(line))
     .filter(({ level }) => level >= 30)
-    .map(({ event, msg, export: name, exports, by, reason }) => ({ event, msg, about: name ?? exports?.[0], by, reason }));
+    .map(({ event, msg, export: name, exports, by, reason }) => ({
+      event,
+      msg,
+      about: name ?? exports?.[0],
+      by,
+      reason,
+    }));
 }
 
 test('an operator can tell from the log and from the events what happened, and who asked', async () => {
@@ -39,7 +45,7 @@ test('an operator can tell from the log and from the events what happened, and w
     { event: 'server-started', msg: 'tidemark is serving' },
     { event: 'export-added', msg: 'an export was added', about: 'extra', by },
     { event: 'bitmaps-changed', msg: 'bitmaps were changed', about: 'extra', by },
-    { msg: 'connection closed', about: 'disk' },
+    { msg: 'connection closed', about: 'disk', reason: 'the client disconnected' },
     { event: 'backup-begun', msg: 'a backup has begun', about: 'disk', by },
     { event: 'backup-committed', msg: 'a backup was committed', about: 'disk', by },
     { event: 'backup-begun', msg: 'a backup has begun', about: 'disk', by },

@@ -82,6 +82,12 @@ test.each<Fault>([
   ['an image root that does not exist', 'CONFIG_INVALID', '/nonexistent', () => 'image-root = "/nonexistent"\n'],
   ['a socket in a missing folder', 'ADDRESS_UNUSABLE', 'there is no folder', () => 'unix = "/nonexistent/nbd.sock"\n'],
   [
+    'a hook without its command',
+    'CONFIG_INVALID',
+    'cannot be read',
+    () => '[[hook]]\nname = "mail"\ncommand = "/nonexistent"\n',
+  ],
+  [
     'a token file that everybody may read',
     'CONFIG_INVALID',
     'every user can read',

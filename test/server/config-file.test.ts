@@ -99,7 +99,7 @@ describe('an invalid configuration is refused, and the error names the place and
       'an unknown key',
       'state = "x"\n\nstaet = "y"',
       't.toml:3: staet is not a setting',
-      'expected one of export, access, listen,',
+      'expected one of export, access, threshold, hook, listen,',
     ],
     ['a bad value', '\nlog-level = "loud"', 't.toml:2: invalid log-level "loud"', 'expected one of trace,'],
     [

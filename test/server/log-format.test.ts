@@ -12,7 +12,8 @@ const HOSTILE = 'a\u001b[31mb\u009b2Jc\u007fd\u202ee\nf\rg';
 const SHOWN = 'a\\u001b[31mb\\u009b2Jc\\u007fd\\u202ee\\nf\\rg';
 /** Characters that must never reach a terminal. */
 const DANGEROUS = /[\p{Cf}\p{Zl}\p{Zp}]|[^\P{Cc}\n]/u;
-const STYLE = new RegExp('\u001b\\[\\d+m');
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches escape sequences
+const STYLE = /\u001b\[\d+m/;
 const withoutStyles = (text: string) => text.replaceAll(new RegExp(STYLE, 'g'), '');
 
 const plain = formatterOf('text', { isTerminal: false, noColour: false });
@@ -38,7 +39,11 @@ describe('a line for people', () => {
   });
 
   test('of an error has where it comes from beneath it; of a warning only what it says', () => {
-    const err = { type: 'Error', message: 'no luck', stack: 'Error: no luck\n    at f (x.ts:1:2)\n    at g (y.ts:3:4)' };
+    const err = {
+      type: 'Error',
+      message: 'no luck',
+      stack: 'Error: no luck\n    at f (x.ts:1:2)\n    at g (y.ts:3:4)',
+    };
     expect(lineOf({ level: 50, err, msg: 'a bug' })).toMatch(
       / ERROR a bug {2}err="no luck"\n {4}at f \(x.ts:1:2\)\n {4}at g \(y.ts:3:4\)\n$/,
     );

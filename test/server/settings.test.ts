@@ -29,6 +29,8 @@ function tableUnder(heading: string): Row[] {
 const defaults: Record<SettingKey, (config: ServerConfig) => unknown> = {
   export: ({ exports }) => exports[0],
   access: ({ access }) => access[0],
+  threshold: ({ thresholds }) => thresholds[0],
+  hook: ({ hooks }) => hooks[0],
   listen: ({ listen }) => listen[0],
   unix: ({ unixPath }) => unixPath,
   'unix-mode': ({ unixAccess }) => unixAccess.mode,
@@ -100,6 +102,8 @@ describe('docs/configuration.md', () => {
   test.each([
     ['export', 'Disks'],
     ['access', 'Access'],
+    ['threshold', 'Thresholds'],
+    ['hook', 'Hooks'],
   ])('lists exactly the keys of the table %s', (table, heading) => {
     const keys = tableUnder(heading).map(({ key }) => key);
     const known = `expected one of ${keys.join(', ')}`;
@@ -115,9 +119,13 @@ describe('the example in docs/configuration.md', () => {
     const [head = '', ...parts] = example.split(/^(?=\[\[)/m);
     const tables = (name: string) => parts.filter((part) => part.startsWith(`[[${name}]]`));
     const keysIn = (part: string) => [...part.matchAll(/^([\w-]+) =/gm)].map(([, key]) => key!);
-    expect(keysIn(head)).toEqual(settingKeys.filter((key) => key !== 'export' && key !== 'access'));
+    expect(keysIn(head)).toEqual(settingKeys.filter((key) => !['export', 'access', 'threshold', 'hook'].includes(key)));
     expect(new Set(tables('export').flatMap(keysIn))).toEqual(new Set(tableUnder('Disks').map(({ key }) => key)));
     expect(new Set(tables('access').flatMap(keysIn))).toEqual(new Set(tableUnder('Access').map(({ key }) => key)));
+    expect(new Set(tables('threshold').flatMap(keysIn))).toEqual(
+      new Set(tableUnder('Thresholds').map(({ key }) => key)),
+    );
+    expect(new Set(tables('hook').flatMap(keysIn))).toEqual(new Set(tableUnder('Hooks').map(({ key }) => key)));
   });
 
   test('parses to the expected configuration', () => {
@@ -161,6 +169,51 @@ describe('the example in docs/configuration.md', () => {
           exports: [expect.objectContaining({ pattern: '*' })],
           from: [],
           withoutTls: true,
+        },
+      ],
+      thresholds: [
+        {
+          kind: 'backup-age',
+          name: 'nightly-missing',
+          exports: [expect.objectContaining({ pattern: 'vm*' })],
+          bitmap: 'nightly',
+          ageSeconds: 26 * 3600,
+        },
+        {
+          kind: 'dirty',
+          name: 'dirty',
+          exports: [expect.objectContaining({ pattern: '*' })],
+          bitmap: 'nightly',
+          limit: { percent: 30 },
+        },
+        {
+          kind: 'room',
+          name: 'room',
+          exports: [expect.objectContaining({ pattern: '*' })],
+          of: 'scratch',
+          bytes: 20 * GIB,
+        },
+      ],
+      hooks: [
+        {
+          name: 'pager',
+          events: ['backup-aborted', 'threshold-*'].map((pattern) => expect.objectContaining({ pattern })),
+          exports: [expect.objectContaining({ pattern: 'vm*' })],
+          target: {
+            kind: 'webhook',
+            url: 'https://alerts.example/tidemark',
+            secretFile: '/etc/tidemark/pager.secret',
+          },
+          timeoutSeconds: 20,
+          tries: 5,
+        },
+        {
+          name: 'mail',
+          events: [expect.objectContaining({ pattern: '*' })],
+          exports: [],
+          target: { kind: 'command', path: '/usr/local/bin/mail-event' },
+          timeoutSeconds: 10,
+          tries: 8,
         },
       ],
       listen: [

@@ -21,7 +21,7 @@ import type { BlockDevice } from '../../src/storage/device/block-device.js';
 import { EventFeed } from '../../src/watch/event-feed.js';
 import { EventHistory } from '../../src/watch/event-history.js';
 import type { ServerEvent } from '../../src/watch/happening.js';
-import { type Answer, controlApiOf, noTokens, serverFacts } from './control-api.js';
+import { type Answer, controlApiOf, noTokens, serverFacts, thresholdsOver } from './control-api.js';
 import { put } from './device-content.js';
 import { keepLog } from './log-lines.js';
 import { MemoryDevice } from './memory-device.js';
@@ -201,13 +201,16 @@ export class BackupServer {
     events.follow((event) => void this.events.push(event));
     const { exports, store, scratch } = this;
     this.backups = await Backups.open({ exports, store, scratch, log, publish: events.publish.bind(events) });
+    const history = await EventHistory.open(undefined, log);
     const host: ControlHost = {
       exports,
       kept: new KeptExports(),
       policy: openPolicy,
       backups: this.backups,
       events,
-      history: await EventHistory.open(undefined, log),
+      history,
+      hooks: { counts: () => [] },
+      thresholds: thresholdsOver({ exports, backups: this.backups, events, history }),
       tokens: noTokens(),
       signInCodes: new SignInCodes(),
       refusals: new Refusals(log),

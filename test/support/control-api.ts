@@ -16,6 +16,7 @@ import type { ExportRegistry } from '../../src/export/registry.js';
 import { loadPosix } from '../../src/posix/posix.js';
 import { EventFeed } from '../../src/watch/event-feed.js';
 import { EventHistory } from '../../src/watch/event-history.js';
+import { Thresholds, type ThresholdsOptions } from '../../src/watch/thresholds/thresholds.js';
 import { scratchFolder } from './scratch-folder.js';
 
 interface TestedApi {
@@ -50,6 +51,14 @@ export function noTokens(): TokenStore {
   return new TokenStore([], async () => {});
 }
 
+/** No thresholds yet; those that are added are in memory. */
+export function thresholdsOver(
+  parts: Pick<ThresholdsOptions, 'exports' | 'backups' | 'events' | 'history'>,
+): Thresholds {
+  const places = { state: '/state', scratch: '/scratch' };
+  return new Thresholds({ configured: [], added: [], save: async () => {}, places, ...parts });
+}
+
 /** A host of the control API with these exports. */
 export async function controlHostOver(exports: ExportRegistry, log: Log = silentLog): Promise<ControlHost> {
   const events = new EventFeed();
@@ -71,6 +80,8 @@ export async function controlHostOver(exports: ExportRegistry, log: Log = silent
     backups,
     events,
     history,
+    hooks: { counts: () => [] },
+    thresholds: thresholdsOver({ exports, backups, events, history }),
     tokens: noTokens(),
     signInCodes: new SignInCodes(),
     refusals: new Refusals(log),

@@ -61,9 +61,10 @@ test('a torn last line, and lines that make no sense, are skipped', async () => 
 test('an event of a later version is left out, but its id is not used again', async () => {
   const folder = scratchFolder();
   writeFileSync(join(folder, 'events.jsonl'), '{"id":41,"type":"moon-full","at":"2030-01-01T00:00:00.000Z"}\n');
-  const { names, ids, add } = await run(folder);
+  const { names, ids, add, history } = await run(folder);
   expect(names()).toEqual([]);
   add('a');
+  await history.close();
   expect(ids()).toEqual([42]);
 });
 
@@ -84,6 +85,7 @@ test('two files of some MiB hold the latest, and memory holds 2000 events', asyn
   for (let i = 0; i < 3000; i++) add('short');
   expect(ids()).toHaveLength(2000);
   expect(ids()[0]).toBe(4000);
+  await history.close();
 });
 
 test('a file that cannot be written costs one warning, and the events stay in memory', async () => {

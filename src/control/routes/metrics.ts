@@ -7,13 +7,17 @@ import { collectBackupMetrics } from '../backup-metrics.js';
 import { collectCommandMetrics } from '../command-metrics.js';
 import type { ControlHost, ServerFacts } from '../control-host.js';
 import { measureHeldWrites } from '../held-writes-metric.js';
+import { collectHookMetrics } from '../hook-metrics.js';
 import type { ControlApi } from '../new-api.js';
 import { seenSamples } from '../seen-metrics.js';
+import { collectThresholdMetrics } from '../threshold-metrics.js';
 
 export function metricsRoutes(api: ControlApi, host: ControlHost): void {
   const registry = collectMetrics(host);
   collectBackupMetrics(host, registry);
   collectCommandMetrics(host, registry);
+  collectHookMetrics(host, registry);
+  collectThresholdMetrics(host, registry);
   const stopMeasuring = measureHeldWrites(host.exports, registry);
   api.addHook('onClose', async () => stopMeasuring());
   api.get(
