@@ -87,8 +87,8 @@ export class Qcow2Chain implements AsyncDisposable {
       const length = Math.min(CLUSTER_BYTES, end - at);
       const { image, fileOffset, limitBytes } = lookUp(layers, cluster, at);
       if (image === 'below') continue;
-      // A smaller image above it can end within the cluster.
-      const visible = image ? Math.min(length, limitBytes - at) : length;
+      // A smaller image above it can end within the cluster. After the end of the image itself there are only zeroes.
+      const visible = image && image.sizeBytes > limitBytes ? Math.min(length, limitBytes - at) : length;
       add({ offset: at, length: visible, image, fileOffset });
       if (visible < length) add({ ...zeroes, offset: at + visible, length: length - visible });
     }

@@ -159,6 +159,11 @@ describe.each([undefined, 0])('with threads from %s bytes on', (worthThreadsByte
       'is that of a disk that grew',
       lineOf([C + 512, [1, 1]], [4 * C, ['skip', 2], 'drop'], [6 * C, ['skip', 'skip', 'skip', 'skip', 5]]),
     ],
+    ['is at the end of a disk that grew', lineOf([C + 512, [1, 1], 'drop'], [4 * C, ['skip', 'skip', 3]])],
+    [
+      'is at the end of an increment',
+      lineOf([C, [1]], [C + 512, ['skip', 2], 'drop'], [4 * C, [], 'drop'], [4 * C, []]),
+    ],
     ['is in two runs', lineOf([2 * C, [1], 'drop'], [2 * C, ['skip', 2]], [2 * C, [3], 'drop'], [2 * C, ['zero', 4]])],
   ])('data that %s reads as before after a merge', async (_, images) => {
     const { directory, keptIds, result, before, after } = await pruneLine(images, worthThreadsBytes);
