@@ -155,7 +155,9 @@ function checkRights({ status, body }: Answer, request: PlannedHttpRequest): voi
   const what = () => `${show(request)}\nwith a token was answered with ${status} ${body.slice(0, 2000)}`;
   // The body of a GET means nothing.
   const isAbout = request.line.startsWith('GET ') ? request.line : encodeHttp(request);
-  if (isAbout.includes(hiddenDisk)) expectThat(status >= 400, what);
+  // These leave out what there is not, also for those who ask for that by name.
+  const leftOut = status === 200 && /^GET \/v1\/(statistics|events\/history)\?/.test(request.line);
+  if (isAbout.includes(hiddenDisk) && !leftOut) expectThat(status >= 400, what);
   else expectThat(!body.includes(hiddenDisk), what);
 }
 
