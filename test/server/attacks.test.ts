@@ -152,7 +152,7 @@ const rows: readonly Row[] = [
     { sees: sawNothing, logs: [`refused export "disk": no rule lets CN=stranger (${ATTACKER}) see it`] },
     {
       sees: [
-        '200 {"exports":[]}',
+        '200 {"exports":[],"unserved":[]}',
         `404 ${unknown('disk')}`,
         `404 ${unknown('nowhere')}`,
         '403 this needs the right admin on all exports',
