@@ -62,7 +62,7 @@ test('an operator can tell from the log and from the events what happened, and w
   expect(events.map(({ type }: { type: string }) => type)).toEqual(
     happened.flatMap(({ event }) => event ?? []).slice(0, -1),
   );
-  expect(events[5]).toMatchObject({
+  expect(events[4]).toMatchObject({
     ...{ type: 'backup-committed', backup: first.id, by, seconds: expect.any(Number) },
     parts: [{ export: 'disk', mode: 'full', estimatedReadBytes: expect.any(Number) }],
   });
