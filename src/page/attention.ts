@@ -1,6 +1,7 @@
 import type { Backup } from '../api/backup.js';
 import type { ExportDescription } from '../api/export.js';
-import { formatCount } from '../base/units.js';
+import type { Threshold } from '../api/threshold.js';
+import { formatCount, formatSize } from '../base/units.js';
 import { formatSpan } from './format.js';
 import type { Rates } from './rates.js';
 import type { View } from './store.js';
@@ -17,15 +18,16 @@ const SCRATCH_SHARE = 0.8;
 /** Agents renew a lease when a quarter of it is over. One that has so little left has probably lost its agent. */
 const LEASE_SHARE = 0.25;
 
-type Known = Pick<View, 'server' | 'exports' | 'unserved' | 'backups' | 'rates' | 'at'>;
+type Known = Pick<View, 'server' | 'exports' | 'unserved' | 'backups' | 'thresholds' | 'rates' | 'at'>;
 
 /** What needs attention, the most urgent first. */
-export function attentionOf({ server, exports, unserved, backups, rates, at }: Known): Item[] {
+export function attentionOf({ server, exports, unserved, backups, thresholds, rates, at }: Known): Item[] {
   const items = [
     ...unserved.map(({ name, problem }) => item(100, `The export ${name} is not served: ${problem}.`)),
     ...[...rates].flatMap(([name, points]) => failedRequests(name, points)),
     ...exports.flatMap(brokenBitmaps),
     ...backups.flatMap((backup) => (backup.state === 'active' ? worriesOf(backup, at) : [])),
+    ...thresholds.flatMap(crossings),
     ...lastOnes(backups).flatMap(abortedOnes),
   ];
   const waiting = server?.memory?.waitingConnections ?? 0;
@@ -94,4 +96,18 @@ function failedRequests(name: string, points: readonly Rates[]): Item[] {
   return [
     item(95, `The disk of ${name} failed ${formatCount(count, 'request')} in the last minute. The log says why.`),
   ];
+}
+
+function crossings({ name, kind, of, crossed }: Threshold): Item[] {
+  return crossed.map((crossing) => {
+    const { limitBytes = 0, valueBytes = 0, limitSeconds = 0, ageSeconds } = crossing;
+    const disk = crossing.export === undefined ? '' : ` of ${crossing.export}`;
+    const age = ageSeconds === undefined ? 'missing' : `${formatSpan(1000 * ageSeconds)} old`;
+    const sentences = {
+      dirty: `${formatSize(valueBytes)} are dirty in the bitmap ${crossing.bitmap}${disk}, more than ${formatSize(limitBytes)}`,
+      'backup-age': `The last backup${disk} is ${age}, more than ${formatSpan(1000 * limitSeconds)}`,
+      room: `Only ${formatSize(valueBytes)} are free for the ${of}${disk}, less than ${formatSize(limitBytes)}`,
+    };
+    return item(75, `${sentences[kind]} (${name}).`);
+  });
 }

@@ -19,6 +19,9 @@ export function sentenceOf(event: Event): string {
     'backup-scratch-filling': () => `The scratch space of the backup ${backup} is ${percent} % full`,
     'config-reloaded': () => 'The configuration was read again and applied',
     'config-refused': () => `The configuration was read again and refused: ${detail ?? 'see the log'}`,
+    'threshold-crossed': () => `The threshold ${event.threshold}${disks && ` for ${disks}`} was crossed`,
+    'threshold-cleared': () => `The threshold ${event.threshold}${disks && ` for ${disks}`} is not crossed any more`,
+    'hook-failed': () => `The hook ${event.hook} could not be told of event ${event.about}: ${detail}`,
   };
   const known = sentences[type]?.() ?? [type, disks, backup, detail ?? reason].filter(Boolean).join(' · ');
   return by === undefined ? known : `${known} (${by})`;

@@ -3,6 +3,7 @@ import type { Event, EventPage } from '../api/event.js';
 import type { Client, ExportDescription, UnservedExport } from '../api/export.js';
 import type { Server } from '../api/server.js';
 import type { ServerStatistics } from '../api/statistics.js';
+import type { Threshold } from '../api/threshold.js';
 import { type ApiClient, ApiProblem } from './api-client.js';
 import { followEvents } from './event-stream.js';
 import { RateHistory, type Rates } from './rates.js';
@@ -14,6 +15,8 @@ export interface View {
   /** Exports that are kept, but could not be opened. */
   readonly unserved: readonly UnservedExport[];
   readonly clients: readonly Client[];
+  /** Empty for all but administrators of all exports. */
+  readonly thresholds: readonly Threshold[];
   /** The active ones first, then the others, the latest first. */
   readonly backups: readonly Backup[];
   /** The latest first. */
@@ -65,6 +68,7 @@ export class Store {
     exports: [],
     unserved: [],
     clients: [],
+    thresholds: [],
     backups: [],
     events: [],
     rates: new Map(),
@@ -119,10 +123,11 @@ export class Store {
       const at = this.now();
       const { clients } = await this.client.get<{ clients: Client[] }>('/v1/clients', signal);
       const { backups } = await this.client.get<{ backups: Backup[] }>('/v1/backups', signal);
+      const thresholds = await this.thresholds(server);
       const { rates, slow } = this.judge(statistics, at);
       const { fault: _gone, ...before } = this.view;
       this.view = before;
-      this.change({ server, exports, unserved, clients, backups: inOrder(backups), rates, slow, at });
+      this.change({ server, exports, unserved, clients, thresholds, backups: inOrder(backups), rates, slow, at });
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiProblem && error.status === 401) return this.surroundings.onRefused();
@@ -130,6 +135,13 @@ export class Store {
       const fault = error instanceof ApiProblem ? error.message : 'the server does not answer';
       this.change({ fault });
     }
+  }
+
+  private async thresholds({ pid }: Server): Promise<readonly Threshold[]> {
+    // Those who may not see the process may not see thresholds.
+    if (pid === undefined) return [];
+    const { signal } = this.ending;
+    return (await this.client.get<{ thresholds: Threshold[] }>('/v1/thresholds', signal)).thresholds;
   }
 
   private async followAlways(): Promise<void> {

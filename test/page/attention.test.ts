@@ -10,6 +10,7 @@ const fine = {
   exports: [],
   unserved: [],
   backups: [],
+  thresholds: [],
   rates: new Map(),
   at,
 };
@@ -87,4 +88,28 @@ test('a disk that failed requests in the last minute', () => {
     'The disk of vm1 failed 2 requests in the last minute. The log says why.',
   ]);
   expect(textsOf({ rates: new Map([['vm1', points(2, 60)]]) })).toEqual([]);
+});
+
+test('thresholds that are crossed', () => {
+  const threshold = (kind: string, crossing: object, more: object = {}) => ({
+    ...{
+      name: 't',
+      kind,
+      exports: ['*'],
+      count: 1,
+      crossed: [{ since: '', export: 'vm1', bitmap: 'nightly', ...crossing }],
+    },
+    ...more,
+  });
+  const thresholds = [
+    threshold('dirty', { limitBytes: 1024, valueBytes: 2048 }),
+    threshold('backup-age', { limitSeconds: 3600, ageSeconds: 7200 }),
+    threshold('room', { limitBytes: 2048, valueBytes: 1024, export: undefined }, { of: 'scratch' }),
+    threshold('room', {}, { crossed: [] }),
+  ];
+  expect(textsOf({ thresholds })).toEqual([
+    '2 KiB are dirty in the bitmap nightly of vm1, more than 1 KiB (t).',
+    'The last backup of vm1 is 2 h old, more than 1 h (t).',
+    'Only 1 KiB are free for the scratch, less than 2 KiB (t).',
+  ]);
 });

@@ -10,7 +10,8 @@ function newStore() {
   const answer = (path: string, body: object, status = 200) => {
     answers[path] = { status, body };
   };
-  answer('/v1/server', { version: '1' });
+  answer('/v1/server', { version: '1', pid: 1 });
+  answer('/v1/thresholds', { thresholds: [] });
   answer('/v1/exports', { exports: [{ name: 'vm1' }], unserved: [] });
   answer('/v1/clients', { clients: [] });
   answer('/v1/statistics', { exports: [{ name: 'vm1', commands: { write } }] });
@@ -39,7 +40,7 @@ test('a poll asks with the token, and its listeners see what came', async () => 
   store.subscribe(() => told++);
   await store.poll();
   expect(asked).toEqual(
-    ['server', 'exports', 'statistics', 'clients', 'backups'].map((path) => `/v1/${path} Bearer secret`),
+    ['server', 'exports', 'statistics', 'clients', 'backups', 'thresholds'].map((path) => `/v1/${path} Bearer secret`),
   );
   expect(store.view).toMatchObject({ server: { version: '1' }, exports: [{ name: 'vm1' }] });
   expect(told).toBe(1);
