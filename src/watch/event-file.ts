@@ -1,9 +1,10 @@
-import { appendFile, readFile, rename } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventTypes, MAX_EVENTS } from '../api/values.js';
 import type { Log } from '../base/log.js';
 import { LogLimit } from '../base/log-limit.js';
 import { MIB } from '../base/units.js';
+import { renameDurably } from '../posix/replacement.js';
 import type { KeptEvent, ServerEvent } from './happening.js';
 
 /** A file of this size becomes the older one of two. */
@@ -62,7 +63,7 @@ export class EventFile {
 
   private async write(line: string): Promise<void> {
     if (this.sizeBytes > ROTATED_BYTES) {
-      await rename(this.path, this.olderPath);
+      await renameDurably(this.path, this.olderPath);
       this.sizeBytes = 0;
     }
     await appendFile(this.path, line, { mode: OWNER_ONLY });

@@ -157,7 +157,7 @@ test('an export with an active backup is removed only with --force', async () =>
   const { ask, text } = await serve();
   const id = ID.exec(await text('backup', 'begin', 'vm1', 'vm2', '--bitmap', 'nightly'))![0];
   expectRefusal(await ask('export', 'remove', 'vm1'), 1, `backup ${id} is under way on "vm1"`);
-  expect(await text('export', 'remove', 'vm1', '--force')).toBe('no longer serving vm1\n');
+  expect(await text('export', 'remove', 'vm1', '--force')).toContain('no longer serving vm1');
   expect(await text('backup', 'show', id)).toContain('aborted: export-removed (the export "vm1" was removed)\n');
 });
 
