@@ -3,7 +3,7 @@ import { Access, type Policy } from '../access/access.js';
 import { type Identity, proven } from '../access/identity.js';
 import type { Applicant, Refusals } from '../access/refusals.js';
 import { type AccountingMemory, newAccountingMemory } from '../export/accounting/accounting-memory.js';
-import { countersOf } from '../export/accounting/disk-accounting.js';
+import { countersOf, hasChangedDisk } from '../export/accounting/disk-accounting.js';
 import type { ExportRegistry } from '../export/registry.js';
 import { SeenExports } from '../export/seen-exports.js';
 import type { ClientConnection, ConnectionSummary, ServedDisk } from '../export/served-disk.js';
@@ -259,7 +259,8 @@ export class Connection implements ClientConnection, Phase {
     const { client, ...counters } = this.describe();
     const agreed = this.agreement && summarize(this.agreement);
     // Most connections change nothing, and would hide the others.
-    const isNotable = !isGoodbye(reason) || this.wasRefused || counters.failedRequests + counters.bytesWritten > 0;
+    const didSomething = counters.failedRequests > 0 || hasChangedDisk(this.accounting);
+    const isNotable = !isGoodbye(reason) || this.wasRefused || didSomething;
     this.host.log[isNotable ? 'info' : 'debug']({ client, ...agreed, ...counters, reason }, 'connection closed');
   }
 }

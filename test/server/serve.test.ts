@@ -32,11 +32,12 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   },
 );
 
-test('a connection that wrote gets one line in the log: client, export, negotiated options, bytes', async () => {
+test('a connection that changed the disk gets one line in the log: client, export, negotiated options, bytes', async () => {
   const server = await startTidemark(`disk=${makeImage(MIB)},bitmap=nightly`);
   await run('qemu-io', '-f', 'raw', '-c', 'read 0 4k', server.uri('disk'));
   await run('nbdinfo', '--list', server.uri(''));
   await run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k', '-c', 'read 0 4k', server.uri('disk'));
+  await run('qemu-io', '-d', 'unmap', '-f', 'raw', '-c', 'discard 0 64k', server.uri('disk'));
   await server.stop();
   const lines = server
     .output()
@@ -44,7 +45,8 @@ test('a connection that wrote gets one line in the log: client, export, negotiat
     .split('\n')
     .map((line) => JSON.parse(line));
   const closed = lines.filter(({ msg }) => msg === 'connection closed');
-  expect(closed).toHaveLength(1);
+  expect(closed).toHaveLength(2);
+  expect(closed[1]).toMatchObject({ level: 30, bytesWritten: 0 });
   expect(closed[0]).toMatchObject({
     level: 30,
     client: 'unix',

@@ -9,6 +9,7 @@ import {
   IN_FLIGHT,
   INVALID,
   newAccountingMemory,
+  OPERATIONS,
   PER_COMMAND,
   REQUESTS,
   resetLatency,
@@ -18,6 +19,7 @@ import {
 export type ClientCounters = Pick<Connection, 'requests' | 'failedRequests' | 'bytesRead' | 'bytesWritten'>;
 
 const READ_BYTES = accountedCommands.indexOf('read') * PER_COMMAND + BYTES;
+const CHANGES = (['write', 'zero', 'trim'] as const).map((command) => accountedCommands.indexOf(command) * PER_COMMAND);
 const WRITTEN_BYTES = accountedCommands.indexOf('write') * PER_COMMAND + BYTES;
 
 export function countersOf(memory: AccountingMemory): ClientCounters {
@@ -29,6 +31,11 @@ export function countersOf(memory: AccountingMemory): ClientCounters {
     bytesRead: memory[READ_BYTES]!,
     bytesWritten: memory[WRITTEN_BYTES]!,
   };
+}
+
+/** Whether the client has written, zeroed or trimmed anything. */
+export function hasChangedDisk(memory: AccountingMemory): boolean {
+  return CHANGES.some((at) => memory[at + OPERATIONS]! > 0);
 }
 
 /** What the clients of a disk have done, including those that have gone. */
